@@ -1,0 +1,44 @@
+# The only door: every task of a developer or a user starts here.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= config.json
+IMAGES ?= samples
+
+.PHONY: demo install dev lint format test bench starter clean
+
+demo: $(VENV)/.installed ## index IMAGES and start everything
+	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
+	$(BIN)/python -m common.supervisor --config $(CONFIG)
+
+install: $(VENV)/.installed ## what serving needs
+dev: $(VENV)/.installed-dev ## what tests, lint and benchmarks need
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $(VENV)/.installed $@
+
+lint: dev ## ruff and mypy, as CI runs them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+
+format: dev ## what ruff can put right by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: dev ## all tests, against real services
+	$(BIN)/python -m pytest $(TESTS)
+
+bench: dev ## load tests; writes benchmarks/results/
+	$(BIN)/python benchmarks/load.py
+
+clean: ## forget the environment and the demo's data
+	rm -rf $(VENV) data

@@ -1,0 +1,171 @@
+"""A batcher: one bounded queue, and workers that take from it whatever waits, together.
+
+Batch while in flight: an idle worker takes an item at once; while all workers are busy the
+queue grows, and the next one free takes it whole. No timer, so no latency when it is quiet.
+A worker is a thread of its own, so what it runs (a device, a connection) is never entered twice.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
+from common.metrics import BATCH_ITEMS, BATCH_SIZE
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[list[Any], float], Sequence[Any]]
+"""Takes the items of a batch and their latest deadline; returns a result or an Exception each."""
+
+
+class Gather:
+    """The results that one request awaits together, from one batcher or from several."""
+
+    def __init__(self, slots: int, deadline: float) -> None:
+        """`deadline` is on the clock of time.monotonic()."""
+        self.deadline = deadline
+        self.abandoned = False
+        self._results: list[Any] = [None] * slots
+        self._open = set(range(slots))
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+
+    def settle(self, slot: int, result: Any) -> None:
+        """Give a slot its result, or the Exception that it ended in; the first one counts."""
+        with self._lock:
+            if slot in self._open:
+                self._open.remove(slot)
+                self._results[slot] = result
+            if not self._open:
+                self._done.set()
+
+    def wait(self) -> list[Any]:
+        """Wait until all slots are settled or the deadline; what is open then is an Exception."""
+        if self._open:
+            self._done.wait(max(0.0, self.deadline - time.monotonic()))
+        self.abandoned = True
+        with self._lock:
+            for slot in self._open:
+                self._results[slot] = DeadlineExceeded("no answer within the deadline")
+            self._open.clear()
+        return self._results
+
+    def first(self) -> Any:
+        """Wait for the only slot and return its result; raises what it ended in."""
+        result = self.wait()[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+
+class Batcher:
+    """Runs what is submitted in batches; one worker thread for each of `runs`."""
+
+    def __init__(self, name: str, runs: Sequence[Run], max_batch: int, max_queue: int) -> None:
+        self.name = name
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._queue: deque[tuple[Any, Gather, int]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._workers = [
+            threading.Thread(target=self._work, args=(run,), name=f"batcher-{name}", daemon=True)
+            for run in runs
+        ]
+
+    def start(self) -> None:
+        """Start the workers; call it after the process has forked."""
+        for worker in self._workers:
+            worker.start()
+
+    def submit(self, item: Any, gather: Gather, slot: int = 0) -> None:
+        """Queue `item`, its result to be settled in `gather`; raises Overloaded or Unavailable."""
+        with self._changed:
+            if self._closed:
+                raise Unavailable(f"the {self.name} queue is closed")
+            if len(self._queue) >= self._max_queue:
+                BATCH_ITEMS.labels(self.name, "refused").inc()
+                raise Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
+            self._queue.append((item, gather, slot))
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Take no more, finish what is queued, and end the workers."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            if worker.ident is not None:
+                worker.join()
+
+    def _work(self, run: Run) -> None:
+        while batch := self._take():
+            BATCH_SIZE.labels(self.name).observe(len(batch))
+            self._settle(batch, run)
+
+    def _take(self) -> list[tuple[Any, Gather, int]]:
+        """Wait for items and take them; empty once the batcher is closed and drained."""
+        batch: list[tuple[Any, Gather, int]] = []
+        with self._changed:
+            while not batch:
+                while not self._queue:
+                    if self._closed:
+                        return []
+                    self._changed.wait()
+                while self._queue and len(batch) < self._max_batch:
+                    entry = self._queue.popleft()
+                    if self._is_live(entry[1], entry[2]):
+                        batch.append(entry)
+        return batch
+
+    def _is_live(self, gather: Gather, slot: int) -> bool:
+        if gather.abandoned:
+            BATCH_ITEMS.labels(self.name, "abandoned").inc()
+        elif gather.deadline <= time.monotonic():
+            BATCH_ITEMS.labels(self.name, "expired").inc()
+            gather.settle(slot, DeadlineExceeded("the deadline passed in the queue"))
+        else:
+            return True
+        return False
+
+    def _settle(self, batch: list[tuple[Any, Gather, int]], run: Run) -> None:
+        """Run a batch and settle every item of it, whatever happens."""
+        results: Sequence[Any]
+        try:
+            results = run([item for item, _, _ in batch], max(g.deadline for _, g, _ in batch))
+            if len(results) != len(batch):
+                raise RuntimeError(f"{self.name}: {len(results)} results for {len(batch)} items")
+        except Exception as error:  # the edge of a batch: its items must be settled
+            if not isinstance(error, ServiceError):
+                log.exception("a batch of %s failed", self.name)
+            results = [error] * len(batch)
+        failed = sum(isinstance(result, Exception) for result in results)
+        BATCH_ITEMS.labels(self.name, "ok").inc(len(batch) - failed)
+        BATCH_ITEMS.labels(self.name, "failed").inc(failed)
+        for (_, gather, slot), result in zip(batch, results, strict=True):
+            gather.settle(slot, result)
+
+
+def isolating(run: Run) -> Run:
+    """`run`, but when a batch fails its items are run one by one, so that only the culprit does."""
+
+    def run_isolated(items: list[Any], deadline: float) -> Sequence[Any]:
+        try:
+            return run(items, deadline)
+        except Exception as error:  # the edge of a batch
+            if len(items) == 1:
+                raise
+            log.warning("a batch of %d failed, running its items alone: %s", len(items), error)
+            return [_alone(run, item, deadline) for item in items]
+
+    return run_isolated
+
+
+def _alone(run: Run, item: Any, deadline: float) -> Any:
+    try:
+        return run([item], deadline)[0]
+    except Exception as error:  # the edge of an item
+        return error

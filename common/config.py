@@ -1,0 +1,168 @@
+"""config.json: every section and key, its type, its default and its meaning."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from common.errors import ConfigError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """A section of config.json; its keys are written in kebab-case there."""
+
+
+class Front(Section, frozen=True):
+    """The public server."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8000
+    workers: Positive = 1
+    threads: Positive = 128
+    # A phone's photo is 3 to 12 MB; base64 makes it a third longer.
+    max_body_bytes: Positive = 20 * 2**20
+    thumbnail_pixels: Positive = 320
+    thumbnail_cache_bytes: Natural = 64 * 2**20
+
+
+class Middle(Section, frozen=True):
+    """The server that answers one query."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8001
+    workers: Positive = 1
+    threads: Positive = 128
+    deadline_ms: Positive = 2000
+    min_coverage: Fraction = 0.5
+
+
+class Inference(Section, frozen=True):
+    """The server that embeds; our own or TorchServe, which both listen on 8080."""
+
+    address: str = "127.0.0.1"
+    port: Port = 8080
+    clip: str = "starter"
+    mclip: str | None = "starter-multilingual"
+    threads: Natural = 0  # of the model; 0: one a core
+    max_batch: Positive = 64
+    max_queue: Positive = 1024
+    max_pixels: Positive = 50_000_000  # a 50-megapixel photo decodes to 150 MB
+
+
+class Search(Section, frozen=True):
+    """The search servers; an entry that is a list names replicas of one server."""
+
+    server_list: tuple[str | tuple[str, ...], ...] = ("127.0.0.1:9000", "127.0.0.1:9001")
+    inner_port: Port | None = None
+    ef_search: Positive = 64
+    shards: Positive | None = None  # None: one a server
+    threads: Natural = 0  # of one batch in one shard; 0: one a core
+    reload_s: Annotated[float, Meta(gt=0)] = 1.0
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards the next index is split into."""
+        return self.shards or len(self.server_list)
+
+    def replicas(self, server: int) -> tuple[str, ...]:
+        """The addresses of server-list entry `server`."""
+        entry = self.server_list[server]
+        return (entry,) if isinstance(entry, str) else entry
+
+    def shards_of(self, server: int) -> list[int]:
+        """The shards that entry `server` holds: dealt out in turn."""
+        return list(range(server, self.shard_count, len(self.server_list)))
+
+
+class Prepare(Section, frozen=True):
+    """The offline steps; folders are relative to the folder of config.json."""
+
+    embedding_dir: str = "data/embeddings"
+    index_dir: str = "data/index"
+    path_dir: str = "data/paths"
+    hash_dir: str = "data/hashes"
+    feature_dim: Positive | None = None  # None: whatever the model gives
+    images: tuple[str, ...] = ("samples",)
+    chunk_size: Positive = 2048  # rows; a chunk is what a kill can lose
+    batch_size: Positive = 32
+    threads: Natural = 0  # that read and decode; 0: one a core
+    M: Annotated[int, Meta(ge=2, le=512)] = msgspec.field(default=16, name="M")
+    ef_construction: Positive = 200
+    keep_versions: Annotated[int, Meta(ge=2)] = 2
+
+
+class Config(Section, frozen=True, rename="pascal"):
+    """All of config.json, and the folder that its relative paths start from."""
+
+    front: Front = Front()
+    middle: Middle = Middle()
+    inference: Inference = Inference()
+    search: Search = Search()
+    prepare: Prepare = Prepare()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A configuration together with the folder that its relative paths start from."""
+
+    config: Config
+    root: Path
+
+    def path(self, name: str) -> Path:
+        """The absolute path of `name`, a path as config.json writes it."""
+        return self.root / name
+
+
+def parse(text: str | bytes) -> Config:
+    """Read the JSON of a configuration; raises ConfigError naming the key at fault."""
+    try:
+        config = msgspec.json.decode(text, type=Config)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"config: {error}") from None
+    if not config.search.server_list:
+        raise ConfigError("config: Search.server-list is empty")
+    for server in range(len(config.search.server_list)):
+        for replica in config.search.replicas(server):
+            split_address(replica)
+    return config
+
+
+def load(name: str) -> Loaded:
+    """Read the file `name`, or standard input for `-`; raises ConfigError."""
+    if name == "-":
+        return Loaded(parse(sys.stdin.buffer.read()), Path.cwd())
+    path = Path(name)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"config: cannot read {name}: {error.strerror}") from None
+    return Loaded(parse(text), path.resolve().parent)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split "host:port"; raises ConfigError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"config: Search.server-list: {address!r} is not ip:port")
+    return host.strip("[]"), int(port)
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the option that every command has, `--config`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=str(CHECKOUT / "config.json"),
+        help="the configuration; - reads it from standard input (default: config.json)",
+    )
+    return parser

@@ -1,0 +1,135 @@
+"""Everything that may go wrong, with the HTTP status and stable code it is answered with.
+
+ServiceError
+├── BadRequest 400            ├── NotFound 404
+├── TooLarge 413              ├── UnsupportedMedia 415
+├── Unprocessable 422         └── Unavailable 503
+│                                 ├── Overloaded
+│                                 └── DeadlineExceeded
+ConfigError                   the start stops and prints it
+"""
+
+import logging
+from http import HTTPStatus
+
+import msgspec
+from flask import Flask, Response, g, has_request_context
+from werkzeug.exceptions import HTTPException
+
+log = logging.getLogger(__name__)
+
+
+class ConfigError(Exception):
+    """What was asked for at the start cannot be; the message is shown to the operator."""
+
+
+class ServiceError(Exception):
+    """Answered to the client as it is: `detail` says what to do, never how we are built."""
+
+    status = 500
+    code = "internal"
+    retry_after_s: int | None = None
+
+    def __init__(self, detail: str, code: str | None = None, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or self.code
+        self.status = status or self.status
+
+
+class BadRequest(ServiceError):
+    """The request cannot be understood or makes no sense."""
+
+    status, code = 400, "bad_request"
+
+
+class NotFound(ServiceError):
+    """There is no such thing."""
+
+    status, code = 404, "not_found"
+
+
+class TooLarge(ServiceError):
+    """More than we take."""
+
+    status, code = 413, "too_large"
+
+
+class UnsupportedMedia(ServiceError):
+    """A kind of content that we do not read."""
+
+    status, code = 415, "unsupported_media_type"
+
+
+class Unprocessable(ServiceError):
+    """The right kind of content, but broken."""
+
+    status, code = 422, "unprocessable"
+
+
+class Unavailable(ServiceError):
+    """Not now; the same request may succeed later."""
+
+    status, code = 503, "unavailable"
+    retry_after_s = 1
+
+
+class Overloaded(Unavailable):
+    """A queue is full."""
+
+    code = "overloaded"
+
+
+class DeadlineExceeded(Unavailable):
+    """The time for the answer ran out."""
+
+    code = "deadline_exceeded"
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """An error on the wire: RFC 9457 problem details, and between services an item's fate."""
+
+    status: int
+    code: str
+    detail: str = ""
+    title: str = ""
+    request_id: str = ""
+    type: str = "about:blank"
+
+    @classmethod
+    def of(cls, error: Exception) -> "Problem":
+        """What the client may know of `error`; anything unforeseen is only `internal`."""
+        if isinstance(error, ServiceError):
+            return cls(error.status, error.code, error.detail)
+        if isinstance(error, HTTPException) and error.code:
+            code = error.name.lower().replace(" ", "_")
+            return cls(error.code, code, error.description or "")
+        return cls(500, "internal", "something went wrong on our side")
+
+    def error(self) -> ServiceError:
+        """The error that this problem tells of, to be raised again."""
+        return ServiceError(self.detail, self.code, self.status)
+
+
+def problem_response(error: Exception) -> Response:
+    """The reply to a request that ended in `error`."""
+    problem = Problem.of(error)
+    if problem.status >= 500 and not isinstance(error, ServiceError):
+        log.exception("unforeseen error", exc_info=error)
+    problem.title = HTTPStatus(problem.status).phrase
+    if has_request_context():
+        problem.request_id = g.get("request_id", "")
+    response = Response(
+        msgspec.json.encode(problem), problem.status, content_type="application/problem+json"
+    )
+    if isinstance(error, HTTPException):  # a 405 names the methods it allows
+        kept = [h for h in error.get_headers() if h[0].lower() not in ("content-type",)]
+        response.headers.extend(kept)
+    if problem.status == 503:
+        response.headers["Retry-After"] = str(getattr(error, "retry_after_s", None) or 1)
+    return response
+
+
+def handle_errors(app: Flask) -> None:
+    """Answer every error of `app` with a problem."""
+    app.register_error_handler(Exception, problem_response)

@@ -1,0 +1,40 @@
+"""Files that are whole or absent: written under a temporary name, synced, then renamed."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+TEMPORARY = ".tmp"
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` make the file at a temporary name; sync it and move it to `path`."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    write(temporary)
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step."""
+    write_whole(path, lambda temporary: _write(temporary, data))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

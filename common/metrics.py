@@ -1,0 +1,40 @@
+"""The metrics that every service has; `GET /metrics` exposes them."""
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
+
+REQUESTS = Counter(
+    "clip_search_requests_total", "HTTP requests answered", ["service", "route", "status"]
+)
+REQUEST_SECONDS = Histogram(
+    "clip_search_request_seconds",
+    "Time to answer an HTTP request",
+    ["service", "route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+BATCH_ITEMS = Counter(
+    "clip_search_batch_items_total", "Items that left a batcher's queue", ["batcher", "outcome"]
+)
+BATCH_SIZE = Histogram(
+    "clip_search_batch_size",
+    "Items that were run together",
+    ["batcher"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+
+
+def exposition() -> tuple[bytes, str]:
+    """All metrics, those of sibling workers too, in the Prometheus format; and its content type."""
+    registry = REGISTRY
+    if values.ValueClass is not values.MutexValue:  # set up by common.process for many workers
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry), CONTENT_TYPE_LATEST

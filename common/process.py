@@ -1,0 +1,152 @@
+"""The life of a server process: it binds, says `listening PORT`, serves, and drains on SIGTERM.
+
+Services that are one process with threads (search, inference) run under waitress; those that
+scale by worker processes (front, middle) under gunicorn, or waitress where there is no fork.
+"""
+
+import importlib
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import waitress
+from flask import Flask
+
+from common.errors import ConfigError
+
+DRAIN_S = 10.0  # how long requests that are under way may take once we were told to stop
+FLUSH_S = 0.1  # a reply that is done is still being written
+MAX_HEADER_BYTES = 16 * 2**10
+BACKLOG = 1024
+
+Factory = Callable[..., Flask]
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; what the operator got wrong ends in one line and exit status 2."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        main()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def announce(port: int) -> None:
+    """Tell whoever started us that connections are taken from now on."""
+    print(f"listening {port}", flush=True)
+
+
+def serve_threads(app: Flask, address: str, port: int, threads: int, max_body_bytes: int) -> None:
+    """Serve `app` from this one process until SIGTERM or SIGINT; returns once it has drained."""
+    try:
+        listener = socket.create_server((address, port), family=_family(address), backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {address}:{port}: {error.strerror}") from None
+    server = waitress.create_server(
+        app,
+        sockets=[listener],
+        threads=threads,
+        max_request_body_size=max_body_bytes,
+        max_request_header_size=MAX_HEADER_BYTES,
+        connection_limit=4096,
+        ident=None,
+        clear_untrusted_proxy_headers=True,
+    )
+    signal.signal(signal.SIGTERM, lambda *_: _start_drain(app))
+    announce(listener.getsockname()[1])
+    server.run()  # returns on the KeyboardInterrupt that ends the drain
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _start_drain(app: Flask) -> None:
+    app.extensions["drain"].started.set()
+    threading.Thread(target=_drain, args=(app,), name="drain", daemon=True).start()
+
+
+def _drain(app: Flask) -> None:
+    """Wait for the requests under way, then interrupt the main thread."""
+    until = time.monotonic() + DRAIN_S
+    while app.extensions["drain"].in_flight and time.monotonic() < until:
+        time.sleep(0.02)
+    time.sleep(FLUSH_S)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def serve_workers(
+    factory: str, arguments: tuple[Any, ...], address: str, port: int, workers: int, threads: int
+) -> None:
+    """Serve `factory` ("module:function") called with `arguments`, from worker processes.
+
+    The factory is imported and called in each worker, after the fork, so that what it opens
+    (threads, connections) belongs to that worker.
+    """
+    if workers > 1:
+        # Read by prometheus_client when it is first imported: before that, here.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="clip-search-metrics-")
+    if not hasattr(os, "fork"):
+        serve_threads(_create(factory, arguments), address, port, threads, 2**30)
+        return
+    from gunicorn.app.base import BaseApplication
+
+    class Application(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            for key, value in _gunicorn_settings(address, port, workers, threads).items():
+                self.cfg.set(key, value)
+
+        def load(self) -> Flask:
+            return _create(factory, arguments)
+
+    Application().run()
+
+
+def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
+    module, _, function = factory.partition(":")
+    create: Factory = getattr(importlib.import_module(module), function)
+    return create(*arguments)
+
+
+def _gunicorn_settings(address: str, port: int, workers: int, threads: int) -> dict[str, Any]:
+    host = f"[{address}]" if ":" in address else address
+    return {
+        "bind": f"{host}:{port}",
+        "workers": workers,
+        "worker_class": "gthread",
+        "threads": threads,
+        "worker_connections": 4096,
+        "backlog": BACKLOG,
+        "keepalive": 75,
+        "graceful_timeout": int(DRAIN_S),
+        "timeout": 60,
+        "loglevel": "warning",
+        "limit_request_line": 8190,
+        "control_socket_disable": True,
+        "post_worker_init": _announce_first,
+        "child_exit": _forget_worker,
+    }
+
+
+def _announce_first(worker: Any) -> None:
+    """Say that we listen once the first worker has made its app."""
+    if worker.age == 1:
+        announce(worker.sockets[0].getsockname()[1])
+
+
+def _forget_worker(_server: Any, worker: Any) -> None:
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,202 @@
+"""Start every service of config.json and keep them running: python -m common.supervisor.
+
+The work is done by supervisord: it brings back what dies and stops all on Ctrl-C.
+"""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote_plus
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import msgspec
+import urllib3
+
+from common.config import CHECKOUT, Config, Loaded, argument_parser, load, split_address
+from common.errors import ConfigError
+from common.process import DRAIN_S, run
+
+READY_S = 120.0
+EXAMPLE = "a cat"
+
+SUPERVISORD = """[supervisord]
+nodaemon=true
+logfile=/dev/null
+logfile_maxbytes=0
+loglevel=error
+pidfile={folder}/supervisord.pid
+{user}"""
+PROGRAM = """
+[program:{name}]
+command={command}
+directory={directory}
+environment=OMP_NUM_THREADS="1"
+autorestart=true
+startretries=1000
+stopsignal=TERM
+stopwaitsecs={stop_s}
+redirect_stderr=true
+stdout_logfile=/dev/fd/1
+stdout_logfile_maxbytes=0
+"""
+
+
+def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
+    """The command of each service of a configuration, by the service's name."""
+    search = config.search
+    found = {"inference": ["inference/inference.py"]}
+    for server in range(len(search.server_list)):
+        shards = ",".join(map(str, search.shards_of(server)))
+        for replica in range(len(search.replicas(server))):
+            which = ["--server-index", str(server), "--replica", str(replica), "--index", shards]
+            found[f"search-{server}-{replica}"] = ["search/search.py", *which]
+    found["middle"] = ["middle/middle.py"]
+    found["front"] = ["front/front.py"]
+    return {
+        name: [sys.executable, str(CHECKOUT / script), *options, "--config", str(config_file)]
+        for name, (script, *options) in found.items()
+    }
+
+
+def supervisord_config(programs: dict[str, list[str]], folder: Path) -> str:
+    """The supervisord.conf for some commands; `folder` is for its pid file."""
+    user = "user=root\n" if os.geteuid() == 0 else ""  # else it warns that it stays root
+    parts = [SUPERVISORD.format(folder=_escape(str(folder)), user=user)]
+    for name, command in programs.items():
+        parts.append(
+            PROGRAM.format(
+                name=name,
+                command=_escape(shlex.join(command)),
+                directory=_escape(str(Path.cwd())),
+                stop_s=int(DRAIN_S) + 5,
+            )
+        )
+    return "".join(parts)
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def addresses(config: Config) -> dict[str, tuple[str, int]]:
+    """Where each service will listen, by the key of config.json that says so."""
+    search = config.search
+    found = {
+        "Front.port": (config.front.address, config.front.port),
+        "Middle.port": (config.middle.address, config.middle.port),
+        "Inference.port": (config.inference.address, config.inference.port),
+    }
+    for server in range(len(search.server_list)):
+        for replica in search.replicas(server):
+            found[f"Search.server-list {replica}"] = split_address(replica)
+    return found
+
+
+def check_ports(config: Config) -> None:
+    """Raise ConfigError, naming the key to change, when a port is taken or named twice."""
+    taken: dict[tuple[str, int], str] = {}
+    for key, address in addresses(config).items():
+        if address in taken:
+            raise ConfigError(f"config: {key} and {taken[address]} are the same address")
+        taken[address] = key
+        try:
+            socket.create_server(address).close()
+        except OSError as error:
+            raise ConfigError(
+                f"{address[0]}:{address[1]} cannot be used ({error.strerror}): "
+                f"stop what listens there, or change {key} in config.json"
+            ) from None
+
+
+@contextmanager
+def config_file(name: str, loaded: Loaded) -> Iterator[Path]:
+    """A file with the configuration for the services to read, also when we read it from `-`."""
+    if name != "-":
+        yield Path(name).resolve()
+        return
+    with tempfile.NamedTemporaryFile(dir=loaded.root, prefix=".config-", suffix=".json") as file:
+        file.write(msgspec.json.encode(loaded.config))
+        file.flush()
+        yield Path(file.name)
+
+
+def wait_until_ready(front: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the front server is ready; raises ConfigError with the reason when it is not."""
+    reason = "it does not answer"
+    deadline = time.monotonic() + READY_S
+    with urllib3.PoolManager(retries=False, timeout=5) as http:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                response = http.request("GET", f"{front}/ready")
+            except urllib3.exceptions.HTTPError:
+                time.sleep(0.1)
+                continue
+            if response.status == 200:
+                return
+            reason = response.json().get("detail", reason)
+            time.sleep(0.2)
+    raise ConfigError(f"the front server is not ready: {reason}")
+
+
+def supervise(config: Config, file: Path) -> int:
+    """Run all services until a signal; returns supervisord's exit status."""
+    check_ports(config)
+    with tempfile.TemporaryDirectory(prefix="clip-search-") as folder:
+        conf = Path(folder, "supervisord.conf")
+        conf.write_text(supervisord_config(commands(config, file), Path(folder)))
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
+        # Through a pipe of our own: supervisord reopens its output, which would cut off a file.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        threading.Thread(target=_pass_on, args=(process.stdout,), daemon=True).start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: process.terminate())
+        try:
+            front = f"http://{config.front.address}:{config.front.port}"
+            wait_until_ready(front, process)
+            _welcome(front)
+            return process.wait()
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _pass_on(output: IO[bytes]) -> None:
+    for line in output:
+        sys.stdout.write(line.decode(errors="replace"))
+        sys.stdout.flush()
+
+
+def _welcome(front: str) -> None:
+    print(
+        f"\n  ready: {front}/  (API: {front}/docs)\n"
+        f'  try:   curl "{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"\n'
+        "  Ctrl-C stops everything.\n",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Supervise the services of a configuration."""
+    name = argument_parser(__doc__).parse_args().config
+    loaded = load(name)
+    current = loaded.path(loaded.config.prepare.index_dir) / "CURRENT"
+    if not current.exists():
+        raise ConfigError("there is no index yet: run python prepare/prepare.py FOLDER first")
+    with config_file(name, loaded) as file:
+        sys.exit(supervise(loaded.config, file))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,112 @@
+"""What our services say to each other: msgpack messages, with arrays as raw little-endian bytes."""
+
+import logging
+import time
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import urllib3
+from numpy.typing import NDArray
+from urllib3 import exceptions
+
+from common.errors import BadRequest, DeadlineExceeded, Problem, ServiceError, Unavailable
+
+log = logging.getLogger(__name__)
+
+MSGPACK = "application/msgpack"
+Message = TypeVar("Message")
+Matrix = NDArray[np.float32]
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: Any) -> bytes:
+    """Encode a message as msgpack."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes, kind: type[Message]) -> Message:
+    """Decode a msgpack message; raises BadRequest naming the field at fault."""
+    try:
+        return msgspec.msgpack.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"malformed message: {error}") from None
+
+
+def pack_rows(rows: Matrix) -> bytes:
+    """The bytes of a float32 matrix, row by row, little-endian."""
+    return np.ascontiguousarray(rows, dtype="<f4").tobytes()
+
+
+def unpack_rows(data: bytes, columns: int) -> Matrix:
+    """The matrix that `pack_rows` made, shape [n, columns], read-only; raises BadRequest."""
+    if columns < 1 or len(data) % (4 * columns):
+        raise BadRequest(f"{len(data)} bytes are no rows of {columns} float32 numbers")
+    return np.frombuffer(data, dtype="<f4").reshape(-1, columns)
+
+
+class Peer:
+    """Another of our services, and the connections to it that are kept open."""
+
+    def __init__(self, address: str, connections: int = 1) -> None:
+        """`address` is "host:port"; `connections` is how many requests may be under way."""
+        self.address = address
+        host, _, port = address.rpartition(":")
+        self._pool = urllib3.HTTPConnectionPool(
+            host, int(port), maxsize=connections, block=False, retries=False
+        )
+
+    def get(self, path: str, deadline: float, headers: dict[str, str] | None = None) -> bytes:
+        """The body that `path` answers with; raises as `post` does."""
+        return self._request("GET", path, b"", deadline, headers or {})
+
+    def post(
+        self, path: str, body: bytes, deadline: float, headers: dict[str, str] | None = None
+    ) -> bytes:
+        """Send a msgpack body and return the one that comes back.
+
+        `deadline` is on the clock of time.monotonic(). Raises DeadlineExceeded, Unavailable when
+        there is no whole answer, and the ServiceError that the peer answered with.
+        """
+        return self._request("POST", path, body, deadline, headers or {})
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    def _request(
+        self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]
+    ) -> bytes:
+        headers = {"Content-Type": MSGPACK, **headers}
+        try:
+            try:
+                response = self._once(method, path, body, deadline, headers)
+            except exceptions.ProtocolError:  # the peer closed an idle connection just as we wrote
+                response = self._once(method, path, body, deadline, headers)
+        except exceptions.TimeoutError:
+            raise DeadlineExceeded("a server behind this one did not answer in time") from None
+        except exceptions.HTTPError as error:
+            log.warning("%s: %s", self.address, error)
+            raise Unavailable("a server behind this one cannot be reached") from None
+        if response.status >= 400:
+            raise problem_of(response.status, response.data).error()
+        return response.data
+
+    def _once(
+        self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise DeadlineExceeded("the deadline passed before the server behind was asked")
+        return self._pool.request(
+            method, path, body=body, headers=headers, timeout=remaining_s, redirect=False
+        )
+
+
+def problem_of(status: int, body: bytes) -> Problem:
+    """The problem in an error reply, also when the peer is not one of ours."""
+    try:
+        return msgspec.json.decode(body, type=Problem)
+    except msgspec.DecodeError:
+        return Problem(status, ServiceError.code, f"answered with HTTP status {status}")

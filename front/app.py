@@ -1,0 +1,95 @@
+"""The public server: the search API, the images, the page and the docs."""
+
+from pathlib import Path
+
+from flask import Flask, Response, g, request, send_file, send_from_directory
+
+from common.config import Config
+from common.errors import NotFound, ServiceError
+from common.service import create_service
+from front.docs import create_docs
+from front.query import read_embed_query, read_query
+from front.thumbnails import Thumbnails
+from middle.client import MiddleClient
+
+STATIC = Path(__file__).resolve().parent / "static"
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""An id names the bytes of a file: what it stands for never changes."""
+
+
+def create_app(config: Config, root: Path) -> Flask:
+    """Serve the public API; relative image paths start from `root`."""
+    front, middle = config.front, config.middle
+    client = MiddleClient(f"{middle.address}:{middle.port}", front.threads, middle.deadline_ms)
+
+    def is_ready() -> str | None:
+        try:
+            client.ready()
+        except ServiceError as error:
+            return error.detail
+        return None
+
+    app = create_service("front", is_ready, front.max_body_bytes)
+    app.register_blueprint(create_docs())
+    _add_api(app, client)
+    _add_images(app, client, root, Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes))
+    _add_page(app)
+
+    @app.after_request
+    def harden(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers.setdefault("Content-Security-Policy", POLICY)
+        return response
+
+    return app
+
+
+def _add_api(app: Flask, client: MiddleClient) -> None:
+    @app.route("/v1/search", methods=["GET", "POST"])
+    def search() -> Response:
+        return _json(client.search(read_query(request), g.request_id))
+
+    @app.post("/v1/embed")
+    def embed() -> Response:
+        return _json(client.embed(read_embed_query(request), g.request_id))
+
+    @app.get("/v1/info")
+    def info() -> Response:
+        return _json(client.info())
+
+
+def _add_images(app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbnails) -> None:
+    @app.get("/v1/images/<image_id>")
+    def image(image_id: str) -> Response:
+        try:
+            response = send_file(root / client.image(image_id).path, conditional=True)
+        except FileNotFoundError:
+            raise NotFound("the file of this image is gone", "image_gone") from None
+        response.headers["Cache-Control"] = IMMUTABLE
+        return response
+
+    @app.get("/v1/images/<image_id>/thumbnail")
+    def thumbnail(image_id: str) -> Response:
+        data = thumbnails.get(image_id)
+        if data is None:
+            data = thumbnails.make(image_id, root / client.image(image_id).path)
+        return Response(data, content_type="image/jpeg", headers={"Cache-Control": IMMUTABLE})
+
+
+def _add_page(app: Flask) -> None:
+    @app.get("/")
+    def page() -> Response:
+        return send_from_directory(STATIC, "index.html")
+
+    @app.get("/static/<path:name>")
+    def static_file(name: str) -> Response:
+        return send_from_directory(STATIC, name)
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, content_type="application/json")

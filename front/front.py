@@ -1,0 +1,28 @@
+"""Start the public server: python front/front.py [--config FILE]."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.config import argument_parser, load
+from common.process import run, serve_workers
+
+
+def main() -> None:
+    """Serve the public API from worker processes."""
+    loaded = load(argument_parser(__doc__).parse_args().config)
+    front = loaded.config.front
+    serve_workers(
+        "front.app:create_app",
+        (loaded.config, loaded.root),
+        front.address,
+        front.port,
+        front.workers,
+        front.threads,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

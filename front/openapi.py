@@ -1,0 +1,123 @@
+"""The description of the public API, made from the types that it is served with."""
+
+from typing import Any
+
+import msgspec
+
+from common.errors import Problem
+from middle.messages import Answer, EmbedAnswer, EmbedQuery, Image, Info, Query
+
+VERSION = "0.1.0"
+JSON = "application/json"
+URL_PARAMETERS = ("text", "id", "k", "model", "dedup", "min_score", "require_full")
+ERRORS = {
+    "400": "The request is wrong; `detail` says how",
+    "413": "Too large: the body, or the image's pixels",
+    "415": "Not a content type, or not an image, that we read",
+    "422": "The image is broken",
+    "503": "Too busy, or too few shards answered in time; try again after `Retry-After` seconds",
+}
+TYPES = (Query, Answer, EmbedQuery, EmbedAnswer, Image, Info, Problem)
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    _, schemas = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "clip-search",
+            "version": VERSION,
+            "description": "Search a collection of images by text or by image.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(schemas["Query"]["properties"]),
+        "components": {"schemas": schemas},
+    }
+
+
+def _paths(fields: dict[str, Any]) -> dict[str, Any]:
+    search = {"200": _reply("The best hits", "Answer"), **_errors(*ERRORS)}
+    return {
+        "/v1/search": {
+            "get": {
+                "operationId": "searchByAddress",
+                "summary": "Search by text or by id",
+                "parameters": [
+                    {"name": name, "in": "query", "schema": fields[name]} for name in URL_PARAMETERS
+                ],
+                "responses": search,
+            },
+            "post": {
+                "operationId": "search",
+                "summary": "Search by text, image, id or embedding",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        JSON: {"schema": _ref("Query")},
+                        "multipart/form-data": {"schema": _form(fields)},
+                    },
+                },
+                "responses": search,
+            },
+        },
+        "/v1/embed": {
+            "post": {
+                "operationId": "embed",
+                "summary": "Embed texts or images",
+                "requestBody": {
+                    "required": True,
+                    "content": {JSON: {"schema": _ref("EmbedQuery")}},
+                },
+                "responses": {"200": _reply("Unit vectors", "EmbedAnswer"), **_errors(*ERRORS)},
+            }
+        },
+        "/v1/images/{id}": {"get": _image("image", "The file of an indexed image", "image/*")},
+        "/v1/images/{id}/thumbnail": {
+            "get": _image("thumbnail", "A small JPEG of an indexed image", "image/jpeg")
+        },
+        "/v1/info": {
+            "get": {
+                "operationId": "info",
+                "summary": "What can be searched",
+                "responses": {"200": _reply("The collection", "Info"), **_errors("503")},
+            }
+        },
+    }
+
+
+def _form(fields: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: fields[name] for name in URL_PARAMETERS}
+    image = {"type": "string", "contentMediaType": "application/octet-stream"}
+    return {"type": "object", "properties": {**kept, "image": image}, "additionalProperties": False}
+
+
+def _image(name: str, summary: str, content_type: str) -> dict[str, Any]:
+    identifier = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": identifier}],
+        "responses": {
+            "200": {"description": summary, "content": {content_type: {}}},
+            "404": _problem("No image has this id, or its file is gone"),
+            **_errors("400", "503"),
+        },
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _reply(description: str, name: str) -> dict[str, Any]:
+    return {"description": description, "content": {JSON: {"schema": _ref(name)}}}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    return {"description": description, "content": content}
+
+
+def _errors(*statuses: str) -> dict[str, Any]:
+    return {status: _problem(ERRORS[status]) for status in statuses}

@@ -1,0 +1,250 @@
+/** The search page: a query (words, an image, or the id of a hit) in, a grid of hits out. Words and ids live in the URL. */
+
+/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File}} Query */
+/** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>}} Hit */
+/** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
+/** @typedef {{hits: Hit[], coverage: Coverage, model: string, took_ms: {total?: number}, warnings: string[]}} Answer */
+/** @typedef {{query: Query, answer?: Answer}} Visit One entry of the browser's history. */
+
+const TIMEOUT_MS = 30_000; // well past the deadlines of the server, which answers with a reason
+const VISITS_KEPT = 50; // in memory, so that going back is instant and finds an uploaded image again
+
+/** @type {Record<string, any>} every element with an id */
+const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((element) => [element.id, element]));
+const { form } = page.query;
+const usual = options();
+const visits = /** @type {Map<string, Visit>} */ (new Map());
+let current = /** @type {Visit} */ ({ query: usual });
+let shown = /** @type {Hit[]} */ ([]); // stay until the next answer is there
+let cursor = 0; // index of the one hit that Tab reaches: through all of them, the footer would be 200 Tabs away
+let inFlight = new AbortController();
+
+function options() {
+  return Object.fromEntries(['k', 'model', 'dedup'].map((name) => [name, form.elements[name].value]));
+}
+
+/** @param {string} search of a URL @param {Query} rest for the options it lacks @returns {Query} */
+function queryFrom(search, rest) {
+  const params = new URLSearchParams(search);
+  const isOffered = (name) => [...form.elements[name].options].some(({ value }) => value === params.get(name));
+  const subject = ['id', 'text'].find((name) => params.get(name)?.trim());
+  const names = Object.keys(rest).filter(isOffered).concat(subject ?? []);
+  return { ...rest, ...Object.fromEntries(names.map((name) => [name, params.get(name).trim()])) };
+}
+
+/** @param {Query} query @returns {string} `/` for an uploaded image, which no URL can hold */
+function urlOf({ text, id, k, model, dedup }) {
+  if (!text && !id) return '/';
+  const params = new URLSearchParams({ ...(id ? { id } : { text }), k, model });
+  if (dedup !== usual.dedup) params.set('dedup', dedup);
+  return `/?${params}`;
+}
+
+/** @param {Query} query @param {boolean} isStep whether `back` shall lead to what is on the screen now */
+function go(query, isStep = urlOf(query) !== urlOf(current.query) || query.image !== current.query.image) {
+  const key = `${performance.timeOrigin}/${performance.now()}`; // differs from all keys of before a reload
+  visits.set(key, { query });
+  if (visits.size > VISITS_KEPT) visits.delete(visits.keys().next().value);
+  history[isStep ? 'pushState' : 'replaceState']({ key }, '', urlOf(query));
+  show(visits.get(key));
+}
+
+/** On load, and after a step through the history. */
+function enter() {
+  const visit = visits.get(history.state?.key);
+  return visit ? show(visit) : go(queryFrom(location.search, usual), false);
+}
+
+/** @param {Visit} visit */
+async function show(visit) {
+  inFlight.abort();
+  current = visit;
+  page.viewer.close();
+  fillForm(visit.query);
+  if (!hasSubject(visit.query)) return showStart();
+  if (visit.answer) return showAnswer(visit);
+  const { signal } = (inFlight = new AbortController());
+  page.results.ariaBusy = 'true';
+  const outcome = await ask(visit.query, signal).catch((error) => error);
+  if (signal.aborted) return; // a newer query has taken over
+  if (outcome instanceof Error) return showError(outcome);
+  visit.answer = outcome;
+  showAnswer(visit);
+  scrollTo(0, 0);
+}
+
+/** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
+async function ask({ image, ...fields }, signal) {
+  const headers = image ? {} : { 'Content-Type': 'application/json' };
+  const body = image ? multipart({ ...fields, image }) : JSON.stringify({ ...fields, k: Number(fields.k) });
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+  const response = await fetch('/v1/search', { method: 'POST', headers, body, signal: limit });
+  if (!response.ok) throw new Error(await reason(response));
+  return response.json();
+}
+
+/** @param {Response} response a problem+json, or whatever a proxy sends @returns {Promise<string>} a sentence */
+async function reason(response) {
+  const { detail, title } = await response.json().catch(() => ({}));
+  const sentence = (detail || title || `The server answered ${response.status}`).replace(/[^.!?]$/, '$&.');
+  const wait_s = Number(response.headers.get('Retry-After'));
+  return wait_s > 0 ? `${sentence} Try again in ${count(wait_s, 'second')}.` : sentence;
+}
+
+/** Clear away the former view. @param {'start' | 'answer' | 'error'} view @param {string} title @param {Hit[]} hits */
+function setView(view, title = 'clip-search', hits = []) {
+  const focusIsOnHits = page.results.contains(document.activeElement);
+  document.body.dataset.view = view;
+  document.title = title;
+  shown = hits;
+  page.results.ariaBusy = 'false';
+  page.results.replaceChildren(...hits.map(tile));
+  for (const part of [page.status, page.banner]) part.replaceChildren();
+  setCursor(0);
+  if (focusIsOnHits) focusHit(0);
+}
+
+async function showStart() {
+  setView('start');
+  const { images, shards, models = {} } = await fetch('/v1/info').then((response) => response.json()).catch(() => ({}));
+  const named = Object.entries(models).map(([name, model]) => (model?.name ? `${name}: ${model.name}` : name));
+  page.collection.textContent = [count(images, 'image'), count(shards, 'shard'), ...named].filter(Boolean).join(' · ');
+}
+
+/** @param {Visit} visit with its answer */
+function showAnswer({ query, answer: { hits, coverage, model, took_ms, warnings = [] } }) {
+  setView('answer', `${query.text || 'Images like this one'} – clip-search`, hits);
+  const subject = query.text ? [' for ', create('bdi', `“${query.text}”`)] : [' like this one'];
+  const facts = [model, took_ms?.total >= 0 && `${took_ms.total.toFixed()} ms`].filter(Boolean).join(', ');
+  page.status.append(count(hits.length, 'image') || 'Nothing found', ...subject, ' ', create('small', facts));
+  warn(coverage?.degraded ? [`Answers from ${coverage.shards.ok} of ${coverage.shards.total} shards.`, ...warnings] : warnings);
+}
+
+/** @param {Error} error */
+function showError({ name, message }) {
+  setView('error');
+  const known = { Error: message, TimeoutError: 'The server takes too long.', SyntaxError: 'The server sent no JSON.' };
+  page.status.textContent = known[name] ?? 'The server cannot be reached.';
+}
+
+/** @param {Query} query */
+function fillForm({ text, id, image, ...rest }) {
+  for (const [name, value] of Object.entries(rest)) form.elements[name].value = value;
+  page.query.value = text ?? '';
+  page.chip.hidden = !id && !image;
+  page['chip-name'].textContent = image?.name ?? 'like this';
+  URL.revokeObjectURL(page['chip-image'].src);
+  page['chip-image'].src = image ? URL.createObjectURL(image) : id ? `${imageUrl(id)}/thumbnail` : '';
+}
+
+/** @param {Hit} hit @returns {HTMLLIElement} */
+function tile({ id, path, score, thumbnail }) {
+  const item = page.hit.content.firstElementChild.cloneNode(true);
+  const [open, more, name, cosine] = item.children;
+  Object.assign(item.dataset, { id, path });
+  open.href = imageUrl(id);
+  Object.assign(open.firstElementChild, { src: thumbnail, alt: path });
+  Object.assign(more, { href: moreUrl(id), ariaLabel: `More like ${path}` });
+  name.textContent = name.title = path.split('/').pop();
+  cosine.textContent = score.toFixed(3);
+  return item;
+}
+
+/** @param {number} index of a hit */
+function openViewer(index) {
+  const { id, path, score, metadata } = shown[index];
+  const facts = Object.entries({ score: score.toFixed(3), ...metadata });
+  page.viewer.close();
+  focusHit(index); // where closing the viewer returns to
+  page['viewer-image'].replaceChildren(Object.assign(new Image(), { src: imageUrl(id), alt: path }));
+  page['viewer-path'].textContent = path;
+  page['viewer-metadata'].replaceChildren(...facts.flatMap(([name, value]) => [create('dt', name), create('dd', plain(value))]));
+  page['viewer-more'].href = moreUrl(id);
+  page['viewer-original'].href = imageUrl(id);
+  page.viewer.showModal();
+}
+
+/** @param {number} index of a hit */
+function setCursor(index) {
+  cursor = index;
+  page.results.querySelectorAll('a').forEach((link, at) => (link.tabIndex = at >> 1 === index ? 0 : -1)); // two links a hit
+}
+
+const multipart = (fields) => Object.entries(fields).reduce((data, field) => (data.set(...field), data), new FormData());
+const create = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+const plain = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+const count = (n, noun) => (n > 0 ? `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}` : '');
+const warn = (sentences) => page.banner.replaceChildren(...sentences.map((sentence) => create('p', sentence)));
+const imageUrl = (id) => `/v1/images/${encodeURIComponent(id)}`;
+const moreUrl = (id) => urlOf({ ...options(), id });
+const hasSubject = ({ text, id, image }) => Boolean(text || id || image);
+const searchAgain = () => hasSubject(current.query) && go({ ...current.query, ...options() });
+const indexOf = (node) => [...page.results.children].indexOf(node.closest('li'));
+const focusHit = (index) => page.results.children[index]?.querySelector('.open').focus();
+
+function onSubmit(event) {
+  event.preventDefault();
+  const text = page.query.value.trim();
+  if (matchMedia('(pointer: coarse)').matches) page.query.blur(); // or the keyboard of a phone hides the answer
+  return text ? go({ ...options(), text }) : searchAgain();
+}
+
+/** @param {FileList} files chosen, dropped or pasted @returns {boolean} whether there were any */
+function searchByFile(files) {
+  const image = [...files].find(({ type }) => !type || type.startsWith('image/')); // no type: let the server look
+  if (image) go({ ...options(), image });
+  else if (files.length) warn(['That is not an image.']);
+  return files.length > 0;
+}
+
+/** Hits open here, and links to `/` are queries; with a modifier key both are ordinary links. @param {MouseEvent} event */
+function onClick(event) {
+  if (!page.options.contains(event.target)) page.options.open = false;
+  if (event.target === page.viewer) page.viewer.close();
+  const link = event.target.closest('a');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  const isQuery = link.pathname === '/' && link.origin === location.origin;
+  const isHit = link.matches('.open');
+  if (isQuery || isHit) event.preventDefault();
+  if (isQuery) go(queryFrom(link.search, options()));
+  if (isHit) openViewer(indexOf(link));
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.key === 'Escape') page.options.open = false;
+  if (event.key === '/' && !event.target.matches('input, select')) page.query.select();
+  else if (event.key === 'ArrowDown' && event.target === page.query) focusHit(cursor);
+  else if (!(page.viewer.open || page.results.contains(event.target)) || !onHitKey(event.key)) return;
+  event.preventDefault();
+}
+
+/** @param {string} key @returns {boolean} whether it means something on a hit */
+function onHitKey(key) {
+  const columns = page.viewer.open ? NaN : getComputedStyle(page.results).gridTemplateColumns.split(' ').length;
+  const row = { ArrowLeft: cursor - 1, ArrowRight: cursor + 1, Home: 0, End: shown.length - 1 };
+  const moves = { ...row, ArrowUp: cursor - columns, ArrowDown: cursor + columns };
+  if (key === 'm') go({ ...options(), id: shown[cursor].id });
+  else if (moves[key] in shown) (page.viewer.open ? openViewer : focusHit)(moves[key]);
+  return key === 'm' || key in moves;
+}
+
+function onDrag(event) {
+  if (!event.dataTransfer.types.includes('Files')) return;
+  event.preventDefault();
+  const hasLeft = event.type === 'dragleave' && !event.relatedTarget; // it has none outside the window
+  document.body.classList.toggle('dropping', event.type !== 'drop' && !hasLeft);
+  if (event.type === 'drop') searchByFile(event.dataTransfer.files);
+}
+
+form.addEventListener('submit', onSubmit);
+page.options.addEventListener('change', searchAgain);
+page['image-input'].addEventListener('change', ({ target }) => searchByFile(target.files) && (target.value = ''));
+page['chip-remove'].addEventListener('click', () => (go(options()), page.query.focus()));
+page.results.addEventListener('focusin', ({ target }) => setCursor(indexOf(target)));
+for (const type of ['dragover', 'dragleave', 'drop']) addEventListener(type, onDrag);
+addEventListener('paste', (event) => searchByFile(event.clipboardData.files) && event.preventDefault());
+addEventListener('click', onClick);
+addEventListener('keydown', onKey);
+addEventListener('popstate', enter);
+enter();

@@ -1,0 +1,73 @@
+"""The embedded inference server: TorchServe's inference API without Java and without torch."""
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from flask import Flask, Response, request
+
+from common.config import Config
+from common.errors import ConfigError, NotFound
+from common.service import create_service
+from common.wire import MSGPACK, decode, encode
+from inference.engine import Engine
+from inference.messages import EmbedRequest
+from inference.model import load_model
+
+log = logging.getLogger(__name__)
+
+IMAGE_BATCH = 8
+"""Images that a client sends together: 8 full-size uploads are as much as a body may hold."""
+
+
+def create_app(config: Config, root: Path) -> Flask:
+    """Load the models of `config`, warm them, and serve them under their role, clip and mclip."""
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+    engines, missing = _load_engines(config, root, pool)
+    app = create_service("inference", lambda: None, max_body_bytes(config))
+
+    @app.get("/ping")
+    def ping() -> dict[str, str]:
+        return {"status": "Healthy"}
+
+    @app.post("/predictions/<name>")
+    def predict(name: str) -> Response:
+        if name not in engines:
+            raise NotFound(missing.get(name, f"there is no model {name!r}"), "model_unavailable")
+        reply = engines[name].embed(decode(request.get_data(), EmbedRequest))
+        return Response(encode(reply), content_type=MSGPACK)
+
+    return app
+
+
+def max_body_bytes(config: Config) -> int:
+    """The largest body that a client of ours sends."""
+    return IMAGE_BATCH * config.front.max_body_bytes + 2**16
+
+
+def _load_engines(
+    config: Config, root: Path, pool: ThreadPoolExecutor
+) -> tuple[dict[str, Engine], dict[str, str]]:
+    """The engine of each role, and for the roles that have none the reason."""
+    clip = load_model(config.inference.clip, config.inference.threads, root)
+    models, missing = {"clip": clip}, {}
+    if not config.inference.mclip:
+        missing["mclip"] = "no multilingual model: config.json has no Inference.mclip"
+    elif config.inference.mclip == config.inference.clip:
+        models["mclip"] = clip
+    else:
+        try:
+            models["mclip"] = load_model(config.inference.mclip, config.inference.threads, root)
+        except ImportError as error:
+            missing["mclip"] = f"no multilingual model: {error}"
+            log.info(missing["mclip"])
+    engines = {}
+    for role, model in models.items():
+        if model.dim != clip.dim:
+            raise ConfigError(f"{role} gives {model.dim} numbers, clip {clip.dim}: no common space")
+        if model.text:
+            model.encode_text(["warm"])
+        engines[role] = Engine(model, clip.space, config.inference, pool)
+        engines[role].start()
+    return engines, missing

@@ -1,0 +1,122 @@
+"""From the bytes of an image file to the pixels that an image tower takes."""
+
+import io
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from common.errors import BadRequest, TooLarge, UnsupportedMedia, Unprocessable
+
+VERSION = 1
+"""Raised whenever the same file would give other pixels: embeddings are then made anew."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+MAX_ASPECT = 20
+Pixels = NDArray[np.float32]
+
+
+class Preprocessing(msgspec.Struct, frozen=True):
+    """`preprocess_cfg.json`, as open_clip writes it."""
+
+    size: int | tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "squash"] = "shortest"
+    mode: Literal["RGB"] = "RGB"
+    fill_color: int = 0
+    crop_pct: float = 1.0
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """The size of the tower's input, in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+def read_preprocessing(path: Path) -> Preprocessing:
+    """Read a `preprocess_cfg.json`."""
+    return msgspec.json.decode(path.read_bytes(), type=Preprocessing)
+
+
+def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
+    """Decode the first frame of an image file to RGB, upright.
+
+    What the header says is checked before any pixel is decoded. With `at_least`, a large JPEG may
+    be decoded smaller, its shorter side staying at least that long. Raises UnsupportedMedia when
+    it is no image of `FORMATS`, TooLarge, BadRequest for an extreme shape, and Unprocessable when
+    it is broken.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise UnsupportedMedia(f"not an image we read ({', '.join(FORMATS)})") from None
+    except Exception:  # Pillow's readers raise many kinds on a broken header
+        raise Unprocessable("the image is broken") from None
+    _check_size(image, max_pixels)
+    try:
+        if at_least:
+            image.draft("RGB", _draft_size(image, at_least))
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Exception:  # likewise for its pixels
+        raise Unprocessable("the image is truncated or broken") from None
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise TooLarge(f"the image has {width}x{height} pixels; {max_pixels} is the limit")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise BadRequest(f"the image is {width}x{height}; {MAX_ASPECT}:1 is the limit")
+
+
+def _draft_size(image: Image.Image, at_least: int) -> tuple[int, int]:
+    scale = at_least / min(image.size)
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # else values over 255 are cut
+        values = np.asarray(image, dtype=np.float32)
+        image = Image.fromarray((values / 257 if values.max() > 255 else values).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def preprocess(image: Image.Image, how: Preprocessing) -> Pixels:
+    """Resize, crop and normalise an RGB image: float32 [3, height, width]."""
+    height, width = how.height_width
+    resample = getattr(Image.Resampling, how.interpolation.upper())
+    if how.resize_mode == "squash":
+        image = image.resize((width, height), resample)
+    else:
+        image = _centre_crop(_resize_shortest(image, how, resample), height, width)
+    values = np.asarray(image, dtype=np.float32)
+    scale = 1 / (255 * np.array(how.std, dtype=np.float32))
+    shift = np.array(how.mean, dtype=np.float32) / np.array(how.std, dtype=np.float32)
+    return np.ascontiguousarray((values * scale - shift).transpose(2, 0, 1))
+
+
+def resize_target(how: Preprocessing) -> int:
+    """The length that the shorter side is resized to, in pixels."""
+    return round(max(how.height_width) / how.crop_pct)
+
+
+def _resize_shortest(
+    image: Image.Image, how: Preprocessing, resample: Image.Resampling
+) -> Image.Image:
+    """Resize so that the shorter side fits, rounding down as torchvision does."""
+    target = resize_target(how)
+    short, long = sorted(image.size)
+    longer = int(target * long / short)
+    size = (target, longer) if image.width <= image.height else (longer, target)
+    return image if image.size == size else image.resize(size, resample)
+
+
+def _centre_crop(image: Image.Image, height: int, width: int) -> Image.Image:
+    left = round((image.width - width) / 2)
+    top = round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))

@@ -1,0 +1,88 @@
+"""The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
+
+import time
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Flask, Response, g, request
+
+from common.config import Config
+from common.errors import UnsupportedMedia
+from common.service import create_service
+from common.wire import MSGPACK, decode
+from inference.client import InferenceClient
+from middle.embedder import Embedder
+from middle.fan_out import FanOut
+from middle.messages import DEADLINE_HEADER, EmbedQuery, Query, check, check_embed, decode_json
+from middle.searcher import Searcher
+from search.client import SearchServer
+
+Message = TypeVar("Message")
+_encoder = msgspec.json.Encoder()
+
+
+def create_app(config: Config) -> Flask:
+    """Serve queries with the servers of `config`; called in each worker, after the fork."""
+    searcher = _create_searcher(config)
+    searcher.start()
+    deadline_s = config.middle.deadline_ms / 1000
+
+    def deadline() -> float:
+        given = request.headers.get(DEADLINE_HEADER, "")
+        return time.monotonic() + min(deadline_s, int(given) / 1000 if given.isdigit() else 1e9)
+
+    def is_ready() -> str | None:
+        return searcher.why_not_ready(time.monotonic() + deadline_s)
+
+    # what front lets in, with the message around it
+    app = create_service("middle", is_ready, config.front.max_body_bytes + 2**16)
+
+    @app.post("/search")
+    def search() -> Response:
+        until = deadline()
+        return _reply(searcher.answer(check(_body(Query)), until))
+
+    @app.post("/embed")
+    def embed() -> Response:
+        until = deadline()
+        return _reply(searcher.embed(check_embed(_body(EmbedQuery)), until))
+
+    @app.get("/images/<image_id>")
+    def image(image_id: str) -> Response:
+        return _json(searcher.image(image_id, deadline()))
+
+    @app.get("/info")
+    def info() -> Response:
+        return _json(searcher.info(deadline()))
+
+    return app
+
+
+def _create_searcher(config: Config) -> Searcher:
+    inference, search = config.inference, config.search
+    entries = range(len(search.server_list))
+    servers = [SearchServer(f"search-{i}", search.replicas(i)) for i in entries]
+    return Searcher(
+        Embedder(InferenceClient(f"{inference.address}:{inference.port}")),
+        FanOut(servers, [search.shards_of(i) for i in entries], search.shard_count),
+        config.middle.min_coverage,
+    )
+
+
+def _body(kind: type[Message]) -> Message:
+    """The message in the request's body; raises BadRequest or UnsupportedMedia."""
+    data = request.get_data(cache=False)
+    if request.mimetype == MSGPACK:
+        return decode(data, kind)
+    if request.mimetype == "application/json":
+        return decode_json(data, kind)
+    raise UnsupportedMedia("send application/json")
+
+
+def _reply(answer: Any) -> Response:
+    answer.request_id = g.request_id
+    return _json(answer)
+
+
+def _json(message: Any) -> Response:
+    return Response(_encoder.encode(message), content_type="application/json")

@@ -1,0 +1,50 @@
+"""The client of middle: what front asks it; answers are passed on as the JSON that they are."""
+
+import time
+
+import msgspec
+
+from common.wire import Peer, encode
+from middle.messages import DEADLINE_HEADER, EmbedQuery, Image, Query
+
+GRACE_S = 0.5
+"""Middle answers by its deadline itself, degraded or with an error: wait for that."""
+
+
+class MiddleClient:
+    """Connections to middle, for all threads of this process."""
+
+    def __init__(self, address: str, connections: int, deadline_ms: int) -> None:
+        """`address` is "host:port"; nothing is opened before the first question."""
+        self._peer = Peer(address, connections)
+        self._deadline_ms = deadline_ms
+
+    def search(self, query: Query, request_id: str) -> bytes:
+        """The `Answer` to a query, in JSON; raises the ServiceError that it ended in."""
+        return self._post("/search", encode(query), request_id)
+
+    def embed(self, query: EmbedQuery, request_id: str) -> bytes:
+        """The `EmbedAnswer` to a query, in JSON; raises a ServiceError."""
+        return self._post("/embed", encode(query), request_id)
+
+    def image(self, image_id: str) -> Image:
+        """An indexed image; raises a ServiceError."""
+        return msgspec.json.decode(self._get(f"/images/{image_id}"), type=Image)
+
+    def info(self) -> bytes:
+        """The `Info` of middle, in JSON; raises a ServiceError."""
+        return self._get("/info")
+
+    def ready(self) -> None:
+        """Raise a ServiceError unless middle can answer queries."""
+        self._get("/ready")
+
+    def _post(self, path: str, body: bytes, request_id: str) -> bytes:
+        headers = {DEADLINE_HEADER: str(self._deadline_ms), "X-Request-Id": request_id}
+        return self._peer.post(path, body, self._until(), headers)
+
+    def _get(self, path: str) -> bytes:
+        return self._peer.get(path, self._until())
+
+    def _until(self) -> float:
+        return time.monotonic() + self._deadline_ms / 1000 + GRACE_S

@@ -1,0 +1,98 @@
+"""Making vectors of texts and images: which text tower, and what to do when there is none."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from common.batcher import Gather
+from common.errors import BadRequest, ServiceError
+from common.wire import Matrix
+from inference.client import Embedding, InferenceClient, Role
+from middle.messages import ModelChoice
+
+
+class Embedded(NamedTuple):
+    """A unit vector; space and model are None where it was given and not made."""
+
+    vector: Matrix
+    space: str | None = None
+    model: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def choose_role(text: str, choice: ModelChoice) -> Role:
+    """The text tower for a text: as chosen; else clip, which reads English, for plain ASCII."""
+    if choice != "auto":
+        return choice
+    return "clip" if text.isascii() else "mclip"
+
+
+class Embedder:
+    """The inference server as middle uses it."""
+
+    def __init__(self, inference: InferenceClient) -> None:
+        self._inference = inference
+
+    def start(self) -> None:
+        """Start the threads that send; call it after the process has forked."""
+        self._inference.start()
+
+    def close(self) -> None:
+        """Finish what waits and close the connections."""
+        self._inference.close()
+
+    def is_alive(self) -> bool:
+        """Whether the inference server answers."""
+        return self._inference.is_alive()
+
+    def texts(
+        self, texts: Sequence[str], choice: ModelChoice, deadline: float
+    ) -> list[Embedded | ServiceError]:
+        """Embed texts together; each ends in its vector or its error."""
+        roles = [choose_role(text, choice) for text in texts]
+        results = self._embed(texts, roles, deadline)
+        if choice != "auto":
+            return [_explained(result) for result in results]
+        missing = [i for i, result in enumerate(results) if _is_missing(result)]
+        again = self._embed([texts[i] for i in missing], ["clip"] * len(missing), deadline)
+        for i, result in zip(missing, again, strict=True):
+            if isinstance(result, Embedded):
+                reason = getattr(results[i], "detail", "")
+                warning = f"{reason}; answered by clip, which may not know the language"
+                result = result._replace(warnings=(warning, *result.warnings))
+            results[i] = result
+        return results
+
+    def images(self, files: Sequence[bytes], deadline: float) -> list[Embedded | ServiceError]:
+        """Embed image files together; each ends in its vector or its error."""
+        gather = Gather(len(files), deadline)
+        for slot, data in enumerate(files):
+            self._inference.embed_image(data, gather, slot)
+        return [_embedded(result) for result in gather.wait()]
+
+    def _embed(
+        self, texts: Sequence[str], roles: Sequence[Role], deadline: float
+    ) -> list[Embedded | ServiceError]:
+        gather = Gather(len(texts), deadline)
+        for slot, (text, role) in enumerate(zip(texts, roles, strict=True)):
+            self._inference.embed_text(role, text, gather, slot)
+        return [_embedded(result) for result in gather.wait()]
+
+
+def _embedded(result: Embedding | Exception) -> Embedded | ServiceError:
+    if isinstance(result, ServiceError):
+        return result
+    if isinstance(result, Exception):
+        raise result
+    warnings = (result.warning,) if result.warning else ()
+    return Embedded(result.vector, result.space, result.model, warnings)
+
+
+def _is_missing(result: Embedded | ServiceError) -> bool:
+    """Whether the engine, either of them, said that it does not have the model."""
+    return isinstance(result, ServiceError) and result.status == 404
+
+
+def _explained(result: Embedded | ServiceError) -> Embedded | ServiceError:
+    if isinstance(result, ServiceError) and _is_missing(result):
+        return BadRequest(result.detail, "model_unavailable")
+    return result

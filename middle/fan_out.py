@@ -1,0 +1,127 @@
+"""Asking every search server at once, and saying honestly how much of the index answered."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from common.batcher import Gather
+from common.errors import DeadlineExceeded, ServiceError, Unavailable
+from common.wire import Matrix
+from middle.messages import Coverage, ShardCounts
+from search.client import Found, SearchServer, VectorQuery
+from search.keys import parse_id, shard_of
+from search.messages import Hits, Info, LookupReply
+
+Told = TypeVar("Told")
+
+
+class FannedOut(NamedTuple):
+    """What the shards of one version found, and how many of them answered."""
+
+    version: str
+    space: str
+    shards: dict[int, Hits]
+    coverage: Coverage
+
+
+class FanOut:
+    """The search servers together."""
+
+    def __init__(
+        self, servers: Sequence[SearchServer], holds: Sequence[list[int]], shard_count: int
+    ) -> None:
+        """`holds[i]` are the shards of server i, as configured, until it says otherwise."""
+        self._servers = servers
+        self._holds = list(holds)
+        self._shard_count = shard_count
+
+    def start(self) -> None:
+        """Start the lines to the servers; call it after the process has forked."""
+        for server in self._servers:
+            server.start()
+
+    def close(self) -> None:
+        """Close the lines."""
+        for server in self._servers:
+            server.close()
+
+    def search(self, vector: Matrix, k: int, deadline: float) -> FannedOut:
+        """The k nearest of each shard, all of one version; raises when no shard answered."""
+        query = VectorQuery(vector, k)
+        results = self._ask(query, range(len(self._servers)), deadline)
+        answers = [found for found in results if isinstance(found, Found)]
+        self._learn(results)
+        oldest = min((found.version for found in answers), default="")
+        ahead = [
+            server
+            for server, found in enumerate(results)
+            if isinstance(found, Found) and found.version != oldest
+        ]
+        if ahead:  # a swap is under way: those ahead still hold the version before
+            again = self._ask(query._replace(version=oldest), ahead, deadline)
+            answers += [found for found in again if isinstance(found, Found)]
+        failures = {i: error for i, error in enumerate(results) if isinstance(error, Exception)}
+        return self._outcome(answers, failures)
+
+    def lookup(self, image_id: str, deadline: float) -> LookupReply:
+        """The image of an id, from a server that holds its shard; raises what that raises."""
+        shard = shard_of(parse_id(image_id)[0], self._shard_count)
+        holders = [
+            server for server, held in zip(self._servers, self._holds, strict=True) if shard in held
+        ]
+        return _first(holders or self._servers, lambda server: server.lookup(image_id, deadline))
+
+    def info(self, deadline: float) -> Info:
+        """What the index is, from the first server that answers; raises what the last raised."""
+        return _first(self._servers, lambda server: server.info(deadline))
+
+    def _ask(
+        self, query: VectorQuery, servers: Sequence[int], deadline: float
+    ) -> list[Found | Exception]:
+        gather = Gather(len(servers), deadline)
+        for slot, server in enumerate(servers):
+            self._servers[server].search(query, gather, slot)
+        return gather.wait()
+
+    def _learn(self, results: Sequence[Found | Exception]) -> None:
+        for server, found in enumerate(results):
+            if isinstance(found, Found):
+                self._holds[server] = list(found.shards)
+                self._shard_count = found.shard_count
+
+    def _outcome(self, answers: list[Found], failures: dict[int, Exception]) -> FannedOut:
+        """The version that most shards answered from, the newest of equals, and its coverage."""
+        by_version: dict[str, dict[int, Hits]] = {}
+        for found in answers:
+            by_version.setdefault(found.version, {}).update(found.shards)
+        if not any(by_version.values()):
+            raise _why_none(list(failures.values()))
+        version = max(by_version, key=lambda name: (len(by_version[name]), name))
+        shards = by_version[version]
+        one = next(found for found in answers if found.version == version)
+        missing = one.shard_count - len(shards)
+        late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
+        timeout = min(missing, sum(len(self._holds[server]) for server in late))
+        counts = ShardCounts(one.shard_count, len(shards), timeout, missing - timeout)
+        coverage = Coverage(counts, len(shards) / one.shard_count, missing > 0)
+        return FannedOut(version, one.space, shards, coverage)
+
+
+def _first(servers: Sequence[SearchServer], ask: Callable[[SearchServer], Told]) -> Told:
+    failure: ServiceError = Unavailable("no search server holds this shard")
+    for server in servers:
+        try:
+            return ask(server)
+        except ServiceError as error:
+            failure = error
+    raise failure
+
+
+def _why_none(failures: Sequence[Exception]) -> ServiceError:
+    """The error for a query that no shard answered: the client's own fault first."""
+    told = [error for error in failures if isinstance(error, ServiceError)]
+    for error in told:
+        if error.status < 500 or error.code == "no_index":
+            return error
+    if told and all(isinstance(error, DeadlineExceeded) for error in told):
+        return DeadlineExceeded("no shard answered within the deadline")
+    return Unavailable("no shard answered", "no_shard")

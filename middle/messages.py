@@ -1,0 +1,162 @@
+"""A query and its answer, the same in JSON (at the edge) and in msgpack (from front)."""
+
+import math
+import unicodedata
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from common.errors import BadRequest
+
+MAX_TEXT = 2000
+MAX_K = 1000
+MAX_EMBEDDING = 8192
+MAX_INPUTS = 64
+DEADLINE_HEADER = "X-Deadline-Ms"
+"""How much time the caller still has for the answer, in milliseconds."""
+
+SOURCES = ("text", "image", "id", "embedding")
+
+Message = TypeVar("Message")
+ModelChoice = Literal["auto", "clip", "mclip"]
+Dedup = Literal["exact", "near", "none"]
+
+
+class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """What to search for, by exactly one of text, image, id and embedding."""
+
+    text: (
+        Annotated[str, Meta(description="what the images should show, in any language")] | None
+    ) = None
+    image: Annotated[bytes, Meta(description="an image file, in base64")] | None = None
+    id: Annotated[str, Meta(description="the id of an indexed image: more like it")] | None = None
+    embedding: Annotated[list[float], Meta(description="a vector of the index's model")] | None = (
+        None
+    )
+    k: Annotated[int, Meta(ge=1, le=MAX_K, description="how many hits at most")] = 10
+    model: Annotated[ModelChoice, Meta(description="the text model; auto: by the text")] = "auto"
+    dedup: Annotated[
+        Dedup, Meta(description="drop copies of a better hit: same file, or looks the same")
+    ] = "exact"
+    min_score: Annotated[float, Meta(ge=-1, le=1, description="leave out hits below")] | None = None
+    require_full: Annotated[bool, Meta(description="fail unless all shards answer")] = False
+
+
+class Hit(msgspec.Struct):
+    """An image that was found."""
+
+    id: str
+    score: Annotated[float, Meta(description="the cosine: higher is better")]
+    path: str
+    thumbnail: str
+    metadata: dict[str, str | int | float | bool | None]
+
+
+class ShardCounts(msgspec.Struct):
+    """How the shards of the index answered."""
+
+    total: int
+    ok: int
+    timeout: int
+    failed: int
+
+
+class Coverage(msgspec.Struct):
+    """How much of the index the answer is from."""
+
+    shards: ShardCounts
+    fraction: float
+    degraded: bool
+
+
+class Answer(msgspec.Struct):
+    """The reply to a query."""
+
+    hits: list[Hit]
+    coverage: Coverage
+    index_version: str
+    model: str | None
+    took_ms: dict[str, float]
+    warnings: list[str] = []
+    request_id: str = ""
+
+
+class EmbedQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """Texts or images to embed, one kind at a time."""
+
+    texts: Annotated[list[str], Meta(max_length=MAX_INPUTS)] = []
+    images: Annotated[
+        list[bytes], Meta(max_length=MAX_INPUTS, description="image files, in base64")
+    ] = []
+    model: ModelChoice = "auto"
+
+
+class EmbedAnswer(msgspec.Struct):
+    """An embedding for each input, unit length, in order."""
+
+    embeddings: list[list[float]]
+    model: str
+    warnings: list[str] = []
+    request_id: str = ""
+
+
+class Image(msgspec.Struct):
+    """An indexed image and where its file is."""
+
+    id: str
+    path: str
+    metadata: dict[str, Any]
+
+
+class Info(msgspec.Struct):
+    """What can be searched."""
+
+    images: int
+    index_version: str
+    model: str
+    dim: int
+    shards: int
+
+
+def check(query: Query) -> Query:
+    """Check what types cannot say; raises BadRequest."""
+    given = [name for name in SOURCES if getattr(query, name) is not None]
+    if len(given) != 1:
+        raise BadRequest(f"give exactly one of {', '.join(SOURCES)}; got {len(given)}")
+    if query.text is not None:
+        check_text(query.text)
+    if query.embedding is not None:
+        if not 0 < len(query.embedding) <= MAX_EMBEDDING:
+            raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
+        length = math.hypot(*query.embedding)
+        if not 0 < length < 1e18:
+            raise BadRequest("an embedding must be finite and not zero")
+    return query
+
+
+def check_embed(query: EmbedQuery) -> EmbedQuery:
+    """The same for inputs to embed; raises BadRequest."""
+    if bool(query.texts) == bool(query.images):
+        raise BadRequest("give texts or images, one of the two")
+    for text in query.texts:
+        check_text(text)
+    return query
+
+
+def check_text(text: str) -> None:
+    """Raise BadRequest for a text that is too long or shows nothing."""
+    if len(text) > MAX_TEXT:
+        raise BadRequest(f"the text has {len(text)} characters; {MAX_TEXT} is the limit")
+    if all(unicodedata.category(character)[0] in "CZM" for character in text):
+        raise BadRequest("the text is empty")
+
+
+def decode_json(body: bytes, kind: type[Message]) -> Message:
+    """Decode JSON strictly; raises BadRequest naming the field at fault."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except RecursionError:
+        raise BadRequest("malformed JSON: nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"malformed JSON: {error}") from None

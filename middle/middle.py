@@ -1,0 +1,28 @@
+"""Start the middle server: python middle/middle.py [--config FILE]."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.config import argument_parser, load
+from common.process import run, serve_workers
+
+
+def main() -> None:
+    """Serve queries from worker processes."""
+    config = load(argument_parser(__doc__).parse_args().config).config
+    middle = config.middle
+    serve_workers(
+        "middle.app:create_app",
+        (config,),
+        middle.address,
+        middle.port,
+        middle.workers,
+        middle.threads,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,134 @@
+"""One query, from what was asked to the hits: embed, fan out, merge."""
+
+import time
+
+import numpy as np
+
+from common.errors import ServiceError, Unavailable
+from common.wire import unpack_rows
+from middle.embedder import Embedded, Embedder
+from middle.fan_out import FannedOut, FanOut
+from middle.merge import is_complete, merge
+from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Image, Info, Query
+
+MAX_FETCH = 10_000
+"""As many as a search server gives for one query."""
+
+
+class Searcher:
+    """Answers queries with an inference server and the search servers."""
+
+    def __init__(self, embedder: Embedder, fan_out: FanOut, min_coverage: float) -> None:
+        """`min_coverage` is the share of the shards under which there is no answer."""
+        self._embedder = embedder
+        self._fan_out = fan_out
+        self._min_coverage = min_coverage
+
+    def start(self) -> None:
+        """Start the threads that send; call it after the process has forked."""
+        self._embedder.start()
+        self._fan_out.start()
+
+    def close(self) -> None:
+        """Finish what waits and close the connections."""
+        self._embedder.close()
+        self._fan_out.close()
+
+    def answer(self, query: Query, deadline: float) -> Answer:
+        """Answer a checked query; raises a ServiceError. `deadline` is on time.monotonic()."""
+        started = time.perf_counter()
+        embedded = self._embed(query, deadline)
+        embedded_at = time.perf_counter()
+        found, hits = self._find(query, embedded, deadline)
+        self._check_coverage(query, found)
+        ended = time.perf_counter()
+        took_ms = {
+            "embed": _ms(embedded_at - started),
+            "search": _ms(ended - embedded_at),
+            "total": _ms(ended - started),
+        }
+        warnings = list(embedded.warnings)
+        return Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
+
+    def embed(self, query: EmbedQuery, deadline: float) -> EmbedAnswer:
+        """Embed checked inputs; raises the error of the first that fails, naming its place."""
+        if query.texts:
+            results = self._embedder.texts(query.texts, query.model, deadline)
+        else:
+            results = self._embedder.images(query.images, deadline)
+        answer = EmbedAnswer([], "")
+        for place, result in enumerate(results):
+            if isinstance(result, ServiceError):
+                raise ServiceError(f"input {place}: {result.detail}", result.code, result.status)
+            answer.embeddings.append(result.vector.tolist())
+            answer.model = result.model or ""
+            answer.warnings += [f"input {place}: {warning}" for warning in result.warnings]
+        return answer
+
+    def image(self, image_id: str, deadline: float) -> Image:
+        """What is known of an indexed image; raises a ServiceError."""
+        record = self._fan_out.lookup(image_id, deadline).record
+        return Image(image_id, record.path, record.metadata)
+
+    def info(self, deadline: float) -> Info:
+        """What can be searched; raises a ServiceError."""
+        info = self._fan_out.info(deadline)
+        return Info(info.images, info.version, info.model, info.dim, info.shard_count)
+
+    def why_not_ready(self, deadline: float) -> str | None:
+        """None when the servers behind can be reached, else what is missing."""
+        if not self._embedder.is_alive():
+            return "the inference server does not answer"
+        try:
+            self._fan_out.info(deadline)
+        except ServiceError as error:
+            return error.detail
+        return None
+
+    def _embed(self, query: Query, deadline: float) -> Embedded:
+        if query.id is not None:
+            image = self._fan_out.lookup(query.id, deadline)
+            return Embedded(unpack_rows(image.vector, image.dim)[0], image.space)
+        if query.embedding is not None:
+            vector = np.array(query.embedding, dtype=np.float64)
+            return Embedded((vector / np.linalg.norm(vector)).astype(np.float32))
+        if query.image is not None:
+            (result,) = self._embedder.images([query.image], deadline)
+        else:
+            (result,) = self._embedder.texts([query.text or ""], query.model, deadline)
+        if isinstance(result, ServiceError):
+            raise result
+        return result
+
+    def _find(
+        self, query: Query, embedded: Embedded, deadline: float
+    ) -> tuple[FannedOut, list[Hit]]:
+        """Fan out and merge; where copies took the places of hits, again for more of each shard."""
+        wanted = query.k + (query.id is not None)  # the image itself is found, then left out
+        fetch = wanted
+        while True:
+            found = self._fan_out.search(embedded.vector, fetch, deadline)
+            if embedded.space and found.space != embedded.space:
+                raise Unavailable(
+                    "the index was made with another model than Inference.clip names now: "
+                    "run prepare again, or put the model back",
+                    "model_mismatch",
+                )
+            hits = merge(found.shards, wanted, query.dedup, query.min_score)
+            if fetch == MAX_FETCH or is_complete(
+                found.shards, fetch, hits, wanted, query.min_score
+            ):
+                return found, [hit for hit in hits if hit.id != query.id][: query.k]
+            fetch = min(MAX_FETCH, 4 * fetch)
+
+    def _check_coverage(self, query: Query, found: FannedOut) -> None:
+        least = 1.0 if query.require_full else self._min_coverage
+        if found.coverage.fraction < least:
+            shards = found.coverage.shards
+            raise Unavailable(
+                f"{shards.ok} of {shards.total} shards answered", "insufficient_coverage"
+            )
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 3)

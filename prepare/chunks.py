@@ -1,0 +1,172 @@
+"""The embedding folder: numbered chunks of embedded images, and the journal of those finished.
+
+chunk-000001.npy            float32 [rows, dim], unit rows
+chunk-000001.rows.jsonl     a `Row` for each
+chunk-000001.skipped.jsonl  a `Skipped` for each image that could not be embedded
+journal.jsonl               an `Entry` for each finished chunk: what is not there is not finished
+live.npy                    int32 [images, 2], chunk and row: the collection after the last run
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigError
+from common.files import replace_bytes, sha256_of, write_whole
+from common.wire import Matrix
+from prepare.sources import Scalar
+
+JOURNAL = "journal.jsonl"
+LIVE = "live.npy"
+Line = TypeVar("Line")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """An embedded image; hashes in hex."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    content: str
+    perceptual: str
+    metadata: dict[str, Scalar] = {}
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """An image that was passed over, and why."""
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    reason: str
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A finished chunk."""
+
+    chunk: int
+    rows: int
+    skipped: int
+    dim: int
+    model: str
+    space: str
+    sha256: dict[str, str]
+    """Of each of the chunk's files, by suffix."""
+
+
+class Chunk(NamedTuple):
+    """What a chunk holds; rows and vectors go together."""
+
+    vectors: Matrix
+    rows: Sequence[Row]
+    skipped: Sequence[Skipped]
+
+
+class EmbeddingFolder:
+    """An embedding folder on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> list[Entry]:
+        """The finished chunks, in the order in which they were finished."""
+        return _read_lines(self.path / JOURNAL, Entry)
+
+    def rows(self, chunk: int) -> list[Row]:
+        """The rows of a finished chunk."""
+        return _read_lines(self._file(chunk, ".rows.jsonl"), Row)
+
+    def skipped(self, chunk: int) -> list[Skipped]:
+        """The images that a finished chunk passed over."""
+        return _read_lines(self._file(chunk, ".skipped.jsonl"), Skipped)
+
+    def vectors(self, entry: Entry) -> Matrix:
+        """The vectors of a finished chunk, read as they are needed; raises ConfigError."""
+        path = self._file(entry.chunk, ".npy")
+        try:
+            vectors: Matrix = np.load(path, mmap_mode="r" if entry.rows else None)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+        if vectors.shape != (entry.rows, entry.dim):
+            raise ConfigError(f"{path} holds {vectors.shape}, not {(entry.rows, entry.dim)}")
+        return vectors
+
+    def write(self, number: int, chunk: Chunk, model: str, space: str) -> Entry:
+        """Write the files of a chunk, then its journal line: now it is finished."""
+        dim = chunk.vectors.shape[1]
+        files: dict[str, Callable[[Path], None]] = {
+            ".npy": lambda path: _save_array(path, chunk.vectors),
+            ".rows.jsonl": partial(_write_lines, lines=chunk.rows),
+            ".skipped.jsonl": partial(_write_lines, lines=chunk.skipped),
+        }
+        for suffix, write in files.items():
+            write_whole(self._file(number, suffix), write)
+        digests = {suffix: sha256_of(self._file(number, suffix)) for suffix in files}
+        entry = Entry(number, len(chunk.rows), len(chunk.skipped), dim, model, space, digests)
+        self._append(entry)
+        return entry
+
+    def live(self) -> NDArray[np.int32]:
+        """Chunk and row of each image of the collection, [images, 2]; raises ConfigError."""
+        try:
+            live: NDArray[np.int32] = np.load(self.path / LIVE)
+        except FileNotFoundError:
+            raise ConfigError("no embeddings yet: run prepare/save_embedding.py first") from None
+        return live
+
+    def write_live(self, live: NDArray[np.int32]) -> None:
+        """Put the collection of this run in place of the last one's."""
+        write_whole(self.path / LIVE, lambda path: _save_array(path, live))
+
+    def drop(self, chunks: Iterable[int]) -> None:
+        """Forget finished chunks, then delete their files."""
+        dropped = set(chunks)
+        kept = [entry for entry in self.entries() if entry.chunk not in dropped]
+        replace_bytes(self.path / JOURNAL, _lines(kept))
+        for chunk in dropped:
+            for suffix in (".npy", ".rows.jsonl", ".skipped.jsonl"):
+                self._file(chunk, suffix).unlink(missing_ok=True)
+
+    def _file(self, chunk: int, suffix: str) -> Path:
+        return self.path / f"chunk-{chunk:06}{suffix}"
+
+    def _append(self, entry: Entry) -> None:
+        """Append a journal line, after cutting off a line that a kill left unfinished."""
+        with (self.path / JOURNAL).open("a+b") as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(_lines([entry]))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _save_array(path: Path, array: NDArray[Any]) -> None:
+    with path.open("wb") as file:  # np.save would add .npy to the temporary name
+        np.save(file, array)
+
+
+def _lines(lines: Iterable[Any]) -> bytes:
+    return msgspec.json.Encoder().encode_lines(list(lines))
+
+
+def _write_lines(path: Path, lines: Iterable[Any]) -> None:
+    path.write_bytes(_lines(lines))
+
+
+def _read_lines(path: Path, kind: type[Line]) -> list[Line]:
+    """The lines of a file; an unfinished last line is not there. Raises ConfigError."""
+    try:
+        data = path.read_bytes()
+        return msgspec.json.Decoder(kind).decode_lines(data[: data.rfind(b"\n") + 1])
+    except FileNotFoundError:
+        if path.name == JOURNAL:
+            return []
+        raise ConfigError(f"{path} is missing") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,111 @@
+"""A chunk of images to embeddings: a pure function of its sources, decoding beside the model."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.errors import ServiceError
+from common.wire import Matrix
+from inference import images
+from inference.images import Pixels, Preprocessing
+from prepare.chunks import Chunk, Row, Skipped
+from prepare.hashes import content_hash, perceptual_hash
+from prepare.sources import Source
+
+
+class Decoded(NamedTuple):
+    """An image ready for the model."""
+
+    row: Row
+    pixels: Pixels
+
+
+class Decoding(NamedTuple):
+    """How images are read."""
+
+    root: Path
+    preprocessing: Preprocessing
+    max_pixels: int
+
+
+def embed_chunk(
+    sources: Sequence[Source],
+    decoding: Decoding,
+    embed: Callable[[Sequence[Pixels]], Matrix],
+    batch_size: int,
+    pool: Executor,
+    tell: Callable[[int], None],
+) -> Chunk:
+    """Embed the sources of one chunk, in order; what cannot be embedded is among its skipped."""
+    rows: list[Row] = []
+    skipped: list[Skipped] = []
+    parts: list[Matrix] = []
+    batch: list[Decoded] = []
+
+    def flush() -> None:
+        if batch:
+            vectors = embed([one.pixels for one in batch])
+            for one, vector in zip(batch, vectors, strict=True):
+                if np.isfinite(vector).all():
+                    rows.append(one.row)
+                    parts.append(vector[None])
+                else:
+                    skipped.append(_skip(one.row, "the model gave no finite embedding"))
+            tell(len(batch))
+            batch.clear()
+
+    for result in _ahead(pool, decoding, sources, 4 * batch_size):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+            tell(1)
+        else:
+            batch.append(result)
+        if len(batch) == batch_size:
+            flush()
+    flush()
+    return Chunk(np.concatenate(parts) if parts else np.empty((0, 0), np.float32), rows, skipped)
+
+
+def _ahead(
+    pool: Executor, decoding: Decoding, sources: Iterable[Source], ahead: int
+) -> Iterator[Decoded | Skipped]:
+    """Decode in `pool`, in order, at most `ahead` images in front of who takes them."""
+    waiting: deque[Future[Decoded | Skipped]] = deque()
+    for source in sources:
+        waiting.append(pool.submit(decode_source, source, decoding))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
+    """Read, hash, decode and preprocess one image."""
+    if source.problem:
+        return _skip(source, source.problem)
+    at_least = 2 * images.resize_target(decoding.preprocessing)
+    try:
+        data = (decoding.root / source.path).read_bytes()
+        image = images.decode(data, decoding.max_pixels, at_least)
+        pixels = images.preprocess(image, decoding.preprocessing)
+    except OSError as error:
+        return _skip(source, error.strerror or "cannot be read")
+    except ServiceError as error:
+        return _skip(source, error.detail)
+    row = Row(
+        source.path,
+        source.size_bytes,
+        source.mtime_ns,
+        content_hash(data),
+        perceptual_hash(image),
+        source.metadata,
+    )
+    return Decoded(row, pixels)
+
+
+def _skip(what: Source | Row, reason: str) -> Skipped:
+    return Skipped(what.path, what.size_bytes, what.mtime_ns, reason)

@@ -1,0 +1,32 @@
+"""The hashes of an image: of its bytes, of its path, and of how it looks."""
+
+import hashlib
+
+import numpy as np
+from PIL import Image
+
+_SIDE = 32
+_KEPT = 8
+# The type II discrete cosine transform, its first rows: the low frequencies.
+_COSINES = np.cos(np.pi / _SIDE * np.outer(np.arange(_KEPT), np.arange(_SIDE) + 0.5))
+
+
+def content_hash(data: bytes) -> str:
+    """64 bits of BLAKE2b over a file's bytes, in hex."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def location_hash(path: str) -> int:
+    """64 bits of BLAKE2b over a path."""
+    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big")
+
+
+def perceptual_hash(image: Image.Image) -> str:
+    """64 bits that stay nearly the same when an image is scaled or compressed, in hex.
+
+    The signs of its low frequencies about their median: "pHash", Zauner, 2010.
+    """
+    grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    frequencies = _COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T
+    bits = frequencies.ravel() > np.median(frequencies)
+    return np.packbits(bits).tobytes().hex()

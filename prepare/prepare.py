@@ -1,0 +1,29 @@
+"""Embed a collection and index it: python prepare/prepare.py [IMAGES ...]."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.config import argument_parser, load
+from common.process import run
+from prepare import build_index, save_embedding
+
+
+def main() -> None:
+    """Both steps, one after the other."""
+    parser = argument_parser(__doc__)
+    save_embedding.add_arguments(parser)
+    arguments = parser.parse_args()
+    loaded = load(arguments.config)
+    outcome = save_embedding.save_embeddings(
+        loaded, save_embedding.inputs_of(loaded, arguments.images)
+    )
+    manifest = build_index.build(loaded)
+    build_index.report(manifest)
+    save_embedding.report(outcome, arguments.max_bad)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,37 @@
+"""How much of what is truly nearest the index finds."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from common.wire import Matrix
+from search.index import Shard
+
+ROUNDING = 1e-5
+"""float32 scores from two ways of adding differ by about this much."""
+
+
+def recall(
+    queries: Matrix, shards: Iterable[tuple[Shard, Matrix]], k: int, ef_search: int
+) -> float:
+    """The share of the true k best of each query that the shards find together.
+
+    `shards` gives each shard with its vectors. A found image counts when its score reaches the
+    true k-th best, so equal images are as good as each other.
+    """
+    true: list[Matrix] = []
+    found: list[Matrix] = []
+    for shard, vectors in shards:
+        true.append(np.sort(queries @ vectors.T, axis=1)[:, -k:])
+        hits = shard.search(queries, [k] * len(queries), ef_search, 0)
+        found.append(_padded([np.frombuffer(one.scores, "<f4") for one in hits], k))
+    best = np.sort(np.concatenate(true, axis=1), axis=1)[:, -k:]
+    got = np.sort(np.concatenate(found, axis=1), axis=1)[:, -best.shape[1] :]
+    return float((got >= best[:, :1] - ROUNDING).mean())
+
+
+def _padded(scores: Sequence[Matrix], k: int) -> Matrix:
+    rows = np.full((len(scores), k), -np.inf, dtype=np.float32)
+    for row, one in zip(rows, scores, strict=True):
+        row[: len(one)] = one
+    return rows

@@ -1,0 +1,167 @@
+"""Embed the images of a collection: python prepare/save_embedding.py [IMAGES ...]."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import numpy as np
+
+from common.config import Loaded, argument_parser, load
+from common.errors import ConfigError
+from common.process import run
+from inference.model import Model, load_model
+from prepare.chunks import EmbeddingFolder, Row, Skipped
+from prepare.embed import Decoding, embed_chunk
+from prepare.lock import locked
+from prepare.progress import Progress
+from prepare.sources import Source, find_sources
+
+
+class Known(NamedTuple):
+    """What finished chunks say of a path: its row, or why it was skipped."""
+
+    chunk: int
+    row: int
+    told: Row | Skipped
+
+
+class Outcome(NamedTuple):
+    """What a run did."""
+
+    images: int
+    embedded: int
+    skipped: list[Skipped]
+
+
+def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
+    """Embed what is new or has changed among `inputs`, which are the whole collection."""
+    prepare = loaded.config.prepare
+    folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with locked(folder.path):
+        sources = find_sources(inputs, loaded.root)
+        model = load_model(
+            loaded.config.inference.clip, loaded.config.inference.threads, loaded.root
+        )
+        if prepare.feature_dim not in (None, model.dim):
+            raise ConfigError(
+                f"config: Prepare.feature-dim is {prepare.feature_dim}, "
+                f"but {model.name} gives {model.dim} numbers"
+            )
+        known = _known(folder, model.space)
+        todo = [source for source in sources if not _is_unchanged(source, known)]
+        _embed_all(loaded, folder, model, todo)
+        return _finish(folder, model.space, sources, len(todo))
+
+
+def _known(folder: EmbeddingFolder, space: str) -> dict[str, Known]:
+    """The newest that finished chunks of this model say, by path."""
+    known: dict[str, Known] = {}
+    for entry in folder.entries():
+        if entry.space == space:
+            for number, row in enumerate(folder.rows(entry.chunk)):
+                known[row.path] = Known(entry.chunk, number, row)
+            for skipped in folder.skipped(entry.chunk):
+                known[skipped.path] = Known(entry.chunk, -1, skipped)
+    return known
+
+
+def _is_unchanged(source: Source, known: dict[str, Known]) -> bool:
+    if source.path not in known:
+        return False
+    told = known[source.path].told
+    same = (told.size_bytes, told.mtime_ns) == (source.size_bytes, source.mtime_ns)
+    if isinstance(told, Skipped):
+        return same and source.problem in (None, told.reason)
+    return same and source.problem is None and told.metadata == source.metadata
+
+
+def _embed_all(
+    loaded: Loaded, folder: EmbeddingFolder, model: Model, todo: Sequence[Source]
+) -> None:
+    """Embed chunk after chunk; each is a pure function of the sources in it."""
+    prepare = loaded.config.prepare
+    if model.image is None or model.preprocessing is None:
+        raise ConfigError(f"Inference.clip: {model.name} embeds no images")
+    decoding = Decoding(loaded.root, model.preprocessing, loaded.config.inference.max_pixels)
+    first = 1 + max((entry.chunk for entry in folder.entries()), default=0)
+    threads = prepare.threads or os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool, Progress("embedding", len(todo)) as progress:
+        for number, sources in enumerate(_split(todo, prepare.chunk_size), first):
+            chunk = embed_chunk(
+                sources, decoding, model.image.embed, prepare.batch_size, pool, progress.add
+            )
+            folder.write(number, chunk, model.name, model.space)
+
+
+def _split(sources: Sequence[Source], size: int) -> Iterator[Sequence[Source]]:
+    for start in range(0, len(sources), size):
+        yield sources[start : start + size]
+
+
+def _finish(
+    folder: EmbeddingFolder, space: str, sources: Sequence[Source], embedded: int
+) -> Outcome:
+    """Write which rows are the collection now, and drop this model's chunks that hold none."""
+    known = _known(folder, space)
+    told = [known[source.path] for source in sources]
+    live = [(one.chunk, one.row) for one in told if one.row >= 0]
+    folder.write_live(np.array(live, dtype=np.int32).reshape(-1, 2))
+    used = {one.chunk for one in told}
+    dead = [e.chunk for e in folder.entries() if e.space == space and e.chunk not in used]
+    if dead:
+        folder.drop(dead)
+    skipped = [one.told for one in told if isinstance(one.told, Skipped)]
+    return Outcome(len(live), embedded, skipped)
+
+
+def report(outcome: Outcome, max_bad: int | None) -> None:
+    """Print what was done; exits with status 1 when more than `max_bad` images were skipped."""
+    for skipped in outcome.skipped[:20]:
+        print(f"skipped {skipped.path}: {skipped.reason}")
+    if len(outcome.skipped) > 20:
+        print(f"skipped {len(outcome.skipped) - 20} more: see the .skipped.jsonl files")
+    print(
+        f"{outcome.images} images, {outcome.embedded} looked at in this run, "
+        f"{len(outcome.skipped)} skipped",
+        flush=True,
+    )
+    if max_bad is not None and len(outcome.skipped) > max_bad:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Embed what the command line or config.json names."""
+    parser = argument_parser(__doc__)
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    loaded = load(arguments.config)
+    outcome = save_embeddings(loaded, inputs_of(loaded, arguments.images))
+    report(outcome, arguments.max_bad)
+
+
+def add_arguments(parser) -> None:  # type: ignore[no-untyped-def]
+    """The options that this step and prepare.py share."""
+    parser.add_argument(
+        "images", nargs="*", help="folders, lists (.txt), tables (.csv, .parquet) or files"
+    )
+    parser.add_argument(
+        "--max-bad", type=int, metavar="N", help="fail when more than N images are skipped"
+    )
+
+
+def inputs_of(loaded: Loaded, named: Sequence[str]) -> list[Path]:
+    """What the command line names, or else what config.json does."""
+    if named:
+        return [Path(name).absolute() for name in named]
+    return [loaded.path(name) for name in loaded.config.prepare.images]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""The search server: nearest images of vectors, from the shards that it holds."""
+
+from flask import Flask, Response, request
+
+from common.errors import BadRequest, NotFound, ServiceError
+from common.service import create_service
+from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
+from search.keys import parse_id, shard_of
+from search.messages import (
+    Info,
+    LookupReply,
+    LookupRequest,
+    SearchReply,
+    SearchRequest,
+    ShardHits,
+)
+from search.shelf import Shelf
+
+MAX_BODY_BYTES = 64 * 2**20
+MAX_K = 10_000
+"""Hits of one query from one shard; middle asks for more than k where it drops copies."""
+
+
+def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
+    """Serve the versions on `shelf`, each batch on `threads` threads a shard."""
+
+    def is_ready() -> str | None:
+        try:
+            shelf.newest()
+        except ServiceError as error:
+            return error.detail
+        return None
+
+    app = create_service("search", is_ready, MAX_BODY_BYTES)
+
+    @app.post("/search")
+    def search() -> Response:
+        message = decode(request.get_data(), SearchRequest)
+        version = shelf.get(message.version)
+        vectors = _vectors(message, version.manifest.dim)
+        shards = [
+            ShardHits(number, shard.search(vectors, message.ks, ef_search, threads))
+            for number, shard in version.shards.items()
+        ]
+        manifest = version.manifest
+        reply = SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
+        return Response(encode(reply), content_type=MSGPACK)
+
+    @app.post("/lookup")
+    def lookup() -> Response:
+        content, location = parse_id(decode(request.get_data(), LookupRequest).id)
+        version = shelf.newest()
+        manifest = version.manifest
+        shard = version.shards.get(shard_of(content, len(manifest.shards)))
+        row = shard.find(content, location) if shard else None
+        if shard is None or row is None:
+            raise NotFound("no image has this id", "unknown_id")
+        vector = pack_rows(shard.vector(row))
+        reply = LookupReply(
+            shard.record(row), manifest.dim, vector, manifest.version, manifest.space
+        )
+        return Response(encode(reply), content_type=MSGPACK)
+
+    @app.get("/info")
+    def info() -> Response:
+        version = shelf.newest()
+        manifest = version.manifest
+        reply = Info(
+            manifest.version,
+            manifest.space,
+            manifest.model,
+            manifest.dim,
+            manifest.count,
+            list(version.shards),
+            len(manifest.shards),
+        )
+        return Response(encode(reply), content_type=MSGPACK)
+
+    return app
+
+
+def _vectors(message: SearchRequest, dim: int) -> Matrix:
+    """The queries of a request, checked: hnswlib would take anything. Raises BadRequest."""
+    if message.dim != dim:
+        raise BadRequest(f"the index has {dim} dimensions, the query {message.dim}", "wrong_length")
+    vectors = unpack_rows(message.vectors, dim)
+    if len(vectors) != len(message.ks) or not all(0 < k <= MAX_K for k in message.ks):
+        raise BadRequest(f"give each vector one k of 1 to {MAX_K}")
+    lengths = (vectors * vectors).sum(axis=1)
+    if not (abs(lengths - 1) < 1e-3).all():  # also refuses NaN
+        raise BadRequest("vectors must be finite and of length 1")
+    return vectors

@@ -1,0 +1,132 @@
+"""The manifest of an index version: what it holds, how it was made, and every file's digest."""
+
+from pathlib import Path
+
+import msgspec
+
+from common.errors import ConfigError
+from common.files import replace_bytes, sha256_of
+
+CURRENT = "CURRENT"
+MANIFEST = "MANIFEST"
+DISTANCE = "ip"
+"""hnswlib's name for 1 - inner product, which for unit vectors is 1 - cosine."""
+
+
+class BadIndex(Exception):
+    """A version cannot be loaded; the message says which file and why."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a version, named within its folder."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class ShardFiles(msgspec.Struct, frozen=True):
+    """The files of one shard and how many images it holds."""
+
+    count: int
+    index: File
+    records: File
+    offsets: File
+    hashes: File
+
+
+class Recall(msgspec.Struct, frozen=True):
+    """The share of the true nearest `k` that the index finds, measured when it was built."""
+
+    k: int
+    queries: int
+    ef_search: int
+    value: float
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One version, whole: it is written last, so a version that has one is complete."""
+
+    version: str
+    created: str
+    model: str
+    space: str
+    preprocessing: int
+    dim: int
+    distance: str
+    M: int
+    ef_construction: int
+    count: int
+    inputs: str
+    """Digest of what went in; equal inputs need no new version."""
+    recall: Recall
+    shards: list[ShardFiles]
+
+
+class Folders(msgspec.Struct, frozen=True):
+    """The three folders that a version lies in, under the same name."""
+
+    index: Path
+    paths: Path
+    hashes: Path
+
+    def all(self) -> tuple[Path, Path, Path]:
+        """All three."""
+        return self.index, self.paths, self.hashes
+
+
+def read_current(folders: Folders) -> str | None:
+    """The name of the version in use, or None before the first."""
+    try:
+        return (folders.index / CURRENT).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
+def write_current(folders: Folders, version: str) -> None:
+    """Put `version` in use."""
+    replace_bytes(folders.index / CURRENT, f"{version}\n".encode())
+
+
+def read_manifest(folders: Folders, version: str) -> Manifest:
+    """Read the manifest of a version; raises BadIndex."""
+    path = folders.index / version / MANIFEST
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadIndex(f"{version}: no readable {MANIFEST}: {error}") from None
+    if manifest.version != version or manifest.distance != DISTANCE:
+        raise BadIndex(f"{version}: its {MANIFEST} is of another version or distance")
+    return manifest
+
+
+def write_manifest(folders: Folders, manifest: Manifest) -> None:
+    """Write the manifest: from here on the version is complete."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    replace_bytes(folders.index / manifest.version / MANIFEST, data)
+
+
+def describe(path: Path) -> File:
+    """The manifest entry of a finished file."""
+    return File(path.name, path.stat().st_size, sha256_of(path))
+
+
+def verify(folder: Path, file: File) -> Path:
+    """The path of a file that is just as the manifest says; raises BadIndex."""
+    path = folder / file.name
+    try:
+        if path.stat().st_size != file.size_bytes:
+            raise BadIndex(f"{path}: {path.stat().st_size} bytes, not {file.size_bytes}")
+        if sha256_of(path) != file.sha256:
+            raise BadIndex(f"{path}: its contents are not those that were written")
+    except OSError as error:
+        raise BadIndex(f"{path}: {error.strerror}") from None
+    return path
+
+
+def folders_of(root: Path, index_dir: str, path_dir: str, hash_dir: str) -> Folders:
+    """The folders that config.json names, relative to `root`; raises ConfigError."""
+    folders = Folders(root / index_dir, root / path_dir, root / hash_dir)
+    if len(set(folders.all())) != 3:
+        raise ConfigError("config: Prepare.index-dir, path-dir and hash-dir must be three folders")
+    return folders

@@ -1,0 +1,53 @@
+"""Start a search server: python search/search.py --server-index 0 --index 0[,1...]."""
+
+import os
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.config import argument_parser, load, split_address
+from common.errors import ConfigError
+from common.process import run, serve_threads
+from search.app import MAX_BODY_BYTES, create_app
+from search.manifest import folders_of
+from search.shelf import Shelf
+
+THREADS = 8
+"""Requests at a time: one or two come from each worker of middle, in batches."""
+
+
+def main() -> None:
+    """Load the shards, then serve them."""
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--server-index", type=int, default=0, help="which entry of Search.server-list this is"
+    )
+    parser.add_argument("--replica", type=int, default=0, help="which address of that entry")
+    parser.add_argument("--index", help="the shards to hold, as 0 or 0,1 (default: dealt in turn)")
+    arguments = parser.parse_args()
+    loaded = load(arguments.config)
+    search, prepare = loaded.config.search, loaded.config.prepare
+    try:
+        replicas = search.replicas(arguments.server_index)
+        host, port = split_address(replicas[arguments.replica])
+        shards = _numbers(arguments.index) or search.shards_of(arguments.server_index)
+    except (IndexError, ValueError):
+        raise ConfigError("no such entry, replica or shard: see --help") from None
+    if search.inner_port is not None:  # the listed address is a load balancer's or a container's
+        host, port = "0.0.0.0", search.inner_port  # noqa: S104  asked for by inner-port
+    folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
+    shelf = Shelf(folders, shards, search.reload_s)
+    shelf.start()
+    app = create_app(shelf, search.ef_search, search.threads or os.cpu_count() or 1)
+    serve_threads(app, host, port, THREADS, MAX_BODY_BYTES)
+    shelf.close()
+
+
+def _numbers(text: str | None) -> list[int]:
+    return [int(number) for number in text.split(",")] if text else []
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,190 @@
+"""Running our programs for tests: real processes on free ports, which must start and must go."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+START_S = 60
+STOP_S = 20
+
+http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
+
+
+@dataclass
+class Service:
+    """A process that listens."""
+
+    process: subprocess.Popen[str]
+    port: int
+    output: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def request(self, method: str, path: str, **how: Any) -> urllib3.BaseHTTPResponse:
+        """A request to this service; the reply's body is read."""
+        return http.request(method, f"http://{self.address}{path}", **how)
+
+    def get(self, path: str, **how: Any) -> Any:
+        """The JSON at a path, which must answer 200."""
+        response = self.request("GET", path, **how)
+        assert response.status == 200, response.data
+        return response.json()
+
+    def post(self, path: str, message: Any) -> Any:
+        """The JSON that a JSON message is answered with, which must be 200."""
+        response = self.request("POST", path, json=message)
+        assert response.status == 200, response.data
+        return response.json()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def running(
+    script: str,
+    config: dict[str, Any],
+    *arguments: str,
+    cwd: Path = CHECKOUT,
+    as_module: bool = False,
+) -> Iterator[Service]:
+    """Run a script with a config on standard input until the block ends; then it must end well."""
+    how = ["-m", script] if as_module else [str(CHECKOUT / script)]
+    process = subprocess.Popen(
+        [sys.executable, *how, "--config", "-", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(config))
+    process.stdin.close()
+    with _reading(process) as (output, port):
+        service = Service(process, port(), output)
+        try:
+            yield service
+        finally:
+            killed = process.poll() is not None
+            status = stop(process)
+        assert killed or status == 0, f"{script} ended with {status}: {''.join(output)}"
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """SIGTERM, and the exit status; SIGKILL and a failure when it does not go."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+@contextmanager
+def _reading(
+    process: subprocess.Popen[str],
+) -> Iterator[tuple[list[str], Callable[[], int]]]:
+    """Read what a process prints; gives the lines, and a wait for the port that it names."""
+    lines: list[str] = []
+    ports: queue.Queue[int | None] = queue.Queue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("listening "):
+                ports.put(int(line.split()[1]))
+        ports.put(None)
+
+    def port() -> int:
+        found = ports.get(timeout=START_S)
+        assert found is not None, f"ended with {process.wait()}: {''.join(lines)}"
+        return found
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield lines, port
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        reader.join()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def run_command(
+    script: str, config: dict[str, Any], *arguments: str, cwd: Path = CHECKOUT
+) -> subprocess.CompletedProcess[str]:
+    """Run a script to its end, with a config on standard input."""
+    return subprocess.run(
+        [sys.executable, str(CHECKOUT / script), "--config", "-", *arguments],
+        input=json.dumps(config),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=600,
+        check=False,
+    )
+
+
+@dataclass
+class Cluster:
+    """All services over one index."""
+
+    config: dict[str, Any]
+    front: Service
+    middle: Service
+    inference: Service
+    search: list[Service]
+
+
+def with_section(config: dict[str, Any], section: str, **keys: Any) -> dict[str, Any]:
+    """A copy of a config with keys of one section set, `_` standing for `-`."""
+    changed = {key.replace("_", "-"): value for key, value in keys.items()}
+    return {**config, section: {**config.get(section, {}), **changed}}
+
+
+@contextmanager
+def cluster(
+    config: dict[str, Any], servers: int, cwd: Path, search_arguments: Sequence[Sequence[str]] = ()
+) -> Iterator[Cluster]:
+    """Start inference, `servers` search servers, middle and front on free ports."""
+    config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
+    for section in ("Inference", "Middle", "Front"):
+        config = with_section(config, section, port=0)
+    with ExitStack() as stack:
+        inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
+        search = []
+        for number in range(servers):
+            extra = search_arguments[number] if search_arguments else ("--index", str(number))
+            arguments = ("--server-index", str(number), *extra)
+            search.append(
+                stack.enter_context(running("search/search.py", config, *arguments, cwd=cwd))
+            )
+        config = with_section(config, "Inference", port=inference.port)
+        config = with_section(config, "Search", server_list=[s.address for s in search])
+        middle = stack.enter_context(running("middle/middle.py", config, cwd=cwd))
+        config = with_section(config, "Middle", port=middle.port)
+        front = stack.enter_context(running("front/front.py", config, cwd=cwd))
+        config = with_section(config, "Front", port=front.port)
+        yield Cluster(config, front, middle, inference, search)

@@ -1,0 +1,70 @@
+"""A model of two small random towers in the layout of design.md: real files, quick to run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+DIM = 16
+SIZE = 8
+WORDS = ["[PAD]", "[UNK]", "a", "red", "green", "blue", "square", "photo", "of", "the"]
+
+
+def write_tiny_model(folder: Path, seed: int = 0) -> Path:
+    """Write the model and return its folder; another seed gives another space."""
+    weights = np.random.default_rng(seed)
+    _write_visual(folder / "visual", weights.standard_normal((3 * SIZE * SIZE, DIM)))
+    _write_textual(folder / "textual", weights.standard_normal((len(WORDS), DIM)))
+    config = {"embed_dim": DIM, "text_cfg": {"context_length": 8}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def _write_visual(folder: Path, weights: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["embedding"]),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIZE, SIZE])
+    _save(folder / "model.onnx", nodes, [image], weights)
+    preprocessing = {"size": SIZE, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    (folder / "preprocess_cfg.json").write_text(json.dumps(preprocessing))
+
+
+def _write_textual(folder: Path, weights: np.ndarray) -> None:
+    """The mean of the words' vectors; the mask weighs padding with nothing."""
+    folder.mkdir(parents=True)
+    nodes = [
+        helper.make_node("Gather", ["weights", "input_ids"], ["words"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["wide"]),
+        helper.make_node("Mul", ["words", "wide"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "middle"], ["embedding"], keepdims=0),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    _save(folder / "model.onnx", nodes, inputs, weights)
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = {
+        "version": "1.0",
+        "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def _save(path: Path, nodes: list, inputs: list, weights: np.ndarray) -> None:
+    embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM])
+    constants = [
+        numpy_helper.from_array(weights.astype(np.float32), "weights"),
+        numpy_helper.from_array(np.array([2]), "last"),
+        numpy_helper.from_array(np.array([1]), "middle"),
+    ]
+    graph = helper.make_graph(nodes, "tiny", inputs, [embedding], [c for c in constants if any(c.name in n.input for n in nodes)])
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
