@@ -37,7 +37,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except ConfigError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

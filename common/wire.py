@@ -84,10 +84,12 @@ class Peer:
                 response = self._once(method, path, body, deadline, headers)
             except exceptions.ProtocolError:  # the peer closed an idle connection just as we wrote
                 response = self._once(method, path, body, deadline, headers)
-        except exceptions.TimeoutError:
-            raise DeadlineExceeded("a server behind this one did not answer in time") from None
         except exceptions.HTTPError as error:
             log.warning("%s: %s", self.address, error)
+            # a refused connection counts as a timeout with urllib3, but not with us
+            refused = isinstance(error, exceptions.NewConnectionError)
+            if isinstance(error, exceptions.TimeoutError) and not refused:
+                raise DeadlineExceeded("a server behind this one did not answer in time") from None
             raise Unavailable("a server behind this one cannot be reached") from None
         if response.status >= 400:
             raise problem_of(response.status, response.data).error()

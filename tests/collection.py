@@ -1,0 +1,59 @@
+"""Small collections of generated images, indexed with the tiny model, and their brute force."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.wire import Matrix
+from inference.model import Model, load_model
+from tests.services import run_command, with_section
+from tests.tiny_model import write_tiny_model
+
+
+class Collection:
+    """A folder with a model, images, and an index of them; `config` is for running services."""
+
+    def __init__(self, folder: Path, images: int, shards: int) -> None:
+        self.folder = folder
+        self.config: dict[str, Any] = {"Inference": {"clip": "tiny", "mclip": None}}
+        self.config = with_section(self.config, "Search", shards=shards)
+        self.config = with_section(self.config, "Prepare", images=["images"])
+        write_tiny_model(folder / "tiny")
+        self.write_images(range(images))
+        self.prepare()
+
+    def write_images(self, numbers: range) -> None:
+        """Write an image of random pixels for each number, always the same for a number."""
+        (self.folder / "images").mkdir(exist_ok=True)
+        for number in numbers:
+            pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(self.folder / f"images/{number:04}.png")
+
+    def prepare(self) -> str:
+        """Run prepare; returns what it printed."""
+        done = run_command("prepare/prepare.py", self.config, cwd=self.folder)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def model(self) -> Model:
+        """The model in this process."""
+        return load_model("tiny", root=self.folder)
+
+    def paths(self) -> list[str]:
+        """The images, as the index names them."""
+        return sorted(f"images/{path.name}" for path in (self.folder / "images").iterdir())
+
+    def vectors(self) -> Matrix:
+        """The embedding of each of `paths`, made here, one by one."""
+        model = self.model()
+        return np.concatenate(
+            [model.encode_images([(self.folder / path).read_bytes()]) for path in self.paths()]
+        )
+
+    def brute_force(self, query: Matrix, k: int) -> list[str]:
+        """The paths of the k images nearest to a vector, by exact search."""
+        paths = self.paths()
+        order = np.argsort(-(self.vectors() @ query), kind="stable")
+        return [paths[i] for i in order[:k]]

@@ -1,0 +1,197 @@
+"""The batcher: together what waits together, and every item settled exactly once."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from common.batcher import Batcher, Gather, Run, isolating
+from common.errors import DeadlineExceeded, Overloaded, Unavailable
+from common.metrics import BATCH_ITEMS
+
+SOON_S = 10.0
+
+
+@contextmanager
+def batching(*runs: Run, max_batch: int = 64, max_queue: int = 64) -> Iterator[Batcher]:
+    batcher = Batcher("test", runs, max_batch, max_queue)
+    batcher.start()
+    try:
+        yield batcher
+    finally:
+        batcher.close()
+
+
+def soon() -> float:
+    return time.monotonic() + SOON_S
+
+
+def outcomes() -> dict[str, float]:
+    names = ("ok", "failed", "expired", "abandoned", "refused")
+    return {name: BATCH_ITEMS.labels("test", name)._value.get() for name in names}
+
+
+class Gate:
+    """A run that waits until it is let go, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.go = threading.Semaphore(0)
+        self.batches: list[list[int]] = []
+
+    def __call__(self, items: Sequence[int], _deadline: float) -> list[int]:
+        self.batches.append(list(items))
+        self.entered.release()
+        assert self.go.acquire(timeout=SOON_S)
+        return [10 * item for item in items]
+
+
+def test_what_waits_while_a_batch_runs_goes_together() -> None:
+    """The first item goes at once and alone; those that come meanwhile make the next batch."""
+    gate = Gate()
+    with batching(gate) as batcher:
+        gather = Gather(4, soon())
+        batcher.submit(0, gather, 0)
+        assert gate.entered.acquire(timeout=SOON_S)
+        for item in (1, 2, 3):
+            batcher.submit(item, gather, item)
+        gate.go.release(2)
+
+        assert [0, 10, 20, 30] == gather.wait()
+    assert [[0], [1, 2, 3]] == gate.batches
+
+
+def test_a_batch_has_a_limit() -> None:
+    """No more than max_batch items are taken at a time, in the order they came."""
+    gate = Gate()
+    with batching(gate, max_batch=2) as batcher:
+        gather = Gather(4, soon())
+        batcher.submit(0, gather, 0)
+        assert gate.entered.acquire(timeout=SOON_S)
+        for item in (1, 2, 3):
+            batcher.submit(item, gather, item)
+        gate.go.release(3)
+        gather.wait()
+    assert [[0], [1, 2], [3]] == gate.batches
+
+
+def test_a_full_queue_refuses_and_says_so() -> None:
+    """An item over the limit is refused at once, the others are not touched."""
+    gate = Gate()
+    before = outcomes()
+    with batching(gate, max_queue=1) as batcher:
+        gather = Gather(2, soon())
+        batcher.submit(0, gather, 0)
+        assert gate.entered.acquire(timeout=SOON_S)
+        batcher.submit(1, gather, 1)
+        with pytest.raises(Overloaded, match="full"):
+            batcher.submit(2, Gather(1, soon()))
+        gate.go.release(2)
+
+        assert [0, 10] == gather.wait()
+    assert 1 == outcomes()["refused"] - before["refused"]
+
+
+def test_expired_and_abandoned_items_are_not_run() -> None:
+    """An item whose deadline passed in the queue, or that nobody waits for, is dropped."""
+    gate = Gate()
+    before = outcomes()
+    with batching(gate) as batcher:
+        first = Gather(1, soon())
+        batcher.submit(0, first)
+        assert gate.entered.acquire(timeout=SOON_S)
+        late, left = Gather(1, time.monotonic() - 1), Gather(1, soon())
+        batcher.submit(1, late)
+        batcher.submit(2, left)
+        left.abandoned = True
+        gate.go.release(1)
+
+        assert 0 == first.first()
+        with pytest.raises(DeadlineExceeded):
+            late.first()
+    assert [[0]] == gate.batches
+    after = outcomes()
+    assert (1, 1, 1) == tuple(after[n] - before[n] for n in ("ok", "expired", "abandoned"))
+
+
+def test_a_batch_that_fails_fails_its_items_and_not_the_worker() -> None:
+    """The error reaches everyone who waits, and the next item is served."""
+
+    def run(items: Sequence[int], _deadline: float) -> list[int]:
+        if 13 in items:
+            raise ValueError("thirteen")
+        return list(items)
+
+    with batching(run) as batcher:
+        bad, good = Gather(1, soon()), Gather(1, soon())
+        batcher.submit(13, bad)
+        with pytest.raises(ValueError, match="thirteen"):
+            bad.first()
+        batcher.submit(1, good)
+
+        assert 1 == good.first()
+
+
+def test_too_few_results_are_an_error_not_a_mix_up() -> None:
+    """A run that returns fewer results than items settles none of them wrongly."""
+    with batching(lambda items, _deadline: items[1:]) as batcher:
+        gather = Gather(1, soon())
+        batcher.submit(1, gather)
+        with pytest.raises(RuntimeError, match="0 results for 1 items"):
+            gather.first()
+
+
+def test_one_poison_item_fails_alone() -> None:
+    """With `isolating`, the items of a failing batch are tried one by one."""
+
+    def run(items: Sequence[int], _deadline: float) -> list[int]:
+        if 13 in items:
+            raise ValueError("thirteen")
+        return [10 * item for item in items]
+
+    results = isolating(run)([1, 13, 2], soon())
+
+    assert [10, 20] == [results[0], results[2]]
+    assert isinstance(results[1], ValueError)
+
+
+def test_waiting_ends_at_the_deadline() -> None:
+    """A slot that nobody settles in time is a DeadlineExceeded, the others keep their results."""
+    gather = Gather(2, time.monotonic() + 0.01)
+    gather.settle(0, "here")
+
+    result = gather.wait()
+
+    assert "here" == result[0]
+    assert isinstance(result[1], DeadlineExceeded)
+    gather.settle(1, "late")
+    assert isinstance(result[1], DeadlineExceeded)
+
+
+def test_a_device_is_never_entered_twice_and_all_take_from_one_queue() -> None:
+    """Two workers share the queue, each runs one batch at a time."""
+    gates = Gate(), Gate()
+    with batching(*gates, max_batch=1) as batcher:
+        gather = Gather(4, soon())
+        for item in range(4):
+            batcher.submit(item, gather, item)
+        assert gates[0].entered.acquire(timeout=SOON_S)
+        assert gates[1].entered.acquire(timeout=SOON_S)
+        assert (1, 1) == (len(gates[0].batches), len(gates[1].batches))
+        for gate in gates:
+            gate.go.release(4)
+
+        assert [0, 10, 20, 30] == gather.wait()
+
+
+def test_closing_finishes_what_is_queued_and_takes_no_more() -> None:
+    """close() ends the workers after the queue is empty."""
+    with batching(lambda items, _deadline: items) as batcher:
+        gather = Gather(8, soon())
+        for item in range(8):
+            batcher.submit(item, gather, item)
+    assert list(range(8)) == gather.wait()
+    with pytest.raises(Unavailable):
+        batcher.submit(9, Gather(1, soon()))

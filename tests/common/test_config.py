@@ -1,0 +1,71 @@
+"""config.json: its defaults, and what is refused."""
+
+import json
+
+import pytest
+
+from common.config import CHECKOUT, Config, parse
+from common.errors import ConfigError
+
+
+def test_an_empty_configuration_is_all_defaults() -> None:
+    """Every key has a default."""
+    assert Config() == parse("{}")
+
+
+def test_the_shipped_configuration_is_valid_and_says_the_defaults() -> None:
+    """config.json changes nothing but what it must: it is there to be edited."""
+    shipped = parse((CHECKOUT / "config.json").read_bytes())
+
+    assert Config().search == shipped.search
+    assert Config().inference == shipped.inference
+    assert 384 == shipped.prepare.feature_dim
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("Front", "prot", 1),
+        ("Front", "port", "8000"),
+        ("Front", "port", 65536),
+        ("Middle", "port", 1.5),
+        ("Inference", "clip", None),
+        ("Search", "server-list", "127.0.0.1:9000"),
+        ("Search", "server-list", [1]),
+        ("Search", "ef-search", 0),
+        ("Prepare", "feature-dim", -1),
+        ("Prepare", "index_dir", "x"),
+    ],
+)
+def test_an_unknown_key_or_wrong_type_is_refused_by_name(
+    section: str, key: str, value: object
+) -> None:
+    """The message names the section and the key at fault."""
+    with pytest.raises(ConfigError) as error:
+        parse(json.dumps({section: {key: value}}))
+    assert key in str(error.value)
+    assert section in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"Nope": {}}'])
+def test_what_is_no_configuration_is_refused(text: str) -> None:
+    """Broken JSON and unknown sections do not start anything."""
+    with pytest.raises(ConfigError, match="config"):
+        parse(text)
+
+
+@pytest.mark.parametrize("servers", [[], ["nohost"], ["a:b"], [["127.0.0.1:99999"]]])
+def test_the_server_list_holds_addresses(servers: list[object]) -> None:
+    """An entry that is not ip:port, or none at all, is refused."""
+    with pytest.raises(ConfigError, match="server-list"):
+        parse(json.dumps({"Search": {"server-list": servers}}))
+
+
+def test_shards_are_dealt_to_servers_and_an_entry_may_be_replicas() -> None:
+    """Five shards on two servers; the second has two replicas."""
+    search = parse(
+        json.dumps({"Search": {"server-list": ["a:1", ["b:1", "c:1"]], "shards": 5}})
+    ).search
+
+    assert [[0, 2, 4], [1, 3]] == [search.shards_of(0), search.shards_of(1)]
+    assert ("b:1", "c:1") == search.replicas(1)

@@ -1,0 +1,93 @@
+"""Merging: sharded equals single, copies dropped, nothing better left behind."""
+
+import msgspec
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from middle.merge import NEAR_BITS, is_complete, merge
+from search.keys import KEY
+from search.messages import Hits, Record
+
+
+def hits(*images: tuple[float, int, int]) -> Hits:
+    """Hits of (score, content, perceptual hash), best first; the path is the content."""
+    ordered = sorted(images, key=lambda image: -image[0])
+    keys = np.array([(content, place, look) for place, (_, content, look) in enumerate(ordered)], KEY)
+    return Hits(
+        np.array([score for score, _, _ in ordered], "<f4").tobytes(),
+        keys.tobytes(),
+        [msgspec.Raw(msgspec.msgpack.encode(Record(f"{content}"))) for _, content, _ in ordered],
+    )
+
+
+scores = st.floats(-1, 1, width=32)
+images = st.lists(st.tuples(scores, st.integers(0, 20), st.integers(0, 2**64 - 1)), max_size=20)
+
+
+@given(st.lists(images, max_size=5), st.integers(1, 30))
+def test_merging_shards_is_sorting_everything(shards: list, k: int) -> None:
+    """Without dropping copies, the k best of all shards, best first."""
+    merged = merge({number: hits(*shard) for number, shard in enumerate(shards)}, k)
+
+    everything = sorted((score for shard in shards for score, _, _ in shard), reverse=True)
+    assert [np.float32(score) for score in everything[:k]] == [hit.score for hit in merged]
+
+
+@given(images, st.integers(1, 30))
+def test_of_equal_files_the_best_is_kept(shard: list, k: int) -> None:
+    """With `exact` no content comes twice, and each comes with its best score."""
+    merged = merge({0: hits(*shard)}, k, "exact")
+
+    best: dict[str, float] = {}
+    for score, content, _ in shard:
+        best[str(content)] = max(score, best.get(str(content), -2))
+    expected = sorted(best.values(), reverse=True)[:k]
+    assert expected == [hit.score for hit in merged]
+    assert all(best[hit.path] == hit.score for hit in merged)
+
+
+def test_what_looks_the_same_is_dropped_by_near_only() -> None:
+    """Hashes that differ in up to NEAR_BITS bits look the same."""
+    same, other = (1 << NEAR_BITS) - 1, (1 << (NEAR_BITS + 1)) - 1
+    shard = hits((0.9, 1, 0), (0.8, 2, same), (0.7, 3, other))
+
+    assert ["1", "2", "3"] == [hit.path for hit in merge({0: shard}, 10, "exact")]
+    assert ["1", "3"] == [hit.path for hit in merge({0: shard}, 10, "near")]
+
+
+def test_hits_below_the_least_score_are_left_out() -> None:
+    """min_score is inclusive."""
+    shard = hits((0.9, 1, 0), (0.5, 2, 0), (0.25, 3, 0))
+
+    assert ["1", "2"] == [hit.path for hit in merge({0: shard}, 10, "none", 0.5)]
+
+
+def test_a_shard_used_up_by_copies_is_asked_for_more() -> None:
+    """When what a full shard did not give may beat a hit, the merge is not complete."""
+    copies = hits((0.9, 1, 0), (0.9, 1, 0), (0.9, 1, 0))
+    worse = hits((0.1, 2, 0), (0.05, 3, 0))
+    shards = {0: copies, 1: worse}
+    merged = merge(shards, 2, "exact")
+
+    assert ["1", "2"] == [hit.path for hit in merged]
+    assert not is_complete(shards, 3, merged, 2, None)
+    assert is_complete(shards, 4, merged, 2, None)
+    assert is_complete(shards, 3, merge(shards, 2, "exact", 0.9), 2, 0.9)
+
+
+@given(st.lists(images, max_size=5), st.integers(1, 30))
+def test_without_copies_one_round_is_enough(shards: list, k: int) -> None:
+    """The k best of each shard hold the k best of all."""
+    cut = {n: hits(*sorted(shard, reverse=True)[:k]) for n, shard in enumerate(shards)}
+
+    assert is_complete(cut, k, merge(cut, k), k, None)
+
+
+def test_ids_and_thumbnails_come_from_the_key() -> None:
+    """The id is the content and location hash in hex."""
+    (hit,) = merge({0: hits((2.0, 255, 7))}, 1)
+
+    assert "00000000000000ff0000000000000000" == hit.id
+    assert f"/v1/images/{hit.id}/thumbnail" == hit.thumbnail
+    assert 1.0 == hit.score

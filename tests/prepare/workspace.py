@@ -1,0 +1,200 @@
+"""A folder with a collection of images, prepared by the real commands, and how to read it back."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from common.config import Config, Loaded, parse
+from common.wire import Matrix
+from prepare.chunks import EmbeddingFolder, Row, Skipped
+from search.keys import KEY, image_id
+from search.manifest import Folders, Manifest, folders_of, read_current, read_manifest
+from search.messages import Record
+from search.shelf import Version, load_version
+from tests.services import CHECKOUT, run_command, with_section
+
+PREPARE = "prepare/prepare.py"
+SHARDS = 3
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with images, and the configuration of what is prepared from it."""
+
+    root: Path
+    model: Path
+    keys: dict[str, Any] = field(default_factory=dict)
+    """Of the configuration's section Prepare."""
+    shards: int = SHARDS
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What config.json would hold."""
+        inference = {"clip": str(self.model)}
+        base = {"Inference": inference, "Search": {"shards": self.shards}}
+        return with_section(base, "Prepare", **{"images": ["images"], "threads": 1, **self.keys})
+
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration as our programs see it."""
+        config: Config = parse(json.dumps(self.config))
+        return Loaded(config, self.root)
+
+    @property
+    def images(self) -> Path:
+        """The folder of images."""
+        return self.root / "images"
+
+    @property
+    def embeddings(self) -> EmbeddingFolder:
+        """The embedding folder."""
+        return EmbeddingFolder(self.loaded.path(self.loaded.config.prepare.embedding_dir))
+
+    @property
+    def folders(self) -> Folders:
+        """The folders of the index."""
+        prepare = self.loaded.config.prepare
+        return folders_of(self.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
+
+    def having(self, shards: int = SHARDS, **keys: Any) -> "Workspace":
+        """The same folder with other keys of Prepare, `_` standing for `-`."""
+        return replace(self, keys={**self.keys, **keys}, shards=shards)
+
+    def run(
+        self, *arguments: str, script: str = PREPARE, config: dict[str, Any] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever that is."""
+        return run_command(script, config or self.config, *arguments, cwd=self.root)
+
+    def prepare(self, *arguments: str, script: str = PREPARE) -> str:
+        """Run a command, which must end well; gives what it printed."""
+        done = self.run(*arguments, script=script)
+        assert 0 == done.returncode, done.stderr
+        return done.stdout
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start prepare.py; who calls ends it."""
+        process = subprocess.Popen(
+            [sys.executable, str(CHECKOUT / PREPARE), "--config", "-", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.root,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(self.config))
+        process.stdin.close()
+        return process
+
+    def current(self) -> str | None:
+        """The name of the version in use."""
+        return read_current(self.folders)
+
+    def manifest(self) -> Manifest:
+        """The manifest of the version in use."""
+        return read_manifest(self.folders, self.current() or "none")
+
+    def load(self) -> Version:
+        """The version in use, whole and verified."""
+        count = len(self.manifest().shards)
+        return load_version(self.folders, self.current() or "none", range(count))
+
+    def vectors(self) -> dict[str, Matrix]:
+        """The stored vector of each image of the collection, by path."""
+        entries = {entry.chunk: entry for entry in self.embeddings.entries()}
+        return {
+            row.path: np.array(self.embeddings.vectors(entries[chunk])[number])
+            for row, chunk, number in self._live()
+        }
+
+    def rows(self) -> dict[str, Row]:
+        """The row of each image of the collection, by path."""
+        return {row.path: row for row, _, _ in self._live()}
+
+    def skipped(self) -> dict[str, Skipped]:
+        """All that finished chunks say was skipped, by path."""
+        chunks = [entry.chunk for entry in self.embeddings.entries()]
+        return {one.path: one for chunk in chunks for one in self.embeddings.skipped(chunk)}
+
+    def embedded(self) -> int:
+        """How many rows the finished chunks hold, with those no longer in use."""
+        return sum(entry.rows for entry in self.embeddings.entries())
+
+    def _live(self) -> Iterable[tuple[Row, int, int]]:
+        chunks: dict[int, list[Row]] = {}
+        for chunk, number in self.embeddings.live().tolist():
+            if chunk not in chunks:
+                chunks[chunk] = self.embeddings.rows(chunk)
+            yield chunks[chunk][number], chunk, number
+
+    def indexed(self) -> dict[str, Record]:
+        """The record of each image of the index, by id; ids are one to one with paths."""
+        found: dict[str, Record] = {}
+        version, manifest = self.load(), self.manifest()
+        for number, shard in version.shards.items():
+            name = manifest.shards[number].hashes.name
+            keys = np.fromfile(self.folders.hashes / manifest.version / name, dtype=KEY)
+            for row, key in enumerate(keys):
+                found[image_id(key.tobytes())] = shard.record(row)
+        assert manifest.count == len(found) == len({one.path for one in found.values()})
+        return found
+
+    def ids(self) -> dict[str, str]:
+        """The id of each image of the index, by path."""
+        return {record.path: name for name, record in self.indexed().items()}
+
+
+def noise(seed: int, width: int = 12, height: int = 12) -> Image.Image:
+    """An image like no other, in RGB."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def add_images(folder: Path, seeds: Iterable[int]) -> list[Path]:
+    """Save an image for each seed, as PNG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{seed:05}.png" for seed in seeds]
+    for path in paths:
+        noise(int(path.stem)).save(path, compress_level=0)
+    return paths
+
+
+def paths_of(names: Sequence[str]) -> set[str]:
+    """How the index names files of the folder of images."""
+    return {os.path.join("images", name) for name in names}
+
+
+def brute_force(version: Version, queries: Matrix, k: int) -> Matrix:
+    """The k best scores of each query, best first, over every vector of a version."""
+    vectors = [
+        shard.vector(row) for shard in version.shards.values() for row in range(shard.count)
+    ]
+    scores: Matrix = -np.sort(-(queries @ np.stack(vectors).T), axis=1)
+    return scores[:, :k]
+
+
+def search(version: Version, queries: Matrix, k: int, ef: int) -> list[list[tuple[float, str]]]:
+    """The k best hits of each query over all shards, best first: score and id."""
+    merged: list[list[tuple[float, str]]] = [[] for _ in queries]
+    for shard in version.shards.values():
+        for one, hits in zip(merged, shard.search(queries, [k] * len(queries), ef, 0), strict=True):
+            keys = [hits.keys[i : i + KEY.itemsize] for i in range(0, len(hits.keys), KEY.itemsize)]
+            scores = np.frombuffer(hits.scores, "<f4").tolist()
+            one.extend(zip(scores, map(image_id, keys), strict=True))
+    return [sorted(one, reverse=True)[:k] for one in merged]
+
+
+def unit_queries(count: int, dim: int, seed: int = 0) -> Matrix:
+    """Random unit vectors."""
+    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    queries: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return queries

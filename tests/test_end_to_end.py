@@ -1,0 +1,163 @@
+"""All services together, started by their documented commands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.collection import Collection
+from tests.services import CHECKOUT, cluster, run_command, running, with_section
+
+TEXTS = ["a red square", "the green photo", "blue", "a photo of the red square"]
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """300 images in 21 shards."""
+    return Collection(tmp_path_factory.mktemp("collection"), images=300, shards=21)
+
+
+def test_21_search_servers_answer_as_brute_force_does(collection: Collection) -> None:
+    """21 servers of a shard each: text, image, embedding and id queries give the exact best ten."""
+    model = collection.model()
+    config = with_section(collection.config, "Search", ef_search=300)
+    with cluster(config, 21, collection.folder) as services:
+        for text in TEXTS:
+            answer = services.front.post("/v1/search", {"text": text})
+            expected = collection.brute_force(model.encode_text([text])[0], 10)
+            assert expected == [hit["path"] for hit in answer["hits"]]
+            assert {"total": 21, "ok": 21, "timeout": 0, "failed": 0} == answer["coverage"][
+                "shards"
+            ]
+        vector = np.random.default_rng(5).standard_normal(model.dim).astype(np.float32)
+        answer = services.middle.post("/search", {"embedding": vector.tolist(), "k": 300})
+        assert collection.brute_force(vector, 300) == [hit["path"] for hit in answer["hits"]]
+        scores = [hit["score"] for hit in answer["hits"]]
+        assert sorted(scores, reverse=True) == scores
+        name = "images/0007.png"
+        data = (collection.folder / name).read_bytes()
+        response = services.front.request(
+            "POST", "/v1/search", fields={"image": ("q.png", data), "k": "1"}
+        )
+        (hit,) = response.json()["hits"]
+        assert name == hit["path"]
+        like = services.front.get(f"/v1/search?id={hit['id']}&k=5")["hits"]
+        nearest = collection.brute_force(model.encode_images([data])[0], 6)
+        assert nearest[1:] == [hit["path"] for hit in like]
+
+
+def test_one_server_may_hold_several_shards(collection: Collection) -> None:
+    """Two servers with 11 and 10 shards, by --index 0,2,4..., give the same as 21."""
+    held = [",".join(str(shard) for shard in range(first, 21, 2)) for first in (0, 1)]
+    arguments = [("--index", shards) for shards in held]
+    config = with_section(collection.config, "Search", ef_search=300)
+    with cluster(config, 2, collection.folder, arguments) as services:
+        answer = services.front.post("/v1/search", {"text": TEXTS[0]})
+
+    expected = collection.brute_force(collection.model().encode_text([TEXTS[0]])[0], 10)
+    assert expected == [hit["path"] for hit in answer["hits"]]
+    assert 21 == answer["coverage"]["shards"]["ok"]
+
+
+def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
+    """With one of three servers killed the answer keeps the rest and says what is missing."""
+    arguments = [("--index", ",".join(map(str, range(i, 21, 3)))) for i in range(3)]
+    with cluster(collection.config, 3, collection.folder, arguments) as services:
+        whole = services.front.post("/v1/search", {"text": "red", "k": 300})
+        assert 300 == len(whole["hits"])
+        services.search[1].kill()
+
+        answer = services.front.post("/v1/search", {"text": "red", "k": 300})
+        full = services.front.request(
+            "POST", "/v1/search", json={"text": "red", "require_full": True}
+        )
+
+    kept = {hit["id"] for hit in answer["hits"]}
+    lost = {hit["id"] for hit in whole["hits"]} - kept
+    assert {1} == {int(identity[:16], 16) % 21 % 3 for identity in lost}
+    assert {0, 2} == {int(identity[:16], 16) % 21 % 3 for identity in kept}
+    assert {"total": 21, "ok": 14, "timeout": 0, "failed": 7} == answer["coverage"]["shards"]
+    assert answer["coverage"]["degraded"]
+    assert 0.666 < answer["coverage"]["fraction"] < 0.667
+    assert (503, "insufficient_coverage") == (full.status, full.json()["code"])
+    assert full.headers["Retry-After"]
+
+
+def test_too_little_coverage_is_an_error(collection: Collection) -> None:
+    """Below min-coverage there is no answer, and with no shard at all either; front lives on."""
+    arguments = [("--index", ",".join(map(str, range(i, 21, 3)))) for i in range(3)]
+    with cluster(collection.config, 3, collection.folder, arguments) as services:
+        services.search[0].kill()
+        services.search[1].kill()
+        some = services.front.request("POST", "/v1/search", json={"text": "red"})
+        services.search[2].kill()
+        none = services.front.request("POST", "/v1/search", json={"text": "red"})
+        services.inference.kill()
+        blind = services.front.request("POST", "/v1/search", json={"text": "red"})
+
+        assert (503, "insufficient_coverage") == (some.status, some.json()["code"])
+        assert (503, "no_shard") == (none.status, none.json()["code"])
+        assert (503, "unavailable") == (blind.status, blind.json()["code"])
+        assert 200 == services.front.request("GET", "/healthz").status
+        assert 503 == services.front.request("GET", "/ready").status
+
+
+def test_another_model_than_the_index_s_is_refused(
+    collection: Collection, tmp_path: Path
+) -> None:
+    """Vectors of another space are never compared: the answer names the mismatch."""
+    from tests.tiny_model import write_tiny_model
+
+    write_tiny_model(tmp_path / "other", seed=1)
+    config = with_section(collection.config, "Inference", clip=str(tmp_path / "other"))
+    with cluster(config, 1, collection.folder) as services:
+        response = services.front.request("POST", "/v1/search", json={"text": "red"})
+
+    assert (503, "model_mismatch") == (response.status, response.json()["code"])
+
+
+SCRIPTS = [
+    "front/front.py",
+    "middle/middle.py",
+    "inference/inference.py",
+    "search/search.py",
+    "prepare/save_embedding.py",
+    "prepare/build_index.py",
+    "prepare/prepare.py",
+    "common/supervisor.py",
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_command_works_as_script_as_module_and_imported(script: str) -> None:
+    """python X/X.py, python -m X.X and import X.X, each from the checkout."""
+    module = script.removesuffix(".py").replace("/", ".")
+    for how in ([script, "--help"], ["-m", module, "--help"], ["-c", f"import {module}"]):
+        done = subprocess.run(
+            [sys.executable, *how], cwd=CHECKOUT, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("--config" in done.stdout) == ("--help" in how)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_wrong_configuration_ends_in_one_line_that_names_the_key(script: str) -> None:
+    """Exit status 2, the key at fault on standard error, no stack trace."""
+    done = run_command(script, {"Middle": {"prot": 1}})
+
+    assert 2 == done.returncode
+    assert "prot" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_named(collection: Collection) -> None:
+    """A search server whose port is taken says which, and ends."""
+    config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"])
+    with running("search/search.py", config, cwd=collection.folder) as service:
+        taken = with_section(config, "Search", server_list=[service.address])
+        done = run_command("search/search.py", taken, cwd=collection.folder)
+
+    assert 2 == done.returncode
+    assert service.address in done.stderr

@@ -1,0 +1,82 @@
+"""What style.md fixes about the shape of the code."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services import CHECKOUT
+
+PACKAGES = ("common", "front", "middle", "inference", "search", "prepare", "benchmarks")
+MAY_IMPORT = {
+    "common": set(),
+    "search": {"common"},
+    "inference": {"common"},
+    "middle": {"common", "inference", "search"},
+    "front": {"common", "middle"},
+    "prepare": {"common", "inference", "search"},
+}
+# Whoever serves owns the wire: others see its client, its messages, its keys.
+WIRES = {
+    "front": {"middle.client", "middle.messages"},
+    "middle": {"inference.client", "search.client", "search.messages", "search.keys"},
+}
+
+
+def modules(package: str) -> Iterator[Path]:
+    return (CHECKOUT / package).rglob("*.py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_point_one_way(package: str) -> None:
+    """A package imports only those that design.md lets it, and of them only what is public."""
+    for path in modules(package):
+        for name in imports(path):
+            owner = name.split(".")[0]
+            if owner in PACKAGES and owner != package:
+                assert owner in MAY_IMPORT[package], f"{path} imports {name}"
+                wire = WIRES.get(package)
+                assert owner == "common" or not wire or name in wire, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("module", ["middle.app", "front.app"])
+def test_importing_a_server_at_the_edge_is_light(module: str) -> None:
+    """Importing front or middle pulls in no torch, no hnswlib and no ONNX Runtime."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert not {"torch", "hnswlib", "onnxruntime"} & set(done.stdout.split())
+
+
+def test_files_and_functions_are_short() -> None:
+    """No file is over 250 lines and no function over 60; nine functions in ten are under 35."""
+    lengths = []
+    for package in (*PACKAGES, "tests"):
+        for path in modules(package):
+            text = path.read_text()
+            assert text.count("\n") <= 250, path
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef):
+                    lengths.append((1 + (node.end_lineno or 0) - node.lineno, f"{path}:{node.name}"))
+    assert max(lengths) <= (60, ""), max(lengths)
+    assert sorted(lengths)[len(lengths) * 9 // 10] < (35, "")
+
+
+def test_only_the_configuration_reads_the_environment() -> None:
+    """os.environ is for common/config.py, and for what a library reads there."""
+    allowed = {CHECKOUT / "common/config.py", CHECKOUT / "common/process.py"}
+    for package in PACKAGES[:-1]:
+        for path in set(modules(package)) - allowed:
+            assert "os.environ" not in path.read_text(), path
