@@ -80,6 +80,18 @@ class Workspace:
         assert 0 == done.returncode, done.stderr
         return done.stdout
 
+    def limited(self, *limits: str) -> subprocess.CompletedProcess[str]:
+        """Run prepare.py to its end under limits as prlimit writes them."""
+        return subprocess.run(
+            ["prlimit", *limits, sys.executable, str(CHECKOUT / PREPARE), "--config", "-"],
+            input=json.dumps(self.config),
+            capture_output=True,
+            text=True,
+            cwd=self.root,
+            timeout=600,
+            check=False,
+        )
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start prepare.py; who calls ends it."""
         process = subprocess.Popen(

@@ -1,0 +1,65 @@
+"""Cutting and grouping texts."""
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.tokens import PADDING_SHARE, TextTokenizer, buckets, pad
+from tests.tiny_model import write_tiny_model
+
+
+@given(st.lists(st.integers(1, 512), min_size=1, max_size=64))
+def test_buckets_hold_every_text_once_and_little_padding(lengths: list[int]) -> None:
+    """Every index is in one bucket, and no bucket is padded by more than its share."""
+    groups = buckets(lengths)
+
+    assert list(range(len(lengths))) == sorted(index for group in groups for index in group)
+    for group in groups:
+        used = sum(lengths[index] for index in group)
+        assert used >= (1 - PADDING_SHARE) * max(lengths[i] for i in group) * len(group)
+
+
+def test_texts_of_one_length_stay_together() -> None:
+    """Equal lengths make one bucket."""
+    assert [[0, 1, 2]] == buckets([7, 7, 7])
+
+
+def test_padding_goes_to_the_longest_or_to_a_fixed_length() -> None:
+    """Ids are filled up with the pad id, and masked there."""
+    ids, mask = pad([[5, 6, 7], [8]], pad_id=1)
+    fixed, _ = pad([[5]], pad_id=0, length=4)
+
+    assert [[5, 6, 7], [8, 1, 1]] == ids.tolist()
+    assert [[1, 1, 1], [1, 0, 0]] == mask.tolist()
+    assert [[5, 0, 0, 0]] == fixed.tolist()
+
+
+def test_a_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
+    """At the context length, special tokens included; a text that just fits is whole."""
+    folder = write_tiny_model(tmp_path / "tiny")
+    tokenizer = TextTokenizer(folder / "textual/tokenizer.json", 8)
+
+    assert (8, False) == (len(tokenizer.tokens("a " * 8).ids), tokenizer.tokens("a " * 8).cut)
+    assert (8, True) == (len(tokenizer.tokens("a " * 9).ids), tokenizer.tokens("a " * 9).cut)
+
+
+def test_padding_and_truncation_of_the_file_are_not_used(tmp_path: Path) -> None:
+    """A tokenizer.json that pads and cuts by itself is told not to; its pad id is kept."""
+    folder = write_tiny_model(tmp_path / "tiny")
+    path = folder / "textual/tokenizer.json"
+    settings = json.loads(path.read_text())
+    settings["padding"] = {
+        "strategy": {"Fixed": 77},
+        "direction": "Right",
+        "pad_to_multiple_of": None,
+        "pad_id": 3,
+        "pad_type_id": 0,
+        "pad_token": "red",
+    }
+    path.write_text(json.dumps(settings))
+    tokenizer = TextTokenizer(path, 8)
+
+    assert 3 == tokenizer.pad_id
+    assert [2] == tokenizer.tokens("a").ids

@@ -1,0 +1,147 @@
+"""prepare over every kind of file that a folder of images may hold."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.prepare.odd_files import png_header, write_bad, write_good
+from tests.prepare.workspace import Workspace, add_images, noise, paths_of
+
+
+def test_all_formats_and_modes_are_indexed(workspace: Workspace) -> None:
+    """JPEG, PNG, WEBP, GIF and BMP of every colour mode and depth are all in the index."""
+    names = write_good(workspace.images)
+
+    told = workspace.prepare()
+
+    assert paths_of(names) == workspace.ids().keys()
+    assert f"{len(names)} images, {len(names)} looked at in this run, 0 skipped" in told
+
+
+def test_a_rotated_photo_is_embedded_upright(workspace: Workspace) -> None:
+    """An image that is turned by its EXIF orientation gets the embedding of the turned pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(1, 40, 30).save(workspace.images / "turned.png", exif=exif)
+    noise(1, 40, 30).transpose(Image.Transpose.ROTATE_270).save(workspace.images / "upright.png")
+
+    workspace.prepare()
+
+    turned, upright = workspace.vectors().values()
+    assert upright.tolist() == turned.tolist()
+
+
+def test_what_is_no_good_image_is_skipped_with_the_reason(workspace: Workspace) -> None:
+    """Broken, huge, thin, odd and special files: exit 0, right counts, each reason journalled."""
+    good = write_good(workspace.images)
+    reasons = write_bad(workspace.images)
+
+    told = workspace.prepare()
+
+    skipped = workspace.skipped()
+    assert paths_of(list(reasons)) == skipped.keys()
+    for name, reason in reasons.items():
+        assert reason in skipped[os.path.join("images", name)].reason, name
+    assert f"{len(good)} images, {len(good) + len(reasons)} looked at" in told
+    assert f"{len(reasons)} skipped" in told
+    assert paths_of(good) == workspace.ids().keys()
+
+
+def test_skipped_files_are_not_tried_again(workspace: Workspace) -> None:
+    """A second run looks at none of the bad files, and still says how many there are."""
+    add_images(workspace.images, range(3))
+    reasons = write_bad(workspace.images)
+    workspace.prepare()
+
+    told = workspace.prepare()
+
+    assert f"3 images, 0 looked at in this run, {len(reasons)} skipped" in told
+
+
+def test_a_mended_file_is_indexed(workspace: Workspace) -> None:
+    """A file that was skipped and has changed since is looked at again."""
+    add_images(workspace.images, range(3))
+    mended = workspace.images / "mended.png"
+    mended.write_bytes(b"")
+    workspace.prepare()
+
+    noise(9).save(mended)
+    workspace.prepare()
+
+    assert paths_of(["mended.png"]) <= workspace.ids().keys()
+
+
+@pytest.mark.parametrize(("max_bad", "status"), [("2", 1), ("3", 0)])
+def test_too_many_bad_files_fail_the_run(workspace: Workspace, max_bad: str, status: int) -> None:
+    """Above --max-bad the exit status is not 0; the good images are indexed all the same."""
+    add_images(workspace.images, range(3))
+    for name in "abc":
+        (workspace.images / f"{name}.png").write_bytes(b"broken")
+
+    done = workspace.run("--max-bad", max_bad)
+
+    assert status == done.returncode, done.stderr
+    assert 3 == len(workspace.ids())
+
+
+def test_nothing_but_bad_files_is_an_error_that_tells_them(workspace: Workspace) -> None:
+    """With no good image there is no index; the output says so and what was skipped."""
+    (workspace.images / "text.png").write_text("not an image")
+
+    done = workspace.run()
+
+    assert 2 == done.returncode
+    assert "no images to index" in done.stderr
+    assert "images/text.png: not an image we read" in done.stdout
+    assert workspace.current() is None
+
+
+def test_special_files_named_outright_are_skipped(workspace: Workspace) -> None:
+    """A device and a FIFO given on the command line are not read from."""
+    add_images(workspace.images, range(1))
+    os.mkfifo(workspace.root / "fifo")
+
+    told = workspace.prepare("images", "/dev/zero", "fifo")
+
+    assert "skipped /dev/zero: not a regular file" in told
+    assert "skipped fifo: not a regular file" in told
+
+
+def test_a_huge_image_costs_no_memory(workspace: Workspace) -> None:
+    """400 million declared pixels are refused by the header, also with memory for none of them."""
+    for number in range(8):
+        path = workspace.images / f"{number}.png"
+        path.write_bytes(png_header(20_000, 20_000) + bytes([number]))
+    add_images(workspace.images, range(3))
+
+    done = workspace.limited("--data=1500000000")
+
+    assert 0 == done.returncode, done.stderr
+    assert "3 images, 11 looked at in this run, 8 skipped" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_skipped_until_it_can_be_read(workspace: Workspace) -> None:
+    """Without permission it is skipped with that reason; with it, the next run takes it."""
+    (path,) = add_images(workspace.images, range(1))
+    add_images(workspace.images, range(1, 3))
+    path.chmod(0)
+
+    assert "Permission denied" in workspace.prepare()
+
+    path.chmod(0o600)
+    workspace.prepare()
+    assert 3 == len(workspace.ids())
+
+
+def test_hidden_folders_are_passed_over(workspace: Workspace) -> None:
+    """Images under a folder whose name begins with a dot are not part of the collection."""
+    add_images(workspace.images / "deep/er", range(2))
+    add_images(workspace.images / ".trash", range(2, 4))
+    Path(workspace.images / "deep/round").symlink_to(workspace.images)
+
+    workspace.prepare()
+
+    assert {"images/deep/er/00000.png", "images/deep/er/00001.png"} == workspace.ids().keys()

@@ -1,0 +1,141 @@
+"""The one command: everything starts, what dies comes back, and everything stops."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.collection import Collection
+from tests.services import CHECKOUT, http, run_command
+
+WAIT_S = 60
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on."""
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [one.getsockname()[1] for one in sockets]
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """A collection in two shards, with a config.json of free ports."""
+    collection = Collection(tmp_path, images=20, shards=2)
+    front, middle, inference, *search = free_ports(5)
+    config: dict[str, Any] = {**collection.config}
+    config["Front"] = {"port": front}
+    config["Middle"] = {"port": middle}
+    config["Inference"] = {**config["Inference"], "port": inference}
+    config["Search"] = {**config["Search"], "server-list": [f"127.0.0.1:{p}" for p in search]}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+@contextmanager
+def supervising(config_file: Path) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The supervisor, and the lines that it prints."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "common.supervisor", "--config", str(config_file)],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: list[str] = []
+    assert process.stdout is not None
+    reader = threading.Thread(target=lines.extend, args=(process.stdout,))
+    reader.start()
+    try:
+        yield process, lines
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something to become true."""
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def services_of(config_file: Path) -> dict[str, int]:
+    """The processes that run with a configuration, by script; workers share one with a parent."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().decode().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if str(config_file) in command and command[1].startswith(str(CHECKOUT)):
+            found[Path(command[1]).stem + (command[3] if "search" in command[1] else "")] = int(
+                entry.name
+            )
+    return found
+
+
+def answers(config_file: Path, shards: int) -> bool:
+    """Whether a query is answered from so many shards."""
+    port = json.loads(config_file.read_text())["Front"]["port"]
+    try:
+        response = http.request("GET", f"http://127.0.0.1:{port}/v1/search?text=red&k=20")
+    except OSError:
+        return False
+    except Exception as error:  # urllib3 has many; all of them mean not yet
+        assert "urllib3" in type(error).__module__
+        return False
+    return response.status == 200 and response.json()["coverage"]["shards"]["ok"] == shards
+
+
+def test_everything_starts_what_dies_comes_back_and_everything_stops(config_file: Path) -> None:
+    """Five services; a killed search server and a killed inference server return; Ctrl-C ends all."""
+    with supervising(config_file) as (process, lines):
+        until(lambda: any("ready: http" in line for line in lines), f"not ready: {lines}")
+        assert answers(config_file, 2)
+        assert any("curl" in line for line in lines)
+        before = services_of(config_file)
+        assert {"front", "middle", "inference", "search0", "search1"} == set(before)
+        for name in ("search1", "inference"):
+            os.kill(before[name], signal.SIGKILL)
+        until(lambda: services_of(config_file).keys() == before.keys(), "it did not come back")
+        until(lambda: answers(config_file, 2), "it does not answer again")
+        process.send_signal(signal.SIGINT)
+
+        assert 0 == process.wait(WAIT_S)
+    assert {} == services_of(config_file)
+
+
+def test_a_taken_port_is_named_before_anything_starts(config_file: Path) -> None:
+    """The message has the port and the key to change."""
+    config = json.loads(config_file.read_text())
+    with socket.create_server(("127.0.0.1", config["Middle"]["port"])):
+        done = run_command("common/supervisor.py", config, cwd=config_file.parent)
+
+    assert 2 == done.returncode
+    assert f"127.0.0.1:{config['Middle']['port']}" in done.stderr
+    assert "Middle.port" in done.stderr
+
+
+def test_without_an_index_the_way_to_one_is_told(tmp_path: Path) -> None:
+    """Before the first prepare there is nothing to serve."""
+    done = run_command("common/supervisor.py", {}, cwd=tmp_path)
+
+    assert 2 == done.returncode
+    assert "prepare/prepare.py" in done.stderr
