@@ -34,6 +34,8 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # waitress counts every request that waits for a thread; ours are meant to wait for a batch
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     try:
         main()
     except ConfigError as error:
@@ -66,7 +68,8 @@ def serve_threads(app: Flask, address: str, port: int, threads: int, max_body_by
     )
     signal.signal(signal.SIGTERM, lambda *_: _start_drain(app))
     announce(listener.getsockname()[1])
-    server.run()  # returns on the KeyboardInterrupt that ends the drain
+    with app.extensions["closing"]:
+        server.run()  # returns on the KeyboardInterrupt that ends the drain
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -136,6 +139,7 @@ def _gunicorn_settings(address: str, port: int, workers: int, threads: int) -> d
         "limit_request_line": 8190,
         "control_socket_disable": True,
         "post_worker_init": _announce_first,
+        "worker_exit": _close_worker,
         "child_exit": _forget_worker,
     }
 
@@ -144,6 +148,11 @@ def _announce_first(worker: Any) -> None:
     """Say that we listen once the first worker has made its app."""
     if worker.age == 1:
         announce(worker.sockets[0].getsockname()[1])
+
+
+def _close_worker(_server: Any, worker: Any) -> None:
+    if isinstance(worker.wsgi, Flask):  # it failed to start, else
+        worker.wsgi.extensions["closing"].close()
 
 
 def _forget_worker(_server: Any, worker: Any) -> None:

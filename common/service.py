@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from flask import Flask, Response, g, request
 
@@ -36,12 +37,14 @@ def create_service(
 ) -> Flask:
     """A Flask app with what all services share.
 
-    `is_ready` returns None when the service can do its work, else the reason why it cannot.
+    `is_ready` returns None when the service can do its work, else the reason why it cannot. What
+    the service opens and must close is given to `on_close`.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.url_map.strict_slashes = True
     app.extensions["drain"] = drain = Drain()
+    app.extensions["closing"] = ExitStack()
     handle_errors(app)
     _measure(app, name, drain)
 
@@ -62,6 +65,11 @@ def create_service(
         return Response(body, content_type=content_type)
 
     return app
+
+
+def on_close(app: Flask, close: Callable[[], None]) -> None:
+    """Have `close` called when the process ends, after the last request; the newest first."""
+    app.extensions["closing"].callback(close)
 
 
 def _measure(app: Flask, name: str, drain: Drain) -> None:

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from flask import Flask, Response, g, request, send_file, send_from_directory
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config
-from common.errors import NotFound, ServiceError
-from common.service import create_service
+from common.errors import NotFound, ServiceError, TooLarge, problem_response
+from common.service import create_service, on_close
 from front.docs import create_docs
 from front.query import read_embed_query, read_query
 from front.thumbnails import Thumbnails
@@ -34,10 +35,17 @@ def create_app(config: Config, root: Path) -> Flask:
         return None
 
     app = create_service("front", is_ready, front.max_body_bytes)
+    on_close(app, client.close)
+    app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
     app.register_blueprint(create_docs())
     _add_api(app, client)
     _add_images(app, client, root, Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes))
     _add_page(app)
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_error: RequestEntityTooLarge) -> Response:
+        limit = f"the body is over the limit: {front.max_body_bytes} bytes, in few parts"
+        return problem_response(TooLarge(limit))
 
     @app.after_request
     def harden(response: Response) -> Response:

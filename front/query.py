@@ -12,10 +12,9 @@ from middle.messages import EmbedQuery, Query, check, check_embed, decode_json
 
 def read_query(request: Request) -> Query:
     """The query in a request's JSON, form or address; raises a ServiceError."""
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         return check(_from_fields(_url_fields(request), {}))
-    if request.query_string:
-        raise BadRequest("parameters go into the body of a POST, not into its address")
+    _check_post(request)
     if request.mimetype == "multipart/form-data":
         return check(_from_form(request))
     return check(decode_json(_json_body(request), Query))
@@ -23,15 +22,23 @@ def read_query(request: Request) -> Query:
 
 def read_embed_query(request: Request) -> EmbedQuery:
     """The inputs to embed in a request's JSON; raises a ServiceError."""
+    _check_post(request)
     return check_embed(decode_json(_json_body(request), EmbedQuery))
+
+
+def _check_post(request: Request) -> None:
+    if request.query_string:
+        raise BadRequest("parameters go into the body of a POST, not into its address")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise UnsupportedMedia("send the body without a Content-Encoding")
 
 
 def _json_body(request: Request) -> bytes:
     if request.mimetype != "application/json":
         raise UnsupportedMedia("send application/json or multipart/form-data")
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedMedia("send the body without a Content-Encoding")
-    return request.get_data(cache=False)
+    body = request.get_data(cache=False)
+    request.stream.read(1)  # raises where a chunked body goes on: get_data cuts it at the limit
+    return body
 
 
 def _url_fields(request: Request) -> list[tuple[str, str]]:
@@ -45,8 +52,11 @@ def _url_fields(request: Request) -> list[tuple[str, str]]:
 
 def _from_form(request: Request) -> Query:
     files = list(request.files.items(multi=True))
-    if not files and not request.form:
+    fields = list(request.form.items(multi=True))
+    if not files and not fields:
         raise BadRequest("the form is empty or has no boundary")
+    if any("\N{REPLACEMENT CHARACTER}" in value for _, value in fields):
+        raise BadRequest("the form holds what is not UTF-8")
     if any(name != "image" for name, _ in files) or len(files) > 1:
         raise BadRequest("a form has one file at most, in the field `image`")
     given = {}
@@ -54,7 +64,7 @@ def _from_form(request: Request) -> Query:
         given[name] = file.stream.read()
         if not given[name]:
             raise BadRequest("the image is empty")
-    return _from_fields(request.form.items(multi=True), given)
+    return _from_fields(fields, given)
 
 
 def _from_fields(fields: Iterable[tuple[str, str]], files: Mapping[str, bytes]) -> Query:

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 from common.errors import NotFound
 
 QUALITY = 80
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""What is indexed; a file may have been replaced since, by one that runs another program."""
 
 
 class Thumbnails:
@@ -40,12 +42,12 @@ class Thumbnails:
 
 def shrink(path: Path, pixels: int) -> bytes:
     """The image at `path` as a JPEG whose longer side is `pixels`, upright, on white."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         image.draft("RGB", (2 * pixels, 2 * pixels))
-        upright = ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image).convert("RGBA")  # palettes do not shrink well
         upright.thumbnail((pixels, pixels))
         flat = Image.new("RGB", upright.size, "white")
-        flat.paste(upright, mask=upright.convert("RGBA").getchannel("A"))
+        flat.paste(upright, mask=upright)
     buffer = io.BytesIO()
     flat.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

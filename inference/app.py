@@ -9,7 +9,7 @@ from flask import Flask, Response, request
 
 from common.config import Config
 from common.errors import ConfigError, NotFound
-from common.service import create_service
+from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.engine import Engine
 from inference.messages import EmbedRequest
@@ -26,6 +26,10 @@ def create_app(config: Config, root: Path) -> Flask:
     pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
     engines, missing = _load_engines(config, root, pool)
     app = create_service("inference", lambda: None, max_body_bytes(config))
+    on_close(app, pool.shutdown)
+    for engine in engines.values():
+        engine.start()
+        on_close(app, engine.close)
 
     @app.get("/ping")
     def ping() -> dict[str, str]:
@@ -69,5 +73,4 @@ def _load_engines(
         if model.text:
             model.encode_text(["warm"])
         engines[role] = Engine(model, clip.space, config.inference, pool)
-        engines[role].start()
     return engines, missing

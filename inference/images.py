@@ -18,6 +18,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_ASPECT = 20
 Pixels = NDArray[np.float32]
 
+Image.MAX_IMAGE_PIXELS = None  # the limit is decode's own, and its error another
+
 
 class Preprocessing(msgspec.Struct, frozen=True):
     """`preprocess_cfg.json`, as open_clip writes it."""

@@ -8,7 +8,7 @@ from flask import Flask, Response, g, request
 
 from common.config import Config
 from common.errors import UnsupportedMedia
-from common.service import create_service
+from common.service import create_service, on_close
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
 from middle.embedder import Embedder
@@ -36,6 +36,7 @@ def create_app(config: Config) -> Flask:
 
     # what front lets in, with the message around it
     app = create_service("middle", is_ready, config.front.max_body_bytes + 2**16)
+    on_close(app, searcher.close)
 
     @app.post("/search")
     def search() -> Response:

@@ -39,6 +39,10 @@ class MiddleClient:
         """Raise a ServiceError unless middle can answer queries."""
         self._get("/ready")
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._peer.close()
+
     def _post(self, path: str, body: bytes, request_id: str) -> bytes:
         headers = {DEADLINE_HEADER: str(self._deadline_ms), "X-Request-Id": request_id}
         return self._peer.post(path, body, self._until(), headers)

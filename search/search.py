@@ -10,6 +10,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import argument_parser, load, split_address
 from common.errors import ConfigError
 from common.process import run, serve_threads
+from common.service import on_close
 from search.app import MAX_BODY_BYTES, create_app
 from search.manifest import folders_of
 from search.shelf import Shelf
@@ -39,10 +40,10 @@ def main() -> None:
         host, port = "0.0.0.0", search.inner_port  # noqa: S104  asked for by inner-port
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
     shelf = Shelf(folders, shards, search.reload_s)
-    shelf.start()
     app = create_app(shelf, search.ef_search, search.threads or os.cpu_count() or 1)
+    shelf.start()
+    on_close(app, shelf.close)
     serve_threads(app, host, port, THREADS, MAX_BODY_BYTES)
-    shelf.close()
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -28,9 +28,9 @@ def test_21_search_servers_answer_as_brute_force_does(collection: Collection) ->
             answer = services.front.post("/v1/search", {"text": text})
             expected = collection.brute_force(model.encode_text([text])[0], 10)
             assert expected == [hit["path"] for hit in answer["hits"]]
-            assert {"total": 21, "ok": 21, "timeout": 0, "failed": 0} == answer["coverage"][
+            assert answer["coverage"][
                 "shards"
-            ]
+            ] == {"total": 21, "ok": 21, "timeout": 0, "failed": 0}
         vector = np.random.default_rng(5).standard_normal(model.dim).astype(np.float32)
         answer = services.middle.post("/search", {"embedding": vector.tolist(), "k": 300})
         assert collection.brute_force(vector, 300) == [hit["path"] for hit in answer["hits"]]
@@ -58,7 +58,7 @@ def test_one_server_may_hold_several_shards(collection: Collection) -> None:
 
     expected = collection.brute_force(collection.model().encode_text([TEXTS[0]])[0], 10)
     assert expected == [hit["path"] for hit in answer["hits"]]
-    assert 21 == answer["coverage"]["shards"]["ok"]
+    assert answer["coverage"]["shards"]["ok"] == 21
 
 
 def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
@@ -66,7 +66,7 @@ def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
     arguments = [("--index", ",".join(map(str, range(i, 21, 3)))) for i in range(3)]
     with cluster(collection.config, 3, collection.folder, arguments) as services:
         whole = services.front.post("/v1/search", {"text": "red", "k": 300})
-        assert 300 == len(whole["hits"])
+        assert len(whole["hits"]) == 300
         services.search[1].kill()
 
         answer = services.front.post("/v1/search", {"text": "red", "k": 300})
@@ -78,10 +78,10 @@ def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
     lost = {hit["id"] for hit in whole["hits"]} - kept
     assert {1} == {int(identity[:16], 16) % 21 % 3 for identity in lost}
     assert {0, 2} == {int(identity[:16], 16) % 21 % 3 for identity in kept}
-    assert {"total": 21, "ok": 14, "timeout": 0, "failed": 7} == answer["coverage"]["shards"]
+    assert answer["coverage"]["shards"] == {"total": 21, "ok": 14, "timeout": 0, "failed": 7}
     assert answer["coverage"]["degraded"]
     assert 0.666 < answer["coverage"]["fraction"] < 0.667
-    assert (503, "insufficient_coverage") == (full.status, full.json()["code"])
+    assert (full.status, full.json()["code"]) == (503, "insufficient_coverage")
     assert full.headers["Retry-After"]
 
 
@@ -97,16 +97,14 @@ def test_too_little_coverage_is_an_error(collection: Collection) -> None:
         services.inference.kill()
         blind = services.front.request("POST", "/v1/search", json={"text": "red"})
 
-        assert (503, "insufficient_coverage") == (some.status, some.json()["code"])
-        assert (503, "no_shard") == (none.status, none.json()["code"])
-        assert (503, "unavailable") == (blind.status, blind.json()["code"])
-        assert 200 == services.front.request("GET", "/healthz").status
-        assert 503 == services.front.request("GET", "/ready").status
+        assert (some.status, some.json()["code"]) == (503, "insufficient_coverage")
+        assert (none.status, none.json()["code"]) == (503, "no_shard")
+        assert (blind.status, blind.json()["code"]) == (503, "unavailable")
+        assert services.front.request("GET", "/healthz").status == 200
+        assert services.front.request("GET", "/ready").status == 503
 
 
-def test_another_model_than_the_index_s_is_refused(
-    collection: Collection, tmp_path: Path
-) -> None:
+def test_another_model_than_the_index_s_is_refused(collection: Collection, tmp_path: Path) -> None:
     """Vectors of another space are never compared: the answer names the mismatch."""
     from tests.tiny_model import write_tiny_model
 
@@ -115,7 +113,7 @@ def test_another_model_than_the_index_s_is_refused(
     with cluster(config, 1, collection.folder) as services:
         response = services.front.request("POST", "/v1/search", json={"text": "red"})
 
-    assert (503, "model_mismatch") == (response.status, response.json()["code"])
+    assert (response.status, response.json()["code"]) == (503, "model_mismatch")
 
 
 SCRIPTS = [
@@ -147,7 +145,7 @@ def test_a_wrong_configuration_ends_in_one_line_that_names_the_key(script: str) 
     """Exit status 2, the key at fault on standard error, no stack trace."""
     done = run_command(script, {"Middle": {"prot": 1}})
 
-    assert 2 == done.returncode
+    assert done.returncode == 2
     assert "prot" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -159,5 +157,5 @@ def test_a_taken_port_is_named(collection: Collection) -> None:
         taken = with_section(config, "Search", server_list=[service.address])
         done = run_command("search/search.py", taken, cwd=collection.folder)
 
-    assert 2 == done.returncode
+    assert done.returncode == 2
     assert service.address in done.stderr

@@ -69,7 +69,9 @@ def test_files_and_functions_are_short() -> None:
             assert text.count("\n") <= 250, path
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.FunctionDef):
-                    lengths.append((1 + (node.end_lineno or 0) - node.lineno, f"{path}:{node.name}"))
+                    lengths.append(
+                        (1 + (node.end_lineno or 0) - node.lineno, f"{path}:{node.name}")
+                    )
     assert max(lengths) <= (60, ""), max(lengths)
     assert sorted(lengths)[len(lengths) * 9 // 10] < (35, "")
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,13 +59,19 @@ def _write_textual(folder: Path, weights: np.ndarray) -> None:
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
-def _save(path: Path, nodes: list, inputs: list, weights: np.ndarray) -> None:
+def _save(path: Path, nodes: list[Any], inputs: list[Any], weights: np.ndarray) -> None:
     embedding = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", DIM])
     constants = [
         numpy_helper.from_array(weights.astype(np.float32), "weights"),
         numpy_helper.from_array(np.array([2]), "last"),
         numpy_helper.from_array(np.array([1]), "middle"),
     ]
-    graph = helper.make_graph(nodes, "tiny", inputs, [embedding], [c for c in constants if any(c.name in n.input for n in nodes)])
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs,
+        [embedding],
+        [c for c in constants if any(c.name in n.input for n in nodes)],
+    )
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)

@@ -59,8 +59,8 @@ def test_what_waits_while_a_batch_runs_goes_together() -> None:
             batcher.submit(item, gather, item)
         gate.go.release(2)
 
-        assert [0, 10, 20, 30] == gather.wait()
-    assert [[0], [1, 2, 3]] == gate.batches
+        assert gather.wait() == [0, 10, 20, 30]
+    assert gate.batches == [[0], [1, 2, 3]]
 
 
 def test_a_batch_has_a_limit() -> None:
@@ -74,7 +74,7 @@ def test_a_batch_has_a_limit() -> None:
             batcher.submit(item, gather, item)
         gate.go.release(3)
         gather.wait()
-    assert [[0], [1, 2], [3]] == gate.batches
+    assert gate.batches == [[0], [1, 2], [3]]
 
 
 def test_a_full_queue_refuses_and_says_so() -> None:
@@ -90,8 +90,8 @@ def test_a_full_queue_refuses_and_says_so() -> None:
             batcher.submit(2, Gather(1, soon()))
         gate.go.release(2)
 
-        assert [0, 10] == gather.wait()
-    assert 1 == outcomes()["refused"] - before["refused"]
+        assert gather.wait() == [0, 10]
+    assert outcomes()["refused"] - before["refused"] == 1
 
 
 def test_expired_and_abandoned_items_are_not_run() -> None:
@@ -108,12 +108,12 @@ def test_expired_and_abandoned_items_are_not_run() -> None:
         left.abandoned = True
         gate.go.release(1)
 
-        assert 0 == first.first()
+        assert first.first() == 0
         with pytest.raises(DeadlineExceeded):
             late.first()
-    assert [[0]] == gate.batches
+    assert gate.batches == [[0]]
     after = outcomes()
-    assert (1, 1, 1) == tuple(after[n] - before[n] for n in ("ok", "expired", "abandoned"))
+    assert tuple(after[n] - before[n] for n in ("ok", "expired", "abandoned")) == (1, 1, 1)
 
 
 def test_a_batch_that_fails_fails_its_items_and_not_the_worker() -> None:
@@ -131,7 +131,7 @@ def test_a_batch_that_fails_fails_its_items_and_not_the_worker() -> None:
             bad.first()
         batcher.submit(1, good)
 
-        assert 1 == good.first()
+        assert good.first() == 1
 
 
 def test_too_few_results_are_an_error_not_a_mix_up() -> None:
@@ -153,7 +153,7 @@ def test_one_poison_item_fails_alone() -> None:
 
     results = isolating(run)([1, 13, 2], soon())
 
-    assert [10, 20] == [results[0], results[2]]
+    assert [results[0], results[2]] == [10, 20]
     assert isinstance(results[1], ValueError)
 
 
@@ -164,7 +164,7 @@ def test_waiting_ends_at_the_deadline() -> None:
 
     result = gather.wait()
 
-    assert "here" == result[0]
+    assert result[0] == "here"
     assert isinstance(result[1], DeadlineExceeded)
     gather.settle(1, "late")
     assert isinstance(result[1], DeadlineExceeded)
@@ -179,11 +179,11 @@ def test_a_device_is_never_entered_twice_and_all_take_from_one_queue() -> None:
             batcher.submit(item, gather, item)
         assert gates[0].entered.acquire(timeout=SOON_S)
         assert gates[1].entered.acquire(timeout=SOON_S)
-        assert (1, 1) == (len(gates[0].batches), len(gates[1].batches))
+        assert (len(gates[0].batches), len(gates[1].batches)) == (1, 1)
         for gate in gates:
             gate.go.release(4)
 
-        assert [0, 10, 20, 30] == gather.wait()
+        assert gather.wait() == [0, 10, 20, 30]
 
 
 def test_closing_finishes_what_is_queued_and_takes_no_more() -> None:

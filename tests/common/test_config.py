@@ -19,7 +19,7 @@ def test_the_shipped_configuration_is_valid_and_says_the_defaults() -> None:
 
     assert Config().search == shipped.search
     assert Config().inference == shipped.inference
-    assert 384 == shipped.prepare.feature_dim
+    assert shipped.prepare.feature_dim == 384
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_shards_are_dealt_to_servers_and_an_entry_may_be_replicas() -> None:
         json.dumps({"Search": {"server-list": ["a:1", ["b:1", "c:1"]], "shards": 5}})
     ).search
 
-    assert [[0, 2, 4], [1, 3]] == [search.shards_of(0), search.shards_of(1)]
-    assert ("b:1", "c:1") == search.replicas(1)
+    assert [search.shards_of(0), search.shards_of(1)] == [[0, 2, 4], [1, 3]]
+    assert search.replicas(1) == ("b:1", "c:1")

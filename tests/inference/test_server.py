@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,7 +40,7 @@ def server(folder: Path) -> Iterator[Service]:
         yield service
 
 
-def ask(server: Service, **inputs: object) -> EmbedReply:
+def ask(server: Service, **inputs: Any) -> EmbedReply:
     body = msgspec.msgpack.encode(EmbedRequest(**inputs))
     response = server.request("POST", "/predictions/clip", body=body)
     assert response.status == 200, response.data
@@ -48,7 +49,7 @@ def ask(server: Service, **inputs: object) -> EmbedReply:
 
 def test_ping_answers_as_torchserve_does(server: Service) -> None:
     """GET /ping says Healthy."""
-    assert {"status": "Healthy"} == server.get("/ping")
+    assert server.get("/ping") == {"status": "Healthy"}
 
 
 def test_a_batch_of_texts_is_embedded_as_each_alone(server: Service, model: Model) -> None:
@@ -76,7 +77,7 @@ def test_one_bad_image_fails_alone(server: Service, model: Model) -> None:
     reply = ask(server, images=[good, b"no image", good[: len(good) // 2], good])
     rows = unpack_rows(reply.rows, reply.dim)
 
-    assert {1: 415, 2: 422} == {slot: p.status for slot, p in reply.problems.items()}
+    assert {slot: p.status for slot, p in reply.problems.items()} == {1: 415, 2: 422}
     expected = model.encode_images([good])[0]
     np.testing.assert_allclose(rows[[0, 3]], np.stack([expected] * 2), atol=1e-6)
 
@@ -85,14 +86,14 @@ def test_a_text_without_an_embedding_fails_alone(server: Service) -> None:
     """A text of no known token has a zero vector here: no embedding, and no NaN either."""
     reply = ask(server, texts=["a red square", ""])
 
-    assert {1: "no_embedding"} == {slot: p.code for slot, p in reply.problems.items()}
+    assert {slot: p.code for slot, p in reply.problems.items()} == {1: "no_embedding"}
 
 
 def test_a_long_text_is_cut_with_a_warning(server: Service) -> None:
     """The warning belongs to the text that was cut."""
     reply = ask(server, texts=["a", "red " * 50])
 
-    assert [1] == list(reply.warnings)
+    assert list(reply.warnings) == [1]
     assert "8 tokens" in reply.warnings[1]
 
 
@@ -109,9 +110,9 @@ def test_a_model_that_is_not_there_is_named(server: Service) -> None:
     mclip = server.request("POST", "/predictions/mclip", body=body)
     other = server.request("POST", "/predictions/other", body=body)
 
-    assert (404, "model_unavailable") == (mclip.status, mclip.json()["code"])
+    assert (mclip.status, mclip.json()["code"]) == (404, "model_unavailable")
     assert "Inference.mclip" in mclip.json()["detail"]
-    assert 404 == other.status
+    assert other.status == 404
 
 
 @pytest.mark.parametrize(
@@ -121,4 +122,4 @@ def test_a_wrong_message_is_refused(server: Service, message: object) -> None:
     """Neither or both kinds of input, wrong types, unknown fields: 400."""
     response = server.request("POST", "/predictions/clip", body=msgspec.msgpack.encode(message))
 
-    assert 400 == response.status
+    assert response.status == 400

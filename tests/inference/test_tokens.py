@@ -23,7 +23,7 @@ def test_buckets_hold_every_text_once_and_little_padding(lengths: list[int]) -> 
 
 def test_texts_of_one_length_stay_together() -> None:
     """Equal lengths make one bucket."""
-    assert [[0, 1, 2]] == buckets([7, 7, 7])
+    assert buckets([7, 7, 7]) == [[0, 1, 2]]
 
 
 def test_padding_goes_to_the_longest_or_to_a_fixed_length() -> None:
@@ -31,9 +31,9 @@ def test_padding_goes_to_the_longest_or_to_a_fixed_length() -> None:
     ids, mask = pad([[5, 6, 7], [8]], pad_id=1)
     fixed, _ = pad([[5]], pad_id=0, length=4)
 
-    assert [[5, 6, 7], [8, 1, 1]] == ids.tolist()
-    assert [[1, 1, 1], [1, 0, 0]] == mask.tolist()
-    assert [[5, 0, 0, 0]] == fixed.tolist()
+    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert fixed.tolist() == [[5, 0, 0, 0]]
 
 
 def test_a_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
@@ -41,8 +41,8 @@ def test_a_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
     folder = write_tiny_model(tmp_path / "tiny")
     tokenizer = TextTokenizer(folder / "textual/tokenizer.json", 8)
 
-    assert (8, False) == (len(tokenizer.tokens("a " * 8).ids), tokenizer.tokens("a " * 8).cut)
-    assert (8, True) == (len(tokenizer.tokens("a " * 9).ids), tokenizer.tokens("a " * 9).cut)
+    assert (len(tokenizer.tokens("a " * 8).ids), tokenizer.tokens("a " * 8).cut) == (8, False)
+    assert (len(tokenizer.tokens("a " * 9).ids), tokenizer.tokens("a " * 9).cut) == (8, True)
 
 
 def test_padding_and_truncation_of_the_file_are_not_used(tmp_path: Path) -> None:
@@ -61,5 +61,5 @@ def test_padding_and_truncation_of_the_file_are_not_used(tmp_path: Path) -> None
     path.write_text(json.dumps(settings))
     tokenizer = TextTokenizer(path, 8)
 
-    assert 3 == tokenizer.pad_id
-    assert [2] == tokenizer.tokens("a").ids
+    assert tokenizer.pad_id == 3
+    assert tokenizer.tokens("a").ids == [2]

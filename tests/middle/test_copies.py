@@ -44,18 +44,18 @@ def is_copy(path: str) -> bool:
 
 def test_copies_fill_the_answer_when_they_are_wanted(found: dict[str, list[str]]) -> None:
     """With `none` the ten best are the image and its copies."""
-    assert 10 == len(found["none"])
+    assert len(found["none"]) == 10
     assert all(is_copy(path) or "same" in path for path in found["none"])
 
 
 def test_the_same_file_comes_once_and_the_answer_is_still_full(found: dict[str, list[str]]) -> None:
     """With `exact` one of 31 equal files is kept, and nine others are found beyond them."""
-    assert 10 == len(found["exact"])
-    assert 1 == sum(map(is_copy, found["exact"]))
+    assert len(found["exact"]) == 10
+    assert sum(map(is_copy, found["exact"])) == 1
     assert "images/same.bmp" in found["exact"]
 
 
 def test_what_looks_the_same_comes_once(found: dict[str, list[str]]) -> None:
     """With `near` the same picture in another format is dropped too."""
-    assert 10 == len(found["near"])
-    assert 1 == sum(is_copy(path) or "same" in path for path in found["near"])
+    assert len(found["near"]) == 10
+    assert sum(is_copy(path) or "same" in path for path in found["near"]) == 1

@@ -9,11 +9,16 @@ from middle.merge import NEAR_BITS, is_complete, merge
 from search.keys import KEY
 from search.messages import Hits, Record
 
+Image = tuple[float, int, int]
+Shard = list[Image]
 
-def hits(*images: tuple[float, int, int]) -> Hits:
+
+def hits(*images: Image) -> Hits:
     """Hits of (score, content, perceptual hash), best first; the path is the content."""
     ordered = sorted(images, key=lambda image: -image[0])
-    keys = np.array([(content, place, look) for place, (_, content, look) in enumerate(ordered)], KEY)
+    keys = np.array(
+        [(content, place, look) for place, (_, content, look) in enumerate(ordered)], KEY
+    )
     return Hits(
         np.array([score for score, _, _ in ordered], "<f4").tobytes(),
         keys.tobytes(),
@@ -26,7 +31,7 @@ images = st.lists(st.tuples(scores, st.integers(0, 20), st.integers(0, 2**64 - 1
 
 
 @given(st.lists(images, max_size=5), st.integers(1, 30))
-def test_merging_shards_is_sorting_everything(shards: list, k: int) -> None:
+def test_merging_shards_is_sorting_everything(shards: list[Shard], k: int) -> None:
     """Without dropping copies, the k best of all shards, best first."""
     merged = merge({number: hits(*shard) for number, shard in enumerate(shards)}, k)
 
@@ -35,7 +40,7 @@ def test_merging_shards_is_sorting_everything(shards: list, k: int) -> None:
 
 
 @given(images, st.integers(1, 30))
-def test_of_equal_files_the_best_is_kept(shard: list, k: int) -> None:
+def test_of_equal_files_the_best_is_kept(shard: Shard, k: int) -> None:
     """With `exact` no content comes twice, and each comes with its best score."""
     merged = merge({0: hits(*shard)}, k, "exact")
 
@@ -52,15 +57,15 @@ def test_what_looks_the_same_is_dropped_by_near_only() -> None:
     same, other = (1 << NEAR_BITS) - 1, (1 << (NEAR_BITS + 1)) - 1
     shard = hits((0.9, 1, 0), (0.8, 2, same), (0.7, 3, other))
 
-    assert ["1", "2", "3"] == [hit.path for hit in merge({0: shard}, 10, "exact")]
-    assert ["1", "3"] == [hit.path for hit in merge({0: shard}, 10, "near")]
+    assert [hit.path for hit in merge({0: shard}, 10, "exact")] == ["1", "2", "3"]
+    assert [hit.path for hit in merge({0: shard}, 10, "near")] == ["1", "3"]
 
 
 def test_hits_below_the_least_score_are_left_out() -> None:
     """min_score is inclusive."""
     shard = hits((0.9, 1, 0), (0.5, 2, 0), (0.25, 3, 0))
 
-    assert ["1", "2"] == [hit.path for hit in merge({0: shard}, 10, "none", 0.5)]
+    assert [hit.path for hit in merge({0: shard}, 10, "none", 0.5)] == ["1", "2"]
 
 
 def test_a_shard_used_up_by_copies_is_asked_for_more() -> None:
@@ -70,14 +75,14 @@ def test_a_shard_used_up_by_copies_is_asked_for_more() -> None:
     shards = {0: copies, 1: worse}
     merged = merge(shards, 2, "exact")
 
-    assert ["1", "2"] == [hit.path for hit in merged]
+    assert [hit.path for hit in merged] == ["1", "2"]
     assert not is_complete(shards, 3, merged, 2, None)
     assert is_complete(shards, 4, merged, 2, None)
     assert is_complete(shards, 3, merge(shards, 2, "exact", 0.9), 2, 0.9)
 
 
 @given(st.lists(images, max_size=5), st.integers(1, 30))
-def test_without_copies_one_round_is_enough(shards: list, k: int) -> None:
+def test_without_copies_one_round_is_enough(shards: list[Shard], k: int) -> None:
     """The k best of each shard hold the k best of all."""
     cut = {n: hits(*sorted(shard, reverse=True)[:k]) for n, shard in enumerate(shards)}
 
@@ -88,6 +93,6 @@ def test_ids_and_thumbnails_come_from_the_key() -> None:
     """The id is the content and location hash in hex."""
     (hit,) = merge({0: hits((2.0, 255, 7))}, 1)
 
-    assert "00000000000000ff0000000000000000" == hit.id
+    assert hit.id == "00000000000000ff0000000000000000"
     assert f"/v1/images/{hit.id}/thumbnail" == hit.thumbnail
-    assert 1.0 == hit.score
+    assert hit.score == 1.0

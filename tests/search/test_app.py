@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.wire import pack_rows
+from common.wire import Matrix, pack_rows
+from inference.towers import unit_rows
 from search.messages import SearchReply, SearchRequest
 from tests.collection import Collection
 from tests.services import Service, running, with_section
@@ -27,12 +28,12 @@ def server(collection: Collection) -> Iterator[Service]:
         yield service
 
 
-def unit(count: int, seed: int = 0) -> np.ndarray:
+def unit(count: int, seed: int = 0) -> Matrix:
     rows = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit_rows(rows)
 
 
-def ask(server: Service, vectors: np.ndarray, ks: list[int]) -> SearchReply:
+def ask(server: Service, vectors: Matrix, ks: list[int]) -> SearchReply:
     request = SearchRequest(vectors.shape[1], pack_rows(vectors), ks)
     response = server.request("POST", "/search", body=msgspec.msgpack.encode(request))
     assert response.status == 200, response.data
@@ -76,7 +77,7 @@ def test_scores_are_cosines_best_first(server: Service, collection: Collection) 
     ],
 )
 def test_what_hnswlib_would_take_is_refused(
-    server: Service, vectors: np.ndarray, ks: list[int], code: str
+    server: Service, vectors: Matrix, ks: list[int], code: str
 ) -> None:
     """Wrong dimension, not a unit vector, not finite, a wrong number of ks: 400."""
     request = SearchRequest(vectors.shape[1], pack_rows(vectors), ks)
@@ -88,8 +89,8 @@ def test_what_hnswlib_would_take_is_refused(
 @pytest.mark.parametrize("body", [b"", b"{}", b"\xc1", b"\x80"])
 def test_garbage_is_refused(server: Service, body: bytes) -> None:
     """What is not a message is answered 400, and the server lives."""
-    assert 400 == server.request("POST", "/search", body=body).status
-    assert 1 == len(ask(server, unit(1), [1]).shards[0].hits[0].records)
+    assert server.request("POST", "/search", body=body).status == 400
+    assert len(ask(server, unit(1), [1]).shards[0].hits[0].records) == 1
 
 
 def test_an_unknown_version_is_not_found(server: Service) -> None:
@@ -97,4 +98,4 @@ def test_an_unknown_version_is_not_found(server: Service) -> None:
     request = SearchRequest(DIM, pack_rows(unit(1)), [1], version="v000009")
     response = server.request("POST", "/search", body=msgspec.msgpack.encode(request))
 
-    assert (404, "no_such_version") == (response.status, response.json()["code"])
+    assert (response.status, response.json()["code"]) == (404, "no_such_version")

@@ -60,7 +60,7 @@ def test_a_new_version_is_taken_without_an_error(collection: Collection) -> None
 
     expected = {"v000001": 40, "v000002": 59}
     for reply in asker.replies:
-        assert 200 == reply.status, reply.data
+        assert reply.status == 200, reply.data
         answer = reply.json()
         assert expected[answer["index_version"]] == len(answer["hits"])
 
@@ -80,7 +80,7 @@ def test_a_damaged_version_is_refused_and_the_old_one_stays(collection: Collecti
 
         answer = services.front.post("/v1/search", {"text": "red", "k": 100})
 
-    assert ("v000001", 40) == (answer["index_version"], len(answer["hits"]))
+    assert (answer["index_version"], len(answer["hits"])) == ("v000001", 40)
     assert not answer["coverage"]["degraded"]
     (line,) = [line for line in services.search[0].output if "refused" in line]
     assert "shard-000.hnsw" in line
@@ -103,15 +103,15 @@ def wait_for_line(service: Service, word: str) -> None:
 
 
 def test_a_server_without_an_index_is_not_ready_and_then_is(tmp_path: Path) -> None:
-    """Started before the first prepare it says what is missing, and takes the index when it comes."""
+    """Started before the first prepare it says so, and takes the index when it comes."""
     collection = Collection(tmp_path, images=5, shards=1)
     (tmp_path / "data").rename(tmp_path / "later")
     with cluster(collection.config, 1, tmp_path) as services:
         response = services.front.request("POST", "/v1/search", json={"text": "red"})
-        assert (503, "no_index") == (response.status, response.json()["code"])
-        assert 503 == services.search[0].request("GET", "/ready").status
-        assert 200 == services.search[0].request("GET", "/healthz").status
+        assert (response.status, response.json()["code"]) == (503, "no_index")
+        assert services.search[0].request("GET", "/ready").status == 503
+        assert services.search[0].request("GET", "/healthz").status == 200
         (tmp_path / "later").rename(tmp_path / "data")
         wait_for_line(services.search[0], "v000001")
 
-        assert 5 == len(services.front.post("/v1/search", {"text": "red"})["hits"])
+        assert len(services.front.post("/v1/search", {"text": "red"})["hits"]) == 5
