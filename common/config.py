@@ -79,9 +79,9 @@ class Search(Section, frozen=True):
         entry = self.server_list[server]
         return (entry,) if isinstance(entry, str) else entry
 
-    def shards_of(self, server: int) -> list[int]:
-        """The shards that entry `server` holds: dealt out in turn."""
-        return list(range(server, self.shard_count, len(self.server_list)))
+    def shards_of(self, server: int, shard_count: int) -> list[int]:
+        """The shards of an index that entry `server` holds: dealt out in turn."""
+        return list(range(server, shard_count, len(self.server_list)))
 
 
 class Prepare(Section, frozen=True):

@@ -58,9 +58,8 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
     search = config.search
     found = {"inference": ["inference/inference.py"]}
     for server in range(len(search.server_list)):
-        shards = ",".join(map(str, search.shards_of(server)))
         for replica in range(len(search.replicas(server))):
-            which = ["--server-index", str(server), "--replica", str(replica), "--index", shards]
+            which = ["--server-index", str(server), "--replica", str(replica)]
             found[f"search-{server}-{replica}"] = ["search/search.py", *which]
     found["middle"] = ["middle/middle.py"]
     found["front"] = ["front/front.py"]

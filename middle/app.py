@@ -65,7 +65,9 @@ def _create_searcher(config: Config) -> Searcher:
     servers = [SearchServer(f"search-{i}", search.replicas(i)) for i in entries]
     return Searcher(
         Embedder(InferenceClient(f"{inference.address}:{inference.port}")),
-        FanOut(servers, [search.shards_of(i) for i in entries], search.shard_count),
+        FanOut(
+            servers, [search.shards_of(i, search.shard_count) for i in entries], search.shard_count
+        ),
         config.middle.min_coverage,
     )
 

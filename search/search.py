@@ -33,21 +33,21 @@ def main() -> None:
     try:
         replicas = search.replicas(arguments.server_index)
         host, port = split_address(replicas[arguments.replica])
-        shards = _numbers(arguments.index) or search.shards_of(arguments.server_index)
+        named = [int(number) for number in arguments.index.split(",")] if arguments.index else []
     except (IndexError, ValueError):
         raise ConfigError("no such entry, replica or shard: see --help") from None
     if search.inner_port is not None:  # the listed address is a load balancer's or a container's
         host, port = "0.0.0.0", search.inner_port  # noqa: S104  asked for by inner-port
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
-    shelf = Shelf(folders, shards, search.reload_s)
+
+    def choose(shard_count: int) -> list[int]:
+        return named or search.shards_of(arguments.server_index, shard_count)
+
+    shelf = Shelf(folders, choose, search.reload_s)
     app = create_app(shelf, search.ef_search, search.threads or os.cpu_count() or 1)
     shelf.start()
     on_close(app, shelf.close)
     serve_threads(app, host, port, THREADS, MAX_BODY_BYTES)
-
-
-def _numbers(text: str | None) -> list[int]:
-    return [int(number) for number in text.split(",")] if text else []
 
 
 if __name__ == "__main__":

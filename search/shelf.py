@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from common.errors import NotFound, Unavailable
@@ -16,6 +16,10 @@ KEEP_OLD_S = 30.0
 """How long the version before is kept after a swap: other servers may still be loading theirs."""
 
 
+Choose = Callable[[int], Sequence[int]]
+"""Which shards a server holds of an index with so many."""
+
+
 class Version(NamedTuple):
     """A loaded version: its manifest and the shards that this server holds."""
 
@@ -23,12 +27,12 @@ class Version(NamedTuple):
     shards: dict[int, Shard]
 
 
-def load_version(folders: Folders, name: str, shards: Sequence[int]) -> Version:
-    """Load the given shards of a version, verified; raises BadIndex."""
+def load_version(folders: Folders, name: str, choose: Choose) -> Version:
+    """Load the chosen shards of a version, verified; raises BadIndex."""
     manifest = read_manifest(folders, name)
     loaded = {
         shard: load_shard(folders, name, manifest.dim, manifest.shards[shard])
-        for shard in shards
+        for shard in choose(len(manifest.shards))
         if shard < len(manifest.shards)
     }
     return Version(manifest, loaded)
@@ -37,9 +41,9 @@ def load_version(folders: Folders, name: str, shards: Sequence[int]) -> Version:
 class Shelf:
     """Follows CURRENT: loads a new version beside the old one and then swaps them."""
 
-    def __init__(self, folders: Folders, shards: Sequence[int], reload_s: float) -> None:
+    def __init__(self, folders: Folders, choose: Choose, reload_s: float) -> None:
         self._folders = folders
-        self._shards = shards
+        self._choose = choose
         self._reload_s = reload_s
         self._versions: list[Version] = []  # the newest first
         self._swapped = 0.0
@@ -78,7 +82,7 @@ class Shelf:
         loaded = [version.manifest.version for version in self._versions]
         if name and name != self._refused and name not in loaded[:1]:
             try:
-                version = load_version(self._folders, name, self._shards)
+                version = load_version(self._folders, name, self._choose)
             except BadIndex as error:
                 self._refused = name
                 log.error("version refused, %s stays: %s", (loaded or ["none"])[0], error)

@@ -67,5 +67,6 @@ def test_shards_are_dealt_to_servers_and_an_entry_may_be_replicas() -> None:
         json.dumps({"Search": {"server-list": ["a:1", ["b:1", "c:1"]], "shards": 5}})
     ).search
 
-    assert [search.shards_of(0), search.shards_of(1)] == [[0, 2, 4], [1, 3]]
+    assert 5 == search.shard_count
+    assert [[0, 2, 4], [1, 3]] == [search.shards_of(0, 5), search.shards_of(1, 5)]
     assert search.replicas(1) == ("b:1", "c:1")
