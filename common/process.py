@@ -7,6 +7,7 @@ scale by worker processes (front, middle) under gunicorn, or waitress where ther
 import importlib
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ DRAIN_S = 10.0  # how long requests that are under way may take once we were tol
 FLUSH_S = 0.1  # a reply that is done is still being written
 MAX_HEADER_BYTES = 16 * 2**10
 BACKLOG = 1024
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 Factory = Callable[..., Flask]
 
@@ -100,7 +102,7 @@ def serve_workers(
     """
     if workers > 1:
         # Read by prometheus_client when it is first imported: before that, here.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="clip-search-metrics-")
+        os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="clip-search-metrics-")
     if not hasattr(os, "fork"):
         serve_threads(_create(factory, arguments), address, port, threads, 2**30)
         return
@@ -141,6 +143,7 @@ def _gunicorn_settings(address: str, port: int, workers: int, threads: int) -> d
         "post_worker_init": _announce_first,
         "worker_exit": _close_worker,
         "child_exit": _forget_worker,
+        "on_exit": _forget_metrics,
     }
 
 
@@ -156,7 +159,13 @@ def _close_worker(_server: Any, worker: Any) -> None:
 
 
 def _forget_worker(_server: Any, worker: Any) -> None:
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if METRICS_DIR in os.environ:
         from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def _forget_metrics(_server: Any) -> None:
+    """Called in the parent alone, when all workers have gone."""
+    if METRICS_DIR in os.environ:
+        shutil.rmtree(os.environ[METRICS_DIR], ignore_errors=True)
