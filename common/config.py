@@ -110,6 +110,11 @@ class Config(Section, frozen=True, rename="pascal"):
     search: Search = Search()
     prepare: Prepare = Prepare()
 
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest message to middle: what front lets in, and the words around it."""
+        return self.front.max_body_bytes + 2**16
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """A configuration together with the folder that its relative paths start from."""

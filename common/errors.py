@@ -7,6 +7,7 @@ ServiceError
 │                                 ├── Overloaded
 │                                 └── DeadlineExceeded
 ConfigError                   the start stops and prints it
+└── MissingPackage            unless what needs it is optional
 """
 
 import logging
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 
 class ConfigError(Exception):
     """What was asked for at the start cannot be; the message is shown to the operator."""
+
+
+class MissingPackage(ConfigError):
+    """A model needs a package that is not installed; the message says how to get it."""
 
 
 class ServiceError(Exception):

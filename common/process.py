@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import waitress
 from flask import Flask
@@ -52,8 +52,19 @@ def announce(port: int) -> None:
     print(f"listening {port}", flush=True)
 
 
-def serve_threads(app: Flask, address: str, port: int, threads: int, max_body_bytes: int) -> None:
+class Serving(NamedTuple):
+    """Where and how wide to serve."""
+
+    address: str
+    port: int
+    threads: int
+    max_body_bytes: int
+    workers: int = 1
+
+
+def serve_threads(app: Flask, serving: Serving) -> None:
     """Serve `app` from this one process until SIGTERM or SIGINT; returns once it has drained."""
+    address, port = serving.address, serving.port
     try:
         listener = socket.create_server((address, port), family=_family(address), backlog=BACKLOG)
     except OSError as error:
@@ -61,14 +72,16 @@ def serve_threads(app: Flask, address: str, port: int, threads: int, max_body_by
     server = waitress.create_server(
         app,
         sockets=[listener],
-        threads=threads,
-        max_request_body_size=max_body_bytes,
+        threads=serving.threads,
+        max_request_body_size=serving.max_body_bytes,
         max_request_header_size=MAX_HEADER_BYTES,
         connection_limit=4096,
         ident=None,
         clear_untrusted_proxy_headers=True,
     )
     signal.signal(signal.SIGTERM, lambda *_: _start_drain(app))
+    # Behind nohup and & it is ignored, and the drain ends with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     announce(listener.getsockname()[1])
     with app.extensions["closing"]:
         server.run()  # returns on the KeyboardInterrupt that ends the drain
@@ -92,25 +105,23 @@ def _drain(app: Flask) -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def serve_workers(
-    factory: str, arguments: tuple[Any, ...], address: str, port: int, workers: int, threads: int
-) -> None:
+def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) -> None:
     """Serve `factory` ("module:function") called with `arguments`, from worker processes.
 
     The factory is imported and called in each worker, after the fork, so that what it opens
     (threads, connections) belongs to that worker.
     """
-    if workers > 1:
+    if serving.workers > 1:
         # Read by prometheus_client when it is first imported: before that, here.
         os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="clip-search-metrics-")
     if not hasattr(os, "fork"):
-        serve_threads(_create(factory, arguments), address, port, threads, 2**30)
+        serve_threads(_create(factory, arguments), serving)
         return
     from gunicorn.app.base import BaseApplication
 
     class Application(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
-            for key, value in _gunicorn_settings(address, port, workers, threads).items():
+            for key, value in _gunicorn_settings(serving).items():
                 self.cfg.set(key, value)
 
         def load(self) -> Flask:
@@ -125,13 +136,13 @@ def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
     return create(*arguments)
 
 
-def _gunicorn_settings(address: str, port: int, workers: int, threads: int) -> dict[str, Any]:
-    host = f"[{address}]" if ":" in address else address
+def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
+    host = f"[{serving.address}]" if ":" in serving.address else serving.address
     return {
-        "bind": f"{host}:{port}",
-        "workers": workers,
+        "bind": f"{host}:{serving.port}",
+        "workers": serving.workers,
         "worker_class": "gthread",
-        "threads": threads,
+        "threads": serving.threads,
         "worker_connections": 4096,
         "backlog": BACKLOG,
         "keepalive": 75,
@@ -141,10 +152,23 @@ def _gunicorn_settings(address: str, port: int, workers: int, threads: int) -> d
         "limit_request_line": 8190,
         "control_socket_disable": True,
         "post_worker_init": _announce_first,
+        "pre_request": _closing_over(serving.max_body_bytes),
         "worker_exit": _close_worker,
         "child_exit": _forget_worker,
         "on_exit": _forget_metrics,
     }
+
+
+def _closing_over(max_body_bytes: int) -> Callable[[Any, Any], None]:
+    """Close the connection, and say so, after a body over the limit, or that may be."""
+
+    def before(_worker: Any, request: Any) -> None:
+        headers = dict(request.headers)
+        length = int(headers.get("CONTENT-LENGTH", 0))
+        if length > max_body_bytes or "TRANSFER-ENCODING" in headers:
+            request.force_close()
+
+    return before
 
 
 def _announce_first(worker: Any) -> None:

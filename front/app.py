@@ -41,19 +41,7 @@ def create_app(config: Config, root: Path) -> Flask:
     _add_api(app, client)
     _add_images(app, client, root, Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes))
     _add_page(app)
-
-    @app.errorhandler(RequestEntityTooLarge)
-    def too_large(_error: RequestEntityTooLarge) -> Response:
-        limit = f"the body is over the limit: {front.max_body_bytes} bytes, in few parts"
-        return problem_response(TooLarge(limit))
-
-    @app.after_request
-    def harden(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
-        response.headers.setdefault("Content-Security-Policy", POLICY)
-        return response
-
+    _harden(app, front.max_body_bytes)
     return app
 
 
@@ -97,6 +85,27 @@ def _add_page(app: Flask) -> None:
     @app.get("/static/<path:name>")
     def static_file(name: str) -> Response:
         return send_from_directory(STATIC, name)
+
+
+def _harden(app: Flask, max_body_bytes: int) -> None:
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(_error: RequestEntityTooLarge) -> Response:
+        limit = f"the body is over the limit: {max_body_bytes} bytes, in few parts"
+        return problem_response(TooLarge(limit))
+
+    @app.after_request
+    def read_rest(response: Response) -> Response:
+        """Read what a refusal left unread: gunicorn would drop the connection that it keeps."""
+        if 0 < (request.content_length or 0) <= max_body_bytes:
+            request.environ["wsgi.input"].read()
+        return response
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        response.headers.setdefault("Content-Security-Policy", POLICY)
+        return response
 
 
 def _json(body: bytes) -> Response:

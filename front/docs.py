@@ -3,7 +3,8 @@
 import importlib.util
 from pathlib import Path
 
-from flask import Blueprint, Response, jsonify, send_from_directory
+import msgspec
+from flask import Blueprint, Response, send_from_directory
 
 from front.openapi import document
 
@@ -19,7 +20,8 @@ SWAGGER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>clip-se
 <script src="/static/swagger.js"></script></html>"""
 REDOC = """<!doctype html><html lang="en"><meta charset="utf-8"><title>clip-search API</title>
 <link rel="icon" href="/static/favicon.svg">
-<meta name="viewport" content="width=device-width"><redoc spec-url="/openapi.json"></redoc>
+<meta name="viewport" content="width=device-width"><style>body { margin: 0 }</style>
+<redoc spec-url="/openapi.json"></redoc>
 <script src="/docs/redoc/js/redoc.standalone.js"></script></html>"""
 
 
@@ -28,11 +30,11 @@ def create_docs() -> Blueprint:
     docs = Blueprint("docs", __name__)
     swagger = _assets("flask_openapi3_swagger") / "swagger"
     redoc = _assets("flask_openapi3_redoc") / "redoc"
-    description = document()
+    description = msgspec.json.encode(document())  # jsonify would sort the operations
 
     @docs.get("/openapi.json")
     def openapi() -> Response:
-        return jsonify(description)
+        return Response(description, content_type="application/json")
 
     @docs.get("/docs")
     def swagger_page() -> Response:

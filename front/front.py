@@ -7,21 +7,15 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import argument_parser, load
-from common.process import run, serve_workers
+from common.process import Serving, run, serve_workers
 
 
 def main() -> None:
     """Serve the public API from worker processes."""
     loaded = load(argument_parser(__doc__).parse_args().config)
     front = loaded.config.front
-    serve_workers(
-        "front.app:create_app",
-        (loaded.config, loaded.root),
-        front.address,
-        front.port,
-        front.workers,
-        front.threads,
-    )
+    serving = Serving(front.address, front.port, front.threads, front.max_body_bytes, front.workers)
+    serve_workers("front.app:create_app", (loaded.config, loaded.root), serving)
 
 
 if __name__ == "__main__":

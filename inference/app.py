@@ -8,7 +8,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 from common.config import Config
-from common.errors import ConfigError, NotFound
+from common.errors import ConfigError, MissingPackage, NotFound
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.engine import Engine
@@ -47,7 +47,7 @@ def create_app(config: Config, root: Path) -> Flask:
 
 def max_body_bytes(config: Config) -> int:
     """The largest body that a client of ours sends."""
-    return IMAGE_BATCH * config.front.max_body_bytes + 2**16
+    return IMAGE_BATCH * config.max_message_bytes
 
 
 def _load_engines(
@@ -63,7 +63,7 @@ def _load_engines(
     else:
         try:
             models["mclip"] = load_model(config.inference.mclip, config.inference.threads, root)
-        except ImportError as error:
+        except MissingPackage as error:
             missing["mclip"] = f"no multilingual model: {error}"
             log.info(missing["mclip"])
     engines = {}

@@ -65,10 +65,10 @@ class Engine:
         gather = Gather(len(texts), deadline)
         warnings = {}
         for slot, text in enumerate(texts):
-            tokens = tower.prepare(text)
-            if not isinstance(tokens, str) and tokens.cut:
-                warnings[slot] = f"the text was cut to the model's {len(tokens.ids)} tokens"
-            _submit(batcher, tokens, gather, slot)
+            prepared = tower.prepare(text)
+            if prepared.warning:
+                warnings[slot] = prepared.warning
+            _submit(batcher, prepared.value, gather, slot)
         return self._reply(gather, warnings)
 
     def _embed_images(self, files: list[bytes], deadline: float) -> EmbedReply:

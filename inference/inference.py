@@ -7,7 +7,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import argument_parser, load
-from common.process import run, serve_threads
+from common.process import Serving, run, serve_threads
 from inference.app import create_app, max_body_bytes
 
 THREADS = 64
@@ -20,7 +20,7 @@ def main() -> None:
     config = loaded.config
     app = create_app(config, loaded.root)
     address, port = config.inference.address, config.inference.port
-    serve_threads(app, address, port, THREADS, max_body_bytes(config))
+    serve_threads(app, Serving(address, port, THREADS, max_body_bytes(config)))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Model:
         """Embed texts: unit rows, float32 [n, dim]."""
         if self.text is None:
             raise ConfigError(f"model {self.name} has no text tower")
-        return self.text.embed([self.text.prepare(text) for text in texts])
+        return self.text.embed([self.text.prepare(text).value for text in texts])
 
     def encode_images(self, files: Sequence[bytes], max_pixels: int = 50_000_000) -> Matrix:
         """Embed image files: unit rows, float32 [n, dim]; raises what `images.decode` does."""
@@ -80,7 +80,7 @@ def find_model(name: str, root: Path) -> Path:
 
 
 def load_model(name: str, threads: int = 0, root: Path = Path()) -> Model:
-    """Load the model `name`; raises ConfigError, and ImportError for a missing package."""
+    """Load the model `name`; raises ConfigError, MissingPackage where it needs one."""
     folder = find_model(name, root)
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=ModelConfig)
@@ -91,7 +91,7 @@ def load_model(name: str, threads: int = 0, root: Path = Path()) -> Model:
         text = _load_text(folder, config, threads)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"model {name}: {error}") from None
-    return Model(name, config.embed_dim, space_of(folder), text, image, preprocessing)
+    return Model(folder.name, config.embed_dim, space_of(folder), text, image, preprocessing)
 
 
 def _load_text(folder: Path, config: ModelConfig, threads: int) -> TextTower | None:

@@ -3,24 +3,31 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime
 
 from common.wire import Matrix
 from inference.images import Pixels
-from inference.tokens import TextTokenizer, Tokens, buckets, pad
+from inference.tokens import TextTokenizer, buckets, pad
+
+
+class Prepared(NamedTuple):
+    """A text in the form that its tower's `embed` takes, and what its sender should know."""
+
+    value: Any
+    warning: str | None = None
 
 
 class TextTower(Protocol):
     """Embeds texts; `prepare` may run in many threads, `embed` in one at a time."""
 
-    def prepare(self, text: str) -> Tokens | str:
-        """What `embed` takes for this text."""
+    def prepare(self, text: str) -> Prepared:
+        """Make a text ready."""
 
-    def embed(self, texts: Sequence[Tokens | str]) -> Matrix:
-        """Unit rows, float32 [n, dim]."""
+    def embed(self, values: Sequence[Any]) -> Matrix:
+        """Embed the values of prepared texts: unit rows, float32 [n, dim]."""
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -46,7 +53,6 @@ class OnnxImageTower:
         self._session = open_session(path, threads)
         self._input = self._session.get_inputs()[0].name
         self._output = self._session.get_outputs()[0].name
-        self.dim = int(self._session.get_outputs()[0].shape[1])
 
     def embed(self, images: Sequence[Pixels]) -> Matrix:
         """Embed preprocessed images, each float32 [3, height, width]: unit rows [n, dim]."""
@@ -65,16 +71,17 @@ class OnnxTextTower:
         length = self._inputs[0].shape[1]
         self._fixed_length = length if isinstance(length, int) else None
 
-    def prepare(self, text: str) -> Tokens:
-        """The tokens of one text."""
-        return self._tokenizer.tokens(text)
+    def prepare(self, text: str) -> Prepared:
+        """The token ids of a text."""
+        ids, cut = self._tokenizer.tokens(text)
+        warning = f"the text was cut to the model's {len(ids)} tokens" if cut else None
+        return Prepared(ids, warning)
 
-    def embed(self, texts: Sequence[Tokens | str]) -> Matrix:
-        """Embed prepared texts, those of like length together: unit rows [n, dim]."""
-        ids = [self.prepare(text).ids if isinstance(text, str) else text.ids for text in texts]
-        groups = buckets([len(one) for one in ids])
-        parts = [self._run([ids[i] for i in group]) for group in groups]
-        rows = np.empty((len(texts), parts[0].shape[1]), dtype=np.float32)
+    def embed(self, values: Sequence[list[int]]) -> Matrix:
+        """Embed token ids, those of like length together: unit rows [n, dim]."""
+        groups = buckets([len(ids) for ids in values])
+        parts = [self._run([values[i] for i in group]) for group in groups]
+        rows = np.empty((len(values), parts[0].shape[1]), dtype=np.float32)
         for group, part in zip(groups, parts, strict=True):
             rows[group] = part
         return unit_rows(rows)

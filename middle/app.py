@@ -34,8 +34,7 @@ def create_app(config: Config) -> Flask:
     def is_ready() -> str | None:
         return searcher.why_not_ready(time.monotonic() + deadline_s)
 
-    # what front lets in, with the message around it
-    app = create_service("middle", is_ready, config.front.max_body_bytes + 2**16)
+    app = create_service("middle", is_ready, config.max_message_bytes)
     on_close(app, searcher.close)
 
     @app.post("/search")

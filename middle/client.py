@@ -1,6 +1,7 @@
 """The client of middle: what front asks it; answers are passed on as the JSON that they are."""
 
 import time
+from urllib.parse import quote
 
 import msgspec
 
@@ -29,7 +30,7 @@ class MiddleClient:
 
     def image(self, image_id: str) -> Image:
         """An indexed image; raises a ServiceError."""
-        return msgspec.json.decode(self._get(f"/images/{image_id}"), type=Image)
+        return msgspec.json.decode(self._get(f"/images/{quote(image_id, safe='')}"), type=Image)
 
     def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""

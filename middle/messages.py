@@ -130,7 +130,7 @@ def check(query: Query) -> Query:
         if not 0 < len(query.embedding) <= MAX_EMBEDDING:
             raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
         length = math.hypot(*query.embedding)
-        if not 0 < length < 1e18:
+        if not 1e-18 < length < 1e18:  # so that its square is a number, too
             raise BadRequest("an embedding must be finite and not zero")
     return query
 
@@ -158,5 +158,9 @@ def decode_json(body: bytes, kind: type[Message]) -> Message:
         return msgspec.json.decode(body, type=kind)
     except RecursionError:
         raise BadRequest("malformed JSON: nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise BadRequest("malformed JSON: not UTF-8") from None
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error)) from None
+    except msgspec.DecodeError as error:
         raise BadRequest(f"malformed JSON: {error}") from None

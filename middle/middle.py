@@ -7,21 +7,16 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import argument_parser, load
-from common.process import run, serve_workers
+from common.process import Serving, run, serve_workers
 
 
 def main() -> None:
     """Serve queries from worker processes."""
     config = load(argument_parser(__doc__).parse_args().config).config
     middle = config.middle
-    serve_workers(
-        "middle.app:create_app",
-        (config,),
-        middle.address,
-        middle.port,
-        middle.workers,
-        middle.threads,
-    )
+    limit = config.max_message_bytes
+    serving = Serving(middle.address, middle.port, middle.threads, limit, middle.workers)
+    serve_workers("middle.app:create_app", (config,), serving)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from search.messages import (
 
 MAX_BATCH = 256
 MAX_WAITING = 1024
-CONNECTIONS = 2
+CONNECTIONS = 1
+"""Batches under way to a server at a time: with two, batches are half as large, and 21 servers
+spend 8.3 ms of CPU on a query instead of 4.5."""
 
 
 class VectorQuery(NamedTuple):

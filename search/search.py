@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from common.config import argument_parser, load, split_address
 from common.errors import ConfigError
-from common.process import run, serve_threads
+from common.process import Serving, run, serve_threads
 from common.service import on_close
 from search.app import MAX_BODY_BYTES, create_app
 from search.manifest import folders_of
@@ -47,7 +47,7 @@ def main() -> None:
     app = create_app(shelf, search.ef_search, search.threads or os.cpu_count() or 1)
     shelf.start()
     on_close(app, shelf.close)
-    serve_threads(app, host, port, THREADS, MAX_BODY_BYTES)
+    serve_threads(app, Serving(host, port, THREADS, MAX_BODY_BYTES))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,17 @@ def test_two_workers_answer_without_crossing_and_add_up_their_metrics(
     assert 20 * len(names) == float(counted)
 
 
+def test_a_server_in_the_background_of_a_script_ends_on_sigterm(tmp_path: Path) -> None:
+    """Started with SIGINT ignored, as the shell does for `&`, it still ends."""
+    config = with_section({}, "Search", server_list=["127.0.0.1:0"])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child inherits it
+    try:
+        with running("search/search.py", config, cwd=tmp_path) as service:
+            assert 0 == stop(service.process)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("script", ["front/front.py", "middle/middle.py", "search/search.py"])
 def test_a_server_ends_well_on_sigterm_and_on_sigint(script: str, tmp_path: Path) -> None:
     """Exit status 0 for a SIGTERM; a SIGINT ends it too."""

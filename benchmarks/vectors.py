@@ -1,0 +1,82 @@
+"""The collection of the load test: vectors without images, their index, and the exact answers."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import ConfigError
+from common.wire import Matrix
+from inference.model import Model
+from prepare.chunks import Chunk, EmbeddingFolder, Row
+from prepare.hashes import content_hash
+from prepare.recall import ROUNDING
+from tests.services import run_command
+
+TOPICS = 1000
+TOPICS_PER_IMAGE = 5
+NOISE = 0.3  # of the vector's length
+CHUNK = 10_000
+
+
+def make_vectors(model: Model, texts: Iterator[str], count: int) -> Matrix:
+    """`count` unit vectors in clusters, float32 [count, dim], the same for the same texts.
+
+    Each is a weighted mean of a few embeddings of texts, so they lie where queries do, as the
+    embeddings of images would: among vectors of pure noise no query has neighbours to find.
+    """
+    topics = model.encode_text(list(itertools.islice(texts, TOPICS)))
+    random = np.random.default_rng(0)
+    vectors = np.empty((count, model.dim), dtype=np.float32)
+    for start in range(0, count, CHUNK):
+        part = vectors[start : start + CHUNK]
+        chosen = random.integers(0, TOPICS, (len(part), TOPICS_PER_IMAGE))
+        weights = random.dirichlet(np.full(TOPICS_PER_IMAGE, 0.5), len(part)).astype(np.float32)
+        part[:] = _unit(np.einsum("nt,ntd->nd", weights, topics[chosen]))
+        part += NOISE * _unit(random.standard_normal(part.shape, dtype=np.float32))
+        part[:] = _unit(part)
+    return vectors
+
+
+def _unit(rows: Matrix) -> Matrix:
+    unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def save_vectors(vectors: Matrix, model: Model, folder: Path) -> None:
+    """Write the embedding folder as if each vector were that of an image of its number."""
+    embeddings = EmbeddingFolder(folder)
+    folder.mkdir(parents=True)
+    live = []
+    for chunk, start in enumerate(range(0, len(vectors), CHUNK), 1):
+        part = vectors[start : start + CHUNK]
+        rows = [_row(number) for number in range(start, start + len(part))]
+        embeddings.write(chunk, Chunk(part, rows, []), model.name, model.space)
+        live += [(chunk, row) for row in range(len(part))]
+    embeddings.write_live(np.array(live, dtype=np.int32))
+
+
+def _row(number: int) -> Row:
+    content = content_hash(number.to_bytes(8))
+    return Row(f"images/{number:08}.jpg", 100_000, 0, content, content_hash(content.encode()))
+
+
+def build_index(config: dict[str, Any], root: Path) -> str:
+    """Build the index that `config` names, with the documented command; returns what it says."""
+    done = run_command("prepare/build_index.py", config, cwd=root)
+    if done.returncode:
+        raise ConfigError(f"prepare/build_index.py failed: {done.stderr}")
+    return done.stdout.strip()
+
+
+def recall(vectors: Matrix, model: Model, answers: Mapping[str, Sequence[str]], k: int) -> float:
+    """The share of the true k nearest of each text that the paths in its answer are."""
+    shares = []
+    for text, paths in answers.items():
+        scores = vectors @ model.encode_text([text])[0]
+        least = np.partition(scores, -k)[-k] - ROUNDING
+        found = {int(Path(path).stem) for path in paths}
+        shares.append(sum(scores[number] >= least for number in found) / k)
+    return float(np.mean(shares)) if shares else float("nan")

@@ -1,0 +1,36 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import services
+from tests.front import pictures
+from tests.services import Cluster
+from tests.tiny_model import write_tiny_model
+
+MAX_BODY_BYTES = 300_000
+CONFIG: dict[str, Any] = {
+    "Front": {"max-body-bytes": MAX_BODY_BYTES},
+    "Inference": {"clip": "tiny", "mclip": None},
+    "Prepare": {"images": ["images"]},
+    "Search": {"shards": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the cluster's relative paths start from, with images, model and index."""
+    folder = tmp_path_factory.mktemp("front")
+    write_tiny_model(folder / "tiny")
+    pictures.write_collection(folder / "images")
+    done = services.run_command("prepare/prepare.py", CONFIG, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cluster(root: Path) -> Iterator[Cluster]:
+    """All services over the images of `root`."""
+    with services.cluster(CONFIG, 1, root, [["--index", "0,1"]]) as running:
+        yield running

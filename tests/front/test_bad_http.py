@@ -1,0 +1,199 @@
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.front.asking import ask, assert_problem, post, raw, upload
+from tests.front.conftest import MAX_BODY_BYTES
+from tests.services import Cluster
+
+FORM = "multipart/form-data; boundary=b"
+END = b"--b--\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _good_after_bad(cluster: Cluster) -> Iterator[None]:
+    """After every bad request the next good one succeeds."""
+    yield
+    assert 200 == ask(cluster, text="a red square").status
+
+
+def field(name: str, value: bytes) -> bytes:
+    """A field of a form, in the middle of its body."""
+    head = f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+    return head.encode() + value + b"\r\n"
+
+
+TEXT = field("text", b"red")
+FORMS = {
+    "empty": (b"", FORM),
+    "no boundary": (TEXT + END, "multipart/form-data"),
+    "another boundary": (TEXT + END, "multipart/form-data; boundary=c"),
+    "JSON": (b'{"text": "red"}', FORM),
+    "never ends": (TEXT, FORM),
+    "repeated": (TEXT + TEXT + END, FORM),
+    "unknown": (TEXT + field("colour", b"red") + END, FORM),
+    "two subjects": (TEXT + field("id", b"0" * 32) + END, FORM),
+    "bad k": (TEXT + field("k", b"0") + END, FORM),
+    "embedding": (field("embedding", b"1") + END, FORM),
+    "image is no file": (field("image", b"red") + END, FORM),
+    "invalid UTF-8": (field("text", b"\xff") + END, FORM),
+    "surrogate": (field("text", b"\xed\xa0\x80") + END, FORM),
+    "long text": (field("text", b"a" * 100_000) + END, FORM),
+}
+
+
+@pytest.mark.parametrize(("body", "kind"), FORMS.values(), ids=FORMS)
+def test_a_bad_form_is_refused(cluster: Cluster, body: bytes, kind: str) -> None:
+    """A form is checked as JSON is, and for what only a form can be."""
+    assert_problem(post(cluster, body, kind=kind), 400, "bad_request")
+
+
+@pytest.mark.parametrize("names", [["image", "image"], ["file"], ["image", "other"]])
+def test_a_form_has_one_file(cluster: Cluster, names: list[str]) -> None:
+    """Other files than one image are 400."""
+    fields = [(name, ("a.png", b"abc")) for name in names]
+
+    response = cluster.front.request("POST", "/v1/search", fields=fields)
+
+    assert_problem(response, 400, "bad_request")
+
+
+def test_a_form_of_10_000_parts_is_refused(cluster: Cluster) -> None:
+    """Parts are counted, not only bytes."""
+    body = b"--b\r\nContent-Disposition:form-data;name=a\r\n\r\n\r\n" * 10_000
+
+    assert_problem(post(cluster, body[: MAX_BODY_BYTES - 7] + END, kind=FORM), 413, "too_large")
+    assert_problem(post(cluster, body + END, kind=FORM), 413, "too_large")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "x" * 5000, "\0", ""])
+def test_the_name_of_an_uploaded_file_is_ignored(cluster: Cluster, name: str) -> None:
+    """Whatever a file is called, only its bytes count."""
+    assert_problem(upload(cluster, b"no image", name), 415, "unsupported_media_type")
+
+
+def test_a_body_over_the_limit_is_refused(cluster: Cluster) -> None:
+    """A body that is one byte too long is 413 in each form; the longest is read."""
+    query = json.dumps({"text": "red"}).encode()
+
+    assert 200 == post(cluster, query.ljust(MAX_BODY_BYTES)).status
+    assert_problem(post(cluster, query.ljust(MAX_BODY_BYTES + 1)), 413, "too_large")
+    assert_problem(upload(cluster, bytes(MAX_BODY_BYTES)), 413, "too_large")
+
+
+@pytest.mark.parametrize("size", [MAX_BODY_BYTES + 1, 10 * MAX_BODY_BYTES])
+def test_a_chunked_body_over_the_limit_is_refused(cluster: Cluster, size: int) -> None:
+    """A body that does not say how long it is must not be cut and taken for the whole."""
+    body = b'{"text": "red"}'.ljust(size)
+    pieces = (body[start : start + 50_000] for start in range(0, size, 50_000))
+    headers = {"Content-Type": "application/json"}
+
+    response = cluster.front.request("POST", "/v1/search", body=pieces, headers=headers)
+
+    assert_problem(response, 413, "too_large")
+
+
+def test_a_body_over_the_limit_is_refused_unread(cluster: Cluster) -> None:
+    """The answer comes before the body does, and the connection is not used again."""
+    head = "POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+    status, body = raw(cluster, f"{head}Content-Length: {10**12}\r\n\r\n{{".encode())
+
+    assert (413, "too_large") == (status, json.loads(body)["code"])
+
+
+PATHS = [
+    "/static/../app.py",
+    "/static/../../config.json",
+    "/static/..%2f..%2fconfig.json",
+    "/static/%2e%2e/%2e%2e/config.json",
+    "/static/..%5c..%5cconfig.json",
+    "/static//etc/passwd",
+    "/static/%2fetc/passwd",
+    "/static/%00",
+    "/static/",
+    "//etc/passwd",
+    "/docs/swagger/../../../../config.json",
+    "/docs/redoc/..%2f..%2fx",
+    "/v1/images/..%2f..%2fetc%2fpasswd",
+    "/v1/images/..%2finfo",
+    "/v1/images/../../config.json",
+    "/v1/images/",
+    "/v1/search/",
+    "/search",
+    "/predictions/clip",
+    "/nothing",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_that_leads_nowhere_is_not_found(cluster: Cluster, path: str) -> None:
+    """Unknown routes and ways out of a folder are 404, and never a redirect."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    status, body = raw(cluster, request.encode())
+
+    assert (404, "not_found") == (status, json.loads(body)["code"])
+
+
+@pytest.mark.parametrize("path", ["/v1/images/..", "/v1/images/%2e%2e", "/v1/images/../thumbnail"])
+def test_a_way_out_of_the_images_is_refused(cluster: Cluster, path: str) -> None:
+    """Where an id stands, dots are a malformed id."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    status, body = raw(cluster, request.encode())
+
+    assert (400, "bad_request") == (status, json.loads(body)["code"])
+
+
+METHODS = {
+    ("PUT", "/v1/search"): "GET HEAD OPTIONS POST",
+    ("DELETE", "/v1/info"): "GET HEAD OPTIONS",
+    ("GET", "/v1/embed"): "OPTIONS POST",
+    ("POST", "/v1/images/x/thumbnail"): "GET HEAD OPTIONS",
+    ("POST", "/"): "GET HEAD OPTIONS",
+    ("TRACE", "/v1/search"): "GET HEAD OPTIONS POST",
+}
+
+
+@pytest.mark.parametrize(("method", "path"), METHODS)
+def test_a_wrong_method_names_the_right_ones(cluster: Cluster, method: str, path: str) -> None:
+    """A known route with another method is 405, and Allow says which ones it has."""
+    response = cluster.front.request(method, path)
+
+    assert_problem(response, 405, "method_not_allowed")
+    assert METHODS[method, path].split() == sorted(response.headers["Allow"].split(", "))
+
+
+HEADS = {
+    "long request line": (414, f"GET /?{'a' * 9000} HTTP/1.1\r\nHost: x\r\n"),
+    "long header": (431, f"GET / HTTP/1.1\r\nHost: x\r\nX-Long: {'a' * 9000}\r\n"),
+    "many headers": (431, "GET / HTTP/1.1\r\n" + "".join(f"X-{i}: a\r\n" for i in range(150))),
+    "no HTTP": (400, "hello\r\n"),
+    "two lengths": (400, "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n"),
+    "listed lengths": (400, "POST / HTTP/1.1\r\nContent-Length: 5, 6\r\n"),
+    "negative length": (400, "POST / HTTP/1.1\r\nContent-Length: -1\r\n"),
+    "length and chunks": (
+        400,
+        "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    ),
+    "space before colon": (400, "GET / HTTP/1.1\r\nHost : x\r\n"),
+}
+
+
+@pytest.mark.parametrize(("status", "head"), HEADS.values(), ids=HEADS)
+def test_a_head_that_is_no_http_is_refused(cluster: Cluster, status: int, head: str) -> None:
+    """What could be read in two ways, or is too long, is refused, and the connection closed."""
+    assert status == raw(cluster, f"{head}\r\nhello".encode())[0]
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a_foreign_page_may_not_read_answers(cluster: Cluster, method: str) -> None:
+    """No CORS header is sent to another origin, nor to its preflight."""
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+
+    response = cluster.front.request(method, "/v1/search?text=red", headers=headers)
+
+    assert 200 == response.status
+    assert [] == [name for name in response.headers if name.lower().startswith("access-control")]
