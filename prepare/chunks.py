@@ -97,6 +97,17 @@ class EmbeddingFolder:
             raise ConfigError(f"{path} holds {vectors.shape}, not {(entry.rows, entry.dim)}")
         return vectors
 
+    def verify(self, chunks: Iterable[int]) -> None:
+        """Check every byte of finished chunks; raises ConfigError naming what has changed."""
+        entries = {entry.chunk: entry for entry in self.entries()}
+        for chunk in chunks:
+            for suffix, digest in entries[chunk].sha256.items():
+                path = self._file(chunk, suffix)
+                if sha256_of(path) != digest:
+                    raise ConfigError(
+                        f"{path} is not as it was written: delete the chunk's line in {JOURNAL}"
+                    )
+
     def write(self, number: int, chunk: Chunk, model: str, space: str) -> Entry:
         """Write the files of a chunk, then its journal line: now it is finished."""
         dim = chunk.vectors.shape[1]
@@ -125,13 +136,17 @@ class EmbeddingFolder:
         write_whole(self.path / LIVE, lambda path: _save_array(path, live))
 
     def drop(self, chunks: Iterable[int]) -> None:
-        """Forget finished chunks, then delete their files."""
+        """Forget finished chunks."""
         dropped = set(chunks)
         kept = [entry for entry in self.entries() if entry.chunk not in dropped]
         replace_bytes(self.path / JOURNAL, _lines(kept))
-        for chunk in dropped:
-            for suffix in (".npy", ".rows.jsonl", ".skipped.jsonl"):
-                self._file(chunk, suffix).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Delete the files of chunks that are not finished: dropped, or left by a killed run."""
+        finished = {f"chunk-{entry.chunk:06}" for entry in self.entries()}
+        for path in self.path.glob("chunk-*"):
+            if path.name.partition(".")[0] not in finished:
+                path.unlink()
 
     def _file(self, chunk: int, suffix: str) -> Path:
         return self.path / f"chunk-{chunk:06}{suffix}"

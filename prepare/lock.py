@@ -1,4 +1,4 @@
-"""One writer at a time in a folder."""
+"""One writer at a time in a folder, and what keeps it from writing."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,14 +7,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.errors import ConfigError
+from search.manifest import BadIndex
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process; raises ConfigError when it is taken."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Hold the folder's lock, which ends with the process.
+
+    Raises ConfigError when it is taken, and for what the disk refuses while it is held.
+    """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout:
         raise ConfigError(f"another run is writing into {folder}") from None
+    except (OSError, BadIndex) as error:  # BadIndex: hnswlib does not tell that the disk is full
+        raise ConfigError(f"cannot write into {folder}: {error}") from None

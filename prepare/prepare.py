@@ -20,9 +20,9 @@ def main() -> None:
     outcome = save_embedding.save_embeddings(
         loaded, save_embedding.inputs_of(loaded, arguments.images)
     )
-    manifest = build_index.build(loaded)
-    build_index.report(manifest)
-    save_embedding.report(outcome, arguments.max_bad)
+    save_embedding.report(outcome)
+    build_index.report(build_index.build(loaded))
+    save_embedding.check(outcome, arguments.max_bad)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,6 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
     """Embed what is new or has changed among `inputs`, which are the whole collection."""
     prepare = loaded.config.prepare
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
-    folder.path.mkdir(parents=True, exist_ok=True)
     with locked(folder.path):
         sources = find_sources(inputs, loaded.root)
         model = load_model(
@@ -117,12 +116,13 @@ def _finish(
     dead = [e.chunk for e in folder.entries() if e.space == space and e.chunk not in used]
     if dead:
         folder.drop(dead)
+    folder.sweep()
     skipped = [one.told for one in told if isinstance(one.told, Skipped)]
     return Outcome(len(live), embedded, skipped)
 
 
-def report(outcome: Outcome, max_bad: int | None) -> None:
-    """Print what was done; exits with status 1 when more than `max_bad` images were skipped."""
+def report(outcome: Outcome) -> None:
+    """Print what was done."""
     for skipped in outcome.skipped[:20]:
         print(f"skipped {skipped.path}: {skipped.reason}")
     if len(outcome.skipped) > 20:
@@ -132,6 +132,10 @@ def report(outcome: Outcome, max_bad: int | None) -> None:
         f"{len(outcome.skipped)} skipped",
         flush=True,
     )
+
+
+def check(outcome: Outcome, max_bad: int | None) -> None:
+    """Exit with status 1 when more than `max_bad` images were skipped."""
     if max_bad is not None and len(outcome.skipped) > max_bad:
         sys.exit(1)
 
@@ -143,7 +147,8 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     outcome = save_embeddings(loaded, inputs_of(loaded, arguments.images))
-    report(outcome, arguments.max_bad)
+    report(outcome)
+    check(outcome, arguments.max_bad)
 
 
 def add_arguments(parser) -> None:  # type: ignore[no-untyped-def]

@@ -1,6 +1,8 @@
 """Which images there are: walked from folders, or read from lists, CSV and Parquet tables."""
 
 import csv
+import logging
+import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,8 @@ EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"}
 """What is taken for an image when a folder is walked; listed files are all tried."""
 
 MAX_FILE_BYTES = 512 * 2**20
+
+log = logging.getLogger(__name__)
 
 Scalar = str | int | float | bool | None
 
@@ -53,7 +57,7 @@ def _listed(given: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
         elif given.suffix == ".parquet":
             yield from _rows(_parquet(given), given)
         elif given.suffix == ".txt":
-            lines = given.read_text(encoding="utf-8").splitlines()
+            lines = given.read_text(encoding="utf-8-sig").splitlines()
             yield from ((given.parent / line, {}) for line in lines if line.strip())
         elif given.exists():
             yield given, {}
@@ -64,23 +68,29 @@ def _listed(given: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for where, folders, files in os.walk(folder):
+    for where, folders, files in os.walk(folder, onerror=_warn):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             if os.path.splitext(name)[1].lower() in EXTENSIONS:
                 yield Path(where, name)
 
 
+def _warn(error: OSError) -> None:
+    log.warning("left out %s: %s", error.filename, error.strerror)
+
+
 def _rows(rows: Iterable[dict[str, Any]], table: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
     """The column `path`, relative to the table; every other column is metadata."""
     for row in rows:
         path = row.pop("path", None)
-        if not path:
-            raise ConfigError(f"{table} has no column `path`, or a row without it")
+        if not path or not isinstance(path, str):
+            raise ConfigError(f"{table} has no column `path` of text, or a row without it")
         yield table.parent / path, {str(name): _scalar(value) for name, value in row.items()}
 
 
 def _scalar(value: Any) -> Scalar:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no such numbers
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -107,8 +117,8 @@ def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
         return Source(shown, 0, 0, problem="the name is not UTF-8")
     try:
         found = path.stat()
-    except OSError as error:
-        return Source(name, 0, 0, metadata, error.strerror or "cannot be read")
+    except (OSError, ValueError) as error:  # ValueError: a list names a path with a null in it
+        return Source(name, 0, 0, metadata, getattr(error, "strerror", None) or "cannot be read")
     problem = None
     if not stat.S_ISREG(found.st_mode):
         problem = "not a regular file"

@@ -66,20 +66,32 @@ def _build_index(vectors: Matrix, how: Build) -> hnswlib.Index:
     count, dim = vectors.shape
     index = hnswlib.Index(space=DISTANCE, dim=dim)
     index.init_index(max(1, count), M=how.M, ef_construction=how.ef_construction, random_seed=1)
-    index.add_items(vectors, np.arange(count), num_threads=how.threads)
+    if count:  # hnswlib fails on no rows
+        index.add_items(vectors, np.arange(count), num_threads=how.threads)
     return index
 
 
 def load_index(path: Path, dim: int, count: int) -> hnswlib.Index:
     """Load an index into a new object; raises BadIndex. hnswlib itself checks next to nothing."""
+    if (found := _dim_of(path)) != dim:
+        raise BadIndex(f"{path}: vectors of {found} numbers, not {dim}")
     index = hnswlib.Index(space=DISTANCE, dim=dim)
     try:
         index.load_index(str(path))
     except RuntimeError as error:
         raise BadIndex(f"{path}: {error}") from None
-    if index.get_current_count() != count or index.dim != dim:
+    if index.get_current_count() != count:
         raise BadIndex(f"{path}: {index.get_current_count()} vectors, not {count}")
     return index
+
+
+def _dim_of(path: Path) -> int:
+    """The dimension in an index file: an element is its links, its float32 vector, its label."""
+    header = np.fromfile(path, dtype="<u8", count=6)
+    if len(header) < 6:
+        raise BadIndex(f"{path}: too short for an index")
+    label_offset, vector_offset = header[4:].tolist()
+    return int(label_offset - vector_offset) // 4
 
 
 class Shard:
@@ -95,6 +107,7 @@ class Shard:
         self.count = len(keys)
         self._index = index
         self._keys = keys
+        self._contents = keys["content"].astype(np.uint64)
         self._key_bytes = keys.tobytes()
         self._records = memoryview(records)
         self._offsets: list[int] = offsets.tolist()
@@ -119,18 +132,20 @@ class Shard:
     def _nearest(
         self, vectors: Matrix, k: int, ef: int, threads: int
     ) -> tuple[NDArray[np.uint64], Matrix]:
-        """Labels and cosines, [n, k]. Where too few are linked, ef grows until k are found."""
+        """Labels and cosines, [n, k]; by looking at everything where too few images are linked."""
         with self._lock:
-            while True:
-                self._index.set_ef(ef)
-                try:
-                    labels, distances = self._index.knn_query(vectors, k, num_threads=threads)
-                except RuntimeError:
-                    if ef > 4 * self.count:
-                        raise
-                    ef *= 4
-                else:
-                    return labels, 1 - distances
+            self._index.set_ef(ef)
+            try:
+                labels, distances = self._index.knn_query(vectors, k, num_threads=threads)
+            except RuntimeError:  # it found fewer than k
+                return self._nearest_of_all(vectors, k)
+        return labels, 1 - distances
+
+    def _nearest_of_all(self, vectors: Matrix, k: int) -> tuple[NDArray[np.uint64], Matrix]:
+        rows = self._index.get_items(np.arange(self.count), return_type="numpy")
+        scores = vectors @ rows.T
+        labels = np.argsort(-scores, axis=1)[:, :k]
+        return labels.astype(np.uint64), np.take_along_axis(scores, labels, axis=1)
 
     def _hits(self, labels: NDArray[np.uint64], scores: Matrix) -> Hits:
         size, offsets, records = KEY.itemsize, self._offsets, self._records
@@ -144,7 +159,7 @@ class Shard:
     def find(self, content: int, location: int) -> int | None:
         """The row of an image by the two halves of its id."""
         first, last = (
-            int(np.searchsorted(self._keys["content"], np.uint64(content), side))
+            int(np.searchsorted(self._contents, np.uint64(content), side))
             for side in ("left", "right")
         )
         for row in range(first, last):

@@ -78,7 +78,7 @@ class Folders(msgspec.Struct, frozen=True):
 def read_current(folders: Folders) -> str | None:
     """The name of the version in use, or None before the first."""
     try:
-        return (folders.index / CURRENT).read_text().strip()
+        return (folders.index / CURRENT).read_text(errors="replace").strip()
     except FileNotFoundError:
         return None
 
@@ -93,7 +93,7 @@ def read_manifest(folders: Folders, version: str) -> Manifest:
     path = folders.index / version / MANIFEST
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
         raise BadIndex(f"{version}: no readable {MANIFEST}: {error}") from None
     if manifest.version != version or manifest.distance != DISTANCE:
         raise BadIndex(f"{version}: its {MANIFEST} is of another version or distance")

@@ -28,9 +28,12 @@ def test_21_search_servers_answer_as_brute_force_does(collection: Collection) ->
             answer = services.front.post("/v1/search", {"text": text})
             expected = collection.brute_force(model.encode_text([text])[0], 10)
             assert expected == [hit["path"] for hit in answer["hits"]]
-            assert answer["coverage"][
-                "shards"
-            ] == {"total": 21, "ok": 21, "timeout": 0, "failed": 0}
+            assert answer["coverage"]["shards"] == {
+                "total": 21,
+                "ok": 21,
+                "timeout": 0,
+                "failed": 0,
+            }
         vector = np.random.default_rng(5).standard_normal(model.dim).astype(np.float32)
         answer = services.middle.post("/search", {"embedding": vector.tolist(), "k": 300})
         assert collection.brute_force(vector, 300) == [hit["path"] for hit in answer["hits"]]

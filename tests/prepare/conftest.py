@@ -22,10 +22,16 @@ def workspace(tmp_path: Path, model: Path) -> Workspace:
     return made
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Workspace:
+    """A workspace with twelve images, prepared, in chunks of four; to be copied, not changed."""
+    made = Workspace(tmp_path_factory.mktemp("twelve"), model, {"chunk-size": 4})
+    add_images(made.images, range(12))
+    made.prepare()
+    return made
+
+
 @pytest.fixture
-def twelve(workspace: Workspace) -> Workspace:
-    """A workspace with twelve images, prepared, in chunks of four."""
-    add_images(workspace.images, range(12))
-    small = workspace.having(chunk_size=4)
-    small.prepare()
-    return small
+def twelve(prepared: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of `prepared`."""
+    return prepared.copy(tmp_path / "copy")

@@ -69,7 +69,7 @@ def write_bad(folder: Path) -> dict[str, str]:
     return {
         "truncated.jpg": "truncated",
         "truncated.png": "truncated",
-        "header-only.png": "broken",
+        "header-only.png": "not an image we read",
         "empty.jpg": "empty",
         "text.jpg": "not an image we read",
         "svg.png": "not an image we read",

@@ -83,16 +83,16 @@ def test_too_many_bad_files_fail_the_run(workspace: Workspace, max_bad: str, sta
     done = workspace.run("--max-bad", max_bad)
 
     assert status == done.returncode, done.stderr
-    assert 3 == len(workspace.ids())
+    assert len(workspace.ids()) == 3
 
 
 def test_nothing_but_bad_files_is_an_error_that_tells_them(workspace: Workspace) -> None:
-    """With no good image there is no index; the output says so and what was skipped."""
+    """With no good image there is no index; the output says so, and what was skipped and why."""
     (workspace.images / "text.png").write_text("not an image")
 
     done = workspace.run()
 
-    assert 2 == done.returncode
+    assert done.returncode == 2
     assert "no images to index" in done.stderr
     assert "images/text.png: not an image we read" in done.stdout
     assert workspace.current() is None
@@ -118,7 +118,7 @@ def test_a_huge_image_costs_no_memory(workspace: Workspace) -> None:
 
     done = workspace.limited("--data=1500000000")
 
-    assert 0 == done.returncode, done.stderr
+    assert done.returncode == 0, done.stderr
     assert "3 images, 11 looked at in this run, 8 skipped" in done.stdout
 
 
@@ -133,7 +133,7 @@ def test_an_unreadable_file_is_skipped_until_it_can_be_read(workspace: Workspace
 
     path.chmod(0o600)
     workspace.prepare()
-    assert 3 == len(workspace.ids())
+    assert len(workspace.ids()) == 3
 
 
 def test_hidden_folders_are_passed_over(workspace: Workspace) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,10 @@ from search.keys import KEY, image_id
 from search.manifest import Folders, Manifest, folders_of, read_current, read_manifest
 from search.messages import Record
 from search.shelf import Version, load_version
-from tests.services import CHECKOUT, run_command, with_section
+from tests.services import CHECKOUT, run_command
 
 PREPARE = "prepare/prepare.py"
+PRLIMIT = shutil.which("prlimit") or "prlimit"
 SHARDS = 3
 
 
@@ -40,7 +43,7 @@ class Workspace:
         """What config.json would hold."""
         inference = {"clip": str(self.model)}
         base = {"Inference": inference, "Search": {"shards": self.shards}}
-        return with_section(base, "Prepare", **{"images": ["images"], "threads": 1, **self.keys})
+        return {**base, "Prepare": {"images": ["images"], "threads": 1, **self.keys}}
 
     @property
     def loaded(self) -> Loaded:
@@ -66,7 +69,18 @@ class Workspace:
 
     def having(self, shards: int = SHARDS, **keys: Any) -> "Workspace":
         """The same folder with other keys of Prepare, `_` standing for `-`."""
-        return replace(self, keys={**self.keys, **keys}, shards=shards)
+        named = {key.replace("_", "-"): value for key, value in keys.items()}
+        return replace(self, keys={**self.keys, **named}, shards=shards)
+
+    def apart(self) -> "Workspace":
+        """The same images with other folders for all that is made from them."""
+        kinds = ("embedding", "index", "path", "hash")
+        return self.having(self.shards, **{f"{kind}_dir": f"apart/{kind}" for kind in kinds})
+
+    def copy(self, root: Path) -> "Workspace":
+        """A copy at `root`, the times of its files too."""
+        shutil.copytree(self.root, root)
+        return replace(self, root=root)
 
     def run(
         self, *arguments: str, script: str = PREPARE, config: dict[str, Any] | None = None
@@ -77,13 +91,13 @@ class Workspace:
     def prepare(self, *arguments: str, script: str = PREPARE) -> str:
         """Run a command, which must end well; gives what it printed."""
         done = self.run(*arguments, script=script)
-        assert 0 == done.returncode, done.stderr
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def limited(self, *limits: str) -> subprocess.CompletedProcess[str]:
         """Run prepare.py to its end under limits as prlimit writes them."""
         return subprocess.run(
-            ["prlimit", *limits, sys.executable, str(CHECKOUT / PREPARE), "--config", "-"],
+            [PRLIMIT, *limits, sys.executable, str(CHECKOUT / PREPARE), "--config", "-"],
             input=json.dumps(self.config),
             capture_output=True,
             text=True,
@@ -92,24 +106,30 @@ class Workspace:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self) -> subprocess.Popen[str]:
         """Start prepare.py; who calls ends it."""
-        process = subprocess.Popen(
-            [sys.executable, str(CHECKOUT / PREPARE), "--config", "-", *arguments],
-            stdin=subprocess.PIPE,
+        return subprocess.Popen(
+            [sys.executable, str(CHECKOUT / PREPARE), "--config", str(self.write_config())],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.root,
         )
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(self.config))
-        process.stdin.close()
-        return process
+
+    def write_config(self) -> Path:
+        """Write config.json."""
+        path = self.root / "config.json"
+        path.write_text(json.dumps(self.config))
+        return path
 
     def current(self) -> str | None:
         """The name of the version in use."""
         return read_current(self.folders)
+
+    def versions(self) -> list[set[str]]:
+        """The names of the versions in each of the three folders."""
+        return [{path.name for path in folder.glob("v*")} for folder in self.folders.all()]
 
     def manifest(self) -> Manifest:
         """The manifest of the version in use."""
@@ -117,8 +137,7 @@ class Workspace:
 
     def load(self) -> Version:
         """The version in use, whole and verified."""
-        count = len(self.manifest().shards)
-        return load_version(self.folders, self.current() or "none", range(count))
+        return load_version(self.folders, self.current() or "none", range)
 
     def vectors(self) -> dict[str, Matrix]:
         """The stored vector of each image of the collection, by path."""
@@ -187,9 +206,7 @@ def paths_of(names: Sequence[str]) -> set[str]:
 
 def brute_force(version: Version, queries: Matrix, k: int) -> Matrix:
     """The k best scores of each query, best first, over every vector of a version."""
-    vectors = [
-        shard.vector(row) for shard in version.shards.values() for row in range(shard.count)
-    ]
+    vectors = [shard.vector(row) for shard in version.shards.values() for row in range(shard.count)]
     scores: Matrix = -np.sort(-(queries @ np.stack(vectors).T), axis=1)
     return scores[:, :k]
 
@@ -210,3 +227,22 @@ def unit_queries(count: int, dim: int, seed: int = 0) -> Matrix:
     rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
     queries: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return queries
+
+
+def journal_grows(
+    workspace: Workspace, chunks: int, process: subprocess.Popen[str], timeout_s: float = 60
+) -> None:
+    """Wait until a running prepare has finished that many chunks more."""
+    before = len(workspace.embeddings.entries())
+    wait_for(lambda: len(workspace.embeddings.entries()) >= before + chunks, process, timeout_s)
+
+
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[str], timeout_s: float = 60
+) -> None:
+    """Look until something is so that a running process brings about; it must not end before."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.001)

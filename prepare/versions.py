@@ -1,0 +1,66 @@
+"""The index versions in their three folders: named, found again, put in use, and pruned."""
+
+import re
+import shutil
+from pathlib import Path
+
+from search.manifest import (
+    MANIFEST,
+    BadIndex,
+    Folders,
+    Manifest,
+    read_current,
+    read_manifest,
+    write_current,
+)
+
+NAME = re.compile(r"v(\d{6,})")
+
+
+def next_version(folders: Folders) -> str:
+    """A fresh name, and its three folders; what a killed run left under no manifest is deleted.
+
+    The name is new in each of the folders, as another index may share some of them.
+    """
+    for name in _names(folders.index):
+        if not (folders.index / name / MANIFEST).exists():
+            _delete(folders, name)
+    numbers = [int(name[1:]) for folder in folders.all() for name in _names(folder)]
+    version = f"v{max(numbers, default=0) + 1:06}"
+    for folder in folders.all():
+        (folder / version).mkdir(parents=True)
+    return version
+
+
+def find_version(folders: Folders, inputs: str) -> Manifest | None:
+    """The newest whole version that was made from `inputs`, if there is one."""
+    for name in reversed(_names(folders.index)):
+        try:
+            manifest = read_manifest(folders, name)
+        except BadIndex:
+            continue
+        if manifest.inputs == inputs:
+            return manifest
+    return None
+
+
+def put_in_use(folders: Folders, version: str, keep: int) -> None:
+    """Make `version` the one in use, and delete all but it and the `keep` - 1 last others."""
+    if read_current(folders) != version:
+        write_current(folders, version)
+    others = [name for name in _names(folders.index) if name != version]
+    for name in others[: max(0, len(others) - (keep - 1))]:
+        _delete(folders, name)
+
+
+def _names(folder: Path) -> list[str]:
+    """The versions that lie in a folder, the oldest first."""
+    names = [path.name for path in folder.glob("v*") if NAME.fullmatch(path.name)]
+    return sorted(names, key=lambda name: int(name[1:]))
+
+
+def _delete(folders: Folders, version: str) -> None:
+    """Delete a version: its manifest first, so that it is never torn, and what names it last."""
+    (folders.index / version / MANIFEST).unlink(missing_ok=True)
+    for folder in reversed(folders.all()):
+        shutil.rmtree(folder / version, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""prepare killed before each of its steps on the disk, one after the other."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.prepare.workspace import Workspace, add_images
+from tests.services import CHECKOUT
+
+Dies = Callable[[Workspace, int], int]
+
+
+@pytest.fixture
+def dies() -> Iterator[Dies]:
+    """Run prepare until before its n-th step; for n = 0 to the end, which gives how many."""
+    command = [sys.executable, "-m", "tests.prepare.steps"]
+    with subprocess.Popen(
+        command,
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # progress
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        write, read = process.stdin, process.stdout
+
+        def run(workspace: Workspace, step: int) -> int:
+            write.write(f"{workspace.write_config()} {step}\n")
+            write.flush()
+            steps, _, told = read.readline().partition(" ")
+            status = read.readline() if told else steps
+            assert int(status) == (-9 if step else 0), f"step {step}"
+            return int(steps)
+
+        yield run
+        write.close()
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def changed(tmp_path: Path, model: Path) -> Workspace:
+    """Two versions and a collection changed since, so that a run does all that a run can do.
+
+    It embeds a chunk, skips an image, forgets a chunk, writes a version and deletes the oldest.
+    """
+    workspace = Workspace(tmp_path / "changed", model, {"chunk-size": 4}, shards=1)
+    add_images(workspace.images, range(8))
+    workspace.prepare()
+    add_images(workspace.images, [8])
+    workspace.prepare()
+    for number in range(4):
+        (workspace.images / f"{number:05}.png").unlink()
+    add_images(workspace.images, [9, 10])
+    (workspace.images / "broken.png").write_bytes(b"broken")
+    return workspace
+
+
+def result(workspace: Workspace) -> tuple[object, ...]:
+    """All that must not depend on when a run was killed."""
+    vectors = {path: vector.tobytes() for path, vector in workspace.vectors().items()}
+    embeddings = sorted(path.name for path in workspace.embeddings.path.iterdir())
+    paths = workspace.folders.paths / (workspace.current() or "none")
+    records = {path.name: path.read_bytes() for path in paths.iterdir()}
+    rows, skipped = workspace.rows(), workspace.skipped()
+    return rows, skipped, vectors, embeddings, records, workspace.ids()
+
+
+def test_killed_at_every_step(changed: Workspace, tmp_path: Path, dies: Dies) -> None:
+    """Whichever step is not reached, readers have a whole version, and the next run ends it."""
+    unbroken = changed.copy(tmp_path / "unbroken")
+    steps = dies(unbroken, 0)
+    assert steps > 40
+    for step in range(1, steps + 1):
+        workspace = changed.copy(tmp_path / f"step-{step}")
+        dies(workspace, step)
+        assert workspace.load().manifest.version in ("v000002", "v000003"), step
+        assert workspace.vectors(), f"{step}: what the last run collected can be read"
+
+        dies(workspace, 0)
+
+        assert result(unbroken) == result(workspace), step
+        named, *others = workspace.versions()
+        assert set.union(*others) <= named, f"{step}: files that the next run will not find"

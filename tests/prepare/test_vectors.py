@@ -1,0 +1,171 @@
+"""What prepare stores and indexes is what the model says, whole and exact."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.files import sha256_of
+from inference.model import load_model
+from prepare.hashes import content_hash, location_hash
+from search.keys import KEY, shard_of
+from search.shelf import Version
+from tests.prepare.odd_files import write_bad, write_good
+from tests.prepare.workspace import Workspace, add_images, brute_force, search, unit_queries
+
+IMAGES = 300
+K = 20
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Workspace:
+    """Some hundred images of all kinds with broken ones between them, prepared."""
+    keys = {"chunk-size": 70, "batch-size": 16, "threads": 3}
+    made = Workspace(tmp_path_factory.mktemp("many"), model, keys)
+    write_good(made.images)
+    write_bad(made.images)
+    add_images(made.images, range(IMAGES))
+    made.prepare()
+    return made
+
+
+@pytest.fixture(scope="module", params=[1, 3, 7])
+def sharded(request: pytest.FixtureRequest, many: Workspace) -> Version:
+    """The same embeddings, indexed in so many shards."""
+    workspace = many.having(shards=request.param)
+    workspace.prepare(script="prepare/build_index.py")
+    return workspace.load()
+
+
+def test_each_vector_is_the_model_s_own(many: Workspace) -> None:
+    """What was embedded in batches, between skipped files, is what each file gives by itself."""
+    model = load_model(str(many.model))
+
+    for path, vector in many.vectors().items():
+        alone = model.encode_images([(many.root / path).read_bytes()])[0]
+        np.testing.assert_allclose(alone, vector, rtol=0, atol=1e-6, err_msg=path)
+
+
+def test_each_row_describes_its_file(many: Workspace) -> None:
+    """Size, time and content hash of a row are those of the file at its path."""
+    for path, row in many.rows().items():
+        file = many.root / path
+        assert (file.stat().st_size, file.stat().st_mtime_ns) == (row.size_bytes, row.mtime_ns)
+        assert content_hash(file.read_bytes()) == row.content
+
+
+def test_an_id_is_the_hash_of_content_and_of_path(many: Workspace) -> None:
+    """The first half of an id is of the file's bytes, the second of its path."""
+    rows = many.rows()
+
+    expected = {path: f"{row.content}{location_hash(path):016x}" for path, row in rows.items()}
+
+    assert expected == many.ids()
+
+
+def test_keys_are_sorted_and_in_the_shard_of_their_content(
+    many: Workspace, sharded: Version
+) -> None:
+    """Each shard's keys go up, and lie where `shard_of` says."""
+    name, count = sharded.manifest.version, len(sharded.manifest.shards)
+    for number, files in enumerate(sharded.manifest.shards):
+        keys = np.fromfile(many.folders.hashes / name / files.hashes.name, dtype=KEY)
+        assert sorted(keys.tolist()) == keys.tolist()
+        assert [number] * len(keys) == [shard_of(int(key), count) for key in keys["content"]]
+
+
+def test_the_index_holds_the_vectors_of_its_records(many: Workspace, sharded: Version) -> None:
+    """Row by row, the vector in the index is that of the image that the record names."""
+    vectors = many.vectors()
+    for shard in sharded.shards.values():
+        for row in range(shard.count):
+            record = shard.record(row)
+            assert vectors[record.path].tolist() == shard.vector(row).tolist(), record.path
+    assert len(vectors) == sum(shard.count for shard in sharded.shards.values())
+
+
+def test_an_image_is_found_by_its_id_and_by_its_vector(many: Workspace, sharded: Version) -> None:
+    """Each image's own vector finds it first, and its id leads to the same record."""
+    ids, vectors = many.ids(), many.vectors()
+    first = search(sharded, np.stack(list(vectors.values())), 1, IMAGES)
+    for path, ((score, found),) in zip(vectors, first, strict=True):
+        assert score > 1 - 1e-5
+        if Path(path).stem.isdigit():  # the others are the same image in several formats
+            assert ids[path] == found
+        content, location = int(ids[path][:16], 16), int(ids[path][16:], 16)
+        shard = sharded.shards[shard_of(content, len(sharded.shards))]
+        row = shard.find(content, location)
+        assert row is not None
+        assert path == shard.record(row).path
+
+
+def test_sharded_is_single_is_brute_force(many: Workspace, sharded: Version) -> None:
+    """At high ef the shards together find the exact best, however many shards there are."""
+    queries = unit_queries(50, sharded.manifest.dim)
+    vectors = many.vectors()
+    exact = -np.sort(-(queries @ np.stack(list(vectors.values())).T), axis=1)[:, :K]
+
+    found = [[score for score, _ in hits] for hits in search(sharded, queries, K, 2 * IMAGES)]
+
+    np.testing.assert_allclose(exact, found, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(brute_force(sharded, queries, K), found, rtol=0, atol=1e-5)
+
+
+def test_the_manifest_says_what_is_there(many: Workspace, sharded: Version) -> None:
+    """Counts, model, dimension and recall are right; every file has its size and digest."""
+    manifest = sharded.manifest
+    assert len(many.rows()) == manifest.count == sum(one.count for one in manifest.shards)
+    assert (many.model.name, 16, "ip") == (manifest.model, manifest.dim, manifest.distance)
+    assert load_model(str(many.model)).space == manifest.space
+    assert 0.95 <= manifest.recall.value <= 1
+    for folder, names in zip(many.folders.all(), files_of(many), strict=True):
+        assert names == {path.name for path in (folder / manifest.version).iterdir()}
+
+
+def files_of(workspace: Workspace) -> tuple[set[str], set[str], set[str]]:
+    """The names of a version's files by folder, each compared with what the manifest says of it."""
+    manifest, (index, paths, hashes) = workspace.manifest(), workspace.folders.all()
+    names: dict[Path, set[str]] = {index: {"MANIFEST"}, paths: set(), hashes: set()}
+    for shard in manifest.shards:
+        of_paths = [(paths, shard.records), (paths, shard.offsets)]
+        for folder, file in [(index, shard.index), *of_paths, (hashes, shard.hashes)]:
+            path = folder / manifest.version / file.name
+            assert (file.size_bytes, file.sha256) == (path.stat().st_size, sha256_of(path))
+            names[folder].add(file.name)
+    return names[index], names[paths], names[hashes]
+
+
+def test_recall_is_measured_not_assumed(many: Workspace) -> None:
+    """With hardly a link and the smallest ef, the manifest's recall is below 1."""
+    poor = many.apart().having(shards=1, M=3, ef_construction=8)
+    config = {**poor.config, "Search": {"shards": 1, "ef-search": 1}}
+
+    done = poor.run(config=config)
+
+    assert 0 == done.returncode, done.stderr
+    assert poor.manifest().recall.value < 1
+    assert f"recall@10 {poor.manifest().recall.value}" in done.stdout
+
+
+def test_more_shards_than_images(workspace: Workspace) -> None:
+    """Shards that hold nothing are written, loaded and searched like the others."""
+    add_images(workspace.images, range(2))
+    sparse = workspace.having(shards=7)
+
+    sparse.prepare()
+
+    assert 0 in (counts := [one.count for one in sparse.manifest().shards])
+    assert (7, 2) == (len(counts), sum(counts))
+    (hits,) = search(sparse.load(), unit_queries(1, 16), 10, 64)
+    assert set(sparse.ids().values()) == {name for _, name in hits}
+
+
+@pytest.mark.parametrize("keep", [2, 3, 5])
+def test_old_versions_are_deleted(twelve: Workspace, keep: int) -> None:
+    """The last `keep-versions` stay, in all three folders, and CURRENT names the newest."""
+    for links in range(4, 10):
+        twelve.having(M=links, keep_versions=keep).prepare(script="prepare/build_index.py")
+
+    kept = {f"v{number:06}" for number in range(8 - keep, 8)}
+    assert [kept] * 3 == twelve.versions()
+    assert "v000007" == twelve.current()

