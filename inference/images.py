@@ -16,6 +16,9 @@ VERSION = 1
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_ASPECT = 20
+DRAFT = 3
+"""A JPEG is decoded at no less than so many times the size that is needed. At 3 the starter's
+embeddings of 23 photos kept a cosine of 0.9999 in less than half the time; at 2, 0.998."""
 Pixels = NDArray[np.float32]
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is decode's own, and its error another
@@ -66,6 +69,11 @@ def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
         return _to_rgb(ImageOps.exif_transpose(image))
     except Exception:  # likewise for its pixels
         raise Unprocessable("the image is truncated or broken") from None
+
+
+def decode_for(data: bytes, how: Preprocessing, max_pixels: int) -> Image.Image:
+    """Decode as `decode` does, only as large as `how` needs it."""
+    return decode(data, max_pixels, DRAFT * resize_target(how))
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:

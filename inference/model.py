@@ -53,8 +53,8 @@ class Model:
         """The pixels of an image file; raises what `images.decode` does."""
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
-        at_least = 2 * images.resize_target(self.preprocessing)
-        return images.preprocess(images.decode(data, max_pixels, at_least), self.preprocessing)
+        image = images.decode_for(data, self.preprocessing, max_pixels)
+        return images.preprocess(image, self.preprocessing)
 
     def encode_text(self, texts: Sequence[str]) -> Matrix:
         """Embed texts: unit rows, float32 [n, dim]."""

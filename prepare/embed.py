@@ -87,10 +87,9 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
     """Read, hash, decode and preprocess one image."""
     if source.problem:
         return _skip(source, source.problem)
-    at_least = 2 * images.resize_target(decoding.preprocessing)
     try:
         data = (decoding.root / source.path).read_bytes()
-        image = images.decode(data, decoding.max_pixels, at_least)
+        image = images.decode_for(data, decoding.preprocessing, decoding.max_pixels)
         pixels = images.preprocess(image, decoding.preprocessing)
     except OSError as error:
         return _skip(source, error.strerror or "cannot be read")

@@ -69,7 +69,7 @@ def test_a_crop_finds_the_photo_that_it_is_from(services: Cluster, name: str) ->
     assert name == names(reply.json())[0]
 
 
-@pytest.mark.parametrize("text", ["eine Katze", "un chat", "un gato", "кошка", "猫", "بلی"])
+@pytest.mark.parametrize("text", ["eine Katze", "un chat", "un gato", "кот", "猫", "gatto"])
 def test_a_cat_in_other_languages(services: Cluster, text: str) -> None:
     """mclip finds the cats in the same index."""
     answer = services.front.post("/v1/search", {"text": text, "k": 3, "model": "mclip"})
@@ -80,7 +80,7 @@ def test_a_cat_in_other_languages(services: Cluster, text: str) -> None:
 
 def test_auto_takes_mclip_for_what_is_not_plain_letters(services: Cluster) -> None:
     """Until a language identifier decides: letters beyond ASCII go to mclip."""
-    assert "starter-multilingual" == services.front.post("/v1/search", {"text": "кошка"})["model"]
+    assert "starter-multilingual" == services.front.post("/v1/search", {"text": "кот"})["model"]
     assert "starter" == services.front.post("/v1/search", {"text": "a cat"})["model"]
 
 
@@ -149,9 +149,9 @@ def test_a_jpeg_decoded_small_is_embedded_nearly_the_same(model: Model) -> None:
     assert model.image is not None
     from inference.images import decode, preprocess
 
-    for name in sorted(CATS):
+    for name in ("cat-chelsea.jpg", "kitten-with-yarn.jpg", "bison.jpg", "igloo-snow-building.jpg"):
+        buffer = io.BytesIO()
         with Image.open(SAMPLES / name) as photo:
-            buffer = io.BytesIO()
             photo.resize((4 * photo.width, 4 * photo.height)).save(buffer, "JPEG", quality=92)
         whole = preprocess(decode(buffer.getvalue(), 10**8), model.preprocessing)
         (cosine,) = model.encode_images([buffer.getvalue()], 10**8) @ model.image.embed([whole])[0]
