@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.errors import MissingPackage
 from inference.model import MODELS, Model, load_model
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
@@ -70,14 +71,14 @@ def embed_files(model: Model, paths: Sequence[Path], read: Callable[[Path], byte
 
 
 def ranks(encode: Encode, captions: Sequence[str], images: Rows, prompt: str = "{}") -> Rows:
-    """For each different caption the rank, from 1, of the best image that has it."""
+    """For each different caption the rank, from 1, of the best image that has it; ties lose."""
     asked = sorted({caption for caption in captions if caption})
     scores = encode([prompt.format(caption) for caption in asked]) @ images.T
     if not np.isfinite(scores).all():  # NaN beats nothing, so each image would rank first
         raise SystemExit("the model gave embeddings that are not finite")
     right = np.array([[caption == one for caption in captions] for one in asked])
     best = np.where(right, scores, -np.inf).max(axis=1, keepdims=True)
-    found: Rows = 1 + (scores > best).sum(axis=1).astype(np.float32)
+    found: Rows = 1 + (~right & (scores >= best)).sum(axis=1).astype(np.float32)
     return found
 
 
@@ -91,7 +92,7 @@ def load_multilingual() -> Model | None:
     """The multilingual text tower, or None and a word about it when its package is missing."""
     try:
         return load_model("starter-multilingual")
-    except ImportError as error:
+    except MissingPackage as error:
         print(f"mclip left out: {error}", file=sys.stderr)
         return None
 
