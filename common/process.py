@@ -68,7 +68,8 @@ def serve_threads(app: Flask, serving: Serving) -> None:
     try:
         listener = socket.create_server((address, port), family=_family(address), backlog=BACKLOG)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {address}:{port}: {error.strerror}") from None
+        reason = os.strerror(error.errno or 0)
+        raise ConfigError(f"cannot listen on {address}:{port}: {reason}") from None
     server = waitress.create_server(
         app,
         sockets=[listener],

@@ -38,9 +38,13 @@ logfile_maxbytes=0
 loglevel=error
 pidfile={folder}/supervisord.pid
 {user}"""
+PRIORITY = {"front": 3, "middle": 2}
+"""The highest is stopped first, so that nobody loses the server that it asks."""
+
 PROGRAM = """
 [program:{name}]
 command={command}
+priority={priority}
 directory={directory}
 environment=OMP_NUM_THREADS="1"
 autorestart=true
@@ -77,6 +81,7 @@ def supervisord_config(programs: dict[str, list[str]], folder: Path) -> str:
         parts.append(
             PROGRAM.format(
                 name=name,
+                priority=PRIORITY.get(name, 1),
                 command=_escape(shlex.join(command)),
                 directory=_escape(str(Path.cwd())),
                 stop_s=int(DRAIN_S) + 5,
@@ -114,7 +119,7 @@ def check_ports(config: Config) -> None:
             socket.create_server(address).close()
         except OSError as error:
             raise ConfigError(
-                f"{address[0]}:{address[1]} cannot be used ({error.strerror}): "
+                f"{address[0]}:{address[1]} cannot be used ({os.strerror(error.errno or 0)}): "
                 f"stop what listens there, or change {key} in config.json"
             ) from None
 

