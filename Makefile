@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.json
-IMAGES ?= samples
+IMAGES ?=
 
-.PHONY: demo install dev lint format test bench starter clean
+.PHONY: demo install dev lint format test bench clean
 
-demo: $(VENV)/.installed ## index IMAGES and start everything
+demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
 	$(BIN)/python -m common.supervisor --config $(CONFIG)
 

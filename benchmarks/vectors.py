@@ -11,7 +11,7 @@ from common.errors import ConfigError
 from common.wire import Matrix
 from inference.model import Model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
-from prepare.hashes import content_hash
+from common.files import content_hash
 from prepare.recall import ROUNDING
 from tests.services import run_command
 

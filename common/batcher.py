@@ -82,15 +82,18 @@ class Batcher:
             worker.start()
 
     def submit(self, item: Any, gather: Gather, slot: int = 0) -> None:
-        """Queue `item`, its result to be settled in `gather`; raises Overloaded or Unavailable."""
+        """Queue `item`; its slot of `gather` is settled in any case, refused at once when full."""
         with self._changed:
-            if self._closed:
-                raise Unavailable(f"the {self.name} queue is closed")
-            if len(self._queue) >= self._max_queue:
-                BATCH_ITEMS.labels(self.name, "refused").inc()
-                raise Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
-            self._queue.append((item, gather, slot))
-            self._changed.notify()
+            if not self._closed and len(self._queue) < self._max_queue:
+                self._queue.append((item, gather, slot))
+                self._changed.notify()
+                return
+        BATCH_ITEMS.labels(self.name, "refused").inc()
+        if self._closed:
+            gather.settle(slot, Unavailable(f"the {self.name} queue is closed"))
+        else:
+            limit = f"the {self.name} queue is full ({self._max_queue} items)"
+            gather.settle(slot, Overloaded(limit))
 
     def close(self) -> None:
         """Take no more, finish what is queued, and end the workers."""

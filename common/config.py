@@ -131,9 +131,9 @@ def parse(text: str | bytes) -> Config:
     """Read the JSON of a configuration; raises ConfigError naming the key at fault."""
     try:
         config = msgspec.json.decode(text, type=Config)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"config: {error}") from None
-    if not config.search.server_list:
+    if not config.search.server_list or not all(config.search.server_list):
         raise ConfigError("config: Search.server-list is empty")
     for server in range(len(config.search.server_list)):
         for replica in config.search.replicas(server):
@@ -156,7 +156,7 @@ def load(name: str) -> Loaded:
 def split_address(address: str) -> tuple[str, int]:
     """Split "host:port"; raises ConfigError."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"config: Search.server-list: {address!r} is not ip:port")
     return host.strip("[]"), int(port)
 

@@ -113,7 +113,8 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
     def error(self) -> ServiceError:
         """The error that this problem tells of, to be raised again."""
-        return ServiceError(self.detail, self.code, self.status)
+        kind = Unavailable if self.status == 503 else ServiceError
+        return kind(self.detail, self.code, self.status)
 
 
 def problem_response(error: Exception) -> Response:

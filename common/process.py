@@ -64,12 +64,7 @@ class Serving(NamedTuple):
 
 def serve_threads(app: Flask, serving: Serving) -> None:
     """Serve `app` from this one process until SIGTERM or SIGINT; returns once it has drained."""
-    address, port = serving.address, serving.port
-    try:
-        listener = socket.create_server((address, port), family=_family(address), backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise ConfigError(f"cannot listen on {address}:{port}: {reason}") from None
+    listener = _listen(serving)
     server = waitress.create_server(
         app,
         sockets=[listener],
@@ -86,6 +81,16 @@ def serve_threads(app: Flask, serving: Serving) -> None:
     announce(listener.getsockname()[1])
     with app.extensions["closing"]:
         server.run()  # returns on the KeyboardInterrupt that ends the drain
+
+
+def _listen(serving: Serving) -> socket.socket:
+    """A socket that listens; raises ConfigError when it cannot."""
+    address, port = serving.address, serving.port
+    try:
+        return socket.create_server((address, port), family=_family(address), backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ConfigError(f"cannot listen on {address}:{port}: {reason}") from None
 
 
 def _family(address: str) -> socket.AddressFamily:
@@ -115,6 +120,8 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
     if serving.workers > 1:
         # Read by prometheus_client when it is first imported: before that, here.
         os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="clip-search-metrics-")
+    else:
+        os.environ.pop(METRICS_DIR, None)  # someone else's folder is not ours to write or delete
     if not hasattr(os, "fork"):
         serve_threads(_create(factory, arguments), serving)
         return
@@ -128,6 +135,8 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
         def load(self) -> Flask:
             return _create(factory, arguments)
 
+    if serving.port:  # else gunicorn would try a taken port for seconds
+        _listen(serving).close()
     Application().run()
 
 

@@ -94,24 +94,24 @@ def _escape(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def addresses(config: Config) -> dict[str, tuple[str, int]]:
-    """Where each service will listen, by the key of config.json that says so."""
+def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
+    """The key of config.json that says where a service will listen, and where, for each."""
     search = config.search
-    found = {
-        "Front.port": (config.front.address, config.front.port),
-        "Middle.port": (config.middle.address, config.middle.port),
-        "Inference.port": (config.inference.address, config.inference.port),
-    }
+    found = [
+        ("Front.port", (config.front.address, config.front.port)),
+        ("Middle.port", (config.middle.address, config.middle.port)),
+        ("Inference.port", (config.inference.address, config.inference.port)),
+    ]
     for server in range(len(search.server_list)):
         for replica in search.replicas(server):
-            found[f"Search.server-list {replica}"] = split_address(replica)
+            found.append((f"Search.server-list {replica}", split_address(replica)))
     return found
 
 
 def check_ports(config: Config) -> None:
     """Raise ConfigError, naming the key to change, when a port is taken or named twice."""
     taken: dict[tuple[str, int], str] = {}
-    for key, address in addresses(config).items():
+    for key, address in addresses(config):
         if address in taken:
             raise ConfigError(f"config: {key} and {taken[address]} are the same address")
         taken[address] = key

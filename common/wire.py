@@ -30,8 +30,17 @@ def decode(body: bytes, kind: type[Message]) -> Message:
     """Decode a msgpack message; raises BadRequest naming the field at fault."""
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"malformed message: {error}") from None
+
+
+def decode_reply(body: bytes, kind: type[Message]) -> Message:
+    """Decode what a peer answered; raises Unavailable: it is not the client's fault."""
+    try:
+        return decode(body, kind)
+    except BadRequest as error:
+        log.warning("a reply that is none: %s", error)
+        raise Unavailable("a server behind this one gave no proper answer") from None
 
 
 def pack_rows(rows: Matrix) -> bytes:
@@ -81,9 +90,9 @@ class Peer:
         headers = {"Content-Type": MSGPACK, **headers}
         try:
             try:
-                response = self._once(method, path, body, deadline, headers)
+                status, answer = self._once(method, path, body, deadline, headers)
             except exceptions.ProtocolError:  # the peer closed an idle connection just as we wrote
-                response = self._once(method, path, body, deadline, headers)
+                status, answer = self._once(method, path, body, deadline, headers)
         except exceptions.HTTPError as error:
             log.warning("%s: %s", self.address, error)
             # a refused connection counts as a timeout with urllib3, but not with us
@@ -91,19 +100,38 @@ class Peer:
             if isinstance(error, exceptions.TimeoutError) and not refused:
                 raise DeadlineExceeded("a server behind this one did not answer in time") from None
             raise Unavailable("a server behind this one cannot be reached") from None
-        if response.status >= 400:
-            raise problem_of(response.status, response.data).error()
-        return response.data
+        if status >= 400:
+            raise problem_of(status, answer).error()
+        return answer
 
     def _once(
         self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> tuple[int, bytes]:
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
             raise DeadlineExceeded("the deadline passed before the server behind was asked")
-        return self._pool.request(
-            method, path, body=body, headers=headers, timeout=remaining_s, redirect=False
+        response = self._pool.request(
+            method,
+            path,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(total=remaining_s),
+            redirect=False,
+            preload_content=False,
         )
+        return response.status, _read(response, deadline)
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """The whole body; a socket's timeout alone would let a slow one drip for ever."""
+    parts = []
+    while part := response.read1():
+        parts.append(part)
+        if time.monotonic() > deadline:
+            response.close()
+            raise DeadlineExceeded("a server behind this one did not answer in time")
+    response.release_conn()
+    return b"".join(parts)
 
 
 def problem_of(status: int, body: bytes) -> Problem:

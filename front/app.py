@@ -1,16 +1,17 @@
 """The public server: the search API, the images, the page and the docs."""
 
+import io
 from pathlib import Path
 
 from flask import Flask, Response, g, request, send_file, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config
-from common.errors import NotFound, ServiceError, TooLarge, problem_response
+from common.errors import ServiceError, TooLarge, problem_response
 from common.service import create_service, on_close
 from front.docs import create_docs
 from front.query import read_embed_query, read_query
-from front.thumbnails import Thumbnails
+from front.thumbnails import Thumbnails, read_image
 from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -62,10 +63,9 @@ def _add_api(app: Flask, client: MiddleClient) -> None:
 def _add_images(app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbnails) -> None:
     @app.get("/v1/images/<image_id>")
     def image(image_id: str) -> Response:
-        try:
-            response = send_file(root / client.image(image_id).path, conditional=True)
-        except FileNotFoundError:
-            raise NotFound("the file of this image is gone", "image_gone") from None
+        path = root / client.image(image_id).path
+        data = io.BytesIO(read_image(image_id, path))
+        response = send_file(data, download_name=path.name, conditional=True, etag=image_id)
         response.headers["Cache-Control"] = IMMUTABLE
         return response
 

@@ -1,6 +1,7 @@
 """Thumbnails of indexed images, made when they are first asked for."""
 
 import io
+import os
 import threading
 from pathlib import Path
 
@@ -8,10 +9,11 @@ from cachetools import LRUCache
 from PIL import Image, ImageOps
 
 from common.errors import NotFound
+from common.files import content_hash
 
 QUALITY = 80
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""What is indexed; a file may have been replaced since, by one that runs another program."""
+"""What is indexed."""
 
 
 class Thumbnails:
@@ -21,6 +23,7 @@ class Thumbnails:
         """`pixels` is the length of a thumbnail's longer side."""
         self._pixels = pixels
         self._lock = threading.Lock()
+        self._slots = threading.Semaphore(os.cpu_count() or 1)
         self._cache: LRUCache[str, bytes] = LRUCache(cache_bytes, getsizeof=len)
 
     def get(self, image_id: str) -> bytes | None:
@@ -29,20 +32,35 @@ class Thumbnails:
             return self._cache.get(image_id)
 
     def make(self, image_id: str, path: Path) -> bytes:
-        """Make the thumbnail of the file at `path`; raises NotFound when it cannot be read."""
-        try:
-            thumbnail = shrink(path, self._pixels)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise NotFound("the file of this image is gone or broken", "image_gone") from None
+        """The thumbnail of the image whose file is at `path`; raises NotFound as `read_image`."""
+        with self._slots:  # decoding takes memory: no more at a time than there are cores
+            if kept := self.get(image_id):
+                return kept
+            try:
+                thumbnail = shrink(read_image(image_id, path), self._pixels)
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                raise NotFound("the file of this image is broken", "image_gone") from None
         with self._lock:
             if len(thumbnail) <= self._cache.maxsize:
                 self._cache[image_id] = thumbnail
         return thumbnail
 
 
-def shrink(path: Path, pixels: int) -> bytes:
-    """The image at `path` as a JPEG whose longer side is `pixels`, upright, on white."""
-    with Image.open(path, formats=FORMATS) as image:
+def read_image(image_id: str, path: Path) -> bytes:
+    """The file at `path`, if it is still the one that the id names; raises NotFound."""
+    try:
+        data = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        data = b""
+    if content_hash(data) != image_id[:16]:
+        detail = "the file of this image is gone, or another since it was indexed"
+        raise NotFound(detail, "image_gone")
+    return data
+
+
+def shrink(data: bytes, pixels: int) -> bytes:
+    """An image file as a JPEG whose longer side is `pixels`, upright, on white."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.draft("RGB", (2 * pixels, 2 * pixels))
         upright = ImageOps.exif_transpose(image).convert("RGBA")  # palettes do not shrink well
         upright.thumbnail((pixels, pixels))

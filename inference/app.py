@@ -12,13 +12,10 @@ from common.errors import ConfigError, MissingPackage, NotFound
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.engine import Engine
-from inference.messages import EmbedRequest
+from inference.messages import IMAGE_BATCH, EmbedRequest
 from inference.model import load_model
 
 log = logging.getLogger(__name__)
-
-IMAGE_BATCH = 8
-"""Images that a client sends together: 8 full-size uploads are as much as a body may hold."""
 
 
 def create_app(config: Config, root: Path) -> Flask:
@@ -70,7 +67,6 @@ def _load_engines(
     for role, model in models.items():
         if model.dim != clip.dim:
             raise ConfigError(f"{role} gives {model.dim} numbers, clip {clip.dim}: no common space")
-        if model.text:
-            model.encode_text(["warm"])
+        model.warm()
         engines[role] = Engine(model, clip.space, config.inference, pool)
     return engines, missing

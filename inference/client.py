@@ -5,13 +5,12 @@ from typing import Any, Literal, NamedTuple
 
 from common.batcher import Batcher, Gather
 from common.errors import ServiceError
-from common.wire import Matrix, Peer, decode, encode, unpack_rows
-from inference.messages import EmbedReply, EmbedRequest
+from common.wire import Matrix, Peer, decode_reply, encode, unpack_rows
+from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest
 
 Role = Literal["clip", "mclip"]
 
 TEXT_BATCH = 64
-IMAGE_BATCH = 8
 MAX_WAITING = 1024
 CONNECTIONS = 2
 """Batches under way at a time: while one is computed the next is already there."""
@@ -71,7 +70,7 @@ class InferenceClient:
     def _send(self, role: str, kind: str, items: list[Any], deadline: float) -> list[Any]:
         request = EmbedRequest(**{kind: items}, deadline_ms=1000 * (deadline - time.monotonic()))
         body = self._peer.post(f"/predictions/{role}", encode(request), deadline)
-        reply = decode(body, EmbedReply)
+        reply = decode_reply(body, EmbedReply)
         rows = unpack_rows(reply.rows, reply.dim)
         return [
             reply.problems[i].error()

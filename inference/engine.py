@@ -68,7 +68,7 @@ class Engine:
             prepared = tower.prepare(text)
             if prepared.warning:
                 warnings[slot] = prepared.warning
-            _submit(batcher, prepared.value, gather, slot)
+            batcher.submit(prepared.value, gather, slot)
         return self._reply(gather, warnings)
 
     def _embed_images(self, files: list[bytes], deadline: float) -> EmbedReply:
@@ -85,7 +85,7 @@ class Engine:
             except Exception as error:  # the edge of an item
                 gather.settle(slot, error)
             else:
-                _submit(batcher, pixels, gather, slot)
+                batcher.submit(pixels, gather, slot)
 
         for slot in range(len(files)):
             self._pool.submit(prepare, slot)
@@ -105,14 +105,6 @@ class Engine:
 
     def _batchers(self) -> list[Batcher]:
         return [batcher for batcher in (self._text, self._image) if batcher]
-
-
-def _submit(batcher: Batcher, item: Any, gather: Gather, slot: int) -> None:
-    """Queue an item; when the queue is full that is the item's result."""
-    try:
-        batcher.submit(item, gather, slot)
-    except ServiceError as error:
-        gather.settle(slot, error)
 
 
 def _finite(row: Matrix) -> Matrix | ServiceError:

@@ -4,6 +4,9 @@ import msgspec
 
 from common.errors import Problem
 
+IMAGE_BATCH = 8
+"""Images that a client sends together: 8 full-size uploads are as much as a body may hold."""
+
 
 class EmbedRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """Texts or encoded image files to embed, one kind at a time."""

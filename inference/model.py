@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from common.config import Inference
 from common.errors import ConfigError
 from common.wire import Matrix
 from inference import images
@@ -56,13 +58,25 @@ class Model:
         image = images.decode_for(data, self.preprocessing, max_pixels)
         return images.preprocess(image, self.preprocessing)
 
+    def warm(self) -> None:
+        """Run each tower once; raises ConfigError when one does not give what config.json says."""
+        parts = [self.encode_text(["warm"])] if self.text else []
+        if self.image and self.preprocessing:
+            height, width = self.preprocessing.height_width
+            parts.append(self.image.embed([np.zeros((3, height, width), dtype=np.float32)]))
+        for rows in parts:
+            if rows.shape != (1, self.dim):
+                raise ConfigError(f"model {self.name} gives {rows.shape}, not (1, {self.dim})")
+
     def encode_text(self, texts: Sequence[str]) -> Matrix:
         """Embed texts: unit rows, float32 [n, dim]."""
         if self.text is None:
             raise ConfigError(f"model {self.name} has no text tower")
         return self.text.embed([self.text.prepare(text).value for text in texts])
 
-    def encode_images(self, files: Sequence[bytes], max_pixels: int = 50_000_000) -> Matrix:
+    def encode_images(
+        self, files: Sequence[bytes], max_pixels: int = Inference().max_pixels
+    ) -> Matrix:
         """Embed image files: unit rows, float32 [n, dim]; raises what `images.decode` does."""
         if self.image is None:
             raise ConfigError(f"model {self.name} has no image tower")

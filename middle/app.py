@@ -1,5 +1,6 @@
 """The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
 
+import re
 import time
 from typing import Any, TypeVar
 
@@ -29,7 +30,8 @@ def create_app(config: Config) -> Flask:
 
     def deadline() -> float:
         given = request.headers.get(DEADLINE_HEADER, "")
-        return time.monotonic() + min(deadline_s, int(given) / 1000 if given.isdigit() else 1e9)
+        left_s = int(given) / 1000 if re.fullmatch("[0-9]{1,9}", given) else deadline_s
+        return time.monotonic() + min(deadline_s, left_s)
 
     def is_ready() -> str | None:
         return searcher.why_not_ready(time.monotonic() + deadline_s)

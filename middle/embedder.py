@@ -23,7 +23,7 @@ def choose_role(text: str, choice: ModelChoice) -> Role:
     """The text tower for a text: as chosen; else clip, which reads English, for plain ASCII."""
     if choice != "auto":
         return choice
-    return "clip" if text.isascii() else "mclip"
+    return "clip" if all(c.isascii() for c in text if c.isalpha()) else "mclip"
 
 
 class Embedder:

@@ -1,5 +1,6 @@
 """Asking every search server at once, and saying honestly how much of the index answered."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -50,29 +51,38 @@ class FanOut:
         results = self._ask(query, range(len(self._servers)), deadline)
         answers = [found for found in results if isinstance(found, Found)]
         self._learn(results)
-        oldest = min((found.version for found in answers), default="")
-        ahead = [
-            server
-            for server, found in enumerate(results)
-            if isinstance(found, Found) and found.version != oldest
-        ]
-        if ahead:  # a swap is under way: those ahead still hold the version before
-            again = self._ask(query._replace(version=oldest), ahead, deadline)
+        for version in sorted({found.version for found in answers}):
+            others = [
+                server
+                for server, found in enumerate(results)
+                if isinstance(found, Found) and found.version != version
+            ]
+            if not others:
+                break
+            # a swap is under way, to a newer version or back: one of the two all still hold
+            again = self._ask(query._replace(version=version), others, deadline)
             answers += [found for found in again if isinstance(found, Found)]
+            if all(isinstance(found, Found) for found in again):
+                break
         failures = {i: error for i, error in enumerate(results) if isinstance(error, Exception)}
         return self._outcome(answers, failures)
 
     def lookup(self, image_id: str, deadline: float) -> LookupReply:
         """The image of an id, from a server that holds its shard; raises what that raises."""
         shard = shard_of(parse_id(image_id)[0], self._shard_count)
-        holders = [
-            server for server, held in zip(self._servers, self._holds, strict=True) if shard in held
-        ]
-        return _first(holders or self._servers, lambda server: server.lookup(image_id, deadline))
+        servers = list(zip(self._servers, self._holds, strict=True))
+        holders = [server for server, held in servers if shard in held]
+        try:
+            return _first(holders, lambda server, until: server.lookup(image_id, until), deadline)
+        except ServiceError as error:
+            if error.code != "wrong_shard":  # else they hold others than we had learnt
+                raise
+        others = [server for server, held in servers if shard not in held]
+        return _first(others, lambda server, until: server.lookup(image_id, until), deadline)
 
     def info(self, deadline: float) -> Info:
         """What the index is, from the first server that answers; raises what the last raised."""
-        return _first(self._servers, lambda server: server.info(deadline))
+        return _first(self._servers, lambda server, until: server.info(until), deadline)
 
     def _ask(
         self, query: VectorQuery, servers: Sequence[int], deadline: float
@@ -106,12 +116,18 @@ class FanOut:
         return FannedOut(version, one.space, shards, coverage)
 
 
-def _first(servers: Sequence[SearchServer], ask: Callable[[SearchServer], Told]) -> Told:
-    failure: ServiceError = Unavailable("no search server holds this shard")
-    for server in servers:
+def _first(
+    servers: Sequence[SearchServer], ask: Callable[[SearchServer, float], Told], deadline: float
+) -> Told:
+    """The first answer; one that hangs leaves the others their share of the time."""
+    failure: ServiceError = Unavailable("no search server holds this shard", "wrong_shard")
+    for place, server in enumerate(servers):
+        now = time.monotonic()
         try:
-            return ask(server)
+            return ask(server, now + (deadline - now) / (len(servers) - place))
         except ServiceError as error:
+            if error.status < 500:
+                raise
             failure = error
     raise failure
 

@@ -18,7 +18,7 @@ _records = msgspec.msgpack.Decoder(Record)
 
 
 class Candidate(NamedTuple):
-    """A hit before its record is read; key is the bytes of a `search.index.KEY`."""
+    """A hit before its record is read; key is the bytes of a `search.keys.KEY`."""
 
     score: float
     shard: int
@@ -27,11 +27,18 @@ class Candidate(NamedTuple):
 
 
 def merge(
-    shards: Mapping[int, Hits], k: int, dedup: Dedup = "none", min_score: float | None = None
+    shards: Mapping[int, Hits],
+    k: int,
+    dedup: Dedup = "none",
+    min_score: float | None = None,
+    like: str | None = None,
 ) -> list[Hit]:
-    """The k best hits of all shards, best first, ties by shard; copies of a better hit dropped."""
+    """The k best hits of all shards, best first, ties by shard; copies of a better hit dropped.
+
+    `like` is the id of an image that was asked with: it is left out, and its copies are copies.
+    """
     hits: list[Hit] = []
-    for candidate in _distinct(_best_first(shards), dedup):
+    for candidate in _distinct(_best_first(shards), k, dedup, bytes.fromhex(like or "")):
         if len(hits) == k or (min_score is not None and candidate.score < min_score):
             break
         hits.append(_hit(candidate))
@@ -66,20 +73,26 @@ def _best_first(shards: Mapping[int, Hits]) -> Iterator[Candidate]:
         yield Candidate(-negative, shard, key, hits.records[place])
 
 
-def _distinct(candidates: Iterable[Candidate], dedup: Dedup) -> Iterator[Candidate]:
-    seen: set[bytes] = set()
-    looks: list[int] = []
+def _distinct(
+    candidates: Iterable[Candidate], k: int, dedup: Dedup, asked: bytes
+) -> Iterator[Candidate]:
+    """The candidates without copies of earlier ones and of the image `asked`, both by `dedup`."""
+    seen = {asked[:8]} if dedup != "none" else set()
+    looks = np.empty(k + 1, dtype=np.uint64)  # of the image asked with, and of each hit
+    count = 0
     for candidate in candidates:
+        content, is_asked = candidate.key[:8], candidate.key[:16] == asked
+        if dedup == "near" and (is_asked or content not in seen) and count <= k:
+            look = np.uint64(int.from_bytes(candidate.key[16:24], "big"))
+            is_copy = (np.bitwise_count(looks[:count] ^ look) <= NEAR_BITS).any()
+            if is_copy and not is_asked:
+                continue
+            looks[count] = look
+            count += 1
+        if is_asked or content in seen:
+            continue
         if dedup != "none":
-            content = candidate.key[:8]
-            if content in seen:
-                continue
             seen.add(content)
-        if dedup == "near":
-            look = int.from_bytes(candidate.key[16:24], "big")
-            if any((look ^ other).bit_count() <= NEAR_BITS for other in looks):
-                continue
-            looks.append(look)
         yield candidate
 
 

@@ -154,6 +154,8 @@ def check_text(text: str) -> None:
 
 def decode_json(body: bytes, kind: type[Message]) -> Message:
     """Decode JSON strictly; raises BadRequest naming the field at fault."""
+    if body.count(b",") > 2 * MAX_EMBEDDING:  # before memory is spent on them
+        raise BadRequest("the message has too many values")
     try:
         return msgspec.json.decode(body, type=kind)
     except RecursionError:

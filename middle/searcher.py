@@ -10,9 +10,7 @@ from middle.embedder import Embedded, Embedder
 from middle.fan_out import FannedOut, FanOut
 from middle.merge import is_complete, merge
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Image, Info, Query
-
-MAX_FETCH = 10_000
-"""As many as a search server gives for one query."""
+from search.messages import MAX_K
 
 
 class Searcher:
@@ -104,22 +102,25 @@ class Searcher:
         self, query: Query, embedded: Embedded, deadline: float
     ) -> tuple[FannedOut, list[Hit]]:
         """Fan out and merge; where copies took the places of hits, again for more of each shard."""
-        wanted = query.k + (query.id is not None)  # the image itself is found, then left out
-        fetch = wanted
+        fetch = query.k + (query.id is not None)  # the image itself is found, then left out
+        found = self._fan_out.search(embedded.vector, fetch, deadline)
         while True:
-            found = self._fan_out.search(embedded.vector, fetch, deadline)
             if embedded.space and found.space != embedded.space:
                 raise Unavailable(
                     "the index was made with another model than Inference.clip names now: "
                     "run prepare again, or put the model back",
                     "model_mismatch",
                 )
-            hits = merge(found.shards, wanted, query.dedup, query.min_score)
-            if fetch == MAX_FETCH or is_complete(
-                found.shards, fetch, hits, wanted, query.min_score
-            ):
-                return found, [hit for hit in hits if hit.id != query.id][: query.k]
-            fetch = min(MAX_FETCH, 4 * fetch)
+            hits = merge(found.shards, query.k, query.dedup, query.min_score, query.id)
+            if fetch == MAX_K or is_complete(found.shards, fetch, hits, query.k, query.min_score):
+                return found, hits
+            fetch = min(MAX_K, 4 * fetch)
+            try:
+                found = self._fan_out.search(embedded.vector, fetch, deadline)
+            except Unavailable:
+                if not found.coverage.degraded:
+                    raise
+                return found, hits  # a hung shard took the time: what there is, told as degraded
 
     def _check_coverage(self, query: Query, found: FannedOut) -> None:
         least = 1.0 if query.require_full else self._min_coverage

@@ -45,6 +45,8 @@ class Skipped(msgspec.Struct, frozen=True):
     size_bytes: int
     mtime_ns: int
     reason: str
+    again: bool = False
+    """Whether the next run tries it again: the fault was the disk's, or a limit's."""
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -46,6 +46,8 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
         raise ConfigError("there are no images to index")
     used = set(live[:, 0].tolist())
     entries = {entry.chunk: entry for entry in embeddings.entries() if entry.chunk in used}
+    if used - entries.keys():
+        raise ConfigError("the embeddings are not whole: run prepare/save_embedding.py again")
     rows = {chunk: embeddings.rows(chunk) for chunk in used}
     chosen = [rows[chunk][row] for chunk, row in live.tolist()]
     keys = np.array([_key(row) for row in chosen], dtype=KEY)

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import ServiceError
+from common.errors import ServiceError, TooLarge
+from common.files import content_hash
 from common.wire import Matrix
 from inference import images
 from inference.images import Pixels, Preprocessing
 from prepare.chunks import Chunk, Row, Skipped
-from prepare.hashes import content_hash, perceptual_hash
+from prepare.hashes import perceptual_hash
 from prepare.sources import Source
 
 
@@ -92,9 +93,9 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
         image = images.decode_for(data, decoding.preprocessing, decoding.max_pixels)
         pixels = images.preprocess(image, decoding.preprocessing)
     except OSError as error:
-        return _skip(source, error.strerror or "cannot be read")
+        return _skip(source, error.strerror or "cannot be read", again=True)
     except ServiceError as error:
-        return _skip(source, error.detail)
+        return _skip(source, error.detail, again=isinstance(error, TooLarge))
     row = Row(
         source.path,
         source.size_bytes,
@@ -106,5 +107,5 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
     return Decoded(row, pixels)
 
 
-def _skip(what: Source | Row, reason: str) -> Skipped:
-    return Skipped(what.path, what.size_bytes, what.mtime_ns, reason)
+def _skip(what: Source | Row, reason: str, *, again: bool = False) -> Skipped:
+    return Skipped(what.path, what.size_bytes, what.mtime_ns, reason, again)

@@ -1,4 +1,4 @@
-"""The hashes of an image: of its bytes, of its path, and of how it looks."""
+"""The hashes of an image: of its path, and of how it looks."""
 
 import hashlib
 
@@ -9,11 +9,6 @@ _SIDE = 32
 _KEPT = 8
 # The type II discrete cosine transform, its first rows: the low frequencies.
 _COSINES = np.cos(np.pi / _SIDE * np.outer(np.arange(_KEPT), np.arange(_SIDE) + 0.5))
-
-
-def content_hash(data: bytes) -> str:
-    """64 bits of BLAKE2b over a file's bytes, in hex."""
-    return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
 def location_hash(path: str) -> int:

@@ -77,7 +77,7 @@ def _is_unchanged(source: Source, known: dict[str, Known]) -> bool:
     told = known[source.path].told
     same = (told.size_bytes, told.mtime_ns) == (source.size_bytes, source.mtime_ns)
     if isinstance(told, Skipped):
-        return same and source.problem in (None, told.reason)
+        return same and not told.again and source.problem in (None, told.reason)
     return same and source.problem is None and told.metadata == source.metadata
 
 

@@ -1,5 +1,6 @@
 """The index versions in their three folders: named, found again, put in use, and pruned."""
 
+import logging
 import re
 import shutil
 from pathlib import Path
@@ -11,8 +12,11 @@ from search.manifest import (
     Manifest,
     read_current,
     read_manifest,
+    verify_files,
     write_current,
 )
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"v(\d{6,})")
 
@@ -37,10 +41,11 @@ def find_version(folders: Folders, inputs: str) -> Manifest | None:
     for name in reversed(_names(folders.index)):
         try:
             manifest = read_manifest(folders, name)
-        except BadIndex:
-            continue
-        if manifest.inputs == inputs:
-            return manifest
+            if manifest.inputs == inputs:
+                verify_files(folders, manifest)
+                return manifest
+        except BadIndex as error:
+            log.warning("passed over: %s", error)
     return None
 
 

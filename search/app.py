@@ -2,11 +2,12 @@
 
 from flask import Flask, Response, request
 
-from common.errors import BadRequest, NotFound, ServiceError
+from common.errors import BadRequest, NotFound, ServiceError, Unavailable
 from common.service import create_service
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
 from search.keys import parse_id, shard_of
 from search.messages import (
+    MAX_K,
     Info,
     LookupReply,
     LookupRequest,
@@ -17,8 +18,6 @@ from search.messages import (
 from search.shelf import Shelf
 
 MAX_BODY_BYTES = 64 * 2**20
-MAX_K = 10_000
-"""Hits of one query from one shard; middle asks for more than k where it drops copies."""
 
 
 def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
@@ -52,8 +51,10 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
         version = shelf.newest()
         manifest = version.manifest
         shard = version.shards.get(shard_of(content, len(manifest.shards)))
-        row = shard.find(content, location) if shard else None
-        if shard is None or row is None:
+        if shard is None:
+            raise Unavailable("this server does not hold the shard of this id", "wrong_shard")
+        row = shard.find(content, location)
+        if row is None:
             raise NotFound("no image has this id", "unknown_id")
         vector = pack_rows(shard.vector(row))
         reply = LookupReply(

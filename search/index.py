@@ -118,15 +118,14 @@ class Shard:
         found: list[Hits] = [EMPTY] * len(ks)
         if not self.count:
             return found
-        for group in (
-            [i for i, k in enumerate(ks) if k <= ef],
-            [i for i, k in enumerate(ks) if k > ef],
-        ):
-            if group:
-                k = min(max(ks[i] for i in group), self.count)
-                labels, scores = self._nearest(vectors[group], k, max(ef, k), threads)
-                for row, i in enumerate(group):
-                    found[i] = self._hits(labels[row, : ks[i]], scores[row, : ks[i]])
+        groups: dict[int, list[int]] = {}
+        for i, k in enumerate(ks):  # one query that wants many must not widen its neighbours
+            groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
+        for wide, group in groups.items():
+            k = min(max(ks[i] for i in group), self.count)
+            labels, scores = self._nearest(vectors[group], k, wide, threads)
+            for row, i in enumerate(group):
+                found[i] = self._hits(labels[row, : ks[i]], scores[row, : ks[i]])
         return found
 
     def _nearest(
@@ -143,9 +142,13 @@ class Shard:
 
     def _nearest_of_all(self, vectors: Matrix, k: int) -> tuple[NDArray[np.uint64], Matrix]:
         rows = self._index.get_items(np.arange(self.count), return_type="numpy")
-        scores = vectors @ rows.T
-        labels = np.argsort(-scores, axis=1)[:, :k]
-        return labels.astype(np.uint64), np.take_along_axis(scores, labels, axis=1)
+        labels = np.empty((len(vectors), k), dtype=np.uint64)
+        scores = np.empty((len(vectors), k), dtype=np.float32)
+        for i, vector in enumerate(vectors):
+            all_scores = rows @ vector
+            labels[i] = np.argsort(-all_scores, kind="stable")[:k]
+            scores[i] = all_scores[labels[i]]
+        return labels, scores
 
     def _hits(self, labels: NDArray[np.uint64], scores: Matrix) -> Hits:
         size, offsets, records = KEY.itemsize, self._offsets, self._records

@@ -124,6 +124,16 @@ def verify(folder: Path, file: File) -> Path:
     return path
 
 
+def verify_files(folders: Folders, manifest: Manifest) -> None:
+    """Check every file of a version; raises BadIndex naming the first that is not as written."""
+    index, paths, hashes = (folder / manifest.version for folder in folders.all())
+    for shard in manifest.shards:
+        verify(index, shard.index)
+        verify(paths, shard.records)
+        verify(paths, shard.offsets)
+        verify(hashes, shard.hashes)
+
+
 def folders_of(root: Path, index_dir: str, path_dir: str, hash_dir: str) -> Folders:
     """The folders that config.json names, relative to `root`; raises ConfigError."""
     folders = Folders(root / index_dir, root / path_dir, root / hash_dir)

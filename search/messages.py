@@ -2,6 +2,9 @@
 
 import msgspec
 
+MAX_K = 10_000
+"""Hits of one query from one shard; middle asks for more than k where it drops copies."""
+
 
 class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """Unit vectors, and for each how many hits are wanted."""
@@ -20,7 +23,7 @@ class Hits(msgspec.Struct, array_like=True):
     scores: bytes
     """float32 [hits]: the cosine."""
     keys: bytes
-    """search.index.KEY [hits]."""
+    """search.keys.KEY [hits]."""
     records: list[msgspec.Raw]
     """A `Record` each, decoded only for the hits that are shown."""
 

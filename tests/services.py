@@ -29,6 +29,8 @@ class Service:
     process: subprocess.Popen[str]
     port: int
     output: list[str] = field(default_factory=list)
+    ended: bool = False
+    """Whether the test itself ended the process."""
 
     @property
     def address(self) -> str:
@@ -52,6 +54,7 @@ class Service:
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
+        self.ended = True
         self.process.kill()
         self.process.wait()
 
@@ -83,9 +86,8 @@ def running(
         try:
             yield service
         finally:
-            killed = process.poll() is not None
             status = stop(process)
-        assert killed or status == 0, f"{script} ended with {status}: {''.join(output)}"
+        assert service.ended or status == 0, f"{script} ended with {status}: {''.join(output)}"
 
 
 def stop(process: subprocess.Popen[str]) -> int:

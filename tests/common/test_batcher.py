@@ -86,8 +86,10 @@ def test_a_full_queue_refuses_and_says_so() -> None:
         batcher.submit(0, gather, 0)
         assert gate.entered.acquire(timeout=SOON_S)
         batcher.submit(1, gather, 1)
+        refused = Gather(1, soon())
+        batcher.submit(2, refused)
         with pytest.raises(Overloaded, match="full"):
-            batcher.submit(2, Gather(1, soon()))
+            refused.first()
         gate.go.release(2)
 
         assert gather.wait() == [0, 10]
@@ -193,5 +195,7 @@ def test_closing_finishes_what_is_queued_and_takes_no_more() -> None:
         for item in range(8):
             batcher.submit(item, gather, item)
     assert list(range(8)) == gather.wait()
+    late = Gather(1, soon())
+    batcher.submit(9, late)
     with pytest.raises(Unavailable):
-        batcher.submit(9, Gather(1, soon()))
+        late.first()

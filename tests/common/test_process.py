@@ -65,5 +65,6 @@ def test_a_server_ends_well_on_sigterm_and_on_sigint(script: str, tmp_path: Path
     with running(script, config, cwd=tmp_path) as service:
         assert 0 == stop(service.process)
     with running(script, config, cwd=tmp_path) as service:
+        service.ended = True
         service.process.send_signal(signal.SIGINT)
         service.process.wait(20)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.files import sha256_of
+from common.files import content_hash, sha256_of
 from inference.model import load_model
-from prepare.hashes import content_hash, location_hash
+from prepare.hashes import location_hash
 from search.keys import KEY, shard_of
 from search.shelf import Version
 from tests.prepare.odd_files import write_bad, write_good
