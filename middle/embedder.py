@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from common.batcher import Gather
-from common.errors import BadRequest, ServiceError
+from common.errors import BadRequest, ServiceError, Unavailable
 from common.wire import Matrix
 from inference.client import Embedding, InferenceClient, Role
 from middle.messages import ModelChoice
@@ -51,7 +51,7 @@ class Embedder:
         roles = [choose_role(text, choice) for text in texts]
         results = self._embed(texts, roles, deadline)
         if choice != "auto":
-            return [_explained(result) for result in results]
+            return [_explained(result, choice) for result in results]
         missing = [i for i, result in enumerate(results) if _is_missing(result)]
         again = self._embed([texts[i] for i in missing], ["clip"] * len(missing), deadline)
         for i, result in zip(missing, again, strict=True):
@@ -59,7 +59,7 @@ class Embedder:
                 reason = getattr(results[i], "detail", "")
                 warning = f"{reason}; answered by clip, which may not know the language"
                 result = result._replace(warnings=(warning, *result.warnings))
-            results[i] = result
+            results[i] = _explained(result, "clip")
         return results
 
     def images(self, files: Sequence[bytes], deadline: float) -> list[Embedded | ServiceError]:
@@ -67,7 +67,7 @@ class Embedder:
         gather = Gather(len(files), deadline)
         for slot, data in enumerate(files):
             self._inference.embed_image(data, gather, slot)
-        return [_embedded(result) for result in gather.wait()]
+        return [_explained(_embedded(result), "clip") for result in gather.wait()]
 
     def _embed(
         self, texts: Sequence[str], roles: Sequence[Role], deadline: float
@@ -92,7 +92,10 @@ def _is_missing(result: Embedded | ServiceError) -> bool:
     return isinstance(result, ServiceError) and result.status == 404
 
 
-def _explained(result: Embedded | ServiceError) -> Embedded | ServiceError:
-    if isinstance(result, ServiceError) and _is_missing(result):
+def _explained(result: Embedded | ServiceError, role: Role) -> Embedded | ServiceError:
+    """The result, but a missing model is the client's fault where it may choose another."""
+    if not isinstance(result, ServiceError) or not _is_missing(result):
+        return result
+    if role == "mclip":
         return BadRequest(result.detail, "model_unavailable")
-    return result
+    return Unavailable("what answers as the inference server has no model clip")

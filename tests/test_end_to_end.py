@@ -153,12 +153,15 @@ def test_a_wrong_configuration_ends_in_one_line_that_names_the_key(script: str) 
     assert "Traceback" not in done.stderr
 
 
-def test_a_taken_port_is_named(collection: Collection) -> None:
-    """A search server whose port is taken says which, and ends."""
+@pytest.mark.parametrize("script", ["search/search.py", "middle/middle.py", "front/front.py"])
+def test_a_taken_port_is_named(collection: Collection, script: str) -> None:
+    """A server whose port is taken says which, and ends."""
     config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"])
     with running("search/search.py", config, cwd=collection.folder) as service:
         taken = with_section(config, "Search", server_list=[service.address])
-        done = run_command("search/search.py", taken, cwd=collection.folder)
+        taken = with_section(taken, "Middle", port=service.port)
+        taken = with_section(taken, "Front", port=service.port)
+        done = run_command(script, taken, cwd=collection.folder)
 
     assert done.returncode == 2
     assert service.address in done.stderr

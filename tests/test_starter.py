@@ -13,6 +13,7 @@ from PIL import Image
 from common.files import sha256_of
 from inference.model import MODELS, Model, load_model
 from inference.tokens import pad
+from middle.embedder import choose_role
 from tests.services import CHECKOUT, Cluster, cluster, run_command
 
 CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}
@@ -82,6 +83,15 @@ def test_auto_takes_mclip_for_what_is_not_plain_letters(services: Cluster) -> No
     """Until a language identifier decides: letters beyond ASCII go to mclip."""
     assert "starter-multilingual" == services.front.post("/v1/search", {"text": "кот"})["model"]
     assert "starter" == services.front.post("/v1/search", {"text": "a cat"})["model"]
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [("a dog\u2019s bed", "clip"), ("naïve café", "mclip"), ("5 € ok", "clip"), ("犬", "mclip")],
+)
+def test_only_letters_decide_the_tower(text: str, model: str) -> None:
+    """A phone's apostrophe makes no foreign text."""
+    assert model == choose_role(text, "auto")
 
 
 def test_without_the_package_mclip_says_how_to_get_it(root: Path) -> None:

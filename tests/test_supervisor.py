@@ -137,3 +137,15 @@ def test_without_an_index_the_way_to_one_is_told(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "prepare/prepare.py" in done.stderr
+
+
+def test_an_address_named_twice_is_refused(tmp_path: Path) -> None:
+    """Two entries of the server list cannot share a port."""
+    (tmp_path / "data/index").mkdir(parents=True)
+    (tmp_path / "data/index/CURRENT").write_text("v000001")
+    (port,) = free_ports(1)
+    config = {"Search": {"server-list": [f"127.0.0.1:{port}"] * 2}}
+    done = run_command("common/supervisor.py", config, cwd=tmp_path)
+
+    assert 2 == done.returncode
+    assert "same address" in done.stderr

@@ -1,11 +1,14 @@
 """Merging: sharded equals single, copies dropped, nothing better left behind."""
 
+from typing import get_args
+
 import msgspec
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from middle.merge import NEAR_BITS, is_complete, merge
+from middle.messages import Dedup
 from search.keys import KEY
 from search.messages import Hits, Record
 
@@ -87,6 +90,15 @@ def test_without_copies_one_round_is_enough(shards: list[Shard], k: int) -> None
     cut = {n: hits(*sorted(shard, reverse=True)[:k]) for n, shard in enumerate(shards)}
 
     assert is_complete(cut, k, merge(cut, k), k, None)
+
+
+def test_more_like_an_image_leaves_out_its_copies_too() -> None:
+    """The image asked with and, by `dedup`, its copies and what looks like it are left out."""
+    shard = hits((1.0, 7, 0), (1.0, 7, 0), (0.9, 8, 1), (0.8, 9, 2**64 - 1))
+    asked = f"{7:016x}{1:016x}"
+
+    found = {d: [h.path for h in merge({0: shard}, 9, d, like=asked)] for d in get_args(Dedup)}
+    assert {"exact": ["8", "9"], "near": ["9"], "none": ["7", "8", "9"]} == found
 
 
 def test_ids_and_thumbnails_come_from_the_key() -> None:

@@ -49,15 +49,15 @@ def test_what_is_no_good_image_is_skipped_with_the_reason(workspace: Workspace) 
     assert paths_of(good) == workspace.ids().keys()
 
 
-def test_skipped_files_are_not_tried_again(workspace: Workspace) -> None:
-    """A second run looks at none of the bad files, and still says how many there are."""
+def test_broken_files_are_not_tried_again(workspace: Workspace) -> None:
+    """A second run looks only at those that a limit or the disk refused, and counts all."""
     add_images(workspace.images, range(3))
     reasons = write_bad(workspace.images)
     workspace.prepare()
 
     told = workspace.prepare()
 
-    assert f"3 images, 0 looked at in this run, {len(reasons)} skipped" in told
+    assert f"3 images, 2 looked at in this run, {len(reasons)} skipped" in told
 
 
 def test_a_mended_file_is_indexed(workspace: Workspace) -> None:

@@ -1,0 +1,50 @@
+"""Running prepare again puts right what has gone wrong since."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.collection import Collection
+from tests.services import run_command, with_section
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Collection:
+    """12 images in two shards."""
+    return Collection(tmp_path, images=12, shards=2)
+
+
+def test_a_damaged_index_is_built_anew(collection: Collection) -> None:
+    """With a byte flipped in the version in use, the next run makes another."""
+    path = collection.folder / "data/index/v000001/shard-001.hnsw"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+    assert "v000002: 12 images" in collection.prepare()
+
+
+def test_an_image_over_a_limit_is_taken_once_the_limit_is_raised(collection: Collection) -> None:
+    """What a limit of the configuration refused is looked at again, what is broken is not."""
+    (collection.folder / "images/broken.png").write_bytes(b"no image")
+    small = with_section(collection.config, "Inference", max_pixels=100)
+    prepare = with_section(small, "Prepare", embedding_dir="other")
+    first = run_command("prepare/save_embedding.py", prepare, cwd=collection.folder)
+    raised = with_section(prepare, "Inference", max_pixels=1000)
+    second = run_command("prepare/save_embedding.py", raised, cwd=collection.folder)
+    third = run_command("prepare/save_embedding.py", raised, cwd=collection.folder)
+
+    assert "0 images, 13 looked at in this run, 13 skipped" in first.stdout
+    assert "12 images, 12 looked at in this run, 1 skipped" in second.stdout
+    assert "12 images, 0 looked at in this run, 1 skipped" in third.stdout
+
+
+def test_a_lost_journal_line_is_told(collection: Collection) -> None:
+    """Without the line of a chunk in use, build_index says what to run."""
+    (collection.folder / "data/embeddings/journal.jsonl").write_text("")
+    done = run_command("prepare/build_index.py", collection.config, cwd=collection.folder)
+    again = collection.prepare()
+
+    assert 2 == done.returncode
+    assert "save_embedding.py" in done.stderr
+    assert "12 images, 12 looked at" in again
