@@ -1,5 +1,6 @@
 """Index versions: swapped under load without an error, refused when they are not whole."""
 
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,12 @@ def test_a_damaged_version_is_refused_and_the_old_one_stays(collection: Collecti
     """With a byte flipped in the new version, the server says why and answers from the old one."""
     folder = collection.folder / "data/index"
     with cluster(collection.config, 2, collection.folder) as services:
-        collection.write_images(range(40, 60))
-        (folder / "CURRENT").rename(folder / "CURRENT.old")  # readers see no change meanwhile
-        collection.prepare()
-        damaged = next((folder / "v000002").glob("shard-000.hnsw"))
-        flip_a_byte(damaged)
+        for kind in ("index", "paths", "hashes"):
+            data = collection.folder / "data" / kind
+            shutil.copytree(data / "v000001", data / "v000002")
+        manifest = folder / "v000002/MANIFEST"
+        manifest.write_text(manifest.read_text().replace("v000001", "v000002"))
+        flip_a_byte(folder / "v000002/shard-000.hnsw")
         (folder / "CURRENT.new").write_text("v000002")
         (folder / "CURRENT.new").replace(folder / "CURRENT")
         wait_for_line(services.search[0], "refused")
