@@ -25,6 +25,7 @@ from tests.services import CHECKOUT, run_command
 
 PREPARE = "prepare/prepare.py"
 PRLIMIT = shutil.which("prlimit") or "prlimit"
+SETPRIV = shutil.which("setpriv") or "setpriv"
 SHARDS = 3
 
 
@@ -96,8 +97,17 @@ class Workspace:
 
     def limited(self, *limits: str) -> subprocess.CompletedProcess[str]:
         """Run prepare.py to its end under limits as prlimit writes them."""
+        return self._run_under(PRLIMIT, *limits)
+
+    def unprivileged(self) -> subprocess.CompletedProcess[str]:
+        """Run prepare.py to its end without root's right to read everything."""
+        if os.geteuid():
+            return self._run_under()
+        return self._run_under(SETPRIV, "--bounding-set", "-dac_override,-dac_read_search")
+
+    def _run_under(self, *program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [PRLIMIT, *limits, sys.executable, str(CHECKOUT / PREPARE), "--config", "-"],
+            [*program, sys.executable, str(CHECKOUT / PREPARE), "--config", "-"],
             input=json.dumps(self.config),
             capture_output=True,
             text=True,
