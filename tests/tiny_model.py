@@ -10,6 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 DIM = 16
 SIZE = 8
+POISON = "poison"
+"""A word that the tokenizer knows and the tower does not: running it fails."""
+
 WORDS = ["[PAD]", "[UNK]", "a", "red", "green", "blue", "square", "photo", "of", "the"]
 
 
@@ -50,7 +53,7 @@ def _write_textual(folder: Path, weights: np.ndarray) -> None:
         for name in ("input_ids", "attention_mask")
     ]
     _save(folder / "model.onnx", nodes, inputs, weights)
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    vocabulary = {word: number for number, word in enumerate([*WORDS, POISON])}
     tokenizer = {
         "version": "1.0",
         "pre_tokenizer": {"type": "Whitespace"},

@@ -15,7 +15,14 @@ from tests.services import CHECKOUT, Service, running
 from tests.tiny_model import write_tiny_model
 
 PHOTOS = sorted((CHECKOUT / "samples").glob("*.jpg"))
-TEXTS = ["a", "a red square", "the green photo of a blue square", "red red red red red"]
+TEXTS = [  # of lengths that share buckets, not in their order
+    "a red square of the",
+    "red blue green square",
+    "a",
+    "the green photo of a blue square",
+    "red",
+    "a photo of blue",
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +87,15 @@ def test_one_bad_image_fails_alone(server: Service, model: Model) -> None:
     assert {slot: p.status for slot, p in reply.problems.items()} == {1: 415, 2: 422}
     expected = model.encode_images([good])[0]
     np.testing.assert_allclose(rows[[0, 3]], np.stack([expected] * 2), atol=1e-6)
+
+
+def test_one_poison_text_fails_alone(server: Service, model: Model) -> None:
+    """A text that makes the model itself fail does not take its batch along."""
+    reply = ask(server, texts=["a red square", "a poison", "blue"])
+    rows = unpack_rows(reply.rows, reply.dim)
+
+    assert {1: 500} == {slot: problem.status for slot, problem in reply.problems.items()}
+    np.testing.assert_allclose(rows[[0, 2]], model.encode_text(["a red square", "blue"]), atol=1e-6)
 
 
 def test_a_text_without_an_embedding_fails_alone(server: Service) -> None:
