@@ -11,7 +11,7 @@ ConfigError                   the start stops and prints it
 """
 
 import logging
-from http import HTTPStatus
+from http.client import responses
 
 import msgspec
 from flask import Flask, Response, g, has_request_context
@@ -122,7 +122,7 @@ def problem_response(error: Exception) -> Response:
     problem = Problem.of(error)
     if problem.status >= 500 and not isinstance(error, ServiceError):
         log.exception("unforeseen error", exc_info=error)
-    problem.title = HTTPStatus(problem.status).phrase
+    problem.title = responses.get(problem.status, "Error")
     if has_request_context():
         problem.request_id = g.get("request_id", "")
     response = Response(

@@ -130,6 +130,9 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             response.close()
             raise DeadlineExceeded("a server behind this one did not answer in time")
+    if response.length_remaining:  # read1 does not mind
+        response.close()
+        raise exceptions.ProtocolError("the reply broke off")
     response.release_conn()
     return b"".join(parts)
 
@@ -139,4 +142,6 @@ def problem_of(status: int, body: bytes) -> Problem:
     try:
         return msgspec.json.decode(body, type=Problem)
     except msgspec.DecodeError:
-        return Problem(status, ServiceError.code, f"answered with HTTP status {status}")
+        code = Unavailable.code if status >= 500 else ServiceError.code
+        detail = f"a server behind this one answered with HTTP status {status}"
+        return Problem(503 if status >= 500 else status, code, detail)

@@ -1,0 +1,99 @@
+"""The client of other services, against peers that misbehave."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from common.errors import DeadlineExceeded, Unavailable
+from common.wire import Peer
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+Behave = Callable[[socket.socket], None]
+
+
+@contextmanager
+def peer(behave: Behave) -> Iterator[tuple[Peer, list[int]]]:
+    """A Peer whose other end treats each connection so; and how many requests came."""
+    requests: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    requests.append(1)
+                    with suppress(OSError):
+                        behave(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        client = Peer(f"127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            yield client, requests
+        finally:
+            client.close()
+            listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def drip(connection: socket.socket) -> None:
+    connection.sendall(HEAD)
+    for _ in range(10):
+        time.sleep(0.3)
+        connection.sendall(b"x")
+
+
+def test_a_reply_that_drips_ends_at_the_deadline() -> None:
+    """A byte now and then does not keep a request alive for ever."""
+    with peer(drip) as (client, _):
+        with pytest.raises(DeadlineExceeded):
+            client.post("/", b"", time.monotonic() + 0.5)
+
+
+def test_half_a_reply_is_asked_for_once_more_and_never_taken() -> None:
+    """A body that breaks off is an error, after one retry."""
+    with peer(lambda connection: connection.sendall(HEAD + b"half")) as (client, requests):
+        with pytest.raises(Unavailable):
+            client.post("/", b"", time.monotonic() + 5)
+
+    assert 2 == len(requests)
+
+
+def test_a_reply_that_is_whole_is_taken() -> None:
+    """The same peer, well behaved."""
+    with peer(lambda connection: connection.sendall(HEAD + b"0123456789")) as (client, _):
+        assert b"0123456789" == client.post("/", b"", time.monotonic() + 5)
+
+
+def test_an_error_that_is_no_problem_says_nothing_of_its_body() -> None:
+    """What another program answers is not passed on."""
+    page = b"HTTP/1.1 520 Odd\r\nContent-Length: 6\r\n\r\n<html>"
+    with peer(lambda connection: connection.sendall(page)) as (client, _):
+        with pytest.raises(Unavailable) as error:
+            client.post("/", b"", time.monotonic() + 5)
+
+    assert "html" not in error.value.detail
+
+
+def test_nothing_is_asked_when_no_time_is_left() -> None:
+    """A deadline that has passed is told without a connection."""
+    with peer(drip) as (client, requests):
+        with pytest.raises(DeadlineExceeded):
+            client.get("/", time.monotonic())
+
+    assert [] == requests
+
+
+def test_a_refused_connection_is_unavailable_and_not_late() -> None:
+    """Nobody listens: known at once."""
+    with pytest.raises(Unavailable) as error:
+        Peer("127.0.0.1:1").get("/", time.monotonic() + 5)
+    assert not isinstance(error.value, DeadlineExceeded)
