@@ -14,13 +14,8 @@ import pytest
 from PIL import Image
 
 from search.manifest import BadIndex, Manifest
-from tests.prepare.workspace import (
-    Workspace,
-    journal_grows,
-    search,
-    unit_queries,
-    wait_for,
-)
+from tests.prepare.searching import search, unit_queries
+from tests.prepare.workspace import Workspace, journal_grows, wait_for
 
 IMAGES, FIRST, CHUNK = 10_000, 1_000, 200
 BROKEN_EVERY = 100

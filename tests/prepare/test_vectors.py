@@ -11,7 +11,8 @@ from prepare.hashes import location_hash
 from search.keys import KEY, shard_of
 from search.shelf import Version
 from tests.prepare.odd_files import write_bad, write_good
-from tests.prepare.workspace import Workspace, add_images, brute_force, search, unit_queries
+from tests.prepare.searching import brute_force, search, unit_queries
+from tests.prepare.workspace import Workspace, add_images
 
 IMAGES = 300
 K = 20

@@ -214,31 +214,6 @@ def paths_of(names: Sequence[str]) -> set[str]:
     return {os.path.join("images", name) for name in names}
 
 
-def brute_force(version: Version, queries: Matrix, k: int) -> Matrix:
-    """The k best scores of each query, best first, over every vector of a version."""
-    vectors = [shard.vector(row) for shard in version.shards.values() for row in range(shard.count)]
-    scores: Matrix = -np.sort(-(queries @ np.stack(vectors).T), axis=1)
-    return scores[:, :k]
-
-
-def search(version: Version, queries: Matrix, k: int, ef: int) -> list[list[tuple[float, str]]]:
-    """The k best hits of each query over all shards, best first: score and id."""
-    merged: list[list[tuple[float, str]]] = [[] for _ in queries]
-    for shard in version.shards.values():
-        for one, hits in zip(merged, shard.search(queries, [k] * len(queries), ef, 0), strict=True):
-            keys = [hits.keys[i : i + KEY.itemsize] for i in range(0, len(hits.keys), KEY.itemsize)]
-            scores = np.frombuffer(hits.scores, "<f4").tolist()
-            one.extend(zip(scores, map(image_id, keys), strict=True))
-    return [sorted(one, reverse=True)[:k] for one in merged]
-
-
-def unit_queries(count: int, dim: int, seed: int = 0) -> Matrix:
-    """Random unit vectors."""
-    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
-    queries: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return queries
-
-
 def journal_grows(
     workspace: Workspace, chunks: int, process: subprocess.Popen[str], timeout_s: float = 60
 ) -> None:
