@@ -1,0 +1,138 @@
+"""The names of known models: one spelling for each, where it is published, whose space it shares.
+
+One spelling is `ARCHITECTURE::TAG` as open_clip names both (`ViT-B-32::openai`), and the bare name
+for M-CLIP's text towers, which have no tag.
+"""
+
+OPENAI = {
+    "RN50": "RN50",
+    "RN101": "RN101",
+    "RN50x4": "RN50x4",
+    "RN50x16": "RN50x16",
+    "RN50x64": "RN50x64",
+    "ViT-B/32": "ViT-B-32",
+    "ViT-B/16": "ViT-B-16",
+    "ViT-L/14": "ViT-L-14",
+    "ViT-L/14@336px": "ViT-L-14-336",
+}
+"""The names of clip/clip.py in github.com/openai/CLIP, and open_clip's for the same networks."""
+
+MCLIP_PARTNERS = {
+    "LABSE-Vit-L-14": "ViT-L-14::openai",
+    "XLM-Roberta-Large-Vit-B-16Plus": "ViT-B-16-plus-240::laion400m_e32",
+    "XLM-Roberta-Large-Vit-B-32": "ViT-B-32::openai",
+    "XLM-Roberta-Large-Vit-L-14": "ViT-L-14::openai",
+}
+"""M-CLIP's text towers and the image model that each was taught to meet: the table in the README
+of github.com/FreddeFrallan/Multilingual-CLIP, the tag as Immich's mclip.py has it."""
+
+PARTNERS = MCLIP_PARTNERS | {
+    # Its model card: the image tower is that of ViT-H-14, kept frozen.
+    "xlm-roberta-large-ViT-H-14::frozen_laion5b_s13b_b90k": "ViT-H-14::laion2b_s32b_b79k",
+}
+
+PUBLISHER = "immich-app"
+PUBLISHED = (
+    "RN50__openai",
+    "RN101__openai",
+    "RN50x4__openai",
+    "RN50x16__openai",
+    "RN50x64__openai",
+    "ViT-B-32__openai",
+    "ViT-B-16__openai",
+    "ViT-L-14__openai",
+    "ViT-L-14-336__openai",
+    "RN50__cc12m",
+    "RN50__yfcc15m",
+    "RN101__yfcc15m",
+    "ViT-B-32__laion400m_e31",
+    "ViT-B-32__laion400m_e32",
+    "ViT-B-32__laion2b_e16",
+    "ViT-B-32__laion2b-s34b-b79k",
+    "ViT-B-16__laion400m_e31",
+    "ViT-B-16__laion400m_e32",
+    "ViT-B-16-plus-240__laion400m_e31",
+    "ViT-B-16-plus-240__laion400m_e32",
+    "ViT-L-14__laion400m_e31",
+    "ViT-L-14__laion400m_e32",
+    "ViT-L-14__laion2b-s32b-b82k",
+    "ViT-H-14__laion2b-s32b-b79k",
+    "ViT-g-14__laion2b-s12b-b42k",
+    "ViT-L-14-quickgelu__dfn2b",
+    "ViT-H-14-quickgelu__dfn5b",
+    "ViT-H-14-378-quickgelu__dfn5b",
+    "ViT-B-16-SigLIP__webli",
+    "ViT-B-16-SigLIP-256__webli",
+    "ViT-B-16-SigLIP-384__webli",
+    "ViT-B-16-SigLIP-512__webli",
+    "ViT-B-16-SigLIP-i18n-256__webli",
+    "ViT-L-16-SigLIP-256__webli",
+    "ViT-L-16-SigLIP-384__webli",
+    "ViT-SO400M-14-SigLIP-384__webli",
+    "ViT-B-32-SigLIP2-256__webli",
+    "ViT-B-16-SigLIP2__webli",
+    "ViT-L-16-SigLIP2-256__webli",
+    "ViT-L-16-SigLIP2-384__webli",
+    "ViT-L-16-SigLIP2-512__webli",
+    "ViT-SO400M-14-SigLIP2__webli",
+    "ViT-SO400M-14-SigLIP2-378__webli",
+    "ViT-SO400M-16-SigLIP2-256__webli",
+    "ViT-SO400M-16-SigLIP2-384__webli",
+    "ViT-SO400M-16-SigLIP2-512__webli",
+    "ViT-gopt-16-SigLIP2-256__webli",
+    "ViT-gopt-16-SigLIP2-384__webli",
+    "XLM-Roberta-Base-ViT-B-32__laion5b_s13b_b90k",
+    "XLM-Roberta-Large-ViT-H-14__frozen_laion5b_s13b_b90k",
+    "nllb-clip-base-siglip__v1",
+    "nllb-clip-base-siglip__mrl",
+    "nllb-clip-large-siglip__v1",
+    "nllb-clip-large-siglip__mrl",
+)
+"""open_clip models that Immich exports, each a hub repository of this name: `_OPENCLIP_MODELS` in
+machine-learning/immich_ml/models/constants.py of github.com/immich-app/immich."""
+
+
+def normal_name(name: str) -> str:
+    """The one spelling of the model `name`; what names no model (a folder, say) stays as it is."""
+    if name in OPENAI:
+        return f"{OPENAI[name]}::openai"
+    bare = name.removeprefix(f"{PUBLISHER}/").removeprefix("M-CLIP/")
+    if bare in MCLIP_PARTNERS:
+        return bare
+    if "::" in bare:
+        return _joined(*bare.split("::", 1)) or name
+    # These may as well be in the name of a folder: only what they make of a known model counts.
+    for separator in ("__", ":", "/"):
+        architecture, _, tag = bare.rpartition(separator)
+        joined = _joined(architecture, tag)
+        if joined in _REPOSITORIES:
+            return joined
+    return name
+
+
+def hub_repository(name: str) -> str | None:
+    """The Hugging Face repository that has `name` in our layout, or None if none is known to."""
+    return _REPOSITORIES.get(normal_name(name))
+
+
+def image_partner(name: str) -> str | None:
+    """The model whose image tower the text tower of `name` meets; None for its own and no other."""
+    return PARTNERS.get(normal_name(name))
+
+
+def _joined(architecture: str, tag: str) -> str:
+    """`ARCHITECTURE::TAG` as open_clip writes both, or "" where they cannot be names."""
+    architecture = OPENAI.get(architecture, architecture)
+    for size in ("Base", "Large"):
+        architecture = architecture.replace(f"XLM-Roberta-{size}", f"xlm-roberta-{size.lower()}")
+    tag = tag.lower().replace("-", "_")
+    if not architecture or not tag or "/" in architecture + tag:
+        return ""
+    if tag == "openai":  # OpenAI's weights have QuickGELU always: with and without is one model
+        architecture = architecture.removesuffix("-quickgelu")
+    return f"{architecture}::{tag}"
+
+
+_REPOSITORIES = {
+    _joined(*published.split("__")): f"{PUBLISHER}/{published}" for published in PUBLISHED
+} | {tower: f"{PUBLISHER}/{tower}" for tower in MCLIP_PARTNERS}
