@@ -43,7 +43,16 @@ def test_every_spelling_becomes_the_one(spelling: str, normal: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["starter", "my__model", "models/ViT-B-32__openai", "/srv/clip", "C:/clip", "a/b::c", "::", ""],
+    [
+        "starter",
+        "my__model",
+        "models/ViT-B-32__openai",
+        "/srv/clip",
+        "C:/clip",
+        "models/a::B-C",
+        "::",
+        "",
+    ],
 )
 def test_what_is_no_model_name_stays_and_has_no_repository(name: str) -> None:
     """The starter, folders, another's repository."""
