@@ -29,7 +29,8 @@ from benchmarks.words import all_queries
 from common.config import Loaded, argument_parser, load
 from common.process import run
 from common.wire import Matrix
-from inference.model import find_model, load_model
+from inference.model import load_model
+from inference.registry import find_model
 from tests.services import Cluster, Service, cluster, running, with_section
 
 K = 10
@@ -45,7 +46,7 @@ class Bench:
         self.folder = folder
         self.requests = requests
         self.texts: Iterator[str] = all_queries()
-        self.model = load_model(loaded.config.inference.clip, 0, loaded.root)
+        self.model = load_model(loaded.config.inference.clip, root=loaded.root)
         self.vectors: Matrix = vectors.make_vectors(self.model, self.texts, count)
         vectors.save_vectors(self.vectors, self.model, folder / "embeddings")
         self.config = service_config(loaded)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from common.errors import MissingPackage
-from inference.model import MODELS, Model, load_model
+from inference.layout import MODELS
+from inference.model import Model, load_model
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 DRAWN = {"symbols", "cartoon"}  # folders of letters and drawings: no photos

@@ -3,7 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -53,7 +53,14 @@ class Inference(Section, frozen=True):
     port: Port = 8080
     clip: str = "starter"
     mclip: str | None = "starter-multilingual"
-    threads: Natural = 0  # of the model; 0: one a core
+    runtime: Literal["onnxruntime", "tensorrt", "openvino", "torch", "torch-compile"] = (
+        "onnxruntime"
+    )
+    device: str = "cpu"  # or gpu (Intel's), cuda, cuda:0,1, RR (all GPUs in turn), RR0:2
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    replicas: Natural = 0  # of each model, dealt out over the devices; 0: one a device
+    threads: Natural = 0  # of one replica; 0: the cores, shared among the replicas
+    decode_threads: Natural = 0  # that read and preprocess images; 0: one a core
     max_batch: Positive = 64
     max_queue: Positive = 1024
     max_pixels: Positive = 50_000_000  # a 50-megapixel photo decodes to 150 MB

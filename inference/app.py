@@ -11,6 +11,7 @@ from common.config import Config
 from common.errors import ConfigError, MissingPackage, NotFound
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
+from inference.catalogue import image_partner, normal_name
 from inference.engine import Engine
 from inference.messages import IMAGE_BATCH, EmbedRequest
 from inference.model import load_model
@@ -20,7 +21,9 @@ log = logging.getLogger(__name__)
 
 def create_app(config: Config, root: Path) -> Flask:
     """Load the models of `config`, warm them, and serve them under their role, clip and mclip."""
-    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="decode")
+    pool = ThreadPoolExecutor(
+        config.inference.decode_threads or os.cpu_count(), thread_name_prefix="decode"
+    )
     engines, missing = _load_engines(config, root, pool)
     app = create_service("inference", lambda: None, max_body_bytes(config))
     on_close(app, pool.shutdown)
@@ -47,19 +50,31 @@ def max_body_bytes(config: Config) -> int:
     return IMAGE_BATCH * config.max_message_bytes
 
 
+def _check_pair(clip: str, mclip: str) -> None:
+    """Raise ConfigError for a text tower that is known to meet the images of another model."""
+    partner = image_partner(mclip)
+    if partner and "::" in normal_name(clip) and partner != normal_name(clip):
+        raise ConfigError(
+            f"config: Inference.mclip {mclip} was taught to meet the images of {partner},"
+            f" and Inference.clip is {clip}: set clip to {partner}"
+        )
+
+
 def _load_engines(
     config: Config, root: Path, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, Engine], dict[str, str]]:
     """The engine of each role, and for the roles that have none the reason."""
-    clip = load_model(config.inference.clip, config.inference.threads, root)
+    how = config.inference
+    _check_pair(how.clip, how.mclip or "")
+    clip = load_model(how.clip, how, root)
     models, missing = {"clip": clip}, {}
-    if not config.inference.mclip:
+    if not how.mclip:
         missing["mclip"] = "no multilingual model: config.json has no Inference.mclip"
-    elif config.inference.mclip == config.inference.clip:
+    elif how.mclip == how.clip:
         models["mclip"] = clip
     else:
         try:
-            models["mclip"] = load_model(config.inference.mclip, config.inference.threads, root)
+            models["mclip"] = load_model(how.mclip, how, root, image=False)
         except MissingPackage as error:
             missing["mclip"] = f"no multilingual model: {error}"
             log.info(missing["mclip"])
@@ -68,5 +83,5 @@ def _load_engines(
         if model.dim != clip.dim:
             raise ConfigError(f"{role} gives {model.dim} numbers, clip {clip.dim}: no common space")
         model.warm()
-        engines[role] = Engine(model, clip.space, config.inference, pool)
+        engines[role] = Engine(model, clip.space, how, pool)
     return engines, missing

@@ -1,7 +1,6 @@
 """What embeds in the inference server: each tower with its batcher, and decoding beside it."""
 
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +12,7 @@ from common.errors import BadRequest, Problem, ServiceError
 from common.wire import Matrix, pack_rows
 from inference.messages import EmbedReply, EmbedRequest
 from inference.model import Model
+from inference.towers import ImageTower, TextTower
 
 
 class Engine:
@@ -26,18 +26,18 @@ class Engine:
         self._pool = pool
         self._text = self._image = None
         if model.text:
-            self._text = self._batcher("text", model.text.embed, config)
+            self._text = self._batcher("text", model.text, config)
         if model.image:
-            self._image = self._batcher("image", model.image.embed, config)
+            self._image = self._batcher("image", model.image, config)
 
-    def _batcher(
-        self, kind: str, embed: Callable[[Sequence[Any]], Matrix], config: Inference
-    ) -> Batcher:
+    def _batcher(self, kind: str, tower: TextTower | ImageTower, config: Inference) -> Batcher:
+        """A queue in front of a tower, and a thread for each of its replicas."""
+
         def run(items: list[Any], _deadline: float) -> list[Any]:
-            return [_finite(row) for row in embed(items)]
+            return [_finite(row) for row in tower.embed(items)]
 
-        name = f"{self._model.name}-{kind}"
-        return Batcher(name, [isolating(run)], config.max_batch, config.max_queue)
+        runs = [isolating(run)] * tower.replicas
+        return Batcher(f"{self._model.name}-{kind}", runs, config.max_batch, config.max_queue)
 
     def start(self) -> None:
         """Start the batchers."""

@@ -19,6 +19,8 @@ MAX_ASPECT = 20
 DRAFT = 3
 """A JPEG is decoded at no less than so many times the size that is needed. At 3 the starter's
 embeddings of 23 photos kept a cosine of 0.9999 in less than half the time; at 2, 0.998."""
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 Pixels = NDArray[np.float32]
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is decode's own, and its error another

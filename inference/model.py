@@ -1,8 +1,8 @@
-"""A model: a folder with its towers, in the layout of design.md, found by name."""
+"""A model: its two towers, its tokenizer and its preprocessing, loaded by name."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,45 +11,23 @@ from common.config import Inference
 from common.errors import ConfigError
 from common.wire import Matrix
 from inference import images
-from inference.images import Pixels, Preprocessing, read_preprocessing
+from inference.images import Pixels, Preprocessing
+from inference.layout import Layout, pad_token, read_layout, space_of
+from inference.registry import find_model
+from inference.network import Network, open_networks
 from inference.tokens import TextTokenizer
-from inference.towers import OnnxImageTower, OnnxTextTower, TextTower
-
-MODELS = Path(__file__).resolve().parent / "models"
+from inference.towers import ImageTower, TextTower, TokenTextTower
 
 
-class TextConfig(msgspec.Struct, frozen=True):
-    """`text_cfg` of a model's config.json."""
-
-    context_length: int = 77
-
-
-class ModelConfig(msgspec.Struct, frozen=True):
-    """The part of a model's config.json that serving it needs."""
-
-    embed_dim: int
-    text_cfg: TextConfig = TextConfig()
-    text_engine: str = "onnx"
-
-
-class Model:
+class Model(NamedTuple):
     """What one model can embed; either tower may be missing."""
 
-    def __init__(
-        self,
-        name: str,
-        dim: int,
-        space: str,
-        text: TextTower | None,
-        image: OnnxImageTower | None,
-        preprocessing: Preprocessing | None,
-    ) -> None:
-        self.name = name
-        self.dim = dim
-        self.space = space
-        self.text = text
-        self.image = image
-        self.preprocessing = preprocessing
+    name: str
+    dim: int
+    space: str
+    text: TextTower | None
+    image: ImageTower | None
+    preprocessing: Preprocessing | None
 
     def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
         """The pixels of an image file; raises what `images.decode` does."""
@@ -59,14 +37,21 @@ class Model:
         return images.preprocess(image, self.preprocessing)
 
     def warm(self) -> None:
-        """Run each tower once; raises ConfigError when one does not give what config.json says."""
-        parts = [self.encode_text(["warm"])] if self.text else []
-        if self.image and self.preprocessing:
-            height, width = self.preprocessing.height_width
-            parts.append(self.image.embed([np.zeros((3, height, width), dtype=np.float32)]))
+        """Run each replica of each tower once; raises ConfigError for rows of a wrong length."""
+        parts = []
+        if self.text:
+            parts += [self.encode_text(["warm"]) for _ in range(self.text.replicas)]
+        if self.image:
+            parts += [self.embed_blank() for _ in range(self.image.replicas)]
         for rows in parts:
             if rows.shape != (1, self.dim):
                 raise ConfigError(f"model {self.name} gives {rows.shape}, not (1, {self.dim})")
+
+    def embed_blank(self) -> Matrix:
+        """Embed an image of zeros: a unit row, float32 [1, dim]."""
+        if self.image is None or self.preprocessing is None:
+            raise ConfigError(f"model {self.name} has no image tower")
+        return self.image.embed([np.zeros((3, *self.preprocessing.height_width), dtype=np.float32)])
 
     def encode_text(self, texts: Sequence[str]) -> Matrix:
         """Embed texts: unit rows, float32 [n, dim]."""
@@ -83,48 +68,62 @@ class Model:
         return self.image.embed([self.preprocess(data, max_pixels) for data in files])
 
 
-def find_model(name: str, root: Path) -> Path:
-    """The folder of the model `name`: one that we ship, or a path; raises ConfigError."""
-    for folder in (MODELS / name, root / name):
-        if (folder / "config.json").is_file():
-            return folder
-    raise ConfigError(
-        f"no model {name!r}: neither a model that ships nor a folder with config.json"
-    )
+def load_model(
+    name: str,
+    how: Inference = Inference(),  # noqa: B008 it is frozen
+    root: Path = Path(),
+    *,
+    text: bool = True,
+    image: bool = True,
+) -> Model:
+    """Load the model `name`, or one tower of it, to run as `how` says.
 
-
-def load_model(name: str, threads: int = 0, root: Path = Path()) -> Model:
-    """Load the model `name`; raises ConfigError, MissingPackage where it needs one."""
+    Raises ConfigError for what is not there or cannot run, MissingPackage where it needs one.
+    """
     folder = find_model(name, root)
     try:
-        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=ModelConfig)
-        image = preprocessing = None
-        if (folder / "visual").is_dir():
-            image = OnnxImageTower(folder / "visual/model.onnx", threads)
-            preprocessing = read_preprocessing(folder / "visual/preprocess_cfg.json")
-        text = _load_text(folder, config, threads)
+        layout = read_layout(folder)
+        image_tower = preprocessing = None
+        if image and layout.visual:
+            networks = open_networks(layout.visual, how)
+            image_tower = ImageTower(networks)
+            preprocessing = layout.preprocessing or _preprocessing_of(networks[0])
+        text_tower = _text_tower(layout, how) if text else None
+        space = space_of(layout)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"model {name}: {error}") from None
-    return Model(folder.name, config.embed_dim, space_of(folder), text, image, preprocessing)
+    shown = folder.name if folder.name == Path(name).name else name
+    model = Model(
+        shown, layout.config.embed_dim or 0, space, text_tower, image_tower, preprocessing
+    )
+    return model if model.dim else model._replace(dim=_measured_dim(model))
 
 
-def _load_text(folder: Path, config: ModelConfig, threads: int) -> TextTower | None:
-    if config.text_engine == "pivot":
+def _preprocessing_of(network: Network) -> Preprocessing:
+    """OpenAI's, for images as large as the network takes them."""
+    height = network.inputs[0].shape[2]
+    return Preprocessing(height or 224, images.OPENAI_MEAN, images.OPENAI_STD)
+
+
+def _text_tower(layout: Layout, how: Inference) -> TextTower | None:
+    if layout.config.text_engine == "pivot":
         from inference.starter_multilingual import PivotTextTower
 
-        return PivotTextTower(folder)
-    if not (folder / "textual").is_dir():
+        return PivotTextTower(layout.folder)
+    if layout.textual is None:
         return None
-    tokenizer = TextTokenizer(folder / "textual/tokenizer.json", config.text_cfg.context_length)
-    return OnnxTextTower(folder / "textual/model.onnx", tokenizer, threads)
+    networks = open_networks(layout.textual, how)
+    options = layout.config.text_cfg
+    clean = options.tokenizer_kwargs.clean
+    if clean is None:
+        # A mask means a transformers model, which open_clip's cleaning never saw.
+        masked = any("mask" in one.name for one in networks[0].inputs)
+        clean = "none" if masked else "whitespace" if options.hf_tokenizer_name else "lower"
+    tokenizer = TextTokenizer(layout.tokenizer, options.context_length, clean, pad_token(layout))
+    return TokenTextTower(networks, tokenizer)
 
 
-def space_of(folder: Path) -> str:
-    """The digest of what makes image embeddings: the tower and its preprocessing; "" without."""
-    if not (folder / "visual").is_dir():
-        return ""
-    digest = hashlib.sha256(b"preprocessing %d" % images.VERSION)
-    for name in ("visual/preprocess_cfg.json", "visual/model.onnx"):
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+def _measured_dim(model: Model) -> int:
+    """How many numbers a tower gives, where no config.json says it."""
+    rows = model.embed_blank() if model.image else model.encode_text(["blank"])
+    return int(rows.shape[1])

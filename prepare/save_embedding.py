@@ -45,9 +45,8 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     with locked(folder.path):
         sources = find_sources(inputs, loaded.root)
-        model = load_model(
-            loaded.config.inference.clip, loaded.config.inference.threads, loaded.root
-        )
+        how = loaded.config.inference
+        model = load_model(how.clip, how, loaded.root, text=False)
         if prepare.feature_dim not in (None, model.dim):
             raise ConfigError(
                 f"config: Prepare.feature-dim is {prepare.feature_dim}, "

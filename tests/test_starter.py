@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.config import Inference
 from common.files import sha256_of
-from inference.model import MODELS, Model, load_model
+from inference.layout import MODELS
+from inference.model import Model, load_model
+from inference.network import open_networks
 from inference.tokens import pad
 from middle.embedder import choose_role
 from tests.services import CHECKOUT, Cluster, cluster, run_command
@@ -135,8 +138,8 @@ def test_texts_are_embedded_alike_alone_together_and_padded(model: Model) -> Non
     alone = np.concatenate([model.encode_text([text]) for text in TEXTS])
     ids = [model.text.prepare(text).value for text in TEXTS]
     padded, mask = pad(ids, 0, 64)
-    session = model.text._session  # type: ignore[attr-defined]
-    (rows,) = session.run(["embedding"], {"input_ids": padded, "attention_mask": mask})
+    (network,) = open_networks(MODELS / "starter/textual/model.onnx", Inference())
+    rows = network.run({"input_ids": padded, "attention_mask": mask})
 
     np.testing.assert_allclose(together, alone, atol=1e-5)
     np.testing.assert_allclose(rows, alone, atol=1e-5)

@@ -17,7 +17,7 @@ import pytest
 import urllib3
 
 from tests.collection import Collection
-from tests.services import CHECKOUT, http, run_command
+from tests.services import CHECKOUT, http, run_command, with_section
 
 WAIT_S = 60
 
@@ -143,8 +143,10 @@ def test_an_address_named_twice_is_refused(tmp_path: Path) -> None:
     """Two entries of the server list cannot share a port."""
     (tmp_path / "data/index").mkdir(parents=True)
     (tmp_path / "data/index/CURRENT").write_text("v000001")
-    (port,) = free_ports(1)
+    port, *others = free_ports(4)
     config = {"Search": {"server-list": [f"127.0.0.1:{port}"] * 2}}
+    for section, other in zip(("Front", "Middle", "Inference"), others, strict=True):
+        config = with_section(config, section, port=other)
     done = run_command("common/supervisor.py", config, cwd=tmp_path)
 
     assert 2 == done.returncode

@@ -1,0 +1,23 @@
+"""What open_clip's tokenizers do to a text before they cut it into tokens."""
+
+import html
+import string
+from typing import Literal
+
+import ftfy
+
+Cleaning = Literal["lower", "whitespace", "canonicalize", "none"]
+"""The names are open_clip's (`tokenizer_kwargs.clean`); none: the text goes as it is."""
+
+_WITHOUT_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+
+
+def clean(text: str, how: Cleaning) -> str:
+    """Clean a text as the model's training did; source: open_clip/tokenizer.py."""
+    if how == "none":
+        return text
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    if how == "canonicalize":
+        text = text.translate(_WITHOUT_PUNCTUATION)
+    text = " ".join(text.split())
+    return text if how == "whitespace" else text.lower()

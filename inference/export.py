@@ -1,0 +1,73 @@
+"""Turn a model of open_clip or M-CLIP into a folder that every runtime serves.
+
+python inference/export.py NAME [--precision fp16] [--precision int8] [--torch]
+
+NAME is open_clip's (ViT-B-32::laion2b_s34b_b79k), OpenAI's (ViT-L/14@336px), M-CLIP's
+(M-CLIP/LABSE-Vit-L-14), or a folder that open_clip or M-CLIP saved. It needs
+requirements-torch.txt. The folder appears when what it gives equals what torch gives.
+"""
+
+import argparse
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.errors import ConfigError, MissingPackage
+from common.process import run
+from inference.layout import MODELS
+from inference.registry import folder_name
+
+
+def main() -> None:
+    """Export what the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("--output", type=Path, help="the folder (default: in inference/models)")
+    parser.add_argument(
+        "--precision", choices=("fp16", "int8"), action="append", default=[], help="a copy in"
+    )
+    parser.add_argument("--torch", action="store_true", help="keep the weights for torch, too")
+    arguments = parser.parse_args()
+    is_folder = Path(arguments.name).is_dir()
+    short = Path(arguments.name).resolve().name if is_folder else arguments.name
+    output: Path = arguments.output or MODELS / folder_name(short)
+    export(arguments.name, output, arguments.precision, arguments.torch)
+    where = output if arguments.output or is_folder else arguments.name
+    print(f'done: {output}\nin config.json, Inference: "clip": "{where}"')
+
+
+def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> None:
+    """Write and check the model `name` at `output`; raises ConfigError, leaving nothing there."""
+    try:
+        from inference.export_checks import check
+        from inference.onnx_export import write_model
+        from inference.torch_models import load_original
+    except ImportError as error:
+        raise MissingPackage(
+            f"there is no {error.name}: pip install -r requirements-torch.txt"
+        ) from None
+    if output.exists():
+        raise ConfigError(f"{output} is there already: remove it, or name another --output")
+    # What torch's parts log of every node would bury the lines that are for people.
+    logging.getLogger().setLevel(logging.ERROR)
+    draft = output.with_name(output.name + ".tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        print(f"loading {name}", flush=True)
+        original = load_original(name, Path())
+        write_model(original, draft, precisions, keep_torch)
+        for precision in ("fp32", *precisions):
+            print(check(original, draft, precision), flush=True)
+        draft.rename(output)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    run(main)

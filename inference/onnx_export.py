@@ -1,0 +1,124 @@
+"""Writing a torch model as a folder of ONNX files; needs requirements-torch.txt."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import onnx
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from safetensors.torch import save_file
+from torch import nn
+from torch.export import Dim
+
+from inference.clip_tokenizer import write_clip_tokenizer
+from inference.network import variant_path
+from inference.torch_models import Original, can_trim
+
+OPSET = 18
+MAX_BATCH = 4096
+"""The exporter wants a limit; no batch of ours comes near it."""
+
+
+def write_model(
+    original: Original, folder: Path, precisions: Sequence[str], keep_torch: bool
+) -> None:
+    """Write all of a model's folder; raises what torch's exporter does."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(original.config, indent=2))
+    towers = {"textual": (original.text, _text_example(original))}
+    if original.image is not None and original.preprocessing:
+        towers["visual"] = (original.image, _image_example(original.preprocessing))
+    for name, (tower, example) in towers.items():
+        print(f"writing {name}", flush=True)
+        path = folder / name / "model.onnx"
+        path.parent.mkdir()
+        _write_network(tower, example, path)
+        for precision in precisions:
+            print(f"writing {name} in {precision}", flush=True)
+            PRECISIONS[precision](path, variant_path(path, precision))
+        if keep_torch:
+            save_file(_state(tower), path.with_suffix(".safetensors"))
+    if original.preprocessing:
+        how = folder / "visual/preprocess_cfg.json"
+        how.write_text(json.dumps(original.preprocessing, indent=2))
+    _write_tokenizer(original, folder / "textual")
+
+
+def _text_example(original: Original) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
+    """Inputs to trace with, and which of their sizes vary; a length that may vary is cut."""
+    batch = Dim("batch", max=MAX_BATCH)
+    longest = original.config["text_cfg"].get("context_length", 77)
+    trims = can_trim(original.text)
+    ids = torch.ones(2, 9 if trims else longest, dtype=torch.int64)
+    ids[:, 4] = 2
+    sizes = {0: batch, 1: Dim("length", min=2, max=longest)} if trims else {0: batch}
+    if "m_clip" in original.config:
+        return {"input_ids": (ids, sizes), "attention_mask": (torch.ones_like(ids), sizes)}
+    return {"text": (ids, sizes)}
+
+
+def _image_example(how: dict[str, Any]) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
+    size = how["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return {"image": (torch.randn(2, 3, height, width), {0: Dim("batch", max=MAX_BATCH)})}
+
+
+def _write_network(
+    tower: nn.Module, example: dict[str, tuple[torch.Tensor, dict[int, Any]]], path: Path
+) -> None:
+    # Its fused kernel for inference cannot be exported.
+    torch.backends.mha.set_fastpath_enabled(False)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # what its own parts find old-fashioned in each other
+        program = torch.onnx.export(
+            tower,
+            tuple(value for value, _ in example.values()),
+            input_names=list(example),
+            output_names=[f"{path.parent.name}_embedding"],
+            dynamic_shapes=tuple(sizes for _, sizes in example.values()),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    cast(torch.onnx.ONNXProgram, program).save(str(path))
+
+
+def _state(tower: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights, each with memory of its own, which safetensors asks for."""
+    return {name: value.clone().contiguous() for name, value in tower.state_dict().items()}
+
+
+def _write_tokenizer(original: Original, folder: Path) -> None:
+    """As tokenizer.json: open_clip's own tokenizer translated, others saved by transformers."""
+    if hasattr(original.tokenizer, "bpe_ranks"):
+        write_clip_tokenizer(folder / "tokenizer.json", original.tokenizer)
+    else:
+        inner = getattr(original.tokenizer, "tokenizer", original.tokenizer)
+        inner.save_pretrained(folder)
+
+
+def _write_fp16(path: Path, target: Path) -> None:
+    """Weights and sums in float16, inputs and outputs as they are."""
+    model = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+    large = model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF
+    onnx.save(model, target, save_as_external_data=large, location=f"{target.name}.data")
+
+
+def _write_int8(path: Path, target: Path) -> None:
+    """Weights in int8 by output channel, activations quantised as they come."""
+    large = sum(file.stat().st_size for file in path.parent.iterdir()) > 2**31
+    quantize_dynamic(
+        path,
+        target,
+        op_types_to_quantize=["MatMul", "Gemm"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        use_external_data_format=large,
+    )
+
+
+PRECISIONS = {"fp16": _write_fp16, "int8": _write_int8}

@@ -1,0 +1,34 @@
+"""Finding a model by its name: one that ships or was exported, a folder, or one on the hub."""
+
+from pathlib import Path
+
+from common.errors import ConfigError
+from inference.catalogue import hub_repository, normal_name
+from inference.layout import MODELS, is_model
+
+
+def find_model(name: str, root: Path) -> Path:
+    """The folder of the model `name`, downloaded where it has to be; raises ConfigError.
+
+    A path starts from `root`. A repository of the hub may be pinned: `owner/name@revision`.
+    """
+    for folder in (MODELS / folder_name(name), root / name):
+        if is_model(folder):
+            return folder
+    repository, revision = hub_repository(name), ""
+    if not repository and "::" not in name and name.count("/") == 1:
+        repository, _, revision = name.partition("@")
+    if not repository:
+        raise ConfigError(
+            f"no model {name!r}: none that ships or was exported, no folder with one, and no"
+            " export of it is known on the hub. If open_clip has it, make one:"
+            f" python inference/export.py {name}"
+        )
+    from inference.hub import download
+
+    return download(repository, revision or None)
+
+
+def folder_name(name: str) -> str:
+    """The folder in inference/models that the model `name` is exported to."""
+    return normal_name(name).replace("/", "_").replace("::", "__")

@@ -1,0 +1,86 @@
+"""Networks run by ONNX Runtime, on the CPU, CUDA or TensorRT."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from common.errors import ConfigError
+from common.wire import Matrix
+from inference.network import Execution, Input, variant
+
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+}
+
+FP16_CRASH = ["MatmulTransposeFusion"]
+"""ONNX Runtime 1.31 ends with a segmentation fault where it fuses these in a float16 graph."""
+
+
+class OnnxNetwork:
+    """A `network.Network`."""
+
+    def __init__(self, path: Path, execution: Execution, *, tensorrt: bool = False) -> None:
+        """Raises ConfigError for a device or precision that cannot be had."""
+        if execution.precision == "bf16":
+            raise ConfigError(
+                "ONNX Runtime has no bf16: use openvino or torch, or another precision"
+            )
+        # TensorRT makes float16 of a float32 network itself.
+        if execution.precision != "fp32" and not (tensorrt and execution.precision == "fp16"):
+            path = variant(path, execution.precision)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = execution.threads
+        # Our other processes share these cores: do not burn them while waiting for work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path),
+                options,
+                providers=_providers(execution, tensorrt),
+                disabled_optimizers=FP16_CRASH if execution.precision == "fp16" else [],
+            )
+        except Exception as error:  # its errors share no class but this
+            raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+        self.inputs = tuple(
+            Input(one.name, _sizes(one.shape), DTYPES[one.type])
+            for one in self._session.get_inputs()
+        )
+        self.outputs = tuple(one.name for one in self._session.get_outputs())
+
+    def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
+        """Compute one output for a batch."""
+        (rows,) = self._session.run([self.outputs[output]], dict(feed))
+        return np.asarray(rows, dtype=np.float32)
+
+
+def _sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:
+    return tuple(size if isinstance(size, int) else None for size in shape)
+
+
+def _providers(execution: Execution, tensorrt: bool) -> list[Any]:
+    """ONNX Runtime's execution providers, the first that can run a node runs it."""
+    kind, number = execution.device
+    if kind == "cpu" and not tensorrt:
+        return ["CPUExecutionProvider"]
+    if kind != "cuda":
+        raise ConfigError(f"ONNX Runtime{' with TensorRT' * tensorrt} does not run on {kind}")
+    wanted: list[Any] = [("CUDAExecutionProvider", {"device_id": number})]
+    if tensorrt:
+        half = execution.precision == "fp16"
+        cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": "data/tensorrt"}
+        wanted.insert(
+            0,
+            ("TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": half, **cache}),
+        )
+    for name, _ in wanted:
+        if name not in onnxruntime.get_available_providers():
+            raise ConfigError(f"this ONNX Runtime has no {name}: pip install onnxruntime-gpu")
+    return [*wanted, "CPUExecutionProvider"]

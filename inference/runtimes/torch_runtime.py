@@ -1,0 +1,69 @@
+"""Networks run by torch: as they are, or compiled; on the CPU or CUDA."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigError, MissingPackage
+from common.wire import Matrix
+from inference.network import Execution, Input
+
+try:
+    import torch
+
+    from inference.torch_models import can_trim, load_tower
+except ImportError:
+    raise MissingPackage("Inference.runtime torch: pip install -r requirements-torch.txt") from None
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class TorchNetwork:
+    """A `network.Network`; `path` is the ONNX file that its weights, safetensors, lie beside."""
+
+    def __init__(self, path: Path, execution: Execution) -> None:
+        """Raises ConfigError for a model without such weights, or what torch cannot do with it."""
+        weights = path.with_suffix(".safetensors")
+        if not weights.is_file():
+            raise ConfigError(
+                f"no {weights.name} in {path.parent}: the torch runtime needs a model that"
+                " python inference/export.py NAME --torch has written"
+            )
+        if execution.precision not in DTYPES or execution.device.kind == "gpu":
+            raise ConfigError(f"torch: no {execution.precision} on {execution.device.kind} here")
+        config = json.loads((path.parent.parent / "config.json").read_bytes())
+        torch.set_num_threads(execution.threads)
+        self._device = torch.device(*execution.device) if execution.device.kind == "cuda" else None
+        self._dtype = DTYPES[execution.precision]
+        tower = load_tower(weights, config)
+        self.inputs = _image_inputs(config) if path.parent.name == "visual" else _text_inputs(tower)
+        self.outputs: tuple[str, ...] = ("embedding",)
+        tower = tower.to(self._device, self._dtype)
+        self._tower = torch.compile(tower, dynamic=True) if execution.compiled else tower
+
+    def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
+        """Compute the embeddings of a batch."""
+        with torch.inference_mode():
+            rows = self._tower(*(self._tensor(feed[one.name]) for one in self.inputs))
+            result: Matrix = rows.float().cpu().numpy()
+        return result
+
+    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(values).to(self._device)
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+
+def _image_inputs(config: dict[str, Any]) -> tuple[Input, ...]:
+    size = config["vision_cfg"]["image_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return (Input("image", (None, 3, height, width), np.float32),)
+
+
+def _text_inputs(tower: torch.nn.Module) -> tuple[Input, ...]:
+    length = None if can_trim(tower) else tower.context_length
+    names = ("input_ids", "attention_mask") if hasattr(tower, "LinearTransformation") else ("text",)
+    return tuple(Input(name, (None, length), np.int64) for name in names)
