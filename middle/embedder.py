@@ -7,6 +7,7 @@ from common.batcher import Gather
 from common.errors import BadRequest, ServiceError, Unavailable
 from common.wire import Matrix
 from inference.client import Embedding, InferenceClient, Role
+from middle.language import is_english
 from middle.messages import ModelChoice
 
 
@@ -20,10 +21,10 @@ class Embedded(NamedTuple):
 
 
 def choose_role(text: str, choice: ModelChoice) -> Role:
-    """The text tower for a text: as chosen; else clip, which reads English, for plain ASCII."""
+    """The text tower for a text: as chosen; else clip, which reads English, for English."""
     if choice != "auto":
         return choice
-    return "clip" if all(c.isascii() for c in text if c.isalpha()) else "mclip"
+    return "clip" if is_english(text) else "mclip"
 
 
 class Embedder:
@@ -34,6 +35,7 @@ class Embedder:
 
     def start(self) -> None:
         """Start the threads that send; call it after the process has forked."""
+        is_english("a")  # loads the dictionary, so that no query waits for it
         self._inference.start()
 
     def close(self) -> None:

@@ -35,7 +35,9 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
         None
     )
     k: Annotated[int, Meta(ge=1, le=MAX_K, description="how many hits at most")] = 10
-    model: Annotated[ModelChoice, Meta(description="the text model; auto: by the text")] = "auto"
+    model: Annotated[
+        ModelChoice, Meta(description="the text model; auto: clip for English, else mclip")
+    ] = "auto"
     dedup: Annotated[
         Dedup, Meta(description="drop copies of a better hit: same file, or looks the same")
     ] = "exact"
