@@ -163,6 +163,20 @@ def test_an_option_changes_the_answer(browser: Browser) -> None:
     assert "k=12" in browser.driver.current_url
 
 
+def test_the_text_model_can_be_chosen(browser: Browser, samples: Cluster) -> None:
+    """German goes to mclip by itself; choosing clip asks again, and stands in the address."""
+    browser.open("/?text=eine+Katze")
+    browser.answered("eine Katze")
+    assert "starter-multilingual," in browser.find("#status").text
+    browser.find("#options summary").click()
+
+    browser.find("select[name=model] option[value=clip]").click()
+
+    browser.until(lambda _: "starter," in browser.find("#status").text)
+    assert found(samples, text="eine Katze", model="clip") == browser.hits()
+    assert "model=clip" in browser.driver.current_url
+
+
 def test_a_hit_opens_large(browser: Browser) -> None:
     """A click on a hit shows its picture and path; Escape leads back."""
     browser.open("/?text=a+cat")
