@@ -105,11 +105,14 @@ class Problem(msgspec.Struct, omit_defaults=True):
     def of(cls, error: Exception) -> "Problem":
         """What the client may know of `error`; anything unforeseen is only `internal`."""
         if isinstance(error, ServiceError):
-            return cls(error.status, error.code, error.detail)
-        if isinstance(error, HTTPException) and error.code:
+            problem = cls(error.status, error.code, error.detail)
+        elif isinstance(error, HTTPException) and error.code:
             code = error.name.lower().replace(" ", "_")
-            return cls(error.code, code, error.description or "")
-        return cls(500, "internal", "something went wrong on our side")
+            problem = cls(error.code, code, error.description or "")
+        else:
+            problem = cls(500, "internal", "something went wrong on our side")
+        problem.title = responses.get(problem.status, "Error")
+        return problem
 
     def error(self) -> ServiceError:
         """The error that this problem tells of, to be raised again."""
@@ -122,7 +125,6 @@ def problem_response(error: Exception) -> Response:
     problem = Problem.of(error)
     if problem.status >= 500 and not isinstance(error, ServiceError):
         log.exception("unforeseen error", exc_info=error)
-    problem.title = responses.get(problem.status, "Error")
     if has_request_context():
         problem.request_id = g.get("request_id", "")
     response = Response(

@@ -10,7 +10,7 @@ from common.config import Config
 from common.errors import ServiceError, TooLarge, problem_response
 from common.service import create_service, on_close
 from front.docs import create_docs
-from front.query import read_embed_query, read_query
+from front.query import read_classify_query, read_embed_query, read_query
 from front.thumbnails import Thumbnails, read_image
 from middle.client import MiddleClient
 
@@ -54,6 +54,10 @@ def _add_api(app: Flask, client: MiddleClient) -> None:
     @app.post("/v1/embed")
     def embed() -> Response:
         return _json(client.embed(read_embed_query(request), g.request_id))
+
+    @app.post("/v1/classify")
+    def classify() -> Response:
+        return _json(client.classify(read_classify_query(request), g.request_id))
 
     @app.get("/v1/info")
     def info() -> Response:

@@ -5,7 +5,16 @@ from typing import Any
 import msgspec
 
 from common.errors import Problem
-from middle.messages import Answer, EmbedAnswer, EmbedQuery, Image, Info, Query
+from middle.messages import (
+    Answer,
+    ClassifyAnswer,
+    ClassifyQuery,
+    EmbedAnswer,
+    EmbedQuery,
+    Image,
+    Info,
+    Query,
+)
 
 VERSION = "0.1.0"
 JSON = "application/json"
@@ -17,7 +26,23 @@ ERRORS = {
     "422": "The image is broken",
     "503": "Too busy, or too few shards answered in time; try again after `Retry-After` seconds",
 }
-TYPES = (Query, Answer, EmbedQuery, EmbedAnswer, Image, Info, Problem)
+FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+CLASSIFY = """An image that cannot be classified has a `problem` in its place, the others have their
+`classes`. When none can be, the reply is an error, that of the image with the highest status.
+Without `labels`, `template` and `model` the image model's own classifier answers, if it has one;
+else the classes are nearest by text (zero-shot). In a form, `image` and `label` may be repeated;
+more than 900 labels go into JSON."""
+TYPES = (
+    Query,
+    Answer,
+    EmbedQuery,
+    EmbedAnswer,
+    ClassifyQuery,
+    ClassifyAnswer,
+    Image,
+    Info,
+    Problem,
+)
 
 
 def document() -> dict[str, Any]:
@@ -31,12 +56,16 @@ def document() -> dict[str, Any]:
             "description": "Search a collection of images by text or by image.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _paths(schemas["Query"]["properties"]),
+        "paths": {
+            **_search_paths(schemas["Query"]["properties"]),
+            "/v1/classify": {"post": _classify(schemas["ClassifyQuery"]["properties"])},
+            **_other_paths(),
+        },
         "components": {"schemas": schemas},
     }
 
 
-def _paths(fields: dict[str, Any]) -> dict[str, Any]:
+def _search_paths(fields: dict[str, Any]) -> dict[str, Any]:
     search = {"200": _reply("The best hits", "Answer"), **_errors(*ERRORS)}
     return {
         "/v1/search": {
@@ -60,7 +89,39 @@ def _paths(fields: dict[str, Any]) -> dict[str, Any]:
                 },
                 "responses": search,
             },
+        }
+    }
+
+
+def _classify(fields: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: fields[name] for name in ("template", "top", "model")}
+    form = {
+        "type": "object",
+        "properties": {
+            "image": {"type": "array", "items": FILE, "maxItems": fields["images"]["maxItems"]},
+            "label": {"type": "array", "items": {"type": "string"}},
+            **kept,
         },
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+    return {
+        "operationId": "classify",
+        "summary": "Classify images, by labels that are given or into ImageNet's classes",
+        "description": CLASSIFY,
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": _ref("ClassifyQuery")},
+                "multipart/form-data": {"schema": form},
+            },
+        },
+        "responses": {"200": _reply("Classes", "ClassifyAnswer"), **_errors(*ERRORS)},
+    }
+
+
+def _other_paths() -> dict[str, Any]:
+    return {
         "/v1/embed": {
             "post": {
                 "operationId": "embed",
@@ -88,8 +149,7 @@ def _paths(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _form(fields: dict[str, Any]) -> dict[str, Any]:
     kept = {name: fields[name] for name in URL_PARAMETERS}
-    image = {"type": "string", "contentMediaType": "application/octet-stream"}
-    return {"type": "object", "properties": {**kept, "image": image}, "additionalProperties": False}
+    return {"type": "object", "properties": {**kept, "image": FILE}, "additionalProperties": False}
 
 
 def _image(name: str, summary: str, content_type: str) -> dict[str, Any]:

@@ -1,19 +1,32 @@
 """From an HTTP request, in each form that the public API takes, to a checked query."""
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 from flask import Request
 
 from common.errors import BadRequest, UnsupportedMedia
-from middle.messages import EmbedQuery, Query, check, check_embed, decode_json
+from middle.messages import (
+    ClassifyQuery,
+    EmbedQuery,
+    Query,
+    check,
+    check_classify,
+    check_embed,
+    decode_json,
+)
+
+Message = TypeVar("Message")
+Fields = list[tuple[str, str]]
+NOT_AS_TEXT = ("image", "images", "labels", "embedding")
 
 
 def read_query(request: Request) -> Query:
     """The query in a request's JSON, form or address; raises a ServiceError."""
     if request.method in ("GET", "HEAD"):
-        return check(_from_fields(_url_fields(request), {}))
+        return check(_from_fields(_url_fields(request), {}, Query))
     _check_post(request)
     if request.mimetype == "multipart/form-data":
         return check(_from_form(request))
@@ -24,6 +37,19 @@ def read_embed_query(request: Request) -> EmbedQuery:
     """The inputs to embed in a request's JSON; raises a ServiceError."""
     _check_post(request)
     return check_embed(decode_json(_json_body(request), EmbedQuery))
+
+
+def read_classify_query(request: Request) -> ClassifyQuery:
+    """The images to classify in a request's JSON or form; raises a ServiceError."""
+    _check_post(request)
+    if request.mimetype != "multipart/form-data":
+        return check_classify(decode_json(_json_body(request), ClassifyQuery))
+    files, fields = _read_form(request)
+    given: dict[str, object] = {"images": files}
+    if labels := [value for name, value in fields if name == "label"]:
+        given["labels"] = labels
+    others = [field for field in fields if field[0] != "label"]
+    return check_classify(_from_fields(others, given, ClassifyQuery))
 
 
 def _check_post(request: Request) -> None:
@@ -42,7 +68,7 @@ def _json_body(request: Request) -> bytes:
     return body
 
 
-def _url_fields(request: Request) -> list[tuple[str, str]]:
+def _url_fields(request: Request) -> Fields:
     """The parameters of the address; raises BadRequest where they are not UTF-8."""
     try:
         text = request.query_string.decode("ascii")
@@ -52,33 +78,40 @@ def _url_fields(request: Request) -> list[tuple[str, str]]:
 
 
 def _from_form(request: Request) -> Query:
+    files, fields = _read_form(request)
+    if len(files) > 1:
+        raise BadRequest("a form has one file at most, in the field `image`")
+    if files and not files[0]:
+        raise BadRequest("the image is empty")
+    return _from_fields(fields, {"image": files[0]} if files else {}, Query)
+
+
+def _read_form(request: Request) -> tuple[list[bytes], Fields]:
+    """The files of a form, all in the field `image`, and its other fields; raises BadRequest."""
     files = list(request.files.items(multi=True))
     fields = list(request.form.items(multi=True))
     if not files and not fields:
         raise BadRequest("the form is empty or has no boundary")
     if any("\N{REPLACEMENT CHARACTER}" in value for _, value in fields):
         raise BadRequest("the form holds what is not UTF-8")
-    if any(name != "image" for name, _ in files) or len(files) > 1:
-        raise BadRequest("a form has one file at most, in the field `image`")
-    given = {}
-    for name, file in files:
-        given[name] = file.stream.read()
-        if not given[name]:
-            raise BadRequest("the image is empty")
-    return _from_fields(fields, given)
+    if any(name != "image" for name, _ in files):
+        raise BadRequest("a file goes into the field `image`")
+    return [file.stream.read() for _, file in files], fields
 
 
-def _from_fields(fields: Iterable[tuple[str, str]], files: Mapping[str, bytes]) -> Query:
-    """A query from text fields, each at most once; raises BadRequest naming the field."""
-    given: dict[str, object] = dict(files)
+def _from_fields(
+    fields: Iterable[tuple[str, str]], given: Mapping[str, object], kind: type[Message]
+) -> Message:
+    """A query of text fields, each at most once, and what is `given`; raises BadRequest."""
+    values = dict(given)
     for name, value in fields:
-        if name in given:
-            raise BadRequest(f"parameter {name!r} is given twice")
-        if name in ("image", "embedding"):
+        if name in NOT_AS_TEXT:
             raise BadRequest(f"parameter {name!r} does not go here: send JSON, or a file")
-        given[name] = value
+        if name in values:
+            raise BadRequest(f"parameter {name!r} is given twice")
+        values[name] = value
     try:
         # not strict: here numbers are written as text
-        return msgspec.convert(given, Query, strict=False)
+        return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(str(error)) from None

@@ -36,6 +36,7 @@ CONFIG = {
     "embed_dim": 384,
     "vision_cfg": {"image_size": IMAGE_SIZE},
     "text_cfg": {"context_length": 128},  # what MiniLM's sentence training used
+    "logit_scale": 10.0,  # of 5 to 100 the one that comes nearest to the classifier
 }
 PREPROCESSING = {
     "size": [IMAGE_SIZE, IMAGE_SIZE],

@@ -1,17 +1,21 @@
 """The client of the inference API, whichever engine is behind it."""
 
 import time
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
+
+import msgspec
 
 from common.batcher import Batcher, Gather
 from common.errors import ServiceError
 from common.wire import Matrix, Peer, decode_reply, encode, unpack_rows
-from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest
+from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
 
 Role = Literal["clip", "mclip"]
 
 TEXT_BATCH = 64
 MAX_WAITING = 1024
+IMAGENET_CLASSES = Path(__file__).resolve().parent / "models/starter/visual/labels.json"
 CONNECTIONS = 2
 """Batches under way at a time: while one is computed the next is already there."""
 
@@ -23,6 +27,16 @@ class Embedding(NamedTuple):
     space: str
     model: str
     warning: str | None
+    logits: Logits
+
+
+class Probabilities(NamedTuple):
+    """What the model's own classifier says of an image, float32 [labels]; sums to 1."""
+
+    values: Matrix
+    labels: list[str]
+    space: str
+    model: str
 
 
 class InferenceClient:
@@ -33,21 +47,25 @@ class InferenceClient:
         self._peer = Peer(address, connections=3 * CONNECTIONS)
         self._texts = {role: self._line(role, "texts", TEXT_BATCH) for role in ("clip", "mclip")}
         self._images = self._line("clip", "images", IMAGE_BATCH)
+        self._classes = self._line("clip", "images", IMAGE_BATCH, classify=True)
 
-    def _line(self, role: str, kind: str, max_batch: int) -> Batcher:
+    def _line(self, role: str, kind: str, max_batch: int, classify: bool = False) -> Batcher:
         def send(items: list[Any], deadline: float) -> list[Any]:
-            return self._send(role, kind, items, deadline)
+            left_ms = 1000 * (deadline - time.monotonic())
+            request = EmbedRequest(**{kind: items}, classify=classify, deadline_ms=left_ms)
+            return self._send(role, request, deadline)
 
-        return Batcher(f"inference-{role}-{kind}", [send] * CONNECTIONS, max_batch, MAX_WAITING)
+        name = f"inference-{role}-{'classes' if classify else kind}"
+        return Batcher(name, [send] * CONNECTIONS, max_batch, MAX_WAITING)
 
     def start(self) -> None:
         """Start the threads that send; call it after the process has forked."""
-        for line in (*self._texts.values(), self._images):
+        for line in self._lines():
             line.start()
 
     def close(self) -> None:
         """Finish what waits and close the connections."""
-        for line in (*self._texts.values(), self._images):
+        for line in self._lines():
             line.close()
         self._peer.close()
 
@@ -59,6 +77,10 @@ class InferenceClient:
         """Settle a slot of `gather` with the Embedding of an image file."""
         self._images.submit(data, gather, slot)
 
+    def classify_image(self, data: bytes, gather: Gather, slot: int = 0) -> None:
+        """Settle a slot with an image's Probabilities, or Embedding if there is no classifier."""
+        self._classes.submit(data, gather, slot)
+
     def is_alive(self, timeout_s: float = 1.0) -> bool:
         """Whether the server answers its ping."""
         try:
@@ -67,14 +89,24 @@ class InferenceClient:
             return False
         return True
 
-    def _send(self, role: str, kind: str, items: list[Any], deadline: float) -> list[Any]:
-        request = EmbedRequest(**{kind: items}, deadline_ms=1000 * (deadline - time.monotonic()))
+    def _lines(self) -> tuple[Batcher, ...]:
+        return (*self._texts.values(), self._images, self._classes)
+
+    def _send(self, role: str, request: EmbedRequest, deadline: float) -> list[Any]:
         body = self._peer.post(f"/predictions/{role}", encode(request), deadline)
         reply = decode_reply(body, EmbedReply)
         rows = unpack_rows(reply.rows, reply.dim)
-        return [
-            reply.problems[i].error()
-            if i in reply.problems
-            else Embedding(row, reply.space, reply.model, reply.warnings.get(i))
-            for i, row in enumerate(rows)
-        ]
+        return [_result(reply, i, row) for i, row in enumerate(rows)]
+
+
+def imagenet_classes() -> list[str]:
+    """The names of ImageNet's classes, for models that have no classifier; no two the same."""
+    return list(dict.fromkeys(msgspec.json.decode(IMAGENET_CLASSES.read_bytes(), type=list[str])))
+
+
+def _result(reply: EmbedReply, i: int, row: Matrix) -> Embedding | Probabilities | ServiceError:
+    if i in reply.problems:
+        return reply.problems[i].error()
+    if reply.labels:
+        return Probabilities(row, reply.labels, reply.space, reply.model)
+    return Embedding(row, reply.space, reply.model, reply.warnings.get(i), reply.logits)

@@ -1,6 +1,7 @@
 """What embeds in the inference server: each tower with its batcher, and decoding beside it."""
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,6 @@ from common.errors import BadRequest, Problem, ServiceError
 from common.wire import Matrix, pack_rows
 from inference.messages import EmbedReply, EmbedRequest
 from inference.model import Model
-from inference.towers import ImageTower, TextTower
 
 
 class Engine:
@@ -24,19 +24,28 @@ class Engine:
         self._space = space
         self._max_pixels = config.max_pixels
         self._pool = pool
-        self._text = self._image = None
+        self._text = self._image = self._classes = None
         if model.text:
-            self._text = self._batcher("text", model.text, config)
+            self._text = self._batcher("text", model.text.embed, model.text.replicas, config)
         if model.image:
-            self._image = self._batcher("image", model.image, config)
+            self._image = self._batcher("image", model.image.embed, model.image.replicas, config)
+        if model.classifier and model.image:  # a line of its own: searches wait for no classes
+            run, replicas = model.classifier.probabilities, model.image.replicas
+            self._classes = self._batcher("classes", run, replicas, config)
 
-    def _batcher(self, kind: str, tower: TextTower | ImageTower, config: Inference) -> Batcher:
+    def _batcher(
+        self,
+        kind: str,
+        embed: Callable[[Sequence[Any]], Matrix],
+        replicas: int,
+        config: Inference,
+    ) -> Batcher:
         """A queue in front of a tower, and a thread for each of its replicas."""
 
         def run(items: list[Any], _deadline: float) -> list[Any]:
-            return [_finite(row) for row in tower.embed(items)]
+            return [_finite(row) for row in embed(items)]
 
-        runs = [isolating(run)] * tower.replicas
+        runs = [isolating(run)] * replicas
         return Batcher(f"{self._model.name}-{kind}", runs, config.max_batch, config.max_queue)
 
     def start(self) -> None:
@@ -56,6 +65,9 @@ class Engine:
         deadline = time.monotonic() + request.deadline_ms / 1000
         if request.texts:
             return self._embed_texts(request.texts, deadline)
+        if request.classify and self._classes and self._model.classifier:
+            gather = self._run_images(request.images, self._classes, deadline)
+            return self._reply(gather, {}, self._model.classifier.labels)
         return self._embed_images(request.images, deadline)
 
     def _embed_texts(self, texts: list[str], deadline: float) -> EmbedReply:
@@ -69,12 +81,15 @@ class Engine:
             if prepared.warning:
                 warnings[slot] = prepared.warning
             batcher.submit(prepared.value, gather, slot)
-        return self._reply(gather, warnings)
+        return self._reply(gather, warnings, [])
 
     def _embed_images(self, files: list[bytes], deadline: float) -> EmbedReply:
         batcher = self._image
         if batcher is None:
             raise BadRequest(f"model {self._model.name} embeds no images", "model_unavailable")
+        return self._reply(self._run_images(files, batcher, deadline), {}, [])
+
+    def _run_images(self, files: list[bytes], batcher: Batcher, deadline: float) -> Gather:
         gather = Gather(len(files), deadline)
 
         def prepare(slot: int) -> None:
@@ -89,10 +104,11 @@ class Engine:
 
         for slot in range(len(files)):
             self._pool.submit(prepare, slot)
-        return self._reply(gather, {})
+        return gather
 
-    def _reply(self, gather: Gather, warnings: dict[int, str]) -> EmbedReply:
-        rows = np.zeros((len(results := gather.wait()), self._model.dim), dtype=np.float32)
+    def _reply(self, gather: Gather, warnings: dict[int, str], labels: list[str]) -> EmbedReply:
+        dim = len(labels) or self._model.dim
+        rows = np.zeros((len(results := gather.wait()), dim), dtype=np.float32)
         problems = {}
         for slot, result in enumerate(results):
             if isinstance(result, Exception):
@@ -100,11 +116,18 @@ class Engine:
             else:
                 rows[slot] = result
         return EmbedReply(
-            self._model.name, self._space, self._model.dim, pack_rows(rows), problems, warnings
+            model=self._model.name,
+            space=self._space,
+            dim=dim,
+            rows=pack_rows(rows),
+            problems=problems,
+            warnings=warnings,
+            logits=self._model.logits,
+            labels=labels,
         )
 
     def _batchers(self) -> list[Batcher]:
-        return [batcher for batcher in (self._text, self._image) if batcher]
+        return [batcher for batcher in (self._text, self._image, self._classes) if batcher]
 
 
 def _finite(row: Matrix) -> Matrix | ServiceError:

@@ -9,13 +9,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from inference import images
 from inference.clean import Cleaning
 from inference.images import Preprocessing, read_preprocessing
+from inference.messages import Logits
 
 MODELS = Path(__file__).resolve().parent / "models"
 CLIP_TOKENIZER = MODELS / "clip-tokenizer.json"
@@ -42,6 +43,8 @@ class ModelConfig(msgspec.Struct, frozen=True):
     embed_dim: int | None = None
     text_cfg: TextConfig = TextConfig()
     text_engine: str = "onnx"
+    logit_scale: Annotated[float, msgspec.Meta(gt=0)] = Logits().scale
+    logit_bias: float | None = None
 
 
 class Layout(NamedTuple):

@@ -11,8 +11,10 @@ from common.config import Inference
 from common.errors import ConfigError
 from common.wire import Matrix
 from inference import images
+from inference.classifier import Classifier, load_classifier
 from inference.images import Pixels, Preprocessing
 from inference.layout import Layout, pad_token, read_layout, space_of
+from inference.messages import Logits
 from inference.registry import find_model
 from inference.network import Network, open_networks
 from inference.tokens import TextTokenizer
@@ -28,6 +30,8 @@ class Model(NamedTuple):
     text: TextTower | None
     image: ImageTower | None
     preprocessing: Preprocessing | None
+    logits: Logits
+    classifier: Classifier | None
 
     def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
         """The pixels of an image file; raises what `images.decode` does."""
@@ -83,18 +87,26 @@ def load_model(
     folder = find_model(name, root)
     try:
         layout = read_layout(folder)
-        image_tower = preprocessing = None
+        image_tower = preprocessing = classifier = None
         if image and layout.visual:
             networks = open_networks(layout.visual, how)
             image_tower = ImageTower(networks)
             preprocessing = layout.preprocessing or _preprocessing_of(networks[0])
+            classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
         text_tower = _text_tower(layout, how) if text else None
         space = space_of(layout)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"model {name}: {error}") from None
     shown = folder.name if folder.name == Path(name).name else name
     model = Model(
-        shown, layout.config.embed_dim or 0, space, text_tower, image_tower, preprocessing
+        name=shown,
+        dim=layout.config.embed_dim or 0,
+        space=space,
+        text=text_tower,
+        image=image_tower,
+        preprocessing=preprocessing,
+        logits=Logits(layout.config.logit_scale, layout.config.logit_bias),
+        classifier=classifier,
     )
     return model if model.dim else model._replace(dim=_measured_dim(model))
 

@@ -89,11 +89,16 @@ class ImageTower:
                 " (owner/name@revision), or make one with inference/export.py"
             )
         self.replicas = self._network.count
+        self.outputs = self._network.outputs
 
     def embed(self, images: Sequence[Pixels]) -> Matrix:
         """Embed preprocessed images, each float32 [3, height, width]: unit rows [n, dim]."""
+        return unit_rows(self.run(images))
+
+    def run(self, images: Sequence[Pixels], output: int = 0) -> Matrix:
+        """An output for preprocessed images as it is, float32 [n, numbers]."""
         pixels = np.stack(images).astype(self._input.dtype, copy=False)
-        return unit_rows(self._network.run({self._input.name: pixels}))
+        return self._network.run({self._input.name: pixels}, output)
 
 
 class TokenTextTower:

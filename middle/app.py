@@ -12,9 +12,19 @@ from common.errors import UnsupportedMedia
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
+from middle.classifier import Classifier
 from middle.embedder import Embedder
 from middle.fan_out import FanOut
-from middle.messages import DEADLINE_HEADER, EmbedQuery, Query, check, check_embed, decode_json
+from middle.messages import (
+    DEADLINE_HEADER,
+    ClassifyQuery,
+    EmbedQuery,
+    Query,
+    check,
+    check_classify,
+    check_embed,
+    decode_json,
+)
 from middle.searcher import Searcher
 from search.client import SearchServer
 
@@ -24,7 +34,10 @@ _encoder = msgspec.json.Encoder()
 
 def create_app(config: Config) -> Flask:
     """Serve queries with the servers of `config`; called in each worker, after the fork."""
-    searcher = _create_searcher(config)
+    inference = config.inference
+    embedder = Embedder(InferenceClient(f"{inference.address}:{inference.port}"))
+    searcher = _create_searcher(config, embedder)
+    classifier = Classifier(embedder)
     searcher.start()
     deadline_s = config.middle.deadline_ms / 1000
 
@@ -49,6 +62,11 @@ def create_app(config: Config) -> Flask:
         until = deadline()
         return _reply(searcher.embed(check_embed(_body(EmbedQuery)), until))
 
+    @app.post("/classify")
+    def classify() -> Response:
+        until = deadline()
+        return _reply(classifier.classify(check_classify(_body(ClassifyQuery)), until))
+
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
         return _json(searcher.image(image_id, deadline()))
@@ -60,12 +78,12 @@ def create_app(config: Config) -> Flask:
     return app
 
 
-def _create_searcher(config: Config) -> Searcher:
-    inference, search = config.inference, config.search
+def _create_searcher(config: Config, embedder: Embedder) -> Searcher:
+    search = config.search
     entries = range(len(search.server_list))
     servers = [SearchServer(f"search-{i}", search.replicas(i)) for i in entries]
     return Searcher(
-        Embedder(InferenceClient(f"{inference.address}:{inference.port}")),
+        embedder,
         FanOut(
             servers, [search.shards_of(i, search.shard_count) for i in entries], search.shard_count
         ),

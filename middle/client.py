@@ -6,7 +6,7 @@ from urllib.parse import quote
 import msgspec
 
 from common.wire import Peer, encode
-from middle.messages import DEADLINE_HEADER, EmbedQuery, Image, Query
+from middle.messages import DEADLINE_HEADER, ClassifyQuery, EmbedQuery, Image, Query
 
 GRACE_S = 0.5
 """Middle answers by its deadline itself, degraded or with an error: wait for that."""
@@ -27,6 +27,10 @@ class MiddleClient:
     def embed(self, query: EmbedQuery, request_id: str) -> bytes:
         """The `EmbedAnswer` to a query, in JSON; raises a ServiceError."""
         return self._post("/embed", encode(query), request_id)
+
+    def classify(self, query: ClassifyQuery, request_id: str) -> bytes:
+        """The `ClassifyAnswer` to a query, in JSON; raises a ServiceError."""
+        return self._post("/classify", encode(query), request_id)
 
     def image(self, image_id: str) -> Image:
         """An indexed image; raises a ServiceError."""

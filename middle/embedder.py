@@ -6,7 +6,8 @@ from typing import NamedTuple
 from common.batcher import Gather
 from common.errors import BadRequest, ServiceError, Unavailable
 from common.wire import Matrix
-from inference.client import Embedding, InferenceClient, Role
+from inference.client import Embedding, InferenceClient, Probabilities, Role
+from inference.messages import Logits
 from middle.language import is_english
 from middle.messages import ModelChoice
 
@@ -18,6 +19,7 @@ class Embedded(NamedTuple):
     space: str | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()
+    logits: Logits = Logits()
 
 
 def choose_role(text: str, choice: ModelChoice) -> Role:
@@ -58,8 +60,7 @@ class Embedder:
         again = self._embed([texts[i] for i in missing], ["clip"] * len(missing), deadline)
         for i, result in zip(missing, again, strict=True):
             if isinstance(result, Embedded):
-                reason = getattr(results[i], "detail", "")
-                warning = f"{reason}; answered by clip, which may not know the language"
+                warning = answered_by_clip(getattr(results[i], "detail", ""))
                 result = result._replace(warnings=(warning, *result.warnings))
             results[i] = _explained(result, "clip")
         return results
@@ -71,6 +72,18 @@ class Embedder:
             self._inference.embed_image(data, gather, slot)
         return [_explained(_embedded(result), "clip") for result in gather.wait()]
 
+    def classify(
+        self, files: Sequence[bytes], deadline: float
+    ) -> list[Probabilities | Embedded | ServiceError]:
+        """What the model's classifier says of image files, or their vectors if it has none."""
+        gather = Gather(len(files), deadline)
+        for slot, data in enumerate(files):
+            self._inference.classify_image(data, gather, slot)
+        return [
+            result if isinstance(result, Probabilities) else _explained(_embedded(result), "clip")
+            for result in gather.wait()
+        ]
+
     def _embed(
         self, texts: Sequence[str], roles: Sequence[Role], deadline: float
     ) -> list[Embedded | ServiceError]:
@@ -80,13 +93,18 @@ class Embedder:
         return [_embedded(result) for result in gather.wait()]
 
 
+def answered_by_clip(reason: str) -> str:
+    """The warning for texts that were not for clip, when mclip cannot be had for a reason."""
+    return f"{reason}; answered by clip, which may not know the language"
+
+
 def _embedded(result: Embedding | Exception) -> Embedded | ServiceError:
     if isinstance(result, ServiceError):
         return result
     if isinstance(result, Exception):
         raise result
     warnings = (result.warning,) if result.warning else ()
-    return Embedded(result.vector, result.space, result.model, warnings)
+    return Embedded(result.vector, result.space, result.model, warnings, result.logits)
 
 
 def _is_missing(result: Embedded | ServiceError) -> bool:

@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from common.errors import BadRequest
+from common.errors import BadRequest, Problem
 
 MAX_TEXT = 2000
 MAX_K = 1000
 MAX_EMBEDDING = 8192
 MAX_INPUTS = 64
+MAX_LABELS = 1000
 DEADLINE_HEADER = "X-Deadline-Ms"
 """How much time the caller still has for the answer, in milliseconds."""
 
@@ -103,6 +104,58 @@ class EmbedAnswer(msgspec.Struct):
     request_id: str = ""
 
 
+class ClassifyQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """Images to classify: into labels that are given, or into the 1,000 classes of ImageNet.
+
+    With any of labels, template and model, it is zero-shot: by a text model. With none of them the
+    image model's own classifier answers, if it has one.
+    """
+
+    images: Annotated[
+        list[bytes],
+        Meta(min_length=1, max_length=MAX_INPUTS, description="image files, in base64"),
+    ]
+    labels: (
+        Annotated[
+            list[str], Meta(min_length=1, max_length=MAX_LABELS, description="no two the same")
+        ]
+        | None
+    ) = None
+    template: (
+        Annotated[str, Meta(description="a text with {} where a label goes: a photo of a {}.")]
+        | None
+    ) = None
+    top: Annotated[int, Meta(ge=1, le=MAX_LABELS, description="how many classes at most")] = 5
+    model: Annotated[
+        ModelChoice, Meta(description="the text model for the labels; auto: by the labels")
+    ] = "auto"
+
+
+class ClassScore(msgspec.Struct):
+    """A class that an image may be of."""
+
+    label: str
+    score: Annotated[float, Meta(description="0 to 1, higher is better")]
+
+
+class Classified(msgspec.Struct, omit_defaults=True):
+    """What became of one image: classes, the best first, or a problem."""
+
+    classes: list[ClassScore] | None = None
+    problem: Problem | None = None
+
+
+class ClassifyAnswer(msgspec.Struct):
+    """The classes of each image, in order."""
+
+    results: list[Classified]
+    model: str
+    method: Literal["zero-shot", "classifier"]
+    took_ms: dict[str, float]
+    warnings: list[str] = []
+    request_id: str = ""
+
+
 class Image(msgspec.Struct):
     """An indexed image and where its file is."""
 
@@ -143,6 +196,22 @@ def check_embed(query: EmbedQuery) -> EmbedQuery:
         raise BadRequest("give texts or images, one of the two")
     for text in query.texts:
         check_text(text)
+    return query
+
+
+def check_classify(query: ClassifyQuery) -> ClassifyQuery:
+    """The same for images to classify; raises BadRequest."""
+    labels = query.labels or []
+    for label in labels:
+        check_text(label)
+    if len(set(labels)) < len(labels):
+        raise BadRequest("two of the labels are the same")
+    if query.template is not None:
+        if query.template.count("{}") != 1:
+            raise BadRequest("a template has {} once, where the label goes")
+        check_text(query.template)
+        if labels:
+            check_text(query.template.replace("{}", max(labels, key=len)))
     return query
 
 

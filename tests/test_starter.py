@@ -16,6 +16,7 @@ from inference.layout import MODELS
 from inference.model import Model, load_model
 from inference.network import open_networks
 from inference.tokens import pad
+from tests.front.asking import in_base64
 from tests.services import CHECKOUT, Cluster, cluster, run_command
 
 CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}
@@ -97,6 +98,35 @@ def test_the_language_chooses_the_tower_unless_the_client_does(
     answer = services.front.post("/v1/search", {"text": text, "model": model})
 
     assert answered_by == answer["model"]
+
+
+def classify(services: Cluster, names: list[str], **fields: Any) -> Any:
+    images = [in_base64((SAMPLES / name).read_bytes()) for name in names]
+    return services.front.post("/v1/classify", {"images": images, **fields})
+
+
+def test_the_classifier_names_what_a_photo_shows(services: Cluster) -> None:
+    """Without labels: the starter's own probabilities, which sum to 1 over all classes."""
+    answer = classify(services, ["cat-chelsea.jpg", "koala.jpg", "bison.jpg"])
+
+    cat, koala, bison = (result["classes"] for result in answer["results"])
+    assert ("starter", "classifier") == (answer["model"], answer["method"])
+    assert 2 <= sum(" cat" in f" {one['label']}" or "Mau" in one["label"] for one in cat[:3])
+    assert ["koala", "bison"] == [koala[0]["label"], bison[0]["label"]]
+    every = classify(services, ["koala.jpg"], top=1000)["results"][0]["classes"]
+    assert koala == every[:5]
+    assert pytest.approx(1) == sum(one["score"] for one in every)
+
+
+def test_labels_sort_photos(services: Cluster) -> None:
+    """Zero-shot, in English and, with mclip, in German."""
+    names = ["cat-chelsea.jpg", "german-shepherd-dog.jpg"]
+    for labels, model in ((["cat", "dog", "car"], "clip"), (["Katze", "Hund", "Auto"], "mclip")):
+        answer = classify(services, names, labels=labels, model=model)
+        first = [result["classes"][0] for result in answer["results"]]
+        assert labels[:2] == [one["label"] for one in first]
+        assert all(0.5 < one["score"] < 1 for one in first)
+        assert "zero-shot" == answer["method"]
 
 
 def test_without_the_package_mclip_says_how_to_get_it(root: Path) -> None:

@@ -22,7 +22,13 @@ MAY_IMPORT = {
 # Whoever serves owns the wire: others see its client, its messages, its keys.
 WIRES = {
     "front": {"middle.client", "middle.messages"},
-    "middle": {"inference.client", "search.client", "search.messages", "search.keys"},
+    "middle": {
+        "inference.client",
+        "inference.messages",
+        "search.client",
+        "search.messages",
+        "search.keys",
+    },
 }
 
 

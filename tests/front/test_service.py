@@ -6,7 +6,8 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from tests.front.asking import Reply, ask
+from tests.front.asking import Reply, ask, in_base64
+from tests.front.pictures import encoded, noise
 from tests.services import Cluster
 
 PAGES = ["/", "/static/app.js", "/docs", "/redoc", "/openapi.json", "/v1/info", "/nothing"]
@@ -53,6 +54,9 @@ def test_answers_are_as_described(cluster: Cluster, description: Any) -> None:
     assert [] == _faults(description, "EmbedAnswer", post("/v1/embed", {"texts": ["red"]}))
     assert [] == _faults(description, "Info", cluster.front.get("/v1/info"))
     assert [] == _faults(description, "Problem", ask(cluster, k=0).json())
+    images = [in_base64(image) for image in (encoded(noise(), "PNG"), b"no image")]
+    answer = post("/v1/classify", {"images": images, "labels": ["red", "blue"]})
+    assert [] == _faults(description, "ClassifyAnswer", answer)
 
 
 def test_the_description_refuses_what_the_server_does(description: Any) -> None:

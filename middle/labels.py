@@ -1,0 +1,102 @@
+"""The vectors of labels, kept, since the same labels are asked for again and again."""
+
+import threading
+from collections.abc import Sequence
+
+from cachetools import LRUCache
+
+from common.errors import ServiceError
+from inference.client import Role
+from middle.embedder import Embedded, Embedder, answered_by_clip, choose_role
+from middle.messages import ModelChoice
+
+TEMPLATE = "a photo of a {}."
+"""What CLIP's authors put around a label (Radford et al., 2021, section 3.1.4)."""
+KEPT = 8192
+"""Labels: ImageNet's and some long lists; 32 MB where a vector has 1,024 numbers."""
+WAVE = 128
+"""Labels that are embedded together: other queries get between the waves, and what a wave made is
+kept even when there is no time for the next."""
+
+
+class Labels:
+    """Embeds labels as an Embedder does texts, and keeps those used last."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._lock = threading.Lock()
+        self._kept: LRUCache[tuple[Role, str], Embedded] = LRUCache(KEPT)
+
+    def embed(
+        self,
+        labels: Sequence[str],
+        template: str | None,
+        choice: ModelChoice,
+        deadline: float,
+        space: str | None = None,
+    ) -> tuple[list[Embedded], list[str]]:
+        """Embed labels in a template, all by one tower; and what to warn of.
+
+        What is kept of another space than `space` is made anew; None takes what there is. Raises
+        the error of the first label that fails, naming its place.
+        """
+        role = choose_role(" ".join([*labels, template or ""]), choice)
+        texts = [(template or TEMPLATE).replace("{}", label) for label in labels]
+        warnings = []
+        try:
+            embedded = self._embed(role, texts, deadline, space)
+        except ServiceError as error:
+            if choice != "auto" or role == "clip" or error.code != "model_unavailable":
+                raise
+            warnings.append(answered_by_clip(error.detail))
+            embedded = self._embed("clip", texts, deadline, space)
+        return embedded, warnings + _summed([one.warnings for one in embedded])
+
+    def _embed(
+        self, role: Role, texts: Sequence[str], deadline: float, space: str | None
+    ) -> list[Embedded]:
+        with self._lock:
+            known = {text: one for text in texts if (one := self._kept.get((role, text)))}
+        missing = [
+            place
+            for place, text in enumerate(texts)
+            if text not in known or space not in (None, known[text].space)
+        ]
+        for start in range(0, len(missing), WAVE):
+            wave = missing[start : start + WAVE]
+            known |= self._make(role, {place: texts[place] for place in wave}, deadline)
+        return [known[text] for text in texts]
+
+    def _make(self, role: Role, texts: dict[int, str], deadline: float) -> dict[str, Embedded]:
+        """Embed texts, each given by its place, and keep them; raises for the first that fails."""
+        results = self._embedder.texts(list(texts.values()), role, deadline)
+        made = {
+            # a copy: the vector is a row of the reply, which it would keep whole
+            text: result._replace(vector=result.vector.copy())
+            for text, result in zip(texts.values(), results, strict=True)
+            if not isinstance(result, ServiceError)
+        }
+        with self._lock:
+            self._kept.update({(role, text): one for text, one in made.items()})
+        for place, result in zip(texts, results, strict=True):
+            if isinstance(result, ServiceError):
+                raise _named(place, result)
+        return made
+
+
+def _summed(warnings: Sequence[Sequence[str]]) -> list[str]:
+    """The warnings of labels, each once: with many labels there could be as many."""
+    places: dict[str, list[int]] = {}
+    for place, each in enumerate(warnings):
+        for warning in each:
+            places.setdefault(warning, []).append(place)
+    return [
+        f"label {first}{f' and {len(more)} more' if more else ''}: {warning}"
+        for warning, (first, *more) in places.items()
+    ]
+
+
+def _named(place: int, error: ServiceError) -> ServiceError:
+    if error.code == "model_unavailable":  # which no label is to blame for
+        return error
+    return ServiceError(f"label {place}: {error.detail}", error.code, error.status)
