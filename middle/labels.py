@@ -1,11 +1,13 @@
 """The vectors of labels, kept, since the same labels are asked for again and again."""
 
 import threading
+import time
 from collections.abc import Sequence
+from itertools import islice
 
 from cachetools import LRUCache
 
-from common.errors import ServiceError
+from common.errors import DeadlineExceeded, ServiceError
 from inference.client import Role
 from middle.embedder import Embedded, Embedder, answered_by_clip, choose_role
 from middle.messages import ModelChoice
@@ -25,6 +27,7 @@ class Labels:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._kept: LRUCache[tuple[Role, str], Embedded] = LRUCache(KEPT)
 
     def embed(
@@ -55,17 +58,25 @@ class Labels:
     def _embed(
         self, role: Role, texts: Sequence[str], deadline: float, space: str | None
     ) -> list[Embedded]:
-        with self._lock:
-            known = {text: one for text in texts if (one := self._kept.get((role, text)))}
-        missing = [
-            place
-            for place, text in enumerate(texts)
-            if text not in known or space not in (None, known[text].space)
-        ]
-        for start in range(0, len(missing), WAVE):
-            wave = missing[start : start + WAVE]
-            known |= self._make(role, {place: texts[place] for place in wave}, deadline)
+        known = self._known(role, texts, space)
+        if len(texts) - len(known) <= WAVE:
+            known |= self._make(role, _missing(texts, known), deadline)
+            return [known[text] for text in texts]
+        # Long lists take turns: else many queries for one list would each embed all of it.
+        if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise DeadlineExceeded("no time for the labels: other long lists are embedded")
+        try:
+            known = self._known(role, texts, space)
+            while wave := _missing(texts, known):
+                known |= self._make(role, wave, deadline)
+        finally:
+            self._turn.release()
         return [known[text] for text in texts]
+
+    def _known(self, role: Role, texts: Sequence[str], space: str | None) -> dict[str, Embedded]:
+        with self._lock:
+            kept = [(text, self._kept.get((role, text))) for text in texts]
+        return {text: one for text, one in kept if one and space in (None, one.space)}
 
     def _make(self, role: Role, texts: dict[int, str], deadline: float) -> dict[str, Embedded]:
         """Embed texts, each given by its place, and keep them; raises for the first that fails."""
@@ -82,6 +93,12 @@ class Labels:
             if isinstance(result, ServiceError):
                 raise _named(place, result)
         return made
+
+
+def _missing(texts: Sequence[str], known: dict[str, Embedded]) -> dict[int, str]:
+    """The next texts to embed, by their places."""
+    places = (place for place, text in enumerate(texts) if text not in known)
+    return {place: texts[place] for place in islice(places, WAVE)}
 
 
 def _summed(warnings: Sequence[Sequence[str]]) -> list[str]:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from tests.tiny_model import write_tiny_model
 
 PHOTOS = [encoded(noise(seed), "PNG") for seed in range(10)]
 LABELS = ["red", "green", "blue", "square"]
-CONFIG: dict[str, Any] = {"Middle": {"port": 0}, "Inference": {"port": 0, "mclip": None}}
+CONFIG: dict[str, Any] = {
+    "Middle": {"port": 0, "deadline-ms": 20_000},
+    "Inference": {"port": 0, "mclip": None},
+}
 CLOSE = 1e-4
 
 
@@ -169,6 +173,19 @@ def test_a_thousand_labels_are_as_many_as_there_may_be(services: tuple[Service, 
     assert pytest.approx(1) == sum(table(result).values())
     more = services[1].request("POST", "/classify", json=query(labels=[*labels, "red"]))
     assert (400, "bad_request") == (more.status, more.json()["code"])
+
+
+def test_a_long_list_is_embedded_once_for_all_that_ask(services: tuple[Service, Service]) -> None:
+    """Twenty queries for the same new labels at a time fill no queue and do no work twice."""
+    inference, middle = services
+    labels = [f"{word} {number} of the" for number in range(250) for word in LABELS]
+    before = embedded_texts(inference)
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: classify(middle, labels=labels), range(20)))
+
+    assert [1] * 20 == [len(answer["results"]) for answer in answers]
+    assert len(labels) == embedded_texts(inference) - before
 
 
 def test_without_a_classifier_the_classes_are_imagenets_by_text(
