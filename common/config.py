@@ -53,6 +53,7 @@ class Inference(Section, frozen=True):
     port: Port = 8080
     clip: str = "starter"
     mclip: str | None = "starter-multilingual"
+    key_file: str | None = None  # TorchServe's key_file.json; our own server wants none
     runtime: Literal["onnxruntime", "tensorrt", "openvino", "torch", "torch-compile"] = (
         "onnxruntime"
     )

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from common.batcher import Batcher, Gather
-from common.errors import ServiceError
+from common.errors import NotFound, ServiceError
 from common.wire import Matrix, Peer, decode_reply, encode, unpack_rows
 from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
+from inference.torchserve.key import Key
 
 Role = Literal["clip", "mclip"]
 
@@ -42,8 +43,9 @@ class Probabilities(NamedTuple):
 class InferenceClient:
     """Coalesces what the threads of this process want embedded into few requests."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is "host:port"; nothing is opened before `start`."""
+    def __init__(self, address: str, key_file: Path | None = None) -> None:
+        """`address` is "host:port", `key_file` TorchServe's; nothing is opened before `start`."""
+        self._key = Key(key_file)
         self._peer = Peer(address, connections=3 * CONNECTIONS)
         self._texts = {role: self._line(role, "texts", TEXT_BATCH) for role in ("clip", "mclip")}
         self._images = self._line("clip", "images", IMAGE_BATCH)
@@ -84,7 +86,8 @@ class InferenceClient:
     def is_alive(self, timeout_s: float = 1.0) -> bool:
         """Whether the server answers its ping."""
         try:
-            self._peer.get("/ping", time.monotonic() + timeout_s)
+            deadline = time.monotonic() + timeout_s
+            self._key.use(lambda headers: self._peer.get("/ping", deadline, headers))
         except ServiceError:
             return False
         return True
@@ -93,10 +96,20 @@ class InferenceClient:
         return (*self._texts.values(), self._images, self._classes)
 
     def _send(self, role: str, request: EmbedRequest, deadline: float) -> list[Any]:
-        body = self._peer.post(f"/predictions/{role}", encode(request), deadline)
+        body = self._post(role, encode(request), deadline)
         reply = decode_reply(body, EmbedReply)
         rows = unpack_rows(reply.rows, reply.dim)
         return [_result(reply, i, row) for i, row in enumerate(rows)]
+
+    def _post(self, role: str, body: bytes, deadline: float) -> bytes:
+        path = f"/predictions/{role}"
+        try:
+            return self._key.use(lambda headers: self._peer.post(path, body, deadline, headers))
+        except ServiceError as error:
+            if error.status == 404 and error.code == ServiceError.code:  # in TorchServe's words
+                detail = f"the server that embeds has no model {role}"
+                raise NotFound(detail, "model_unavailable") from None
+            raise
 
 
 def imagenet_classes() -> list[str]:

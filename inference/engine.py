@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,10 @@ class Engine:
 
     def embed(self, request: EmbedRequest) -> EmbedReply:
         """Embed a request's inputs; what is wrong with one of them fails that one alone."""
+        return self.begin(request)()
+
+    def begin(self, request: EmbedRequest) -> Callable[[], EmbedReply]:
+        """Start to `embed`, so that several requests share a batch; the result waits for it."""
         if bool(request.texts) == bool(request.images):
             raise BadRequest("give texts or images, one of the two")
         deadline = time.monotonic() + request.deadline_ms / 1000
@@ -67,10 +72,10 @@ class Engine:
             return self._embed_texts(request.texts, deadline)
         if request.classify and self._classes and self._model.classifier:
             gather = self._run_images(request.images, self._classes, deadline)
-            return self._reply(gather, {}, self._model.classifier.labels)
+            return partial(self._reply, gather, {}, self._model.classifier.labels)
         return self._embed_images(request.images, deadline)
 
-    def _embed_texts(self, texts: list[str], deadline: float) -> EmbedReply:
+    def _embed_texts(self, texts: list[str], deadline: float) -> Callable[[], EmbedReply]:
         tower, batcher = self._model.text, self._text
         if tower is None or batcher is None:
             raise BadRequest(f"model {self._model.name} embeds no texts", "model_unavailable")
@@ -81,13 +86,13 @@ class Engine:
             if prepared.warning:
                 warnings[slot] = prepared.warning
             batcher.submit(prepared.value, gather, slot)
-        return self._reply(gather, warnings, [])
+        return partial(self._reply, gather, warnings, [])
 
-    def _embed_images(self, files: list[bytes], deadline: float) -> EmbedReply:
+    def _embed_images(self, files: list[bytes], deadline: float) -> Callable[[], EmbedReply]:
         batcher = self._image
         if batcher is None:
             raise BadRequest(f"model {self._model.name} embeds no images", "model_unavailable")
-        return self._reply(self._run_images(files, batcher, deadline), {}, [])
+        return partial(self._reply, self._run_images(files, batcher, deadline), {}, [])
 
     def _run_images(self, files: list[bytes], batcher: Batcher, deadline: float) -> Gather:
         gather = Gather(len(files), deadline)

@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,10 +33,11 @@ Message = TypeVar("Message")
 _encoder = msgspec.json.Encoder()
 
 
-def create_app(config: Config) -> Flask:
+def create_app(config: Config, root: Path) -> Flask:
     """Serve queries with the servers of `config`; called in each worker, after the fork."""
     inference = config.inference
-    embedder = Embedder(InferenceClient(f"{inference.address}:{inference.port}"))
+    key_file = root / inference.key_file if inference.key_file else None
+    embedder = Embedder(InferenceClient(f"{inference.address}:{inference.port}", key_file))
     searcher = _create_searcher(config, embedder)
     classifier = Classifier(embedder)
     searcher.start()

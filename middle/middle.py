@@ -12,11 +12,12 @@ from common.process import Serving, run, serve_workers
 
 def main() -> None:
     """Serve queries from worker processes."""
-    config = load(argument_parser(__doc__).parse_args().config).config
+    loaded = load(argument_parser(__doc__).parse_args().config)
+    config = loaded.config
     middle = config.middle
     limit = config.max_message_bytes
     serving = Serving(middle.address, middle.port, middle.threads, limit, middle.workers)
-    serve_workers("middle.app:create_app", (config,), serving)
+    serve_workers("middle.app:create_app", (config, loaded.root), serving)
 
 
 if __name__ == "__main__":

@@ -168,14 +168,19 @@ def with_section(config: dict[str, Any], section: str, **keys: Any) -> dict[str,
 
 @contextmanager
 def cluster(
-    config: dict[str, Any], servers: int, cwd: Path, search_arguments: Sequence[Sequence[str]] = ()
+    config: dict[str, Any],
+    servers: int,
+    cwd: Path,
+    search_arguments: Sequence[Sequence[str]] = (),
+    inference: Service | None = None,
 ) -> Iterator[Cluster]:
-    """Start inference, `servers` search servers, middle and front on free ports."""
+    """Start inference, or use that which runs, `servers` search servers, middle and front."""
     config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
     for section in ("Inference", "Middle", "Front"):
         config = with_section(config, section, port=0)
     with ExitStack() as stack:
-        inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
+        if inference is None:
+            inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
         search = []
         for number in range(servers):
             extra = search_arguments[number] if search_arguments else ("--index", str(number))

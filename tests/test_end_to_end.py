@@ -123,6 +123,7 @@ SCRIPTS = [
     "front/front.py",
     "middle/middle.py",
     "inference/inference.py",
+    "inference/archive.py",
     "search/search.py",
     "prepare/save_embedding.py",
     "prepare/build_index.py",

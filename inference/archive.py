@@ -1,0 +1,93 @@
+"""Pack the models of config.json for TorchServe: python inference/archive.py [--config FILE]."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.config import CHECKOUT, Inference, argument_parser, load
+from common.errors import ConfigError, MissingPackage
+from common.process import run
+from inference.model import MODELS, find_model, load_model
+from inference.torchserve.contents import Contents, write_contents
+
+HANDLER = CHECKOUT / "inference/torchserve/handler.py"
+
+
+def archive(role: str, folder: Path, contents: Contents, store: Path) -> Path:
+    """Write `store`/`role`.mar with the model in `folder` and our code; returns its path."""
+    with tempfile.TemporaryDirectory(prefix=".archive-", dir=store) as name:
+        stage = Path(name, "stage")
+        for package in ("common", "inference"):
+            for file in (CHECKOUT / package).rglob("*.py"):
+                if MODELS in file.parents:
+                    continue
+                target = stage / file.relative_to(CHECKOUT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(file, target)
+        shutil.copytree(folder, stage / "inference/models" / contents.model)
+        write_contents(stage, contents)
+        _run_archiver(role, stage, Path(name))
+        return Path(name, f"{role}.mar").replace(store / f"{role}.mar")
+
+
+def _run_archiver(role: str, stage: Path, target: Path) -> None:
+    try:
+        from model_archiver.model_archiver_config import ModelArchiverConfig
+        from model_archiver.model_packaging import generate_model_archive
+    except ImportError:
+        raise ConfigError("pip install -r requirements-torch.txt, and run this again") from None
+    # It works in a folder named after the model, and deletes what is there, in this one.
+    before, tempfile.tempdir = tempfile.tempdir, str(target)
+    try:
+        generate_model_archive(
+            ModelArchiverConfig(
+                model_name=role,
+                handler=str(HANDLER),
+                extra_files=str(stage),
+                export_path=str(target),
+                version="1.0",
+            )
+        )
+    finally:
+        tempfile.tempdir = before
+
+
+def archive_all(config: Inference, root: Path, store: Path) -> None:
+    """Archive clip, and mclip where there is one, else remove its archive: it may be of another."""
+    clip = load_model(config.clip, 1, root)
+    print(_pack("clip", config.clip, clip.space, config, root, store))
+    (store / "mclip.mar").unlink(missing_ok=True)
+    if not config.mclip:
+        print("no mclip.mar: config.json has no Inference.mclip")
+        return
+    try:
+        mclip = load_model(config.mclip, 1, root)
+    except MissingPackage as error:
+        print(f"no mclip.mar: {error}")
+        return
+    if mclip.dim != clip.dim:
+        raise ConfigError(f"mclip gives {mclip.dim} numbers, clip {clip.dim}: no common space")
+    print(_pack("mclip", config.mclip, clip.space, config, root, store))
+
+
+def _pack(role: str, name: str, space: str, config: Inference, root: Path, store: Path) -> str:
+    folder = find_model(name, root)
+    path = archive(role, folder, Contents(folder.name, space, config), store)
+    return f"{path}: {folder.name}, {path.stat().st_size / 1e6:.1f} MB"
+
+
+def main() -> None:
+    """Archive the models of a configuration."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("--model-store", metavar="FOLDER", type=Path, default=MODELS)
+    arguments = parser.parse_args()
+    loaded = load(arguments.config)
+    archive_all(loaded.config.inference, loaded.root, arguments.model_store.resolve())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,68 @@
+"""The TorchServe handler: what the embedded server answers, for each request of a batch.
+
+TorchServe takes the class of this module, makes one in each worker process, and gives it the
+requests that it batched. They go into one Engine together and are answered one by one.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from flask import Response
+
+from common.errors import problem_response
+from common.wire import MSGPACK, decode, encode
+from inference.engine import Engine
+from inference.messages import EmbedReply, EmbedRequest
+from inference.model import load_model
+from inference.torchserve.contents import read_contents
+
+WORKERS = 8
+"""Of a model: snapshot_8.cfg starts as many, and they share the cores."""
+
+
+class Handler:
+    """One worker's model."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    def initialize(self, context: Any) -> None:
+        """Load the model of the archive; `context` is a ts.context.Context."""
+        contents = read_contents(Path(context.system_properties["model_dir"]))
+        threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
+        model = load_model(contents.model, threads)
+        model.warm()
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._engine = Engine(model, contents.space, contents.settings, pool)
+        self._engine.start()
+
+    def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
+        """Answer a batch: the body of each reply, its status and headers being set in `context`."""
+        begun = [self._begin(item.get("body", b"")) for item in data]
+        replies = [_reply(one) for one in begun]
+        for number, reply in enumerate(replies):
+            context.set_response_status(reply.status_code, idx=number)
+            for name, value in reply.headers:
+                if name != "Content-Length":  # TorchServe gives it itself
+                    context.set_response_header(number, name.lower(), value)
+        return [reply.get_data() for reply in replies]
+
+    def _begin(self, body: bytes) -> Callable[[], EmbedReply] | Exception:
+        if self._engine is None:
+            raise RuntimeError("TorchServe did not initialize this handler")
+        try:
+            return self._engine.begin(decode(body, EmbedRequest))
+        except Exception as error:  # the edge of an item
+            return error
+
+
+def _reply(begun: Callable[[], EmbedReply] | Exception) -> Response:
+    if isinstance(begun, Exception):
+        return problem_response(begun)
+    try:
+        return Response(encode(begun()), content_type=MSGPACK)
+    except Exception as error:  # the edge of an item
+        return problem_response(error)
