@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH := .venv-torch
 CONFIG ?= config.json
 IMAGES ?=
 
-.PHONY: demo install dev lint format test bench clean
+.PHONY: demo install dev torch lint format test bench clean
 
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
@@ -26,6 +27,13 @@ $(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/pyth
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $(VENV)/.installed $@
 
+torch: $(TORCH)/.installed ## what exporting models and TorchServe need: torch, 5.7 GB
+
+$(TORCH)/.installed: requirements.txt requirements-torch.txt requirements-dev.txt
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/pip install --quiet --disable-pip-version-check -r requirements-torch.txt -r requirements-dev.txt
+	touch $@
+
 lint: dev ## ruff and mypy, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,11 +43,12 @@ format: dev ## what ruff can put right by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: dev ## all tests, against real services
+test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
 	$(BIN)/python -m pytest $(TESTS)
+	$(if $(TESTS),,$(TORCH)/bin/python -m pytest tests/torch)
 
 bench: dev ## load tests; writes benchmarks/results/
 	$(BIN)/python benchmarks/load.py
 
 clean: ## forget the environment and the demo's data
-	rm -rf $(VENV) data
+	rm -rf $(VENV) $(TORCH) data

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from common.config import Config
 from common.errors import Problem
@@ -79,6 +80,9 @@ def ask(service: Service, role: str, body: bytes) -> Answer:
     message: EmbedReply | Problem
     if response.status == 200:
         message = msgspec.msgpack.decode(response.data, type=EmbedReply)
+        for problem in message.problems.values():
+            if problem.code == "deadline_exceeded":  # where it was noticed is chance
+                problem.detail = ""
     else:
         message = msgspec.json.decode(response.data, type=Problem)
         message.request_id = ""
@@ -88,14 +92,12 @@ def ask(service: Service, role: str, body: bytes) -> Answer:
 def assert_same(one: Answer, other: Answer) -> None:
     """Both are alike, rows to 1e-6."""
     assert one[:2] == other[:2]
-    rows = []
-    for message in (one[2], other[2]):
-        if isinstance(message, EmbedReply):
-            rows.append(unpack_rows(message.rows, message.dim))
-            message.rows = b""
-    assert one[2] == other[2]
-    if rows:
+    if isinstance(one[2], EmbedReply) and isinstance(other[2], EmbedReply):
+        assert replace(one[2], rows=b"") == replace(other[2], rows=b"")
+        rows = [unpack_rows(reply.rows, reply.dim) for reply in (one[2], other[2])]
         np.testing.assert_allclose(rows[0], rows[1], atol=1e-6)
+    else:
+        assert one[2] == other[2]
 
 
 @pytest.mark.parametrize("role", ["clip", "mclip"])
@@ -111,16 +113,13 @@ def test_requests_that_share_a_batch_are_answered_one_by_one(
     server: TorchServe, embedded: Service
 ) -> None:
     """All bodies at once, many times: a bad one takes no other along and answers are not mixed."""
-    names = list(BODIES) * 8
+    names = list(BODIES) * 6  # 90: TorchServe queues 100 of a model
     with ThreadPoolExecutor(len(names)) as pool:
         answers = list(pool.map(lambda name: ask(server, "clip", BODIES[name]), names))
 
     expected = {name: ask(embedded, "clip", body) for name, body in BODIES.items()}
     for name, answer in zip(names, answers, strict=True):
-        copied = msgspec.msgpack.decode(
-            msgspec.msgpack.encode(expected[name][2]), type=type(expected[name][2])
-        )
-        assert_same(answer, (*expected[name][:2], copied))
+        assert_same(answer, expected[name])
 
 
 def test_the_largest_body_is_taken_and_a_larger_one_refused(server: TorchServe) -> None:

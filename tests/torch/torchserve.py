@@ -81,7 +81,7 @@ def torchserve(
         )
     server = TorchServe(process, ports[0], folder=folder, ports=ports)
     try:
-        wait_until_healthy(server)
+        wait_until_ready(server)
         yield server
     finally:
         stop_group(process)
@@ -106,19 +106,30 @@ def settings(ports: tuple[int, ...]) -> str:
     return "\n".join([text, *grpc, ""])
 
 
-def wait_until_healthy(server: TorchServe) -> None:
-    """Wait until every model has its worker; fails with the log when one never does."""
+def wait_until_ready(server: TorchServe) -> None:
+    """Wait until the worker of every model has loaded it; fails with the log when one never does.
+
+    GET /ping says Healthy sooner, when the workers' processes have started.
+    """
     until = time.monotonic() + START_S
-    answer = b""
-    while b'"Healthy"' not in answer:
+    while not _is_ready(server):
         running = server.process.poll() is None and time.monotonic() < until
         assert running, (server.folder / "torchserve.log").read_text()[-5000:]
         time.sleep(0.2)
-        if server.key_file.exists():
-            try:
-                answer = server.request("GET", "/ping", headers=server.key("inference")).data
-            except (urllib3.exceptions.HTTPError, ValueError):
-                continue
+
+
+def _is_ready(server: TorchServe) -> bool:
+    try:
+        headers = server.key("management")
+        for archive in (server.folder / "store").glob("*.mar"):
+            (model,) = server.other(
+                "GET", "management", f"/models/{archive.stem}", headers=headers
+            ).json()
+            if not all(worker["status"] == "READY" for worker in model["workers"]):
+                return False
+    except (OSError, ValueError, urllib3.exceptions.HTTPError):  # no key, half a key, no listener
+        return False
+    return True
 
 
 def stop_group(process: subprocess.Popen[str]) -> None:
