@@ -57,7 +57,7 @@ def torchserve(
 
     `ports` are those of a server that ran before, to start it again.
     """
-    if not shutil.which("java"):
+    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
         reason = "TorchServe needs Java: apt-get install default-jre-headless"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
     for name in ("store", "tmp"):
