@@ -58,9 +58,14 @@ stdout_logfile_maxbytes=0
 
 
 def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
-    """The command of each service of a configuration, by the service's name."""
+    """The command of each service of a configuration, by the service's name.
+
+    Where there is a key for TorchServe, that is started apart.
+    """
     search = config.search
-    found = {"inference": ["inference/inference.py"]}
+    found: dict[str, list[str]] = {}
+    if not config.inference.key_file:
+        found["inference"] = ["inference/inference.py"]
     for server in range(len(search.server_list)):
         for replica in range(len(search.replicas(server))):
             which = ["--server-index", str(server), "--replica", str(replica)]
@@ -100,8 +105,9 @@ def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
     found = [
         ("Front.port", (config.front.address, config.front.port)),
         ("Middle.port", (config.middle.address, config.middle.port)),
-        ("Inference.port", (config.inference.address, config.inference.port)),
     ]
+    if not config.inference.key_file:
+        found.append(("Inference.port", (config.inference.address, config.inference.port)))
     for server in range(len(search.server_list)):
         for replica in search.replicas(server):
             found.append((f"Search.server-list {replica}", split_address(replica)))

@@ -9,26 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
+from common.config import Config, Inference
+from common.supervisor import addresses, commands
 from tests.collection import Collection
-from tests.services import CHECKOUT, http, run_command, with_section
+from tests.services import CHECKOUT, free_ports, http, run_command, with_section
 
 WAIT_S = 60
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture
@@ -151,3 +144,11 @@ def test_an_address_named_twice_is_refused(tmp_path: Path) -> None:
 
     assert 2 == done.returncode
     assert "same address" in done.stderr
+
+
+def test_torchserve_is_started_apart() -> None:
+    """With the key file of TorchServe there is no embedded server, nor a claim to its port."""
+    config = Config(inference=Inference(key_file="key_file.json"))
+
+    assert "inference" not in commands(config, Path("config.json"))
+    assert "Inference.port" not in dict(addresses(config))

@@ -20,9 +20,17 @@ from inference.app import max_body_bytes
 from inference.messages import IMAGE_BATCH, EmbedReply
 from inference.torchserve.handler import WORKERS
 from tests.collection import Collection
-from tests.services import CHECKOUT, Service, cluster, run_command, running, with_section
+from tests.services import (
+    CHECKOUT,
+    Service,
+    cluster,
+    free_ports,
+    run_command,
+    running,
+    with_section,
+)
 from tests.tiny_model import POISON, write_tiny_model
-from tests.torch.torchserve import PORTS, SNAPSHOT, TorchServe, free_ports, torchserve
+from tests.torch.torchserve import PORTS, SNAPSHOT, TorchServe, torchserve
 
 PHOTO = (CHECKOUT / "samples/owl.jpg").read_bytes()
 MESSAGES: dict[str, Any] = {

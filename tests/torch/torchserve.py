@@ -5,12 +5,11 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.services import CHECKOUT, Service, run_command
+from tests.services import CHECKOUT, Service, free_ports, run_command
 
 SNAPSHOT = CHECKOUT / "inference/snapshot_8.cfg"
 PORTS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")
@@ -31,7 +30,7 @@ class TorchServe(Service):
     """TorchServe; `port` is that of its inference API."""
 
     folder: Path = Path()
-    ports: tuple[int, ...] = ()
+    ports: Sequence[int] = ()
 
     @property
     def key_file(self) -> Path:
@@ -51,7 +50,7 @@ class TorchServe(Service):
 
 @contextmanager
 def torchserve(
-    folder: Path, config: dict[str, Any], ports: tuple[int, ...] = ()
+    folder: Path, config: dict[str, Any], ports: Sequence[int] = ()
 ) -> Iterator[TorchServe]:
     """Archive the models of a config, whose paths start from `folder`, and serve them from there.
 
@@ -87,16 +86,7 @@ def torchserve(
         stop_group(process)
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return tuple(one.getsockname()[1] for one in sockets)
-
-
-def settings(ports: tuple[int, ...]) -> str:
+def settings(ports: Sequence[int]) -> str:
     """snapshot_8.cfg, but for other ports and one worker a model."""
     text = SNAPSHOT.read_text().replace('Workers": 8', 'Workers": 1')
     for name, port in zip(PORTS[:3], ports, strict=False):
