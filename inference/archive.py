@@ -11,7 +11,9 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import CHECKOUT, Inference, argument_parser, load
 from common.errors import ConfigError, MissingPackage
 from common.process import run
-from inference.model import MODELS, find_model, load_model
+from inference.layout import CLIP_TOKENIZER, MODELS
+from inference.model import load_model
+from inference.registry import find_model, folder_name, shown_name
 from inference.torchserve.contents import Contents, write_contents
 
 HANDLER = CHECKOUT / "inference/torchserve/handler.py"
@@ -28,7 +30,9 @@ def archive(role: str, folder: Path, contents: Contents, store: Path) -> Path:
                 target = stage / file.relative_to(CHECKOUT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(file, target)
-        shutil.copytree(folder, stage / "inference/models" / contents.model)
+        models = stage / MODELS.relative_to(CHECKOUT)
+        shutil.copytree(folder, models / folder_name(contents.model))
+        shutil.copy2(CLIP_TOKENIZER, models)
         write_contents(stage, contents)
         _run_archiver(role, stage, Path(name))
         return Path(name, f"{role}.mar").replace(store / f"{role}.mar")
@@ -58,14 +62,14 @@ def _run_archiver(role: str, stage: Path, target: Path) -> None:
 
 def archive_all(config: Inference, root: Path, store: Path) -> None:
     """Archive clip, and mclip where there is one, else remove its archive: it may be of another."""
-    clip = load_model(config.clip, 1, root)
+    clip = load_model(config.clip, config, root, text=False)
     print(_pack("clip", config.clip, clip.space, config, root, store))
     (store / "mclip.mar").unlink(missing_ok=True)
     if not config.mclip:
         print("no mclip.mar: config.json has no Inference.mclip")
         return
     try:
-        mclip = load_model(config.mclip, 1, root)
+        mclip = load_model(config.mclip, config, root, image=False)
     except MissingPackage as error:
         print(f"no mclip.mar: {error}")
         return
@@ -76,8 +80,9 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
 
 def _pack(role: str, name: str, space: str, config: Inference, root: Path, store: Path) -> str:
     folder = find_model(name, root)
-    path = archive(role, folder, Contents(folder.name, space, config), store)
-    return f"{path}: {folder.name}, {path.stat().st_size / 1e6:.1f} MB"
+    shown = shown_name(name, folder)
+    path = archive(role, folder, Contents(shown, space, config), store)
+    return f"{path}: {shown}, {path.stat().st_size / 1e6:.1f} MB"
 
 
 def main() -> None:

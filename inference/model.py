@@ -15,7 +15,7 @@ from inference.classifier import Classifier, load_classifier
 from inference.images import Pixels, Preprocessing
 from inference.layout import Layout, pad_token, read_layout, space_of
 from inference.messages import Logits
-from inference.registry import find_model
+from inference.registry import find_model, shown_name
 from inference.network import Network, open_networks
 from inference.tokens import TextTokenizer
 from inference.towers import ImageTower, TextTower, TokenTextTower
@@ -46,16 +46,18 @@ class Model(NamedTuple):
         if self.text:
             parts += [self.encode_text(["warm"]) for _ in range(self.text.replicas)]
         if self.image:
-            parts += [self.embed_blank() for _ in range(self.image.replicas)]
+            parts += [self.image.embed([self.blank()]) for _ in range(self.image.replicas)]
+        if self.classifier:
+            self.classifier.probabilities([self.blank()])
         for rows in parts:
             if rows.shape != (1, self.dim):
                 raise ConfigError(f"model {self.name} gives {rows.shape}, not (1, {self.dim})")
 
-    def embed_blank(self) -> Matrix:
-        """Embed an image of zeros: a unit row, float32 [1, dim]."""
-        if self.image is None or self.preprocessing is None:
+    def blank(self) -> Pixels:
+        """An image of zeros, as the image tower takes it."""
+        if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
-        return self.image.embed([np.zeros((3, *self.preprocessing.height_width), dtype=np.float32)])
+        return np.zeros((3, *self.preprocessing.height_width), dtype=np.float32)
 
     def encode_text(self, texts: Sequence[str]) -> Matrix:
         """Embed texts: unit rows, float32 [n, dim]."""
@@ -97,9 +99,8 @@ def load_model(
         space = space_of(layout)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"model {name}: {error}") from None
-    shown = folder.name if folder.name == Path(name).name else name
     model = Model(
-        name=shown,
+        name=shown_name(name, folder),
         dim=layout.config.embed_dim or 0,
         space=space,
         text=text_tower,
@@ -137,5 +138,5 @@ def _text_tower(layout: Layout, how: Inference) -> TextTower | None:
 
 def _measured_dim(model: Model) -> int:
     """How many numbers a tower gives, where no config.json says it."""
-    rows = model.embed_blank() if model.image else model.encode_text(["blank"])
+    rows = model.image.embed([model.blank()]) if model.image else model.encode_text(["blank"])
     return int(rows.shape[1])

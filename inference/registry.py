@@ -29,6 +29,11 @@ def find_model(name: str, root: Path) -> Path:
     return download(repository, revision or None)
 
 
+def shown_name(name: str, folder: Path) -> str:
+    """What the model `name`, found in `folder`, is called in answers: a path by its last part."""
+    return folder.name if folder.name == Path(name).name else normal_name(name)
+
+
 def folder_name(name: str) -> str:
     """The folder in inference/models that the model `name` is exported to."""
     return normal_name(name).replace("/", "_").replace("::", "__")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flask import Response
 
 from common.errors import problem_response
@@ -33,10 +34,14 @@ class Handler:
         """Load the model of the archive; `context` is a ts.context.Context."""
         contents = read_contents(Path(context.system_properties["model_dir"]))
         threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
-        model = load_model(contents.model, threads)
+        how = msgspec.structs.replace(contents.settings, threads=threads, replicas=1)
+        gpu = context.system_properties.get("gpu_id")
+        if gpu is not None:  # TorchServe deals them out; number_of_gpu says over how many
+            how = msgspec.structs.replace(how, device=f"cuda:{gpu}")
+        model = load_model(contents.model, how)
         model.warm()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-        self._engine = Engine(model, contents.space, contents.settings, pool)
+        self._engine = Engine(model, contents.space, how, pool)
         self._engine.start()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
