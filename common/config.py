@@ -52,7 +52,7 @@ class Inference(Section, frozen=True):
     address: str = "127.0.0.1"
     port: Port = 8080
     clip: str = "starter"
-    mclip: str | None = "starter-multilingual"
+    mclip: str | None = "auto"  # what belongs to clip, where that is known
     key_file: str | None = None  # TorchServe's key_file.json; our own server wants none
     runtime: Literal["onnxruntime", "tensorrt", "openvino", "torch", "torch-compile"] = (
         "onnxruntime"

@@ -11,10 +11,10 @@ from common.config import Config
 from common.errors import ConfigError, MissingPackage, NotFound
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
-from inference.catalogue import image_partner, normal_name
 from inference.engine import Engine
 from inference.messages import IMAGE_BATCH, EmbedRequest
 from inference.model import load_model
+from inference.registry import mclip_of
 
 log = logging.getLogger(__name__)
 
@@ -50,31 +50,21 @@ def max_body_bytes(config: Config) -> int:
     return IMAGE_BATCH * config.max_message_bytes
 
 
-def _check_pair(clip: str, mclip: str) -> None:
-    """Raise ConfigError for a text tower that is known to meet the images of another model."""
-    partner = image_partner(mclip)
-    if partner and "::" in normal_name(clip) and partner != normal_name(clip):
-        raise ConfigError(
-            f"config: Inference.mclip {mclip} was taught to meet the images of {partner},"
-            f" and Inference.clip is {clip}: set clip to {partner}"
-        )
-
-
 def _load_engines(
     config: Config, root: Path, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, Engine], dict[str, str]]:
     """The engine of each role, and for the roles that have none the reason."""
     how = config.inference
-    _check_pair(how.clip, how.mclip or "")
+    mclip = mclip_of(how.clip, how.mclip)
     clip = load_model(how.clip, how, root)
     models, missing = {"clip": clip}, {}
-    if not how.mclip:
-        missing["mclip"] = "no multilingual model: config.json has no Inference.mclip"
-    elif how.mclip == how.clip:
+    if not mclip:
+        missing["mclip"] = "no multilingual model: config.json names none as Inference.mclip"
+    elif mclip == how.clip:
         models["mclip"] = clip
     else:
         try:
-            models["mclip"] = load_model(how.mclip, how, root, image=False)
+            models["mclip"] = load_model(mclip, how, root, image=False)
         except MissingPackage as error:
             missing["mclip"] = f"no multilingual model: {error}"
             log.info(missing["mclip"])

@@ -13,7 +13,7 @@ from common.errors import ConfigError, MissingPackage
 from common.process import run
 from inference.layout import CLIP_TOKENIZER, MODELS
 from inference.model import load_model
-from inference.registry import find_model, folder_name, shown_name
+from inference.registry import find_model, folder_name, mclip_of, shown_name
 from inference.torchserve.contents import Contents, write_contents
 
 HANDLER = CHECKOUT / "inference/torchserve/handler.py"
@@ -62,20 +62,21 @@ def _run_archiver(role: str, stage: Path, target: Path) -> None:
 
 def archive_all(config: Inference, root: Path, store: Path) -> None:
     """Archive clip, and mclip where there is one, else remove its archive: it may be of another."""
+    multilingual = mclip_of(config.clip, config.mclip)
     clip = load_model(config.clip, config, root, text=False)
     print(_pack("clip", config.clip, clip.space, config, root, store))
     (store / "mclip.mar").unlink(missing_ok=True)
-    if not config.mclip:
-        print("no mclip.mar: config.json has no Inference.mclip")
+    if not multilingual:
+        print("no mclip.mar: config.json names no Inference.mclip")
         return
     try:
-        mclip = load_model(config.mclip, config, root, image=False)
+        mclip = load_model(multilingual, config, root, image=False)
     except MissingPackage as error:
         print(f"no mclip.mar: {error}")
         return
     if mclip.dim != clip.dim:
         raise ConfigError(f"mclip gives {mclip.dim} numbers, clip {clip.dim}: no common space")
-    print(_pack("mclip", config.mclip, clip.space, config, root, store))
+    print(_pack("mclip", multilingual, clip.space, config, root, store))
 
 
 def _pack(role: str, name: str, space: str, config: Inference, root: Path, store: Path) -> str:

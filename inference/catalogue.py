@@ -31,6 +31,9 @@ PARTNERS = MCLIP_PARTNERS | {
     "xlm-roberta-large-ViT-H-14::frozen_laion5b_s13b_b90k": "ViT-H-14::laion2b_s32b_b79k",
 }
 
+MULTILINGUAL = ("xlm-roberta", "nllb-clip", "-i18n", "SigLIP2")
+"""In the names of models whose own text tower reads many languages; their model cards say so."""
+
 PUBLISHER = "immich-app"
 PUBLISHED = (
     "RN50__openai",
@@ -118,6 +121,13 @@ def hub_repository(name: str) -> str | None:
 def image_partner(name: str) -> str | None:
     """The model whose image tower the text tower of `name` meets; None for its own and no other."""
     return PARTNERS.get(normal_name(name))
+
+
+def multilingual_of(name: str) -> str | None:
+    """What reads other languages for the model `name`: the starter's companion, itself, or None."""
+    if name == "starter":
+        return "starter-multilingual"
+    return name if any(part in normal_name(name) for part in MULTILINGUAL) else None
 
 
 def _joined(architecture: str, tag: str) -> str:

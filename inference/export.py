@@ -45,8 +45,8 @@ def main() -> None:
 def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> None:
     """Write and check the model `name` at `output`; raises ConfigError, leaving nothing there."""
     try:
-        from inference.export_checks import check
-        from inference.onnx_export import write_model
+        from inference.export_checks import check, may_draft
+        from inference.onnx_export import forbid_draft, write_model
         from inference.torch_models import load_original
     except ImportError as error:
         raise MissingPackage(
@@ -64,6 +64,8 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
         write_model(original, draft, precisions, keep_torch)
         for precision in ("fp32", *precisions):
             print(check(original, draft, precision), flush=True)
+        if not may_draft(draft):
+            forbid_draft(draft)
         draft.rename(output)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

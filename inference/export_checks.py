@@ -1,12 +1,16 @@
 """Whether an exported folder gives what the torch model gives; needs requirements-torch.txt."""
 
+import io
+import itertools
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from common.config import CHECKOUT, Inference
 from common.errors import ConfigError
@@ -16,10 +20,11 @@ from inference.images import Preprocessing
 from inference.model import Model, load_model
 from inference.tokens import pad
 from inference.torch_models import Original
-from inference.towers import TokenTextTower, unit_rows
+from inference.towers import ImageTower, TokenTextTower, unit_rows
 
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.999, "int8": 0.99}
 """The least cosine between an embedding and the torch model's."""
+DRAFT_FLOOR = 0.999
 PHOTOS = sorted((CHECKOUT / "samples").rglob("*.jpg"))[::9]
 TEXTS = (
     "a photo of a cat",
@@ -58,7 +63,7 @@ def _worst_text(original: Original, model: Model) -> float:
     ours, _ = pad(tokens, tower.pad_id, width)
     for text, mine, theirs in zip(TEXTS, ours, next(iter(feed.values())).numpy(), strict=True):
         if not np.array_equal(mine, theirs):
-            raise ConfigError(f"the tokens of {text!r} are {mine}, and should be {theirs}")
+            raise ConfigError(f"tokens of {text!r}: {mine[:20]}, and should be {theirs[:20]}")
     return worst_cosine(model.encode_text(TEXTS), _run(original.text, *feed.values()))
 
 
@@ -82,9 +87,32 @@ def _worst_image(original: Original, model: Model) -> float:
     std = np.array(preprocessing.std, dtype=np.float32)[:, None, None]
     if (levels := float(np.abs((ours - theirs.numpy()) * std).max())) > 1.01 / 255:
         raise ConfigError(f"preprocessing differs by {255 * levels:.1f} of 255 from open_clip's")
-    return worst_cosine(
-        model.encode_images(files), _run(cast(torch.nn.Module, original.image), theirs)
-    )
+    rows = cast(ImageTower, model.image).embed(list(ours))
+    return worst_cosine(rows, _run(cast(torch.nn.Module, original.image), theirs))
+
+
+def may_draft(folder: Path) -> bool:
+    """Whether large photos that are decoded smaller, as serving does, keep their embeddings."""
+    model = load_model(str(folder.resolve()), text=False)
+    if model.image is None or model.preprocessing is None:
+        return True
+    whole = msgspec.structs.replace(model.preprocessing, draft=False)
+    files = [large_photo(start) for start in range(4)]
+    slow = model._replace(preprocessing=whole).encode_images(files)
+    return worst_cosine(model.encode_images(files), slow) >= DRAFT_FLOOR
+
+
+def large_photo(start: int) -> bytes:
+    """A JPEG of 2880 by 2880 pixels with a camera's detail: 36 photos, from number `start`."""
+    paths = itertools.cycle(sorted((CHECKOUT / "samples").glob("*.jpg")))
+    whole = Image.new("RGB", (6 * 480, 6 * 480))
+    for number, path in enumerate(itertools.islice(paths, start, start + 36)):
+        with Image.open(path) as photo:
+            tile = ImageOps.fit(photo, (480, 480))
+        whole.paste(tile, (number % 6 * 480, number // 6 * 480))
+    stream = io.BytesIO()
+    whole.save(stream, "JPEG", quality=92)
+    return stream.getvalue()
 
 
 def reference_transform(original: Original) -> Any:

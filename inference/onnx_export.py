@@ -48,6 +48,12 @@ def write_model(
     _write_tokenizer(original, folder / "textual")
 
 
+def forbid_draft(folder: Path) -> None:
+    """Have large JPEGs decoded whole for the model in `folder`."""
+    path = folder / "visual/preprocess_cfg.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "draft": False}, indent=2))
+
+
 def _text_example(original: Original) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
     """Inputs to trace with, and which of their sizes vary; a length that may vary is cut."""
     batch = Dim("batch", max=MAX_BATCH)
@@ -110,9 +116,12 @@ def _write_fp16(path: Path, target: Path) -> None:
 
 def _write_int8(path: Path, target: Path) -> None:
     """Weights in int8 by output channel, activations quantised as they come."""
-    large = sum(file.stat().st_size for file in path.parent.iterdir()) > 2**31
+    model = onnx.load(path)
+    # Shapes that the exporter noted and onnx infers otherwise would stop it.
+    model.graph.ClearField("value_info")
+    large = model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF
     quantize_dynamic(
-        path,
+        model,
         target,
         op_types_to_quantize=["MatMul", "Gemm"],
         per_channel=True,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from common.errors import ConfigError
-from inference.catalogue import hub_repository, normal_name
+from inference.catalogue import hub_repository, image_partner, multilingual_of, normal_name
 from inference.layout import MODELS, is_model
 
 
@@ -27,6 +27,22 @@ def find_model(name: str, root: Path) -> Path:
     from inference.hub import download
 
     return download(repository, revision or None)
+
+
+def mclip_of(clip: str, mclip: str | None) -> str | None:
+    """The model for the role mclip, `mclip` being config.json's: a name, auto, or None.
+
+    Raises ConfigError for a text tower that is known to meet the images of another model.
+    """
+    if mclip == "auto":
+        return multilingual_of(clip)
+    partner, known = image_partner(mclip or ""), normal_name(clip)
+    if partner and "::" in known and known not in (partner, normal_name(mclip or "")):
+        raise ConfigError(
+            f"config: Inference.mclip {mclip} was taught to meet the images of {partner},"
+            f" and Inference.clip is {clip}: set clip to {partner}"
+        )
+    return mclip
 
 
 def shown_name(name: str, folder: Path) -> str:

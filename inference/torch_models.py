@@ -153,8 +153,11 @@ def _m_clip(folder: Path) -> Original:
     kept = ("modelBase", "transformerDimensions", "numDims")
     described = {
         "embed_dim": config["numDims"],
-        # The original cuts nothing; 512 is what the transformer has positions for.
-        "text_cfg": {"context_length": 512, "tokenizer_kwargs": {"clean": "none"}},
+        "text_cfg": {
+            "context_length": 512,  # the original cuts nothing; there are no more positions
+            "hf_tokenizer_name": config["modelBase"],
+            "tokenizer_kwargs": {"clean": "none"},
+        },
         "m_clip": {key: config[key] for key in kept},
     }
     return Original(described, None, None, text, AutoTokenizer.from_pretrained(folder))

@@ -103,14 +103,15 @@ class Searcher:
     ) -> tuple[FannedOut, list[Hit]]:
         """Fan out and merge; where copies took the places of hits, again for more of each shard."""
         fetch = query.k + (query.id is not None)  # the image itself is found, then left out
-        found = self._fan_out.search(embedded.vector, fetch, deadline)
+        try:
+            found = self._fan_out.search(embedded.vector, fetch, deadline)
+        except ServiceError as error:
+            if embedded.space and error.code == "wrong_length":  # our own vector, not the client's
+                raise _mismatch() from None
+            raise
         while True:
             if embedded.space and found.space != embedded.space:
-                raise Unavailable(
-                    "the index was made with another model than Inference.clip names now: "
-                    "run prepare again, or put the model back",
-                    "model_mismatch",
-                )
+                raise _mismatch()
             hits = merge(found.shards, query.k, query.dedup, query.min_score, query.id)
             if fetch == MAX_K or is_complete(found.shards, fetch, hits, query.k, query.min_score):
                 return found, hits
@@ -133,3 +134,11 @@ class Searcher:
 
 def _ms(seconds: float) -> float:
     return round(1000 * seconds, 3)
+
+
+def _mismatch() -> Unavailable:
+    return Unavailable(
+        "the index was made with another model than Inference.clip names now: "
+        "run prepare again, or put the model back",
+        "model_mismatch",
+    )

@@ -9,6 +9,7 @@ import pytest
 
 from tests.collection import Collection
 from tests.services import CHECKOUT, cluster, run_command, running, with_section
+from tests.tiny_model import write_tiny_model
 
 TEXTS = ["a red square", "the green photo", "blue", "a photo of the red square"]
 
@@ -107,12 +108,14 @@ def test_too_little_coverage_is_an_error(collection: Collection) -> None:
         assert services.front.request("GET", "/ready").status == 503
 
 
-def test_another_model_than_the_index_s_is_refused(collection: Collection, tmp_path: Path) -> None:
-    """Vectors of another space are never compared: the answer names the mismatch."""
-    from tests.tiny_model import write_tiny_model
-
-    write_tiny_model(tmp_path / "other", seed=1)
-    config = with_section(collection.config, "Inference", clip=str(tmp_path / "other"))
+@pytest.mark.parametrize("model", ["other", "starter"])
+def test_another_model_than_the_index_s_is_refused(
+    collection: Collection, tmp_path: Path, model: str
+) -> None:
+    """Vectors of another space, as long or longer, are never compared: the answer says why."""
+    if model == "other":
+        model = str(write_tiny_model(tmp_path / "other", seed=1))
+    config = with_section(collection.config, "Inference", clip=model)
     with cluster(config, 1, collection.folder) as services:
         response = services.front.request("POST", "/v1/search", json={"text": "red"})
 

@@ -1,0 +1,189 @@
+"""Exports and runtimes against the torch models that they come from: tokens, pixels, embeddings."""
+
+import functools
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from common.config import Inference
+from inference import images
+from inference.export_checks import (
+    FLOORS,
+    PHOTOS,
+    TEXTS,
+    reference_tokens,
+    reference_transform,
+    worst_cosine,
+)
+from inference.layout import CLIP_TOKENIZER
+from inference.model import Model, load_model
+from inference.tokens import TextTokenizer
+from inference.torch_models import Original, load_original
+from tests.torch.originals import ARCHITECTURES
+
+RUNTIMES = [
+    ("onnxruntime", "fp32"),
+    ("onnxruntime", "fp16"),
+    ("onnxruntime", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+    ("torch", "fp32"),
+    ("torch", "bf16"),
+]
+
+
+class Pair:
+    """A model as torch has it, and as it was exported."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` holds the model as it was saved, and its export, as `export` leaves them."""
+        self.folder = folder / "exported"
+        self.original: Original = load_original(str(folder / "source"), Path())
+
+    @functools.cached_property
+    def text(self) -> Any:
+        """The reference: all texts padded by their own tokenizer, in one batch."""
+        with torch.inference_mode():
+            return self.original.text(*reference_tokens(self.original, TEXTS).values()).numpy()
+
+    @functools.cached_property
+    def image(self) -> Any:
+        """The reference: photos through open_clip's own transform, in one batch."""
+        assert self.original.image is not None
+        transform = reference_transform(self.original)
+        with torch.inference_mode():
+            photos = torch.stack([transform(Image.open(path)) for path in PHOTOS])
+            return self.original.image(photos).numpy()
+
+
+@pytest.fixture(scope="module", params=[*ARCHITECTURES, "m-clip"])
+def pair(request: pytest.FixtureRequest, exported: Callable[[str], Path]) -> Pair:
+    return Pair(exported(request.param))
+
+
+@pytest.mark.parametrize(("runtime", "precision"), RUNTIMES)
+def test_each_runtime_gives_what_torch_gives(
+    pair: Pair, runtime: str, precision: str, worst: dict[tuple[str, str, str], float]
+) -> None:
+    """Together and alone, trimmed as they are served, against batches padded to the context."""
+    how = Inference(runtime=runtime, precision=precision)  # type: ignore[arg-type]
+    model = load_model(str(pair.folder), how)
+
+    for tower, cosine in _cosines(pair, model):
+        key = (runtime, precision, tower)
+        worst[key] = min(worst.get(key, 1), cosine)
+        assert cosine >= FLOORS[precision]
+
+
+def _cosines(pair: Pair, model: Model) -> Iterator[tuple[str, float]]:
+    alone = np.concatenate([model.encode_text([text]) for text in TEXTS])
+    yield "text", worst_cosine(model.encode_text(TEXTS), pair.text)
+    yield "text", worst_cosine(alone, pair.text)
+    if model.image:
+        files = [path.read_bytes() for path in PHOTOS]
+        alone = np.concatenate([model.encode_images([data]) for data in files])
+        yield "image", worst_cosine(model.encode_images(files), pair.image)
+        yield "image", worst_cosine(alone, pair.image)
+
+
+def test_a_text_longer_than_the_context_warns(pair: Pair) -> None:
+    """And only that one."""
+    model = load_model(str(pair.folder), image=False)
+    assert model.text is not None
+
+    warnings = [model.text.prepare(text).warning for text in ("short", "word " * 600)]
+
+    assert warnings[0] is None
+    assert "the text was cut to the model's" in str(warnings[1])
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def photo() -> Image.Image:
+    return Image.open(PHOTOS[0]).convert("RGB")
+
+
+def translucent() -> Image.Image:
+    """A photo that fades to nothing, with a hard edge in it."""
+    image = photo().convert("RGBA")
+    alpha = np.tile(np.linspace(0, 255, image.width).astype(np.uint8), (image.height, 1))
+    alpha[: image.height // 3] = 0
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(photo(), "JPEG", quality=95, exif=exif)
+
+
+@pytest.mark.parametrize("mode", ["shortest", "squash", "longest"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(photo(), "JPEG", quality=90),
+        saved(photo(), "PNG"),
+        saved(photo().convert("L"), "PNG"),
+        saved(photo().convert("L"), "JPEG"),
+        saved(photo().convert("CMYK"), "JPEG", quality=95),
+        saved(translucent(), "PNG"),
+        saved(translucent().convert("LA"), "PNG"),
+        turned(),
+        saved(photo().resize((150, 100)), "PNG"),
+        saved(photo().resize((333, 1000)), "JPEG"),
+    ],
+    ids=("jpeg", "png", "grey", "l-jpeg", "cmyk", "alpha", "la", "exif", "small", "tall"),
+)
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_preprocessing_is_open_clips(data: bytes, mode: str, interpolation: str) -> None:
+    """To one step of 255 in every pixel; a camera's orientation, which open_clip leaves, aside."""
+    how: dict[str, Any] = {"size": 224, "resize_mode": mode, "interpolation": interpolation}
+    theirs = open_clip.transform.image_transform_v2(
+        open_clip.transform.PreprocessCfg(**how), is_train=False
+    )(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    ours_how = images.Preprocessing(
+        mean=images.OPENAI_MEAN, std=images.OPENAI_STD, draft=False, **how
+    )
+    ours = images.preprocess(images.decode_for(data, ours_how, 10**8), ours_how)
+
+    steps = np.abs(ours - theirs.numpy()) * 255 * np.array(images.OPENAI_STD)[:, None, None]
+    assert steps.max() < 1.01
+
+
+TRICKY = [
+    *TEXTS,
+    "",
+    "<start_of_text> and <end_of_text>",
+    "IT'S we'Re I'LL",
+    "ﬁ ﬀ ² ½ Ⅷ ﷺ",
+    "\u200bzero\u200bwidth\ufeff",
+    "\u0130stanbul \u017ftra\u00dfe \u212a",
+    "🇩🇪 👨\u200d👩\u200d👧 x",
+    "हिन्दी ภาษาไทย العربية",
+    "a_b-c.d,e;f:g!h?i",
+    "tabs\tand\nlines",
+]
+
+
+def test_tokens_are_open_clips() -> None:
+    """Of OpenAI's tokenizer, for clean and for odd texts."""
+    theirs = open_clip.tokenizer.SimpleTokenizer()
+    ours = TextTokenizer(CLIP_TOKENIZER, 77, "lower")
+
+    for text in TRICKY:
+        row = theirs([text])[0].tolist()
+        ids = ours.tokens(text).ids
+        assert row == ids + [0] * (77 - len(ids)), text
