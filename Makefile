@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 TORCH := .venv-torch
 CONFIG ?= config.json
 IMAGES ?=
+DEVICE ?= cpu
 
-.PHONY: demo install dev torch lint format test bench clean
+.PHONY: demo install dev torch lint format test bench bench-load bench-runtimes clean
 
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
@@ -47,8 +48,14 @@ test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of
 	$(BIN)/python -m pytest $(TESTS)
 	$(if $(TESTS),,$(TORCH)/bin/python -m pytest tests/torch)
 
-bench: dev ## load tests; writes benchmarks/results/
+bench: bench-load ## all measurements, one after the other; writes benchmarks/results/
+	$(MAKE) bench-runtimes
+
+bench-load: dev ## load tests of all services
 	$(BIN)/python benchmarks/load.py
+
+bench-runtimes: torch ## images and texts a second of each runtime on DEVICE, cpu or cuda
+	$(TORCH)/bin/python benchmarks/runtimes.py --device $(DEVICE)
 
 clean: ## forget the environment and the demo's data
 	rm -rf $(VENV) $(TORCH) data

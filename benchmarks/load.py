@@ -180,7 +180,7 @@ def main() -> None:
         "load_average_before": os.getloadavg(),
     }
     results = measure(loaded, arguments)
-    print(f"\n{table(results)}\n\n{write(results, settings, loaded.config)}")
+    print(f"\n{table(results)}\n\n{write('load', results, settings, loaded.config)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The report of a load test: the table that is printed, and the file that is kept."""
+"""What a benchmark leaves: the file that is kept, and the table of a load test."""
 
 import os
 import platform
@@ -6,8 +6,9 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from benchmarks.drivers import Measured
 from common.config import CHECKOUT, Config
 
 RESULTS = CHECKOUT / "benchmarks/results"
-PACKAGES = ("Flask", "gunicorn", "waitress", "numpy", "onnxruntime", "hnswlib", "tokenizers")
+PACKAGES = (
+    *("Flask", "gunicorn", "waitress", "numpy", "hnswlib", "tokenizers"),
+    *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch", "open_clip_torch"),
+)
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -80,21 +84,27 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def write(results: Sequence[Result], settings: dict[str, Any], config: Config) -> Path:
-    """Write the result file of this moment and commit; returns its path."""
+def write(
+    kind: str,
+    results: Sequence[msgspec.Struct],
+    settings: dict[str, Any],
+    config: Config,
+    folder: Path = RESULTS,
+) -> Path:
+    """Write the result file of this kind, moment and commit; returns its path."""
     now, commit = datetime.now(UTC), _git("rev-parse", "--short", "HEAD") or "unknown"
     document = {
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
         "uncommitted_changes": bool(_git("status", "--porcelain")),
         "machine": machine(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": {"python": platform.python_version()} | _versions(),
         "settings": settings,
         "config": config,
         "results": results,
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{now:%Y-%m-%d}-{commit}-load.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{now:%Y-%m-%d}-{commit}-{kind}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
     return path
 
@@ -108,6 +118,15 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Of those that are installed."""
+    found = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def _cpu() -> str | None:
