@@ -2,6 +2,7 @@
 ones; needs requirements-torch.txt."""
 
 import json
+import logging
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ def _save(architecture: str, folder: Path) -> None:
     config = open_clip.get_model_config(architecture)
     if config is None:
         raise ConfigError(f"open_clip has no architecture {architecture!r}")
+    # What open_clip logs of each step would bury the lines that are for people.
+    logging.getLogger().setLevel(logging.ERROR)
     torch.manual_seed(0)
     model = open_clip.create_model(architecture, pretrained=None)
     preprocessing = open_clip.get_model_preprocess_cfg(model)
