@@ -1,11 +1,13 @@
 """Embed the images of a collection: python prepare/save_embedding.py [IMAGES ...]."""
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -15,12 +17,17 @@ import numpy as np
 from common.config import Loaded, argument_parser, load
 from common.errors import ConfigError
 from common.process import run
+from common.wire import Matrix
+from inference.images import Pixels
 from inference.model import Model, load_model
+from inference.towers import ImageTower
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.embed import Decoding, embed_chunk
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.sources import Source, find_sources
+
+T = TypeVar("T")
 
 
 class Known(NamedTuple):
@@ -90,17 +97,28 @@ def _embed_all(
     decoding = Decoding(loaded.root, model.preprocessing, loaded.config.inference.max_pixels)
     first = 1 + max((entry.chunk for entry in folder.entries()), default=0)
     threads = prepare.threads or os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool, Progress("embedding", len(todo)) as progress:
+    replicas = model.image.replicas
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        ThreadPoolExecutor(replicas) as devices,
+        Progress("embedding", len(todo)) as progress,
+    ):
+        embed = partial(_embed_spread, model.image, devices)
         for number, sources in enumerate(_split(todo, prepare.chunk_size), first):
-            chunk = embed_chunk(
-                sources, decoding, model.image.embed, prepare.batch_size, pool, progress.add
-            )
+            batch_size = prepare.batch_size * replicas
+            chunk = embed_chunk(sources, decoding, embed, batch_size, pool, progress.add)
             folder.write(number, chunk, model.name, model.space)
 
 
-def _split(sources: Sequence[Source], size: int) -> Iterator[Sequence[Source]]:
-    for start in range(0, len(sources), size):
-        yield sources[start : start + size]
+def _embed_spread(tower: ImageTower, devices: Executor, images: Sequence[Pixels]) -> Matrix:
+    """Embed a batch in as many parts as the tower has replicas, all at a time."""
+    size = math.ceil(len(images) / tower.replicas)
+    return np.concatenate(list(devices.map(tower.embed, _split(images, size))))
+
+
+def _split(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _finish(

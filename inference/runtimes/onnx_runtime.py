@@ -20,6 +20,7 @@ DTYPES = {
     "tensor(uint8)": np.uint8,
 }
 
+PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 FP16_CRASH = ["MatmulTransposeFusion"]
 """ONNX Runtime 1.31 ends with a segmentation fault where it fuses these in a float16 graph."""
 
@@ -49,6 +50,9 @@ class OnnxNetwork:
             )
         except Exception as error:  # its errors share no class but this
             raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+        if execution.device.kind == "cuda" and self._session.get_providers()[0] not in PROVIDERS:
+            # It falls back to the CPU where a library of CUDA's is missing, and only logs it.
+            raise ConfigError("ONNX Runtime cannot use the GPU: see its messages above")
         self.inputs = tuple(
             Input(one.name, _sizes(one.shape), DTYPES[one.type])
             for one in self._session.get_inputs()

@@ -13,6 +13,7 @@ from search.shelf import Version
 from tests.prepare.odd_files import write_bad, write_good
 from tests.prepare.searching import brute_force, search, unit_queries
 from tests.prepare.workspace import Workspace, add_images
+from tests.services import with_section
 
 IMAGES = 300
 K = 20
@@ -45,6 +46,17 @@ def test_each_vector_is_the_model_s_own(many: Workspace) -> None:
     for path, vector in many.vectors().items():
         alone = model.encode_images([(many.root / path).read_bytes()])[0]
         np.testing.assert_allclose(alone, vector, rtol=0, atol=1e-6, err_msg=path)
+
+
+def test_replicas_share_the_batches(many: Workspace) -> None:
+    """Three of them give each file the vector that one does."""
+    spread = many.apart()
+    done = spread.run(config=with_section(spread.config, "Inference", replicas=3))
+    assert done.returncode == 0, done.stderr
+
+    expected = many.vectors()
+    for path, vector in spread.vectors().items():
+        np.testing.assert_allclose(expected[path], vector, rtol=0, atol=1e-6, err_msg=path)
 
 
 def test_each_row_describes_its_file(many: Workspace) -> None:
