@@ -59,7 +59,7 @@ class Labels:
         self, role: Role, texts: Sequence[str], deadline: float, space: str | None
     ) -> list[Embedded]:
         known = self._known(role, texts, space)
-        if len(texts) - len(known) <= WAVE:
+        if len(texts) <= WAVE or not _missing(texts, known):
             known |= self._make(role, _missing(texts, known), deadline)
             return [known[text] for text in texts]
         # Long lists take turns: else many queries for one list would each embed all of it.

@@ -19,7 +19,7 @@ def test_the_shipped_configuration_is_valid_and_says_the_defaults() -> None:
 
     assert Config().search == shipped.search
     assert Config().inference == shipped.inference
-    assert shipped.prepare.feature_dim == 384
+    assert Config().prepare == shipped.prepare
 
 
 @pytest.mark.parametrize(
