@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from multilingual_clip.Config_MCLIP import MCLIPConfig
+from multilingual_clip.pt_multilingual_clip import MultilingualCLIP
 from PIL import Image, ImageOps
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from common.config import Inference
 from inference import images
@@ -187,3 +192,22 @@ def test_tokens_are_open_clips() -> None:
         row = theirs([text])[0].tolist()
         ids = ours.tokens(text).ids
         assert row == ids + [0] * (77 - len(ids)), text
+
+
+def test_m_clip_is_the_packages_own(exported: Callable[[str], Path]) -> None:
+    """Our network of M-CLIP gives what the class in the package multilingual-clip gives."""
+    folder = exported("m-clip")
+    described = json.loads((folder / "source/config.json").read_bytes())
+    config = MCLIPConfig(
+        modelBase=str(folder / "source/base"),
+        transformerDimSize=described["transformerDimensions"],
+        imageDimSize=described["numDims"],
+    )
+    theirs = MultilingualCLIP(config).eval()
+    theirs.load_state_dict(load_file(folder / "source/model.safetensors"))
+    tokenizer = AutoTokenizer.from_pretrained(folder / "source")
+    with torch.inference_mode():
+        expected = theirs(list(TEXTS), tokenizer).numpy()
+
+    ours = load_model(str(folder / "exported")).encode_text(TEXTS)
+    assert worst_cosine(ours, expected) >= FLOORS["fp32"]
