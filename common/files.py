@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 TEMPORARY = ".tmp"
@@ -31,6 +31,11 @@ def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_all(paths: Iterable[Path]) -> str:
+    """The SHA-256 of the SHA-256s of some files, in the order of their names, in hex."""
+    return hashlib.sha256("".join(map(sha256_of, sorted(paths))).encode()).hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:

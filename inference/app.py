@@ -8,12 +8,12 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 from common.config import Config
-from common.errors import ConfigError, MissingPackage, NotFound
+from common.errors import MissingPackage, NotFound
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.engine import Engine
 from inference.messages import IMAGE_BATCH, EmbedRequest
-from inference.model import load_model
+from inference.model import check_images, check_space, load_model
 from inference.registry import mclip_of
 
 log = logging.getLogger(__name__)
@@ -68,10 +68,12 @@ def _load_engines(
         except MissingPackage as error:
             missing["mclip"] = f"no multilingual model: {error}"
             log.info(missing["mclip"])
+    check_images(clip)
+    if clip.text is None:
+        log.warning("%s has no text tower: only images find images", how.clip)
     engines = {}
     for role, model in models.items():
-        if model.dim != clip.dim:
-            raise ConfigError(f"{role} gives {model.dim} numbers, clip {clip.dim}: no common space")
+        check_space(model, clip)
         model.warm()
         engines[role] = Engine(model, clip.space, how, pool)
     return engines, missing

@@ -12,7 +12,7 @@ from common.config import CHECKOUT, Inference, argument_parser, load
 from common.errors import ConfigError, MissingPackage
 from common.process import run
 from inference.layout import CLIP_TOKENIZER, MODELS
-from inference.model import load_model
+from inference.model import check_images, check_space, load_model
 from inference.registry import find_model, folder_name, mclip_of, shown_name
 from inference.torchserve.contents import Contents, write_contents
 
@@ -64,6 +64,7 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
     """Archive clip, and mclip where there is one, else remove its archive: it may be of another."""
     multilingual = mclip_of(config.clip, config.mclip)
     clip = load_model(config.clip, config, root, text=False)
+    check_images(clip)
     print(_pack("clip", config.clip, clip.space, config, root, store))
     (store / "mclip.mar").unlink(missing_ok=True)
     if not multilingual:
@@ -74,8 +75,7 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
     except MissingPackage as error:
         print(f"no mclip.mar: {error}")
         return
-    if mclip.dim != clip.dim:
-        raise ConfigError(f"mclip gives {mclip.dim} numbers, clip {clip.dim}: no common space")
+    check_space(mclip, clip)
     print(_pack("mclip", multilingual, clip.space, config, root, store))
 
 

@@ -31,8 +31,9 @@ PARTNERS = MCLIP_PARTNERS | {
     "xlm-roberta-large-ViT-H-14::frozen_laion5b_s13b_b90k": "ViT-H-14::laion2b_s32b_b79k",
 }
 
-MULTILINGUAL = ("xlm-roberta", "nllb-clip", "-i18n", "SigLIP2")
-"""In the names of models whose own text tower reads many languages; their model cards say so."""
+MULTILINGUAL = ("xlm-roberta", "labse", "nllb-clip", "-i18n", "siglip2")
+"""In lower case, in the names of models whose own text tower reads many languages, as their model
+cards say."""
 
 PUBLISHER = "immich-app"
 PUBLISHED = (
@@ -94,6 +95,11 @@ PUBLISHED = (
 """open_clip models that Immich exports, each a hub repository of this name: `_OPENCLIP_MODELS` in
 machine-learning/immich_ml/models/constants.py of github.com/immich-app/immich."""
 
+REVISIONS = {
+    "immich-app/ViT-B-32__openai": "a857c8de2c07bbcfa6646adfcf31b798845afa1e",
+}
+"""Revisions that are known to hold what the name says: several projects pin this one."""
+
 
 def normal_name(name: str) -> str:
     """The one spelling of the model `name`; what names no model (a folder, say) stays as it is."""
@@ -127,7 +133,7 @@ def multilingual_of(name: str) -> str | None:
     """What reads other languages for the model `name`: the starter's companion, itself, or None."""
     if name == "starter":
         return "starter-multilingual"
-    return name if any(part in normal_name(name) for part in MULTILINGUAL) else None
+    return name if any(part in normal_name(name).lower() for part in MULTILINGUAL) else None
 
 
 def _joined(architecture: str, tag: str) -> str:

@@ -11,6 +11,7 @@ import argparse
 import logging
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -39,7 +40,8 @@ def main() -> None:
     output: Path = arguments.output or MODELS / folder_name(short)
     export(arguments.name, output, arguments.precision, arguments.torch)
     where = output if arguments.output or is_folder else arguments.name
-    print(f'done: {output}\nin config.json, Inference: "clip": "{where}"')
+    role = "clip" if (output / "visual").is_dir() else "mclip"
+    print(f'done: {output}\nin config.json, Inference: "{role}": "{where}"')
 
 
 def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> None:
@@ -56,11 +58,15 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
         raise ConfigError(f"{output} is there already: remove it, or name another --output")
     # What torch's parts log of every node would bury the lines that are for people.
     logging.getLogger().setLevel(logging.ERROR)
-    draft = output.with_name(output.name + ".tmp")
-    shutil.rmtree(draft, ignore_errors=True)
+    print(f"loading {name}", flush=True)
     try:
-        print(f"loading {name}", flush=True)
         original = load_original(name, Path())
+        output.parent.mkdir(parents=True, exist_ok=True)
+        whole = Path(tempfile.mkdtemp(prefix=".export-", dir=output.parent))
+    except (OSError, RuntimeError, ValueError) as error:  # whatever open_clip and the hub raise
+        raise ConfigError(f"{name}: {str(error).strip().splitlines()[0]}") from None
+    draft = whole / output.name
+    try:
         write_model(original, draft, precisions, keep_torch)
         for precision in ("fp32", *precisions):
             print(check(original, draft, precision), flush=True)
@@ -68,7 +74,7 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
             forbid_draft(draft)
         draft.rename(output)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(whole, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,13 @@ class TextConfig(msgspec.Struct, frozen=True):
     context_length: int = 77
     hf_tokenizer_name: str | None = None
     tokenizer_kwargs: TokenizerOptions = TokenizerOptions()
+    no_causal_mask: bool = False
+    pool_type: str = "argmax"
+
+    @property
+    def sees_padding(self) -> bool:
+        """Whether padding changes an embedding, so that texts must be as long as in training."""
+        return self.no_causal_mask or self.pool_type == "last"
 
 
 class ModelConfig(msgspec.Struct, frozen=True):
@@ -116,8 +123,8 @@ def _space_files(visual: Path) -> list[Path]:
     """The preprocessing, the graph, and the files beside it that hold a large graph's weights."""
     how = visual.with_name("preprocess_cfg.json")
     files = [how] if how.is_file() else []
-    if visual.name != "model.onnx":
-        return [*files, visual]
-    other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md)")
+    if visual.name != "model.onnx":  # one of a pair
+        return files + sorted(visual.parent.glob("visual.onnx*"))
+    other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors)")
     weights = sorted(path for path in visual.parent.iterdir() if path.is_file())
     return files + [path for path in weights if not other.fullmatch(path.name)]

@@ -11,6 +11,7 @@ from common.config import Inference
 from common.errors import ConfigError
 from common.wire import Matrix
 from inference import images
+from inference.catalogue import image_partner, normal_name
 from inference.classifier import Classifier, load_classifier
 from inference.images import Pixels, Preprocessing
 from inference.layout import Layout, pad_token, read_layout, space_of
@@ -94,6 +95,7 @@ def load_model(
             networks = open_networks(layout.visual, how)
             image_tower = ImageTower(networks)
             preprocessing = layout.preprocessing or _preprocessing_of(networks[0])
+            _check_size(layout.visual, networks[0], preprocessing)
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
         text_tower = _text_tower(layout, how) if text else None
         space = space_of(layout)
@@ -112,10 +114,37 @@ def load_model(
     return model if model.dim else model._replace(dim=_measured_dim(model))
 
 
+def check_images(clip: Model) -> None:
+    """Raise ConfigError for a model that cannot be clip: an index is made of its images."""
+    if clip.image is None:
+        raise ConfigError(f"config: Inference.clip: {clip.name} embeds no images")
+
+
+def check_space(text: Model, clip: Model) -> None:
+    """Raise ConfigError where the texts of one model cannot meet the images of the other."""
+    if text.dim != clip.dim:
+        raise ConfigError(
+            f"mclip {text.name} gives {text.dim} numbers, clip {clip.name} {clip.dim}:"
+            " no common space"
+        )
+    partners = image_partner(text.name) == normal_name(clip.name)
+    if text.space not in ("", clip.space) and not partners:
+        raise ConfigError(
+            f"mclip {text.name} has images of its own, which are not those of clip {clip.name}:"
+            " no common space. If its texts were taught to meet clip's, remove its visual tower"
+        )
+
+
 def _preprocessing_of(network: Network) -> Preprocessing:
     """OpenAI's, for images as large as the network takes them."""
     height = network.inputs[0].shape[2]
     return Preprocessing(height or 224, images.OPENAI_MEAN, images.OPENAI_STD)
+
+
+def _check_size(path: Path, network: Network, how: Preprocessing) -> None:
+    for takes, given in zip(network.inputs[0].shape[2:], how.height_width, strict=True):
+        if takes not in (None, given):
+            raise ConfigError(f"{path} takes {takes} pixels, preprocess_cfg.json says {given}")
 
 
 def _text_tower(layout: Layout, how: Inference) -> TextTower | None:
@@ -133,7 +162,7 @@ def _text_tower(layout: Layout, how: Inference) -> TextTower | None:
         masked = any("mask" in one.name for one in networks[0].inputs)
         clean = "none" if masked else "whitespace" if options.hf_tokenizer_name else "lower"
     tokenizer = TextTokenizer(layout.tokenizer, options.context_length, clean, pad_token(layout))
-    return TokenTextTower(networks, tokenizer)
+    return TokenTextTower(networks, tokenizer, options.sees_padding)
 
 
 def _measured_dim(model: Model) -> int:

@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from inference.clip_tokenizer import write_clip_tokenizer
 from inference.network import variant_path
-from inference.torch_models import Original, can_trim
+from inference.torch_models import BASE, Original, can_trim
 
 OPSET = 18
 MAX_BATCH = 4096
@@ -42,6 +42,8 @@ def write_model(
             PRECISIONS[precision](path, variant_path(path, precision))
         if keep_torch:
             save_file(_state(tower), path.with_suffix(".safetensors"))
+            if hasattr(tower, "transformer") and hasattr(tower.transformer, "config"):
+                tower.transformer.config.save_pretrained(path.with_name(BASE))
     if original.preprocessing:
         how = folder / "visual/preprocess_cfg.json"
         how.write_text(json.dumps(original.preprocessing, indent=2))
@@ -109,25 +111,36 @@ def _write_tokenizer(original: Original, folder: Path) -> None:
 
 def _write_fp16(path: Path, target: Path) -> None:
     """Weights and sums in float16, inputs and outputs as they are."""
-    model = convert_float_to_float16(onnx.load(path), keep_io_types=True)
-    large = model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF
+    large = _is_large(path)
+    # Of a large one the shapes are those that the exporter noted: onnx cannot infer them.
+    model = convert_float_to_float16(onnx.load(path), keep_io_types=True, disable_shape_infer=large)
     onnx.save(model, target, save_as_external_data=large, location=f"{target.name}.data")
 
 
 def _write_int8(path: Path, target: Path) -> None:
     """Weights in int8 by output channel, activations quantised as they come."""
+    large = _is_large(path)
     model = onnx.load(path)
     # Shapes that the exporter noted and onnx infers otherwise would stop it.
     model.graph.ClearField("value_info")
-    large = model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF
+    source = target.with_suffix(".source")
+    onnx.save(model, source, save_as_external_data=large, location=f"{source.name}.data")
     quantize_dynamic(
-        model,
+        source,
         target,
         op_types_to_quantize=["MatMul", "Gemm"],
         per_channel=True,
         weight_type=QuantType.QInt8,
         use_external_data_format=large,
     )
+    for file in target.parent.glob(f"{source.name}*"):
+        file.unlink()
+
+
+def _is_large(path: Path) -> bool:
+    """Whether a network is over what one protobuf file holds."""
+    files = path.parent.glob(f"{path.name}*")
+    return sum(file.stat().st_size for file in files) > onnx.checker.MAXIMUM_PROTOBUF
 
 
 PRECISIONS = {"fp16": _write_fp16, "int8": _write_int8}

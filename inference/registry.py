@@ -1,9 +1,16 @@
 """Finding a model by its name: one that ships or was exported, a folder, or one on the hub."""
 
+import re
 from pathlib import Path
 
 from common.errors import ConfigError
-from inference.catalogue import hub_repository, image_partner, multilingual_of, normal_name
+from inference.catalogue import (
+    REVISIONS,
+    hub_repository,
+    image_partner,
+    multilingual_of,
+    normal_name,
+)
 from inference.layout import MODELS, is_model
 
 
@@ -15,8 +22,9 @@ def find_model(name: str, root: Path) -> Path:
     for folder in (MODELS / folder_name(name), root / name):
         if is_model(folder):
             return folder
-    repository, revision = hub_repository(name), ""
-    if not repository and "::" not in name and name.count("/") == 1:
+    repository = hub_repository(name)
+    revision = REVISIONS.get(repository or "", "")
+    if not repository and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name):
         repository, _, revision = name.partition("@")
     if not repository:
         raise ConfigError(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from common.errors import ConfigError
 from inference.clean import Cleaning, clean
 
 Ids = NDArray[np.int64]
@@ -33,9 +34,16 @@ class TextTokenizer:
         cleaning: Cleaning = "none",
         pad_token: str | None = None,
     ) -> None:
-        """Without `pad_token`, the file says what pads, else 0 does. Raises OSError."""
+        """Without `pad_token`, the file says what pads, else 0 does.
+
+        Raises OSError, and ConfigError for a file that is no tokenizer.
+        """
+        self.context_length = context_length
         self._cleaning = cleaning
-        self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
+        try:
+            self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
         named = self._tokenizer.token_to_id(pad_token) if pad_token else None
         in_file = (self._tokenizer.padding or {}).get("pad_id", 0)
         self.pad_id: int = in_file if named is None else named

@@ -17,6 +17,8 @@ from common.errors import ConfigError
 from inference.catalogue import MCLIP_PARTNERS, normal_name
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
+BASE = "base"
+"""The folder beside a text tower's weights with the configuration of its transformers model."""
 NOT_MODEL = ("custom_text", "logit_scale", "logit_bias")
 """Keys of config.json that the class of the model does not take."""
 
@@ -101,7 +103,7 @@ def load_original(name: str, root: Path) -> Original:
             f"{name!r} is no folder with a model, nor does open_clip or M-CLIP know it"
         )
     # open_clip only warns when the weights were trained with the other activation.
-    config["quick_gelu"] = bool(weights.get("quick_gelu"))
+    config["quick_gelu"] = bool(weights.get("quick_gelu") or config.get("quick_gelu"))
     return _open_clip(architecture, tag, config)
 
 
@@ -178,10 +180,14 @@ def can_trim(text: nn.Module) -> bool:
 def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
     """Build the tower of an exported model whose weights are `weights`, a safetensors file."""
     tower: nn.Module
+    base = str(weights.with_name(BASE))
     if "m_clip" in config:
-        tower = MClipText(config["m_clip"])
+        tower = MClipText({**config["m_clip"], "modelBase": base})
     else:
         known = {key: value for key, value in config.items() if key not in NOT_MODEL}
+        if "hf_model_name" in known["text_cfg"]:
+            theirs = {"hf_model_name": base, "hf_model_pretrained": False}
+            known["text_cfg"] = {**known["text_cfg"], **theirs}
         model = open_clip.CustomTextCLIP(**known)
         tower = model.visual if weights.parent.name == "visual" else _text_of(model)
     tower.load_state_dict(load_file(weights))

@@ -104,8 +104,13 @@ class ImageTower:
 class TokenTextTower:
     """A `TextTower` that has a tokenizer and a network."""
 
-    def __init__(self, networks: Sequence[Network], tokenizer: TextTokenizer) -> None:
-        """Raises ConfigError for a network whose inputs it does not understand."""
+    def __init__(
+        self, networks: Sequence[Network], tokenizer: TextTokenizer, sees_padding: bool
+    ) -> None:
+        """With `sees_padding` texts are padded to the context, unless a mask hides the padding.
+
+        Raises ConfigError for a network whose inputs it does not understand.
+        """
         self._network = Replicas(networks)
         self._tokenizer = tokenizer
         self.pad_id = tokenizer.pad_id
@@ -113,6 +118,8 @@ class TokenTextTower:
         if any(len(one.shape) != 2 for one in self._network.inputs):
             raise ConfigError(f"a text tower takes rows of tokens, not {self._network.inputs}")
         self._fixed_length = self._network.inputs[0].shape[1]
+        if sees_padding and len(self._network.inputs) == 1:
+            self._fixed_length = tokenizer.context_length
 
     def prepare(self, text: str) -> Prepared:
         """The token ids of a text."""

@@ -8,7 +8,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from common.config import CHECKOUT
 from common.errors import ConfigError
+from common.files import sha256_of_all
 from common.wire import Matrix
 from inference.network import Execution, Input, variant
 
@@ -20,7 +22,6 @@ DTYPES = {
     "tensor(uint8)": np.uint8,
 }
 
-PROVIDERS = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 FP16_CRASH = ["MatmulTransposeFusion"]
 """ONNX Runtime 1.31 ends with a segmentation fault where it fuses these in a float16 graph."""
 
@@ -37,6 +38,7 @@ class OnnxNetwork:
         # TensorRT makes float16 of a float32 network itself.
         if execution.precision != "fp32" and not (tensorrt and execution.precision == "fp16"):
             path = variant(path, execution.precision)
+        providers = _providers(path, execution, tensorrt)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = execution.threads
         # Our other processes share these cores: do not burn them while waiting for work.
@@ -45,14 +47,14 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(
                 str(path),
                 options,
-                providers=_providers(execution, tensorrt),
+                providers=providers,
                 disabled_optimizers=FP16_CRASH if execution.precision == "fp16" else [],
             )
         except Exception as error:  # its errors share no class but this
             raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
-        if execution.device.kind == "cuda" and self._session.get_providers()[0] not in PROVIDERS:
-            # It falls back to the CPU where a library of CUDA's is missing, and only logs it.
-            raise ConfigError("ONNX Runtime cannot use the GPU: see its messages above")
+        if (first := providers[0][0]) != self._session.get_providers()[0]:
+            # It takes the next where a library of CUDA's is missing, and only logs it.
+            raise ConfigError(f"ONNX Runtime cannot use {first} here: see its messages above")
         self.inputs = tuple(
             Input(one.name, _sizes(one.shape), DTYPES[one.type])
             for one in self._session.get_inputs()
@@ -69,17 +71,19 @@ def _sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in shape)
 
 
-def _providers(execution: Execution, tensorrt: bool) -> list[Any]:
+def _providers(path: Path, execution: Execution, tensorrt: bool) -> list[tuple[str, Any]]:
     """ONNX Runtime's execution providers, the first that can run a node runs it."""
     kind, number = execution.device
     if kind == "cpu" and not tensorrt:
-        return ["CPUExecutionProvider"]
+        return [("CPUExecutionProvider", {})]
     if kind != "cuda":
         raise ConfigError(f"ONNX Runtime{' with TensorRT' * tensorrt} does not run on {kind}")
     wanted: list[Any] = [("CUDAExecutionProvider", {"device_id": number})]
     if tensorrt:
         half = execution.precision == "fp16"
-        cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": "data/tensorrt"}
+        # By name the engines of two models would be one: both networks are called model.onnx.
+        folder = CHECKOUT / "data/tensorrt" / sha256_of_all(path.parent.glob(f"{path.name}*"))
+        cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
         wanted.insert(
             0,
             ("TensorrtExecutionProvider", {"device_id": number, "trt_fp16_enable": half, **cache}),
@@ -87,4 +91,4 @@ def _providers(execution: Execution, tensorrt: bool) -> list[Any]:
     for name, _ in wanted:
         if name not in onnxruntime.get_available_providers():
             raise ConfigError(f"this ONNX Runtime has no {name}: pip install onnxruntime-gpu")
-    return [*wanted, "CPUExecutionProvider"]
+    return [*wanted, ("CPUExecutionProvider", {})]

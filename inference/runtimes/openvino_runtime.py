@@ -36,7 +36,10 @@ class OpenVinoNetwork:
         try:
             compiled = openvino.Core().compile_model(str(path), device, settings)
         except RuntimeError as error:
-            raise ConfigError(f"{path}: {str(error).strip().splitlines()[-1]}") from None
+            advice = ""
+            if path.is_symlink():  # in the hub's cache; weights in files of their own are links too
+                advice = "; OpenVINO follows no links: hf download NAME --local-dir FOLDER"
+            raise ConfigError(f"{path}: {str(error).strip().splitlines()[-1]}{advice}") from None
         self._request = compiled.create_infer_request()
         self.inputs = tuple(
             Input(one.any_name, _sizes(one.partial_shape), one.element_type.to_dtype().type)

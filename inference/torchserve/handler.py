@@ -40,7 +40,7 @@ class Handler:
             how = msgspec.structs.replace(how, device=f"cuda:{gpu}")
         model = load_model(contents.model, how)
         model.warm()
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(how.decode_threads or threads, thread_name_prefix="decode")
         self._engine = Engine(model, contents.space, how, pool)
         self._engine.start()
 

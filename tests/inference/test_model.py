@@ -1,6 +1,7 @@
 """Loading a model: its layouts, its runtimes, and what cannot run here."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from PIL import Image
 from common.config import Inference
 from common.errors import ConfigError
 from inference.images import OPENAI_MEAN
-from inference.layout import MODELS
 from inference.model import Model, load_model
-from tests.services import running, with_section
+from inference.network import open_networks
+from inference.tokens import pad
+from inference.towers import TokenTextTower, unit_rows
 from tests.tiny_model import SIZE, write_tiny_model
 
 TEXTS = ["red", "a photo of the blue square", "green", "the square", "a red red red square"]
@@ -169,16 +171,41 @@ def test_a_network_for_bytes_is_refused(folder: Path) -> None:
         load_model(str(folder), CPU)
 
 
-def test_the_space_is_the_image_tower_all_of_it(folder: Path) -> None:
-    """Weights in files beside the graph count; the text tower and other precisions do not."""
-    before = load_model(str(folder), CPU).space
-    (folder / "visual/model.int8.onnx").write_bytes(b"another precision")
-    (folder / "visual/labels.json").write_bytes(b"[]")
-    (folder / "textual/more").write_bytes(b"x")
-    assert before == load_model(str(folder), CPU).space
+def test_a_tower_that_sees_padding_is_fed_its_whole_context(folder: Path) -> None:
+    """As in training, also where the network would take less; a mask would make it needless."""
+    config = json.loads((folder / "config.json").read_bytes())
+    config["text_cfg"]["no_causal_mask"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    model = onnx.load(folder / "textual/model.onnx")
+    del model.graph.input[1]
+    for node in model.graph.node:
+        node.input[:] = ["input_ids" if name == "attention_mask" else name for name in node.input]
+    onnx.save(model, folder / "textual/model.onnx")
 
-    (folder / "visual/model.onnx.data").write_bytes(b"weights")
-    assert before != load_model(str(folder), CPU).space
+    text = load_model(str(folder), CPU).text
+    assert isinstance(text, TokenTextTower)
+    (network,) = open_networks(folder / "textual/model.onnx", CPU)
+    whole, _ = pad([text.prepare("a red square").value], 0, 8)
+    expected = unit_rows(network.run({"input_ids": whole}))
+
+    np.testing.assert_allclose(expected, text.embed([whole[0, :3].tolist()]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("textual/tokenizer.json", b"{}", "tokenizer.json: "),
+        ("visual/preprocess_cfg.json", b'{"size": 9, "mean": [0,0,0], "std": [1,1,1]}', "8 pixels"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(
+    folder: Path, file: str, content: bytes, message: str
+) -> None:
+    """In a ConfigError, before anything is served."""
+    (folder / file).write_bytes(content)
+
+    with pytest.raises(ConfigError, match=message):
+        load_model(str(folder), CPU)
 
 
 def test_one_tower_is_loaded_where_one_is_needed(folder: Path) -> None:
@@ -187,17 +214,3 @@ def test_one_tower_is_loaded_where_one_is_needed(folder: Path) -> None:
     model = load_model(str(folder), CPU, image=False)
     assert model.image is None
     np.testing.assert_allclose(1, np.linalg.norm(model.encode_text(TEXTS), axis=1), atol=1e-6)
-
-
-def test_a_text_tower_is_refused_beside_strange_images() -> None:
-    """M-CLIP's towers each meet one image model: another is a mismatch that nobody would see."""
-    config = with_section({}, "Inference", clip="ViT-L/14", mclip="XLM-Roberta-Large-Vit-B-32")
-    with pytest.raises(AssertionError, match="set clip to ViT-B-32::openai"):
-        with running("inference/inference.py", config):
-            pass
-
-
-def test_the_starters_space_has_not_moved() -> None:
-    """Indexes that people have built with it go on working."""
-    assert load_model("starter", CPU, text=False).space.startswith("f85fe467ce527d7b")
-    assert (MODELS / "clip-tokenizer.json").is_file()

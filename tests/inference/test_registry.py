@@ -119,7 +119,26 @@ def test_a_repository_that_does_not_exist_is_named(hub: Hub, tmp_path: Path) -> 
     done = find("somebody/else", tmp_path / "home", HF_ENDPOINT=hub.address)
 
     assert done.returncode == 2
-    assert "error: the hub has no public repository somebody/else" in done.stderr
+    assert "error: somebody/else is no folder" in done.stderr
+    assert "no public repository" in done.stderr
+
+
+def test_half_a_download_is_refused(hub: Hub, tmp_path: Path) -> None:
+    """A known model that lacks a tower in the cache, as after a kill, is not served so."""
+    shutil.rmtree(hub.folder / "textual")
+    done = find("ViT-B/32", tmp_path / "home", HF_ENDPOINT=hub.address)
+
+    assert done.returncode == 2
+    assert "the download is not whole: textual is missing" in done.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_said(hub: Hub, tmp_path: Path) -> None:
+    """And not taken for a hub that cannot be reached."""
+    (tmp_path / "home").write_text("a file")
+    done = find("ViT-B/32", tmp_path / "home/here", HF_ENDPOINT=hub.address)
+
+    assert done.returncode == 2
+    assert "cannot be kept" in done.stderr
 
 
 def test_a_repository_without_a_model_is_refused(hub: Hub, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,19 @@ def _cosines(pair: Pair, model: Model) -> Iterator[tuple[str, float]]:
         alone = np.concatenate([model.encode_images([data]) for data in files])
         yield "image", worst_cosine(model.encode_images(files), pair.image)
         yield "image", worst_cosine(alone, pair.image)
+
+
+def test_an_export_may_be_moved(pair: Pair, tmp_path: Path) -> None:
+    """Nothing in it leads back to where it was exported from."""
+    source = pair.folder.with_name("source")
+    moved = Path(shutil.copytree(pair.folder, tmp_path / "moved"))
+    source.rename(tmp_path / "away")
+    try:
+        model = load_model(str(moved), Inference(runtime="torch"))
+    finally:
+        (tmp_path / "away").rename(source)
+
+    assert worst_cosine(model.encode_text(TEXTS), pair.text) >= FLOORS["fp32"]
 
 
 def test_a_text_longer_than_the_context_warns(pair: Pair) -> None:
