@@ -43,7 +43,7 @@ def write_model(
         if keep_torch:
             save_file(_state(tower), path.with_suffix(".safetensors"))
             if hasattr(tower, "transformer") and hasattr(tower.transformer, "config"):
-                tower.transformer.config.save_pretrained(path.with_name(BASE))
+                tower.transformer.config.save_pretrained(folder / "textual" / BASE)
     if original.preprocessing:
         how = folder / "visual/preprocess_cfg.json"
         how.write_text(json.dumps(original.preprocessing, indent=2))

@@ -18,7 +18,7 @@ from inference.catalogue import MCLIP_PARTNERS, normal_name
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 BASE = "base"
-"""The folder beside a text tower's weights with the configuration of its transformers model."""
+"""The folder in textual/ with the configuration of its transformers model."""
 NOT_MODEL = ("custom_text", "logit_scale", "logit_bias")
 """Keys of config.json that the class of the model does not take."""
 
@@ -180,7 +180,7 @@ def can_trim(text: nn.Module) -> bool:
 def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
     """Build the tower of an exported model whose weights are `weights`, a safetensors file."""
     tower: nn.Module
-    base = str(weights.with_name(BASE))
+    base = str(weights.parent.parent / "textual" / BASE)
     if "m_clip" in config:
         tower = MClipText({**config["m_clip"], "modelBase": base})
     else:
