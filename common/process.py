@@ -26,6 +26,8 @@ DRAIN_S = 10.0  # how long requests that are under way may take once we were tol
 FLUSH_S = 0.1  # a reply that is done is still being written
 MAX_HEADER_BYTES = 16 * 2**10
 BACKLOG = 1024
+ERROR = "error: "
+"""How the line begins that a program ends with for what the operator got wrong."""
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 Factory = Callable[..., Flask]
@@ -41,7 +43,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{ERROR}{error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,6 +3,7 @@
 The work is done by supervisord: it brings back what dies and stops all on Ctrl-C.
 """
 
+import math
 import os
 import shlex
 import signal
@@ -26,7 +27,7 @@ import urllib3
 
 from common.config import CHECKOUT, Config, Loaded, argument_parser, load, split_address
 from common.errors import ConfigError
-from common.process import DRAIN_S, run
+from common.process import DRAIN_S, ERROR, run
 
 READY_S = 120.0
 EXAMPLE = "a cat"
@@ -142,14 +143,23 @@ def config_file(name: str, loaded: Loaded) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def wait_until_ready(front: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the front server is ready; raises ConfigError with the reason when it is not."""
+def wait_until_ready(
+    name: str,
+    server: str,
+    process: subprocess.Popen[bytes],
+    errors: list[str],
+    within_s: float = READY_S,
+) -> None:
+    """Wait until a server is ready; raises ConfigError with the reason when it is not.
+
+    `errors` gets what services end with that cannot start: starting them again changes nothing.
+    """
     reason = "it does not answer"
-    deadline = time.monotonic() + READY_S
+    deadline = time.monotonic() + within_s
     with urllib3.PoolManager(retries=False, timeout=5) as http:
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and time.monotonic() < deadline and not errors:
             try:
-                response = http.request("GET", f"{front}/ready")
+                response = http.request("GET", f"{server}/ready")
             except urllib3.exceptions.HTTPError:
                 time.sleep(0.1)
                 continue
@@ -157,7 +167,7 @@ def wait_until_ready(front: str, process: subprocess.Popen[bytes]) -> None:
                 return
             reason = response.json().get("detail", reason)
             time.sleep(0.2)
-    raise ConfigError(f"the front server is not ready: {reason}")
+    raise ConfigError(errors[0] if errors else f"the {name} server is not ready: {reason}")
 
 
 def supervise(config: Config, file: Path) -> int:
@@ -169,12 +179,17 @@ def supervise(config: Config, file: Path) -> int:
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
         # Through a pipe of our own: supervisord reopens its output, which would cut off a file.
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        threading.Thread(target=_pass_on, args=(process.stdout,), daemon=True).start()
+        errors: list[str] = []
+        threading.Thread(target=_pass_on, args=(process.stdout, errors), daemon=True).start()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: process.terminate())
         try:
+            inference = f"http://{config.inference.address}:{config.inference.port}"
             front = f"http://{config.front.address}:{config.front.port}"
-            wait_until_ready(front, process)
+            if not config.inference.key_file:
+                # It may have gigabytes to download first.
+                wait_until_ready("inference", inference, process, errors, math.inf)
+            wait_until_ready("front", front, process, errors)
             _welcome(front)
             return process.wait()
         finally:
@@ -182,16 +197,24 @@ def supervise(config: Config, file: Path) -> int:
             process.wait()
 
 
-def _pass_on(output: IO[bytes]) -> None:
+def _pass_on(output: IO[bytes], errors: list[str]) -> None:
+    """Print what the services do, and keep what `process.run` makes of their ConfigErrors."""
     for line in output:
-        sys.stdout.write(line.decode(errors="replace"))
+        text = line.decode(errors="replace")
+        sys.stdout.write(text)
         sys.stdout.flush()
+        if text.startswith(ERROR):
+            errors.append(text.removeprefix(ERROR).strip())
 
 
 def _welcome(front: str) -> None:
+    example = f"{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"
+    answer = urllib3.request("GET", example, retries=False)
+    if answer.status != 200:
+        print(f"\n  searching does not work yet: {answer.json().get('detail')}", flush=True)
     print(
         f"\n  ready: {front}/  (API: {front}/docs)\n"
-        f'  try:   curl "{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"\n'
+        f'  try:   curl "{example}"\n'
         "  Ctrl-C stops everything.\n",
         flush=True,
     )

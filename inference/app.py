@@ -59,7 +59,7 @@ def _load_engines(
     clip = load_model(how.clip, how, root)
     models, missing = {"clip": clip}, {}
     if not mclip:
-        missing["mclip"] = "no multilingual model: config.json names none as Inference.mclip"
+        missing["mclip"] = f"no multilingual model: Inference.mclip names none beside {how.clip}"
     elif mclip == how.clip:
         models["mclip"] = clip
     else:

@@ -28,13 +28,17 @@ def find_model(name: str, root: Path) -> Path:
         repository, _, revision = name.partition("@")
     if not repository:
         raise ConfigError(
-            f"no model {name!r}: none that ships or was exported, no folder with one, and no"
-            " export of it is known on the hub. If open_clip has it, make one:"
+            f"no model {name!r}: none that ships ({', '.join(_shipped())}), no folder with one,"
+            " and no export of it is known on the hub. If open_clip has it, make one:"
             f" python inference/export.py {name}"
         )
     from inference.hub import download
 
     return download(repository, revision or None)
+
+
+def _shipped() -> list[str]:
+    return sorted(path.name for path in MODELS.iterdir() if is_model(path))
 
 
 def mclip_of(clip: str, mclip: str | None) -> str | None:

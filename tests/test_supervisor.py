@@ -132,6 +132,31 @@ def test_without_an_index_the_way_to_one_is_told(tmp_path: Path) -> None:
     assert "prepare/prepare.py" in done.stderr
 
 
+def test_a_service_that_cannot_start_ends_all(config_file: Path) -> None:
+    """An unknown model is told once, with status 2; starting it again would change nothing."""
+    change_inference(config_file, clip="startr")
+    with supervising(config_file) as (process, lines):
+        assert 2 == process.wait(WAIT_S)
+
+    assert lines[-1].startswith("error: no model 'startr': none that ships (starter,")
+    assert {} == services_of(config_file)
+
+
+def test_an_index_of_another_model_is_told_at_the_start(config_file: Path) -> None:
+    """Everything runs, and searching cannot work until prepare has: that is said at once."""
+    change_inference(config_file, clip="starter", mclip=None)
+    with supervising(config_file) as (_, lines):
+        until(lambda: any("ready: " in line for line in lines), "".join(lines))
+
+    (line,) = (line for line in lines if "searching does not work yet" in line)
+    assert "run prepare again" in line
+
+
+def change_inference(config_file: Path, **keys: Any) -> None:
+    config = json.loads(config_file.read_bytes())
+    config_file.write_text(json.dumps(with_section(config, "Inference", **keys)))
+
+
 def test_an_address_named_twice_is_refused(tmp_path: Path) -> None:
     """Two entries of the server list cannot share a port."""
     (tmp_path / "data/index").mkdir(parents=True)

@@ -17,7 +17,9 @@ try:
 
     from inference.torch_models import can_trim, load_tower
 except ImportError:
-    raise MissingPackage("Inference.runtime torch: pip install -r requirements-torch.txt") from None
+    raise MissingPackage(
+        "Inference.runtime torch needs an environment with requirements-torch.txt (make torch)"
+    ) from None
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

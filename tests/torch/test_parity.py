@@ -101,6 +101,14 @@ def _cosines(pair: Pair, model: Model) -> Iterator[tuple[str, float]]:
         yield "image", worst_cosine(alone, pair.image)
 
 
+def test_torch_compiled_gives_what_torch_gives(exported: Callable[[str], Path]) -> None:
+    """On one small model, as compiling takes its time."""
+    pair = Pair(exported("m-clip"))
+    model = load_model(str(pair.folder), Inference(runtime="torch-compile"))
+
+    assert worst_cosine(model.encode_text(TEXTS), pair.text) >= FLOORS["fp32"]
+
+
 def test_large_photos_decoded_smaller_keep_their_embeddings(pair: Pair) -> None:
     """Of every architecture here; of one that did not, export would say so in its preprocessing."""
     assert may_draft(pair.folder)
