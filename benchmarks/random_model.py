@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from common.config import CHECKOUT
 from common.errors import ConfigError, MissingPackage
@@ -14,9 +15,8 @@ from common.errors import ConfigError, MissingPackage
 try:
     import open_clip
     import torch
-    from safetensors.torch import save_file
 
-    from inference.torch_models import OPEN_CLIP_CONFIG
+    from inference.torch_models import OPEN_CLIP_CONFIG, save_weights
 except ImportError as error:
     raise MissingPackage(
         f"there is no {error.name}: pip install -r requirements-torch.txt"
@@ -28,8 +28,13 @@ def export_random(architecture: str, output: Path, precisions: list[str]) -> Non
 
     By a process of its own: the export changes how torch then runs attention.
     """
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        raise ConfigError(f"open_clip has no architecture {architecture!r}")
+    # What open_clip logs of each step would bury the lines that are for people.
+    logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="clip-search-random-") as folder:
-        _save(architecture, Path(folder))
+        write_random(config, {}, Path(folder))
         output.parent.mkdir(parents=True, exist_ok=True)
         options = [option for one in precisions for option in ("--precision", one)]
         script = str(CHECKOUT / "inference/export.py")
@@ -41,18 +46,15 @@ def export_random(architecture: str, output: Path, precisions: list[str]) -> Non
         raise ConfigError(f"{architecture}: its export ended with {done.returncode}")
 
 
-def _save(architecture: str, folder: Path) -> None:
-    """Write the model as open_clip saves its own."""
-    config = open_clip.get_model_config(architecture)
-    if config is None:
-        raise ConfigError(f"open_clip has no architecture {architecture!r}")
-    # What open_clip logs of each step would bury the lines that are for people.
-    logging.getLogger().setLevel(logging.ERROR)
-    torch.manual_seed(0)
-    model = open_clip.create_model(architecture, pretrained=None)
-    preprocessing = open_clip.get_model_preprocess_cfg(model)
+def write_random(config: dict[str, Any], preprocessing: dict[str, Any], folder: Path) -> None:
+    """Write a model with the weights of seed 0 in `folder`, as open_clip saves its own.
+
+    `config` is open_clip's `model_cfg`, `preprocessing` its `preprocess_cfg`, or a part of it.
+    """
     described = {"model_cfg": config, "preprocess_cfg": preprocessing}
     (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(described))
-    # Copies: safetensors wants memory that no two tensors share.
-    state = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
-    save_file(state, folder / "open_clip_model.safetensors")
+    torch.manual_seed(0)
+    model = open_clip.create_model(
+        f"local-dir:{folder}", load_weights=False, pretrained_text=False, pretrained_image=False
+    )
+    save_weights(model, folder / "open_clip_model.safetensors")

@@ -17,6 +17,7 @@ from inference import images
 from inference.clean import Cleaning
 from inference.images import Preprocessing, read_preprocessing
 from inference.messages import Logits
+from inference.network import files_of
 
 MODELS = Path(__file__).resolve().parent / "models"
 CLIP_TOKENIZER = MODELS / "clip-tokenizer.json"
@@ -124,7 +125,7 @@ def _space_files(visual: Path) -> list[Path]:
     how = visual.with_name("preprocess_cfg.json")
     files = [how] if how.is_file() else []
     if visual.name != "model.onnx":  # one of a pair
-        return files + sorted(visual.parent.glob("visual.onnx*"))
+        return files + files_of(visual)
     other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors)")
     weights = sorted(path for path in visual.parent.iterdir() if path.is_file())
     return files + [path for path in weights if not other.fullmatch(path.name)]

@@ -67,6 +67,11 @@ def _open(path: Path, runtime: str, execution: Execution) -> Network:
     return OnnxNetwork(path, execution, tensorrt=runtime == "tensorrt")
 
 
+def files_of(path: Path) -> list[Path]:
+    """An ONNX file, and those beside it that hold the weights of a large one."""
+    return sorted(path.parent.glob(f"{path.name}*"))
+
+
 def variant(path: Path, precision: str) -> Path:
     """The file beside `path` that holds its network in `precision`; raises ConfigError."""
     file = variant_path(path, precision)

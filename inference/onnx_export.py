@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
-from safetensors.torch import save_file
 from torch import nn
 from torch.export import Dim
 
 from inference.clip_tokenizer import write_clip_tokenizer
-from inference.network import variant_path
-from inference.torch_models import BASE, Original, can_trim
+from inference.images import Preprocessing
+from inference.layout import ModelConfig
+from inference.network import files_of, variant_path
+from inference.torch_models import BASE, Original, save_weights
 
 OPSET = 18
 MAX_BATCH = 4096
@@ -41,7 +43,7 @@ def write_model(
             print(f"writing {name} in {precision}", flush=True)
             PRECISIONS[precision](path, variant_path(path, precision))
         if keep_torch:
-            save_file(_state(tower), path.with_suffix(".safetensors"))
+            save_weights(tower, path.with_suffix(".safetensors"))
             if hasattr(tower, "transformer") and hasattr(tower.transformer, "config"):
                 tower.transformer.config.save_pretrained(folder / "textual" / BASE)
     if original.preprocessing:
@@ -59,8 +61,8 @@ def forbid_draft(folder: Path) -> None:
 def _text_example(original: Original) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
     """Inputs to trace with, and which of their sizes vary; a length that may vary is cut."""
     batch = Dim("batch", max=MAX_BATCH)
-    longest = original.config["text_cfg"].get("context_length", 77)
-    trims = can_trim(original.text)
+    text = msgspec.convert(original.config, ModelConfig).text_cfg
+    longest, trims = text.context_length, not text.sees_padding
     ids = torch.ones(2, 9 if trims else longest, dtype=torch.int64)
     ids[:, 4] = 2
     sizes = {0: batch, 1: Dim("length", min=2, max=longest)} if trims else {0: batch}
@@ -70,8 +72,7 @@ def _text_example(original: Original) -> dict[str, tuple[torch.Tensor, dict[int,
 
 
 def _image_example(how: dict[str, Any]) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
-    size = how["size"]
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = msgspec.convert(how, Preprocessing).height_width
     return {"image": (torch.randn(2, 3, height, width), {0: Dim("batch", max=MAX_BATCH)})}
 
 
@@ -93,11 +94,6 @@ def _write_network(
             verbose=False,
         )
     cast(torch.onnx.ONNXProgram, program).save(str(path))
-
-
-def _state(tower: nn.Module) -> dict[str, torch.Tensor]:
-    """The weights, each with memory of its own, which safetensors asks for."""
-    return {name: value.clone().contiguous() for name, value in tower.state_dict().items()}
 
 
 def _write_tokenizer(original: Original, folder: Path) -> None:
@@ -133,14 +129,13 @@ def _write_int8(path: Path, target: Path) -> None:
         weight_type=QuantType.QInt8,
         use_external_data_format=large,
     )
-    for file in target.parent.glob(f"{source.name}*"):
+    for file in files_of(source):
         file.unlink()
 
 
 def _is_large(path: Path) -> bool:
     """Whether a network is over what one protobuf file holds."""
-    files = path.parent.glob(f"{path.name}*")
-    return sum(file.stat().st_size for file in files) > onnx.checker.MAXIMUM_PROTOBUF
+    return sum(file.stat().st_size for file in files_of(path)) > onnx.checker.MAXIMUM_PROTOBUF
 
 
 PRECISIONS = {"fp16": _write_fp16, "int8": _write_int8}

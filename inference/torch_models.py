@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import open_clip
 import torch
 from huggingface_hub import snapshot_download
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from common.errors import ConfigError
@@ -165,18 +165,6 @@ def _m_clip(folder: Path) -> Original:
     return Original(described, None, None, text, AutoTokenizer.from_pretrained(folder))
 
 
-def can_trim(text: nn.Module) -> bool:
-    """Whether padding changes nothing, so that texts may be as long as their tokens.
-
-    So it is where padding is masked, and where tokens see only those before them and the last
-    real one is the result.
-    """
-    if not isinstance(text, open_clip.transformer.TextTransformer):
-        return True
-    causal = text.attn_mask is not None
-    return causal and text.pool_type in ("argmax", "eos") and text.cls_emb is None
-
-
 def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
     """Build the tower of an exported model whose weights are `weights`, a safetensors file."""
     tower: nn.Module
@@ -192,3 +180,11 @@ def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
         tower = model.visual if weights.parent.name == "visual" else _text_of(model)
     tower.load_state_dict(load_file(weights))
     return tower.eval()
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights of a model, or of one tower, as safetensors."""
+    # Copies: safetensors wants memory that no two tensors share.
+    save_file(
+        {name: value.clone().contiguous() for name, value in model.state_dict().items()}, path
+    )

@@ -12,7 +12,7 @@ from common.config import CHECKOUT
 from common.errors import ConfigError
 from common.files import sha256_of_all
 from common.wire import Matrix
-from inference.network import Execution, Input, variant
+from inference.network import Execution, Input, files_of, variant
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -82,7 +82,7 @@ def _providers(path: Path, execution: Execution, tensorrt: bool) -> list[tuple[s
     if tensorrt:
         half = execution.precision == "fp16"
         # By name the engines of two models would be one: both networks are called model.onnx.
-        folder = CHECKOUT / "data/tensorrt" / sha256_of_all(path.parent.glob(f"{path.name}*"))
+        folder = CHECKOUT / "data/tensorrt" / sha256_of_all(files_of(path))
         cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
         wanted.insert(
             0,

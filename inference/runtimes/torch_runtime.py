@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, MissingPackage
 from common.wire import Matrix
+from inference.images import read_preprocessing
 from inference.network import Execution, Input
 
 try:
     import torch
 
-    from inference.torch_models import can_trim, load_tower
+    from inference.torch_models import load_tower
 except ImportError:
     raise MissingPackage(
         "Inference.runtime torch needs an environment with requirements-torch.txt (make torch)"
@@ -41,10 +42,9 @@ class TorchNetwork:
         torch.set_num_threads(execution.threads)
         self._device = torch.device(*execution.device) if execution.device.kind == "cuda" else None
         self._dtype = DTYPES[execution.precision]
-        tower = load_tower(weights, config)
-        self.inputs = _image_inputs(config) if path.parent.name == "visual" else _text_inputs(tower)
+        self.inputs = _inputs(path, config)
         self.outputs: tuple[str, ...] = ("embedding",)
-        tower = tower.to(self._device, self._dtype)
+        tower = load_tower(weights, config).to(self._device, self._dtype)
         self._tower = torch.compile(tower, dynamic=True) if execution.compiled else tower
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
@@ -59,13 +59,9 @@ class TorchNetwork:
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
 
 
-def _image_inputs(config: dict[str, Any]) -> tuple[Input, ...]:
-    size = config["vision_cfg"]["image_size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    return (Input("image", (None, 3, height, width), np.float32),)
-
-
-def _text_inputs(tower: torch.nn.Module) -> tuple[Input, ...]:
-    length = None if can_trim(tower) else tower.context_length
-    names = ("input_ids", "attention_mask") if hasattr(tower, "LinearTransformation") else ("text",)
-    return tuple(Input(name, (None, length), np.int64) for name in names)
+def _inputs(path: Path, config: dict[str, Any]) -> tuple[Input, ...]:
+    if path.parent.name == "visual":
+        how = read_preprocessing(path.with_name("preprocess_cfg.json"))
+        return (Input("image", (None, 3, *how.height_width), np.float32),)
+    names = ("input_ids", "attention_mask") if "m_clip" in config else ("text",)
+    return tuple(Input(name, (None, None), np.int64) for name in names)

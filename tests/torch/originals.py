@@ -7,12 +7,12 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoModel, PreTrainedTokenizerFast, XLMRobertaConfig
 
+from benchmarks.random_model import write_random
 from inference.export_checks import TEXTS
-from inference.torch_models import MClipText
+from inference.torch_models import MClipText, save_weights
 from tests.services import CHECKOUT
 
 SMALL_IMAGES = {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 16}
@@ -32,14 +32,7 @@ ARCHITECTURES = ("ViT-B-32", "small-resnet", "small-siglip", "small-mobileclip",
 def write_original(architecture: str, folder: Path) -> Path:
     """Write a model with a seed of its own; returns its folder."""
     folder.mkdir()
-    torch.manual_seed(0)
-    config, preprocessing = _config(architecture, folder)
-    described = {"model_cfg": config, "preprocess_cfg": preprocessing}
-    (folder / "open_clip_config.json").write_text(json.dumps(described))
-    model = open_clip.create_model(
-        f"local-dir:{folder}", load_weights=False, pretrained_text=False, pretrained_image=False
-    )
-    _save(model, folder / "open_clip_model.safetensors")
+    write_random(*_config(architecture, folder), folder)
     return folder
 
 
@@ -52,7 +45,7 @@ def write_m_clip(folder: Path) -> Path:
     AutoModel.from_config(base).save_pretrained(folder / "base")
     config = {"modelBase": "base", "transformerDimensions": 64, "numDims": 512}
     (folder / "config.json").write_text(json.dumps(config))
-    _save(MClipText({**config, "modelBase": folder / "base"}), folder / "model.safetensors")
+    save_weights(MClipText({**config, "modelBase": folder / "base"}), folder / "model.safetensors")
     _write_tokenizer(folder)
     return folder
 
@@ -109,7 +102,3 @@ def _write_tokenizer(folder: Path) -> None:
     )
     names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-
-
-def _save(model: torch.nn.Module, path: Path) -> None:
-    save_file({name: value.clone() for name, value in model.state_dict().items()}, path)
