@@ -33,7 +33,7 @@ class FanOut:
         """`holds[i]` are the shards of server i, as configured, until it says otherwise."""
         self._servers = servers
         self._holds = list(holds)
-        self._shard_count = shard_count
+        self.shard_count = shard_count
 
     def start(self) -> None:
         """Start the lines to the servers; call it after the process has forked."""
@@ -69,7 +69,7 @@ class FanOut:
 
     def lookup(self, image_id: str, deadline: float) -> LookupReply:
         """The image of an id, from a server that holds its shard; raises what that raises."""
-        shard = shard_of(parse_id(image_id)[0], self._shard_count)
+        shard = shard_of(parse_id(image_id)[0], self.shard_count)
         servers = list(zip(self._servers, self._holds, strict=True))
         holders = [server for server, held in servers if shard in held]
         try:
@@ -96,7 +96,7 @@ class FanOut:
         for server, found in enumerate(results):
             if isinstance(found, Found):
                 self._holds[server] = list(found.shards)
-                self._shard_count = found.shard_count
+                self.shard_count = found.shard_count
 
     def _outcome(self, answers: list[Found], failures: dict[int, Exception]) -> FannedOut:
         """The version that most shards answered from, the newest of equals, and its coverage."""

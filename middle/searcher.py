@@ -8,7 +8,7 @@ from common.errors import ServiceError, Unavailable
 from common.wire import unpack_rows
 from middle.embedder import Embedded, Embedder
 from middle.fan_out import FannedOut, FanOut
-from middle.merge import is_complete, merge
+from middle.merge import is_complete, merge, share
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Image, Info, Query
 from search.messages import MAX_K
 
@@ -102,7 +102,8 @@ class Searcher:
         self, query: Query, embedded: Embedded, deadline: float
     ) -> tuple[FannedOut, list[Hit]]:
         """Fan out and merge; where copies took the places of hits, again for more of each shard."""
-        fetch = query.k + (query.id is not None)  # the image itself is found, then left out
+        # the image itself is found, then left out
+        fetch = share(query.k + (query.id is not None), self._fan_out.shard_count)
         try:
             found = self._fan_out.search(embedded.vector, fetch, deadline)
         except ServiceError as error:

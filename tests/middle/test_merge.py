@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middle.merge import NEAR_BITS, is_complete, merge
+from middle.merge import MISSED, NEAR_BITS, is_complete, merge, share
 from middle.messages import Dedup
 from search.keys import KEY
 from search.messages import Hits, Record
@@ -108,3 +108,19 @@ def test_ids_and_thumbnails_come_from_the_key() -> None:
     assert hit.id == "00000000000000ff0000000000000000"
     assert f"/v1/images/{hit.id}/thumbnail" == hit.thumbnail
     assert hit.score == 1.0
+
+
+@given(st.integers(1, 60), st.integers(2, 40), st.integers(0, 2**32 - 1))
+def test_a_share_of_each_shard_nearly_always_holds_the_best(k: int, shards: int, seed: int) -> None:
+    """However the k best are spread by chance, seldom a shard holds as many as it is asked for."""
+    asked = share(k, shards)
+
+    spread = np.random.default_rng(seed).multinomial(k, np.full(shards, 1 / shards), 2000)
+
+    assert 1 <= asked <= k
+    assert asked == k or (spread.max(axis=1) >= asked).mean() < 5 * MISSED
+
+
+def test_one_shard_is_asked_for_everything() -> None:
+    """A single shard has all of the k best."""
+    assert [10, 1000] == [share(10, 1), share(1000, 1)]
