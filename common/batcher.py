@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
@@ -19,6 +19,16 @@ log = logging.getLogger(__name__)
 
 Run = Callable[[list[Any], float], Sequence[Any]]
 """Takes the items of a batch and their latest deadline; returns a result or an Exception each."""
+
+
+class Awaited(Protocol):
+    """What a batcher settles: a Gather, or what passes results on to several."""
+
+    deadline: float
+    abandoned: bool
+
+    def settle(self, slot: int, result: Any) -> None:
+        """Give a slot its result, or the Exception that it ended in."""
 
 
 class Gather:
@@ -41,6 +51,10 @@ class Gather:
                 self._results[slot] = result
             if not self._open:
                 self._done.set()
+
+    def is_settled(self) -> bool:
+        """Whether all slots are."""
+        return not self._open
 
     def wait(self) -> list[Any]:
         """Wait until all slots are settled or the deadline; what is open then is an Exception."""
@@ -68,7 +82,7 @@ class Batcher:
         self.name = name
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._queue: deque[tuple[Any, Gather, int]] = deque()
+        self._queue: deque[tuple[Any, Awaited, int]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._workers = [
@@ -81,7 +95,7 @@ class Batcher:
         for worker in self._workers:
             worker.start()
 
-    def submit(self, item: Any, gather: Gather, slot: int = 0) -> None:
+    def submit(self, item: Any, gather: Awaited, slot: int = 0) -> None:
         """Queue `item`; its slot of `gather` is settled in any case, refused at once when full."""
         with self._changed:
             if not self._closed and len(self._queue) < self._max_queue:
@@ -109,9 +123,9 @@ class Batcher:
             BATCH_SIZE.labels(self.name).observe(len(batch))
             self._settle(batch, run)
 
-    def _take(self) -> list[tuple[Any, Gather, int]]:
+    def _take(self) -> list[tuple[Any, Awaited, int]]:
         """Wait for items and take them; empty once the batcher is closed and drained."""
-        batch: list[tuple[Any, Gather, int]] = []
+        batch: list[tuple[Any, Awaited, int]] = []
         with self._changed:
             while not batch:
                 while not self._queue:
@@ -124,7 +138,7 @@ class Batcher:
                         batch.append(entry)
         return batch
 
-    def _is_live(self, gather: Gather, slot: int) -> bool:
+    def _is_live(self, gather: Awaited, slot: int) -> bool:
         if gather.abandoned:
             BATCH_ITEMS.labels(self.name, "abandoned").inc()
         elif gather.deadline <= time.monotonic():
@@ -134,7 +148,7 @@ class Batcher:
             return True
         return False
 
-    def _settle(self, batch: list[tuple[Any, Gather, int]], run: Run) -> None:
+    def _settle(self, batch: list[tuple[Any, Awaited, int]], run: Run) -> None:
         """Run a batch and settle every item of it, whatever happens."""
         results: Sequence[Any]
         try:

@@ -33,6 +33,7 @@ class Front(Section, frozen=True):
     max_body_bytes: Positive = 20 * 2**20
     thumbnail_pixels: Positive = 320
     thumbnail_cache_bytes: Natural = 64 * 2**20
+    keys_file: str | None = None  # who may do what only some may; front/keys.py writes it
 
 
 class Middle(Section, frozen=True):
@@ -44,6 +45,10 @@ class Middle(Section, frozen=True):
     threads: Positive = 128
     deadline_ms: Positive = 2000
     min_coverage: Fraction = 0.5
+    cache: Annotated[str, Meta(pattern="^(memory|off|rediss?://.+)$")] = "memory"
+    cache_bytes: Positive = 64 * 2**20  # of each worker's memory
+    cache_expiry_s: Annotated[float, Meta(gt=0)] = 1800.0
+    cache_policy: Literal["idle", "absolute", "lru"] = "idle"
 
 
 class Inference(Section, frozen=True):

@@ -1,7 +1,8 @@
 """Everything that may go wrong, with the HTTP status and stable code it is answered with.
 
 ServiceError
-├── BadRequest 400            ├── NotFound 404
+├── BadRequest 400            ├── Unauthorized 401
+├── Forbidden 403             ├── NotFound 404
 ├── TooLarge 413              ├── UnsupportedMedia 415
 ├── Unprocessable 422         └── Unavailable 503
 │                                 ├── Overloaded
@@ -46,6 +47,18 @@ class BadRequest(ServiceError):
     """The request cannot be understood or makes no sense."""
 
     status, code = 400, "bad_request"
+
+
+class Unauthorized(ServiceError):
+    """Nobody we know: the key is missing or wrong."""
+
+    status, code = 401, "unauthorized"
+
+
+class Forbidden(ServiceError):
+    """Known or not, this is not for whoever asks."""
+
+    status, code = 403, "forbidden"
 
 
 class NotFound(ServiceError):
@@ -133,6 +146,8 @@ def problem_response(error: Exception) -> Response:
     if isinstance(error, HTTPException):  # a 405 names the methods it allows
         kept = [h for h in error.get_headers() if h[0].lower() not in ("content-type",)]
         response.headers.extend(kept)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if problem.status == 503:
         response.headers["Retry-After"] = str(getattr(error, "retry_after_s", None) or 1)
     return response

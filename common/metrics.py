@@ -5,6 +5,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
@@ -28,6 +29,15 @@ BATCH_SIZE = Histogram(
     "Items that were run together",
     ["batcher"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+CACHE_REQUESTS = Counter(
+    "clip_search_cache_requests_total", "Look-ups in the prediction cache", ["level", "outcome"]
+)
+CACHE_EVICTIONS = Counter(
+    "clip_search_cache_evictions_total", "Entries dropped from memory to make room"
+)
+CACHE_BYTES = Gauge(
+    "clip_search_cache_bytes", "Memory that entries take", multiprocess_mode="livesum"
 )
 
 

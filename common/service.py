@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 from common.errors import Unavailable, handle_errors
 from common.metrics import REQUEST_SECONDS, REQUESTS, exposition
@@ -70,6 +70,11 @@ def create_service(
 def on_close(app: Flask, close: Callable[[], None]) -> None:
     """Have `close` called when the process ends, after the last request; the newest first."""
     app.extensions["closing"].callback(close)
+
+
+def wants_fresh(given: Request) -> bool:
+    """Whether a request says `Cache-Control: no-cache`."""
+    return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
 
 
 def _measure(app: Flask, name: str, drain: Drain) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -55,6 +56,13 @@ def unpack_rows(data: bytes, columns: int) -> Matrix:
     return np.frombuffer(data, dtype="<f4").reshape(-1, columns)
 
 
+class Reply(NamedTuple):
+    """What a peer answered with, and the headers that came with it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class Peer:
     """Another of our services, and the connections to it that are kept open."""
 
@@ -68,7 +76,7 @@ class Peer:
 
     def get(self, path: str, deadline: float, headers: dict[str, str] | None = None) -> bytes:
         """The body that `path` answers with; raises as `post` does."""
-        return self._request("GET", path, b"", deadline, headers or {})
+        return self.ask("GET", path, b"", deadline, headers).body
 
     def post(
         self, path: str, body: bytes, deadline: float, headers: dict[str, str] | None = None
@@ -78,21 +86,27 @@ class Peer:
         `deadline` is on the clock of time.monotonic(). Raises DeadlineExceeded, Unavailable when
         there is no whole answer, and the ServiceError that the peer answered with.
         """
-        return self._request("POST", path, body, deadline, headers or {})
+        return self.ask("POST", path, body, deadline, headers).body
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.close()
 
-    def _request(
-        self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]
-    ) -> bytes:
-        headers = {"Content-Type": MSGPACK, **headers}
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        deadline: float,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
+        """As `post`, with any method, for callers that want the reply's headers too."""
+        headers = {"Content-Type": MSGPACK, **(headers or {})}
         try:
             try:
-                status, answer = self._once(method, path, body, deadline, headers)
+                status, reply = self._once(method, path, body, deadline, headers)
             except exceptions.ProtocolError:  # the peer closed an idle connection just as we wrote
-                status, answer = self._once(method, path, body, deadline, headers)
+                status, reply = self._once(method, path, body, deadline, headers)
         except exceptions.HTTPError as error:
             log.warning("%s: %s", self.address, error)
             # a refused connection counts as a timeout with urllib3, but not with us
@@ -101,12 +115,12 @@ class Peer:
                 raise DeadlineExceeded("a server behind this one did not answer in time") from None
             raise Unavailable("a server behind this one cannot be reached") from None
         if status >= 400:
-            raise problem_of(status, answer).error()
-        return answer
+            raise problem_of(status, reply.body).error()
+        return reply
 
     def _once(
         self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, Reply]:
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
             raise DeadlineExceeded("the deadline passed before the server behind was asked")
@@ -119,7 +133,7 @@ class Peer:
             redirect=False,
             preload_content=False,
         )
-        return response.status, _read(response, deadline)
+        return response.status, Reply(_read(response, deadline), response.headers)
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:

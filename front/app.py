@@ -8,8 +8,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config
 from common.errors import ServiceError, TooLarge, problem_response
-from common.service import create_service, on_close
+from common.service import create_service, on_close, wants_fresh
 from front.docs import create_docs
+from front.keys import Keys
 from front.query import read_classify_query, read_embed_query, read_query
 from front.thumbnails import Thumbnails, read_image
 from middle.client import MiddleClient
@@ -21,6 +22,8 @@ POLICY = (
 )
 IMMUTABLE = "public, max-age=31536000, immutable"
 """An id names the bytes of a file: what it stands for never changes."""
+CACHE_HEADERS = ("X-Cache", "Age")
+"""Of middle's replies, passed on."""
 
 
 def create_app(config: Config, root: Path) -> Flask:
@@ -40,6 +43,7 @@ def create_app(config: Config, root: Path) -> Flask:
     app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
     app.register_blueprint(create_docs())
     _add_api(app, client)
+    _add_cache(app, client, Keys(root / front.keys_file if front.keys_file else None))
     _add_images(app, client, root, Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes))
     _add_page(app)
     _harden(app, front.max_body_bytes)
@@ -49,19 +53,35 @@ def create_app(config: Config, root: Path) -> Flask:
 def _add_api(app: Flask, client: MiddleClient) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        return _json(client.search(read_query(request), g.request_id))
+        query, fresh = read_query(request), wants_fresh(request)
+        reply = client.search(query, g.request_id, fresh=fresh)
+        response = _json(reply.body)
+        for name in CACHE_HEADERS:
+            if name in reply.headers:
+                response.headers[name] = reply.headers[name]
+        return response
 
     @app.post("/v1/embed")
     def embed() -> Response:
-        return _json(client.embed(read_embed_query(request), g.request_id))
+        query, fresh = read_embed_query(request), wants_fresh(request)
+        return _json(client.embed(query, g.request_id, fresh=fresh))
 
     @app.post("/v1/classify")
     def classify() -> Response:
-        return _json(client.classify(read_classify_query(request), g.request_id))
+        query, fresh = read_classify_query(request), wants_fresh(request)
+        return _json(client.classify(query, g.request_id, fresh=fresh))
 
     @app.get("/v1/info")
     def info() -> Response:
         return _json(client.info())
+
+
+def _add_cache(app: Flask, client: MiddleClient, keys: Keys) -> None:
+    @app.delete("/v1/cache")
+    def purge() -> Response:
+        keys.check(request.headers.get("Authorization", ""), "admin")
+        client.purge()
+        return Response(status=204)
 
 
 def _add_images(app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbnails) -> None:

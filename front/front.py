@@ -8,12 +8,14 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from common.config import argument_parser, load
 from common.process import Serving, run, serve_workers
+from front.keys import Keys
 
 
 def main() -> None:
     """Serve the public API from worker processes."""
     loaded = load(argument_parser(__doc__).parse_args().config)
     front = loaded.config.front
+    Keys(loaded.path(front.keys_file) if front.keys_file else None)  # a bad file stops the start
     serving = Serving(front.address, front.port, front.threads, front.max_body_bytes, front.workers)
     serve_workers("front.app:create_app", (loaded.config, loaded.root), serving)
 

@@ -21,10 +21,26 @@ JSON = "application/json"
 URL_PARAMETERS = ("text", "id", "k", "model", "dedup", "min_score", "require_full")
 ERRORS = {
     "400": "The request is wrong; `detail` says how",
+    "401": "No key, or none that is valid",
+    "403": "The key is not good for this, or the server takes no keys",
     "413": "Too large: the body, or the image's pixels",
     "415": "Not a content type, or not an image, that we read",
     "422": "The image is broken",
     "503": "Too busy, or too few shards answered in time; try again after `Retry-After` seconds",
+}
+FROM_CLIENT = ("400", "413", "415", "422", "503")
+FRESH = {
+    "name": "Cache-Control",
+    "in": "header",
+    "description": "`no-cache`: by no kept answer or embedding",
+    "schema": {"type": "string"},
+}
+HEADERS = {
+    "X-Cache": {
+        "description": "How the answer came about; join: together with an equal query",
+        "schema": {"enum": ["hit", "miss", "join", "bypass"]},
+    },
+    "Age": {"description": "Seconds since a hit was made", "schema": {"type": "integer"}},
 }
 FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 CLASSIFY = """An image that cannot be classified has a `problem` in its place, the others have their
@@ -61,25 +77,34 @@ def document() -> dict[str, Any]:
             "/v1/classify": {"post": _classify(schemas["ClassifyQuery"]["properties"])},
             **_other_paths(),
         },
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
 def _search_paths(fields: dict[str, Any]) -> dict[str, Any]:
-    search = {"200": _reply("The best hits", "Answer"), **_errors(*ERRORS)}
+    hits = {**_reply("The best hits", "Answer"), "headers": HEADERS}
+    search = {"200": hits, **_errors(*FROM_CLIENT)}
     return {
         "/v1/search": {
             "get": {
                 "operationId": "searchByAddress",
                 "summary": "Search by text or by id",
                 "parameters": [
-                    {"name": name, "in": "query", "schema": fields[name]} for name in URL_PARAMETERS
+                    *(
+                        {"name": name, "in": "query", "schema": fields[name]}
+                        for name in URL_PARAMETERS
+                    ),
+                    FRESH,
                 ],
                 "responses": search,
             },
             "post": {
                 "operationId": "search",
                 "summary": "Search by text, image, id or embedding",
+                "parameters": [FRESH],
                 "requestBody": {
                     "required": True,
                     "content": {
@@ -116,7 +141,7 @@ def _classify(fields: dict[str, Any]) -> dict[str, Any]:
                 "multipart/form-data": {"schema": form},
             },
         },
-        "responses": {"200": _reply("Classes", "ClassifyAnswer"), **_errors(*ERRORS)},
+        "responses": {"200": _reply("Classes", "ClassifyAnswer"), **_errors(*FROM_CLIENT)},
     }
 
 
@@ -130,7 +155,18 @@ def _other_paths() -> dict[str, Any]:
                     "required": True,
                     "content": {JSON: {"schema": _ref("EmbedQuery")}},
                 },
-                "responses": {"200": _reply("Unit vectors", "EmbedAnswer"), **_errors(*ERRORS)},
+                "responses": {
+                    "200": _reply("Unit vectors", "EmbedAnswer"),
+                    **_errors(*FROM_CLIENT),
+                },
+            }
+        },
+        "/v1/cache": {
+            "delete": {
+                "operationId": "purge",
+                "summary": "Empty the prediction cache",
+                "security": [{"key": []}],
+                "responses": {"204": {"description": "Done"}, **_errors("401", "403", "503")},
             }
         },
         "/v1/images/{id}": {"get": _image("image", "The file of an indexed image", "image/*")},

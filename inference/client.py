@@ -29,6 +29,8 @@ class Embedding(NamedTuple):
     model: str
     warning: str | None
     logits: Logits
+    digest: str
+    """Of all that made it."""
 
 
 class Probabilities(NamedTuple):
@@ -54,7 +56,8 @@ class InferenceClient:
     def _line(self, role: str, kind: str, max_batch: int, classify: bool = False) -> Batcher:
         def send(items: list[Any], deadline: float) -> list[Any]:
             left_ms = 1000 * (deadline - time.monotonic())
-            request = EmbedRequest(**{kind: items}, classify=classify, deadline_ms=left_ms)
+            inputs: dict[str, Any] = {kind: items}
+            request = EmbedRequest(**inputs, classify=classify, deadline_ms=left_ms)
             return self._send(role, request, deadline)
 
         name = f"inference-{role}-{'classes' if classify else kind}"
@@ -82,6 +85,11 @@ class InferenceClient:
     def classify_image(self, data: bytes, gather: Gather, slot: int = 0) -> None:
         """Settle a slot with an image's Probabilities, or Embedding if there is no classifier."""
         self._classes.submit(data, gather, slot)
+
+    def digest(self, role: Role, deadline: float) -> str:
+        """The digest of what embeds in a role; raises NotFound when nothing does."""
+        request = EmbedRequest(describe=True)
+        return decode_reply(self._post(role, encode(request), deadline), EmbedReply).digest
 
     def is_alive(self, timeout_s: float = 1.0) -> bool:
         """Whether the server answers its ping."""
@@ -122,4 +130,5 @@ def _result(reply: EmbedReply, i: int, row: Matrix) -> Embedding | Probabilities
         return reply.problems[i].error()
     if reply.labels:
         return Probabilities(row, reply.labels, reply.space, reply.model)
-    return Embedding(row, reply.space, reply.model, reply.warnings.get(i), reply.logits)
+    warning = reply.warnings.get(i)
+    return Embedding(row, reply.space, reply.model, warning, reply.logits, reply.digest)

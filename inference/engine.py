@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class Engine:
         """`space` is the digest of the image tower that the embeddings are compared with."""
         self._model = model
         self._space = space
+        self._digest = sha256(f"{model.digest} {space}".encode()).hexdigest()
         self._max_pixels = config.max_pixels
         self._pool = pool
         self._text = self._image = self._classes = None
@@ -65,6 +67,8 @@ class Engine:
 
     def begin(self, request: EmbedRequest) -> Callable[[], EmbedReply]:
         """Start to `embed`, so that several requests share a batch; the result waits for it."""
+        if request.describe:
+            return partial(self._reply, Gather(0, 0.0), {}, [])
         if bool(request.texts) == bool(request.images):
             raise BadRequest("give texts or images, one of the two")
         deadline = time.monotonic() + request.deadline_ms / 1000
@@ -129,6 +133,7 @@ class Engine:
             warnings=warnings,
             logits=self._model.logits,
             labels=labels,
+            digest=self._digest,
         )
 
     def _batchers(self) -> list[Batcher]:

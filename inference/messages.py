@@ -30,6 +30,8 @@ class EmbedRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     classify: bool = False
     """Instead of an image's embedding its classes, where the model has a classifier."""
     deadline_ms: float = 10_000
+    describe: bool = False
+    """Embed nothing: the reply has no rows and says what model it is."""
 
 
 class EmbedReply(msgspec.Struct, omit_defaults=True):
@@ -46,3 +48,5 @@ class EmbedReply(msgspec.Struct, omit_defaults=True):
     logits: Logits = Logits()
     labels: list[str] = []
     """Given, the rows are no embeddings but the probability of each of these classes."""
+    digest: str = ""
+    """Of all that makes an embedding of an input: with equal digests they are equal."""

@@ -14,7 +14,7 @@ from inference import images
 from inference.catalogue import image_partner, normal_name
 from inference.classifier import Classifier, load_classifier
 from inference.images import Pixels, Preprocessing
-from inference.layout import Layout, pad_token, read_layout, space_of
+from inference.layout import Layout, digest_of, pad_token, read_layout, space_of
 from inference.messages import Logits
 from inference.registry import find_model, shown_name
 from inference.network import Network, open_networks
@@ -33,6 +33,8 @@ class Model(NamedTuple):
     preprocessing: Preprocessing | None
     logits: Logits
     classifier: Classifier | None
+    digest: str
+    """Of all that makes its embeddings."""
 
     def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
         """The pixels of an image file; raises what `images.decode` does."""
@@ -99,6 +101,7 @@ def load_model(
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
         text_tower = _text_tower(layout, how) if text else None
         space = space_of(layout)
+        digest = digest_of(layout, space, how)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"model {name}: {error}") from None
     model = Model(
@@ -110,6 +113,7 @@ def load_model(
         preprocessing=preprocessing,
         logits=Logits(layout.config.logit_scale, layout.config.logit_bias),
         classifier=classifier,
+        digest=digest,
     )
     return model if model.dim else model._replace(dim=_measured_dim(model))
 

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import msgspec
 from flask import Flask, Response, g, request
 
-from common.config import Config
+from common.config import Config, Search
 from common.errors import UnsupportedMedia
-from common.service import create_service, on_close
+from common.service import create_service, on_close, wants_fresh
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
+from middle.cache import Embeddings, PredictionCache
 from middle.classifier import Classifier
 from middle.embedder import Embedder
 from middle.fan_out import FanOut
@@ -26,21 +27,30 @@ from middle.messages import (
     check_embed,
     decode_json,
 )
+from middle.results import Results, Served
 from middle.searcher import Searcher
+from middle.store import Generation
+from middle.watch import Watch
 from search.client import SearchServer
 
 Message = TypeVar("Message")
 _encoder = msgspec.json.Encoder()
 
 
-def create_app(config: Config, root: Path) -> Flask:
+def create_app(config: Config, root: Path, generation: Generation) -> Flask:
     """Serve queries with the servers of `config`; called in each worker, after the fork."""
-    inference = config.inference
-    key_file = root / inference.key_file if inference.key_file else None
-    embedder = Embedder(InferenceClient(f"{inference.address}:{inference.port}", key_file))
-    searcher = _create_searcher(config, embedder)
+    how = config.inference
+    key_file = root / how.key_file if how.key_file else None
+    inference = InferenceClient(f"{how.address}:{how.port}", key_file)
+    fan_out = _create_fan_out(config.search)
+    watch = Watch(inference, fan_out)
+    cache = PredictionCache(config.middle, generation)
+    embedder = Embedder(inference, Embeddings(inference, cache, watch))
+    searcher = Searcher(embedder, fan_out, config.middle.min_coverage)
+    results = Results(searcher, cache, watch, config.search.ef_search)
     classifier = Classifier(embedder)
-    searcher.start()
+    for part in (searcher, cache, watch):
+        part.start()
     deadline_s = config.middle.deadline_ms / 1000
 
     def deadline() -> float:
@@ -52,22 +62,30 @@ def create_app(config: Config, root: Path) -> Flask:
         return searcher.why_not_ready(time.monotonic() + deadline_s)
 
     app = create_service("middle", is_ready, config.max_message_bytes)
-    on_close(app, searcher.close)
+    for part in (searcher, cache, watch):
+        on_close(app, part.close)
 
     @app.post("/search")
     def search() -> Response:
         until = deadline()
-        return _reply(searcher.answer(check(_body(Query)), until))
+        return _served(results.answer(check(_body(Query)), until, fresh=wants_fresh(request)))
 
     @app.post("/embed")
     def embed() -> Response:
         until = deadline()
-        return _reply(searcher.embed(check_embed(_body(EmbedQuery)), until))
+        query = check_embed(_body(EmbedQuery))
+        return _reply(searcher.embed(query, until, fresh=wants_fresh(request)))
 
     @app.post("/classify")
     def classify() -> Response:
         until = deadline()
-        return _reply(classifier.classify(check_classify(_body(ClassifyQuery)), until))
+        query = check_classify(_body(ClassifyQuery))
+        return _reply(classifier.classify(query, until, fresh=wants_fresh(request)))
+
+    @app.delete("/cache")
+    def purge() -> Response:
+        cache.purge(deadline())
+        return Response(status=204)
 
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
@@ -80,17 +98,11 @@ def create_app(config: Config, root: Path) -> Flask:
     return app
 
 
-def _create_searcher(config: Config, embedder: Embedder) -> Searcher:
-    search = config.search
+def _create_fan_out(search: Search) -> FanOut:
     entries = range(len(search.server_list))
     servers = [SearchServer(f"search-{i}", search.replicas(i)) for i in entries]
-    return Searcher(
-        embedder,
-        FanOut(
-            servers, [search.shards_of(i, search.shard_count) for i in entries], search.shard_count
-        ),
-        config.middle.min_coverage,
-    )
+    holds = [search.shards_of(i, search.shard_count) for i in entries]
+    return FanOut(servers, holds, search.shard_count)
 
 
 def _body(kind: type[Message]) -> Message:
@@ -101,6 +113,14 @@ def _body(kind: type[Message]) -> Message:
     if request.mimetype == "application/json":
         return decode_json(data, kind)
     raise UnsupportedMedia("send application/json")
+
+
+def _served(served: Served) -> Response:
+    response = _reply(served.answer)
+    response.headers["X-Cache"] = served.outcome
+    if served.outcome == "hit":
+        response.headers["Age"] = str(int(served.age_s))
+    return response
 
 
 def _reply(answer: Any) -> Response:

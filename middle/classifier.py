@@ -26,15 +26,20 @@ class Classifier:
         self._embedder = embedder
         self._labels = Labels(embedder)
 
-    def classify(self, query: ClassifyQuery, deadline: float) -> ClassifyAnswer:
-        """Answer a checked query; raises a ServiceError when no image can be classified."""
+    def classify(
+        self, query: ClassifyQuery, deadline: float, *, fresh: bool = False
+    ) -> ClassifyAnswer:
+        """Answer a checked query, with `fresh` by no kept embedding of an image.
+
+        Raises a ServiceError when no image can be classified.
+        """
         started = time.perf_counter()
         if is_zero_shot(query):  # first the labels: late images fail alone, a late label fails all
             self._embed_labels(query, deadline, None)
         labelled_at = time.perf_counter()
         images: Sequence[Outcome]
         if is_zero_shot(query):
-            images = self._embedder.images(query.images, deadline)
+            images = self._embedder.images(query.images, deadline, fresh=fresh)
         else:
             images = self._embedder.classify(query.images, deadline)
         imaged_at = time.perf_counter()

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from common.wire import Peer, encode
+from common.wire import Peer, Reply, encode
 from middle.messages import DEADLINE_HEADER, ClassifyQuery, EmbedQuery, Image, Query
 
 GRACE_S = 0.5
@@ -20,17 +20,24 @@ class MiddleClient:
         self._peer = Peer(address, connections)
         self._deadline_ms = deadline_ms
 
-    def search(self, query: Query, request_id: str) -> bytes:
-        """The `Answer` to a query, in JSON; raises the ServiceError that it ended in."""
-        return self._post("/search", encode(query), request_id)
+    def search(self, query: Query, request_id: str, *, fresh: bool = False) -> Reply:
+        """The `Answer` to a query, in JSON; raises the ServiceError that it ended in.
 
-    def embed(self, query: EmbedQuery, request_id: str) -> bytes:
+        With `fresh`, here and below, it is from no cache.
+        """
+        return self._post("/search", encode(query), request_id, fresh)
+
+    def embed(self, query: EmbedQuery, request_id: str, *, fresh: bool = False) -> bytes:
         """The `EmbedAnswer` to a query, in JSON; raises a ServiceError."""
-        return self._post("/embed", encode(query), request_id)
+        return self._post("/embed", encode(query), request_id, fresh).body
 
-    def classify(self, query: ClassifyQuery, request_id: str) -> bytes:
+    def classify(self, query: ClassifyQuery, request_id: str, *, fresh: bool = False) -> bytes:
         """The `ClassifyAnswer` to a query, in JSON; raises a ServiceError."""
-        return self._post("/classify", encode(query), request_id)
+        return self._post("/classify", encode(query), request_id, fresh).body
+
+    def purge(self) -> None:
+        """Empty the prediction cache; raises a ServiceError."""
+        self._peer.ask("DELETE", "/cache", b"", self._until())
 
     def image(self, image_id: str) -> Image:
         """An indexed image; raises a ServiceError."""
@@ -48,9 +55,11 @@ class MiddleClient:
         """Close the connections."""
         self._peer.close()
 
-    def _post(self, path: str, body: bytes, request_id: str) -> bytes:
+    def _post(self, path: str, body: bytes, request_id: str, fresh: bool) -> Reply:
         headers = {DEADLINE_HEADER: str(self._deadline_ms), "X-Request-Id": request_id}
-        return self._peer.post(path, body, self._until(), headers)
+        if fresh:
+            headers["Cache-Control"] = "no-cache"
+        return self._peer.ask("POST", path, body, self._until(), headers)
 
     def _get(self, path: str) -> bytes:
         return self._peer.get(path, self._until())

@@ -8,6 +8,8 @@ from common.errors import BadRequest, ServiceError, Unavailable
 from common.wire import Matrix
 from inference.client import Embedding, InferenceClient, Probabilities, Role
 from inference.messages import Logits
+from middle.cache import Embeddings
+from middle.keys import normal_text
 from middle.language import is_english
 from middle.messages import ModelChoice
 
@@ -20,6 +22,8 @@ class Embedded(NamedTuple):
     model: str | None = None
     warnings: tuple[str, ...] = ()
     logits: Logits = Logits()
+    digest: str = ""
+    """Of all that made it."""
 
 
 def choose_role(text: str, choice: ModelChoice) -> Role:
@@ -32,8 +36,9 @@ def choose_role(text: str, choice: ModelChoice) -> Role:
 class Embedder:
     """The inference server as middle uses it."""
 
-    def __init__(self, inference: InferenceClient) -> None:
+    def __init__(self, inference: InferenceClient, embeddings: Embeddings) -> None:
         self._inference = inference
+        self._embeddings = embeddings
 
     def start(self) -> None:
         """Start the threads that send; call it after the process has forked."""
@@ -49,15 +54,18 @@ class Embedder:
         return self._inference.is_alive()
 
     def texts(
-        self, texts: Sequence[str], choice: ModelChoice, deadline: float
+        self, texts: Sequence[str], choice: ModelChoice, deadline: float, *, fresh: bool = False
     ) -> list[Embedded | ServiceError]:
-        """Embed texts together; each ends in its vector or its error."""
+        """Embed texts together, with `fresh` not from the cache; each ends in its vector or its
+        error.
+        """
+        texts = [normal_text(text) for text in texts]
         roles = [choose_role(text, choice) for text in texts]
-        results = self._embed(texts, roles, deadline)
+        results = self._embed(list(zip(roles, texts, strict=True)), deadline, fresh)
         if choice != "auto":
             return [_explained(result, choice) for result in results]
         missing = [i for i, result in enumerate(results) if _is_missing(result)]
-        again = self._embed([texts[i] for i in missing], ["clip"] * len(missing), deadline)
+        again = self._embed([("clip", texts[i]) for i in missing], deadline, fresh)
         for i, result in zip(missing, again, strict=True):
             if isinstance(result, Embedded):
                 warning = answered_by_clip(getattr(results[i], "detail", ""))
@@ -65,12 +73,12 @@ class Embedder:
             results[i] = _explained(result, "clip")
         return results
 
-    def images(self, files: Sequence[bytes], deadline: float) -> list[Embedded | ServiceError]:
-        """Embed image files together; each ends in its vector or its error."""
-        gather = Gather(len(files), deadline)
-        for slot, data in enumerate(files):
-            self._inference.embed_image(data, gather, slot)
-        return [_explained(_embedded(result), "clip") for result in gather.wait()]
+    def images(
+        self, files: Sequence[bytes], deadline: float, *, fresh: bool = False
+    ) -> list[Embedded | ServiceError]:
+        """The same for image files."""
+        results = self._embed([("clip", data) for data in files], deadline, fresh)
+        return [_explained(result, "clip") for result in results]
 
     def classify(
         self, files: Sequence[bytes], deadline: float
@@ -85,11 +93,10 @@ class Embedder:
         ]
 
     def _embed(
-        self, texts: Sequence[str], roles: Sequence[Role], deadline: float
+        self, wanted: Sequence[tuple[Role, str | bytes]], deadline: float, fresh: bool
     ) -> list[Embedded | ServiceError]:
-        gather = Gather(len(texts), deadline)
-        for slot, (text, role) in enumerate(zip(texts, roles, strict=True)):
-            self._inference.embed_text(role, text, gather, slot)
+        gather = Gather(len(wanted), deadline)
+        self._embeddings.embed(wanted, gather, fresh=fresh)
         return [_embedded(result) for result in gather.wait()]
 
 
@@ -104,7 +111,9 @@ def _embedded(result: Embedding | Exception) -> Embedded | ServiceError:
     if isinstance(result, Exception):
         raise result
     warnings = (result.warning,) if result.warning else ()
-    return Embedded(result.vector, result.space, result.model, warnings, result.logits)
+    return Embedded(
+        result.vector, result.space, result.model, warnings, result.logits, result.digest
+    )
 
 
 def _is_missing(result: Embedded | ServiceError) -> bool:

@@ -8,6 +8,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from common.config import argument_parser, load
 from common.process import Serving, run, serve_workers
+from middle.store import Generation
 
 
 def main() -> None:
@@ -17,7 +18,9 @@ def main() -> None:
     middle = config.middle
     limit = config.max_message_bytes
     serving = Serving(middle.address, middle.port, middle.threads, limit, middle.workers)
-    serve_workers("middle.app:create_app", (config, loaded.root), serving)
+    # made before the fork: all workers share it
+    arguments = (config, loaded.root, Generation())
+    serve_workers("middle.app:create_app", arguments, serving)
 
 
 if __name__ == "__main__":

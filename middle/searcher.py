@@ -1,6 +1,7 @@
 """One query, from what was asked to the hits: embed, fan out, merge."""
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from middle.fan_out import FannedOut, FanOut
 from middle.merge import is_complete, merge, share
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Image, Info, Query
 from search.messages import MAX_K
+
+
+class Made(NamedTuple):
+    """An answer, and the digest of what embedded the query; "" where nothing did."""
+
+    answer: Answer
+    digest: str
 
 
 class Searcher:
@@ -32,10 +40,13 @@ class Searcher:
         self._embedder.close()
         self._fan_out.close()
 
-    def answer(self, query: Query, deadline: float) -> Answer:
-        """Answer a checked query; raises a ServiceError. `deadline` is on time.monotonic()."""
+    def answer(self, query: Query, deadline: float, *, fresh: bool = False) -> Made:
+        """Answer a checked query, with `fresh` by no kept embedding; raises a ServiceError.
+
+        `deadline` is on time.monotonic().
+        """
         started = time.perf_counter()
-        embedded = self._embed(query, deadline)
+        embedded = self._embed(query, deadline, fresh)
         embedded_at = time.perf_counter()
         found, hits = self._find(query, embedded, deadline)
         self._check_coverage(query, found)
@@ -46,14 +57,15 @@ class Searcher:
             "total": _ms(ended - started),
         }
         warnings = list(embedded.warnings)
-        return Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
+        answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
+        return Made(answer, embedded.digest)
 
-    def embed(self, query: EmbedQuery, deadline: float) -> EmbedAnswer:
+    def embed(self, query: EmbedQuery, deadline: float, *, fresh: bool = False) -> EmbedAnswer:
         """Embed checked inputs; raises the error of the first that fails, naming its place."""
         if query.texts:
-            results = self._embedder.texts(query.texts, query.model, deadline)
+            results = self._embedder.texts(query.texts, query.model, deadline, fresh=fresh)
         else:
-            results = self._embedder.images(query.images, deadline)
+            results = self._embedder.images(query.images, deadline, fresh=fresh)
         answer = EmbedAnswer([], "")
         for place, result in enumerate(results):
             if isinstance(result, ServiceError):
@@ -83,7 +95,7 @@ class Searcher:
             return error.detail
         return None
 
-    def _embed(self, query: Query, deadline: float) -> Embedded:
+    def _embed(self, query: Query, deadline: float, fresh: bool) -> Embedded:
         if query.id is not None:
             image = self._fan_out.lookup(query.id, deadline)
             return Embedded(unpack_rows(image.vector, image.dim)[0], image.space)
@@ -91,9 +103,10 @@ class Searcher:
             vector = np.array(query.embedding, dtype=np.float64)
             return Embedded((vector / np.linalg.norm(vector)).astype(np.float32))
         if query.image is not None:
-            (result,) = self._embedder.images([query.image], deadline)
+            (result,) = self._embedder.images([query.image], deadline, fresh=fresh)
         else:
-            (result,) = self._embedder.texts([query.text or ""], query.model, deadline)
+            texts = [query.text or ""]
+            (result,) = self._embedder.texts(texts, query.model, deadline, fresh=fresh)
         if isinstance(result, ServiceError):
             raise result
         return result

@@ -74,6 +74,7 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
             manifest.count,
             list(version.shards),
             len(manifest.shards),
+            manifest.created,
         )
         return Response(encode(reply), content_type=MSGPACK)
 

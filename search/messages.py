@@ -78,3 +78,5 @@ class Info(msgspec.Struct):
     """In all shards of the version, also those of other servers."""
     shards: list[int]
     shard_count: int
+    created: str = ""
+    """When the version was made: one made anew from nothing may have the same name."""
