@@ -25,7 +25,10 @@ class Awaited(Protocol):
     """What a batcher settles: a Gather, or what passes results on to several."""
 
     deadline: float
-    abandoned: bool
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
 
     def settle(self, slot: int, result: Any) -> None:
         """Give a slot its result, or the Exception that it ended in."""
@@ -73,6 +76,31 @@ class Gather:
         if isinstance(result, Exception):
             raise result
         return result
+
+
+class Onward:
+    """A Gather whose good results also go on at once, in the thread that has them.
+
+    So what came out of one batch goes into the next together, before the threads that wait for
+    it are woken one by one.
+    """
+
+    def __init__(self, gather: Gather, go: Callable[[Any], None]) -> None:
+        """`go` must neither block nor raise."""
+        self.deadline = gather.deadline
+        self._gather = gather
+        self._go = go
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits any more."""
+        return self._gather.abandoned
+
+    def settle(self, slot: int, result: Any) -> None:
+        """Go on with the result, and give it to the gather."""
+        if not isinstance(result, Exception) and not self.abandoned:
+            self._go(result)
+        self._gather.settle(slot, result)
 
 
 class Batcher:

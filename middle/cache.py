@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from common.batcher import Gather
+from common.batcher import Awaited
 from common.config import Middle
 from common.wire import pack_rows, unpack_rows
 from inference.client import Embedding, InferenceClient, Role
@@ -82,7 +82,7 @@ class Embeddings:
         self._level = cache.level("embedding", read_embedding)
 
     def embed(
-        self, wanted: Sequence[tuple[Role, str | bytes]], gather: Gather, *, fresh: bool
+        self, wanted: Sequence[tuple[Role, str | bytes]], gather: Awaited, *, fresh: bool
     ) -> None:
         """Settle a slot of `gather` with the Embedding of each normal text or image file.
 

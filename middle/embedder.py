@@ -1,9 +1,9 @@
 """Making vectors of texts and images: which text tower, and what to do when there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from common.batcher import Gather
+from common.batcher import Gather, Onward
 from common.errors import BadRequest, ServiceError, Unavailable
 from common.wire import Matrix
 from inference.client import Embedding, InferenceClient, Probabilities, Role
@@ -33,6 +33,10 @@ def choose_role(text: str, choice: ModelChoice) -> Role:
     return "clip" if is_english(text) else "mclip"
 
 
+Then = Callable[[Matrix], None]
+"""Takes a vector as soon as it is there, in whichever thread that is; see `Onward`."""
+
+
 class Embedder:
     """The inference server as middle uses it."""
 
@@ -54,18 +58,24 @@ class Embedder:
         return self._inference.is_alive()
 
     def texts(
-        self, texts: Sequence[str], choice: ModelChoice, deadline: float, *, fresh: bool = False
+        self,
+        texts: Sequence[str],
+        choice: ModelChoice,
+        deadline: float,
+        *,
+        fresh: bool = False,
+        then: Then | None = None,
     ) -> list[Embedded | ServiceError]:
         """Embed texts together, with `fresh` not from the cache; each ends in its vector or its
-        error.
+        error. The vectors are also given to `then`.
         """
         texts = [normal_text(text) for text in texts]
         roles = [choose_role(text, choice) for text in texts]
-        results = self._embed(list(zip(roles, texts, strict=True)), deadline, fresh)
+        results = self._embed(list(zip(roles, texts, strict=True)), deadline, fresh, then)
         if choice != "auto":
             return [_explained(result, choice) for result in results]
         missing = [i for i, result in enumerate(results) if _is_missing(result)]
-        again = self._embed([("clip", texts[i]) for i in missing], deadline, fresh)
+        again = self._embed([("clip", texts[i]) for i in missing], deadline, fresh, then)
         for i, result in zip(missing, again, strict=True):
             if isinstance(result, Embedded):
                 warning = answered_by_clip(getattr(results[i], "detail", ""))
@@ -74,10 +84,15 @@ class Embedder:
         return results
 
     def images(
-        self, files: Sequence[bytes], deadline: float, *, fresh: bool = False
+        self,
+        files: Sequence[bytes],
+        deadline: float,
+        *,
+        fresh: bool = False,
+        then: Then | None = None,
     ) -> list[Embedded | ServiceError]:
         """The same for image files."""
-        results = self._embed([("clip", data) for data in files], deadline, fresh)
+        results = self._embed([("clip", data) for data in files], deadline, fresh, then)
         return [_explained(result, "clip") for result in results]
 
     def classify(
@@ -93,10 +108,15 @@ class Embedder:
         ]
 
     def _embed(
-        self, wanted: Sequence[tuple[Role, str | bytes]], deadline: float, fresh: bool
+        self,
+        wanted: Sequence[tuple[Role, str | bytes]],
+        deadline: float,
+        fresh: bool,
+        then: Then | None,
     ) -> list[Embedded | ServiceError]:
         gather = Gather(len(wanted), deadline)
-        self._embeddings.embed(wanted, gather, fresh=fresh)
+        awaited = Onward(gather, lambda one: then(one.vector)) if then else gather
+        self._embeddings.embed(wanted, awaited, fresh=fresh)
         return [_embedded(result) for result in gather.wait()]
 
 

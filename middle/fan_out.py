@@ -24,6 +24,13 @@ class FannedOut(NamedTuple):
     coverage: Coverage
 
 
+class Sent(NamedTuple):
+    """A query under way, with a slot for each server."""
+
+    query: VectorQuery
+    gather: Gather
+
+
 class FanOut:
     """The search servers together."""
 
@@ -47,8 +54,17 @@ class FanOut:
 
     def search(self, vector: Matrix, k: int, deadline: float) -> FannedOut:
         """The k nearest of each shard, all of one version; raises when no shard answered."""
+        return self.result(self.send(vector, k, deadline))
+
+    def send(self, vector: Matrix, k: int, deadline: float) -> Sent:
+        """Ask all servers, for `result`; does not wait for anything."""
         query = VectorQuery(vector, k)
-        results = self._ask(query, range(len(self._servers)), deadline)
+        return Sent(query, self._send(query, range(len(self._servers)), deadline))
+
+    def result(self, sent: Sent) -> FannedOut:
+        """What was found; raises when no shard answered."""
+        query, deadline = sent.query, sent.gather.deadline
+        results = sent.gather.wait()
         answers = [found for found in results if isinstance(found, Found)]
         self._learn(results)
         for version in sorted({found.version for found in answers}):
@@ -60,7 +76,7 @@ class FanOut:
             if not others:
                 break
             # a swap is under way, to a newer version or back: one of the two all still hold
-            again = self._ask(query._replace(version=version), others, deadline)
+            again = self._send(query._replace(version=version), others, deadline).wait()
             answers += [found for found in again if isinstance(found, Found)]
             if all(isinstance(found, Found) for found in again):
                 break
@@ -84,13 +100,11 @@ class FanOut:
         """What the index is, from the first server that answers; raises what the last raised."""
         return _first(self._servers, lambda server, until: server.info(until), deadline)
 
-    def _ask(
-        self, query: VectorQuery, servers: Sequence[int], deadline: float
-    ) -> list[Found | Exception]:
+    def _send(self, query: VectorQuery, servers: Sequence[int], deadline: float) -> Gather:
         gather = Gather(len(servers), deadline)
         for slot, server in enumerate(servers):
             self._servers[server].search(query, gather, slot)
-        return gather.wait()
+        return gather
 
     def _learn(self, results: Sequence[Found | Exception]) -> None:
         for server, found in enumerate(results):

@@ -7,8 +7,8 @@ import numpy as np
 
 from common.errors import ServiceError, Unavailable
 from common.wire import unpack_rows
-from middle.embedder import Embedded, Embedder
-from middle.fan_out import FannedOut, FanOut
+from middle.embedder import Embedded, Embedder, Then
+from middle.fan_out import FannedOut, FanOut, Sent
 from middle.merge import is_complete, merge, share
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Image, Info, Query
 from search.messages import MAX_K
@@ -46,9 +46,17 @@ class Searcher:
         `deadline` is on time.monotonic().
         """
         started = time.perf_counter()
-        embedded = self._embed(query, deadline, fresh)
+        # the image itself is found, then left out
+        fetch = share(query.k + (query.id is not None), self._fan_out.shard_count)
+        sent: list[Sent] = []
+        embedded = self._embed(
+            query,
+            deadline,
+            fresh,
+            lambda vector: sent.append(self._fan_out.send(vector, fetch, deadline)),
+        )
         embedded_at = time.perf_counter()
-        found, hits = self._find(query, embedded, deadline)
+        found, hits = self._find(query, embedded, sent[0])
         self._check_coverage(query, found)
         ended = time.perf_counter()
         took_ms = {
@@ -95,30 +103,35 @@ class Searcher:
             return error.detail
         return None
 
-    def _embed(self, query: Query, deadline: float, fresh: bool) -> Embedded:
+    def _embed(self, query: Query, deadline: float, fresh: bool, then: Then) -> Embedded:
+        """What to search for; given to `then` as soon as it is there."""
         if query.id is not None:
             image = self._fan_out.lookup(query.id, deadline)
-            return Embedded(unpack_rows(image.vector, image.dim)[0], image.space)
-        if query.embedding is not None:
+            embedded = Embedded(unpack_rows(image.vector, image.dim)[0], image.space)
+        elif query.embedding is not None:
             vector = np.array(query.embedding, dtype=np.float64)
-            return Embedded((vector / np.linalg.norm(vector)).astype(np.float32))
+            embedded = Embedded((vector / np.linalg.norm(vector)).astype(np.float32))
+        else:
+            return self._make(query, deadline, fresh, then)
+        then(embedded.vector)
+        return embedded
+
+    def _make(self, query: Query, deadline: float, fresh: bool, then: Then) -> Embedded:
         if query.image is not None:
-            (result,) = self._embedder.images([query.image], deadline, fresh=fresh)
+            files = [query.image]
+            (result,) = self._embedder.images(files, deadline, fresh=fresh, then=then)
         else:
             texts = [query.text or ""]
-            (result,) = self._embedder.texts(texts, query.model, deadline, fresh=fresh)
+            (result,) = self._embedder.texts(texts, query.model, deadline, fresh=fresh, then=then)
         if isinstance(result, ServiceError):
             raise result
         return result
 
-    def _find(
-        self, query: Query, embedded: Embedded, deadline: float
-    ) -> tuple[FannedOut, list[Hit]]:
-        """Fan out and merge; where copies took the places of hits, again for more of each shard."""
-        # the image itself is found, then left out
-        fetch = share(query.k + (query.id is not None), self._fan_out.shard_count)
+    def _find(self, query: Query, embedded: Embedded, sent: Sent) -> tuple[FannedOut, list[Hit]]:
+        """Merge what was found; where a shard may hold more of the best, ask again for more."""
+        fetch, deadline = sent.query.k, sent.gather.deadline
         try:
-            found = self._fan_out.search(embedded.vector, fetch, deadline)
+            found = self._fan_out.result(sent)
         except ServiceError as error:
             if embedded.space and error.code == "wrong_length":  # our own vector, not the client's
                 raise _mismatch() from None

@@ -23,7 +23,7 @@ from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.recall import recall
 from prepare.versions import find_version, next_version, put_in_use
-from search.index import Build, Shard, load_shard, write_shard
+from search.index import Build, Shard, ef_of_shard, load_shard, write_shard
 from search.manifest import (
     DISTANCE,
     Folders,
@@ -137,7 +137,7 @@ def _measure(
             shard = load_shard(folders, version, collection.entry.dim, files)
             yield shard, collection.rows(members).vectors
 
-    value = recall(queries, pairs(), RECALL_K, ef_search)
+    value = recall(queries, pairs(), RECALL_K, ef_of_shard(ef_search, len(shards)))
     return Recall(RECALL_K, len(queries), ef_search, round(value, 4))
 
 

@@ -5,6 +5,7 @@ from flask import Flask, Response, request
 from common.errors import BadRequest, NotFound, ServiceError, Unavailable
 from common.service import create_service
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
+from search.index import ef_of_shard
 from search.keys import parse_id, shard_of
 from search.messages import (
     MAX_K,
@@ -37,11 +38,12 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
         message = decode(request.get_data(), SearchRequest)
         version = shelf.get(message.version)
         vectors = _vectors(message, version.manifest.dim)
+        manifest = version.manifest
+        ef = ef_of_shard(ef_search, len(manifest.shards))
         shards = [
-            ShardHits(number, shard.search(vectors, message.ks, ef_search, threads))
+            ShardHits(number, shard.search(vectors, message.ks, ef, threads))
             for number, shard in version.shards.items()
         ]
-        manifest = version.manifest
         reply = SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
         return Response(encode(reply), content_type=MSGPACK)
 

@@ -1,5 +1,6 @@
 """One shard: an HNSW index with the keys and records of its images, as files and in memory."""
 
+import math
 import mmap
 import threading
 from collections.abc import Sequence
@@ -183,6 +184,15 @@ class Shard:
 
 
 EMPTY = Hits(b"", b"", [])
+
+
+def ef_of_shard(ef_search: int, shard_count: int) -> int:
+    """The ef for each shard of several, with which they find together what one index finds.
+
+    Of 100,000 512-d vectors in 21 shards ef 16 found as many of the true ten (.96 for texts, .86
+    for images) as ef 64 in one shard (.95, .83); with 64 each it is .998, at three times the cost.
+    """
+    return math.ceil(ef_search / shard_count**0.45)
 
 
 def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> Shard:
