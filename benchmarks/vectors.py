@@ -27,22 +27,27 @@ def make_vectors(model: Model, texts: Iterator[str], count: int) -> Matrix:
     Each is a weighted mean of a few embeddings of texts, so they lie where queries do, as the
     embeddings of images would: among vectors of pure noise no query has neighbours to find.
     """
-    topics = model.encode_text(list(itertools.islice(texts, TOPICS)))
+    return clustered(model.encode_text(list(itertools.islice(texts, TOPICS))), count)
+
+
+def clustered(topics: Matrix, count: int) -> Matrix:
+    """`count` unit vectors, each near a mean of a few topics, float32 [count, dim]."""
     random = np.random.default_rng(0)
-    vectors = np.empty((count, model.dim), dtype=np.float32)
+    vectors = np.empty((count, topics.shape[1]), dtype=np.float32)
     for start in range(0, count, CHUNK):
         part = vectors[start : start + CHUNK]
-        chosen = random.integers(0, TOPICS, (len(part), TOPICS_PER_IMAGE))
+        chosen = random.integers(0, len(topics), (len(part), TOPICS_PER_IMAGE))
         weights = random.dirichlet(np.full(TOPICS_PER_IMAGE, 0.5), len(part)).astype(np.float32)
-        part[:] = _unit(np.einsum("nt,ntd->nd", weights, topics[chosen]))
-        part += NOISE * _unit(random.standard_normal(part.shape, dtype=np.float32))
-        part[:] = _unit(part)
+        part[:] = unit(np.einsum("nt,ntd->nd", weights, topics[chosen]))
+        part += NOISE * unit(random.standard_normal(part.shape, dtype=np.float32))
+        part[:] = unit(part)
     return vectors
 
 
-def _unit(rows: Matrix) -> Matrix:
-    unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
+def unit(rows: Matrix) -> Matrix:
+    """Each row at length 1."""
+    made: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return made
 
 
 def save_vectors(vectors: Matrix, model: Model, folder: Path) -> None:

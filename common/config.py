@@ -16,6 +16,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+IndexKind = Literal["hnsw", "compact"]
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
@@ -109,6 +110,7 @@ class Prepare(Section, frozen=True):
     chunk_size: Positive = 2048  # rows; a chunk is what a kill can lose
     batch_size: Positive = 32
     threads: Natural = 0  # that read and decode; 0: one a core
+    index: IndexKind = "hnsw"
     M: Annotated[int, Meta(ge=2, le=512)] = msgspec.field(default=16, name="M")
     ef_construction: Positive = 200
     keep_versions: Annotated[int, Meta(ge=2)] = 2

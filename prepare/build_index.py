@@ -23,7 +23,8 @@ from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.recall import recall
 from prepare.versions import find_version, next_version, put_in_use
-from search.index import Build, Shard, ef_of_shard, load_shard, write_shard
+from search.engine import Build
+from search.index import Shard, ef_of_shard, engine_of, load_shard, write_shard
 from search.manifest import (
     DISTANCE,
     Folders,
@@ -46,6 +47,7 @@ def build(loaded: Loaded) -> Manifest:
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
     embeddings = EmbeddingFolder(loaded.path(prepare.embedding_dir))
+    engine_of(prepare.index)  # before there is much work done in vain
     with locked(embeddings.path), locked(folders.index):
         collection = read_collection(embeddings)
         inputs = _digest(loaded, collection)
@@ -63,7 +65,13 @@ def build(loaded: Loaded) -> Manifest:
 def _digest(loaded: Loaded, collection: Collection) -> str:
     """Digest of all that the files of a version depend on."""
     prepare = loaded.config.prepare
-    how = (FORMAT, loaded.config.search.shard_count, prepare.M, prepare.ef_construction)
+    how = (
+        FORMAT,
+        prepare.index,
+        loaded.config.search.shard_count,
+        prepare.M,
+        prepare.ef_construction,
+    )
     return hashlib.sha256(f"{how} {collection.digest}".encode()).hexdigest()
 
 
@@ -74,7 +82,7 @@ def _write_shards(
     prepare = loaded.config.prepare
     count = loaded.config.search.shard_count
     cores = os.cpu_count() or 1
-    how = Build(prepare.M, prepare.ef_construction, max(1, cores // count))
+    how = Build(prepare.index, prepare.M, prepare.ef_construction, max(1, cores // count))
 
     def write(shard: int) -> ShardFiles:
         rows = collection.rows(collection.members(shard, count))

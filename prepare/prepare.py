@@ -9,6 +9,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import argument_parser, load
 from common.process import run
 from prepare import build_index, save_embedding
+from search.index import engine_of
 
 
 def main() -> None:
@@ -17,6 +18,7 @@ def main() -> None:
     save_embedding.add_arguments(parser)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
+    engine_of(loaded.config.prepare.index)  # its package must be there, before hours of work
     outcome = save_embedding.save_embeddings(
         loaded, save_embedding.inputs_of(loaded, arguments.images)
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from common.config import IndexKind
 from common.errors import ConfigError
 from common.files import replace_bytes, sha256_of
 
@@ -33,6 +34,10 @@ class ShardFiles(msgspec.Struct, frozen=True):
     records: File
     offsets: File
     hashes: File
+    kind: IndexKind = "hnsw"
+    """Versions written before there was another do not say."""
+    vectors: File | None = None
+    """Beside the index, where its kind keeps them apart."""
 
 
 class Recall(msgspec.Struct, frozen=True):
@@ -129,6 +134,8 @@ def verify_files(folders: Folders, manifest: Manifest) -> None:
     index, paths, hashes = (folder / manifest.version for folder in folders.all())
     for shard in manifest.shards:
         verify(index, shard.index)
+        if shard.vectors:
+            verify(index, shard.vectors)
         verify(paths, shard.records)
         verify(paths, shard.offsets)
         verify(hashes, shard.hashes)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from common.errors import NotFound, Unavailable
+from common.errors import MissingPackage, NotFound, Unavailable
 from search.index import Shard, load_shard
 from search.manifest import BadIndex, Folders, Manifest, read_current, read_manifest
 
@@ -52,7 +52,7 @@ class Shelf:
         self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
 
     def start(self) -> None:
-        """Load the version in use, if there is one, then follow it."""
+        """Load the version in use, if there is one, then follow it; raises MissingPackage."""
         self.refresh()
         self._thread.start()
 
@@ -87,6 +87,9 @@ class Shelf:
                 self._refused = name
                 log.error("version refused, %s stays: %s", (loaded or ["none"])[0], error)
                 return
+            except MissingPackage:
+                self._refused = name
+                raise
             self._versions = [version, *self._versions[:1]]
             self._swapped = time.monotonic()
             self._refused = None
@@ -98,5 +101,7 @@ class Shelf:
         while not self._closed.wait(self._reload_s):
             try:
                 self.refresh()
+            except MissingPackage as error:
+                log.error("version refused: %s", error)
             except Exception:  # the edge of the thread: the next look may succeed
                 log.exception("looking for a new version failed")

@@ -13,13 +13,16 @@ from tests.tiny_model import write_tiny_model
 
 
 class Collection:
-    """A folder with a model, images, and an index of them; `config` is for running services."""
+    """A folder with a model, images, and an index of them; `config` is for running services.
 
-    def __init__(self, folder: Path, images: int, shards: int) -> None:
+    `prepare` has keys of its section Prepare, `_` standing for `-`.
+    """
+
+    def __init__(self, folder: Path, images: int, shards: int, **prepare: Any) -> None:
         self.folder = folder
         self.config: dict[str, Any] = {"Inference": {"clip": "tiny", "mclip": None}}
         self.config = with_section(self.config, "Search", shards=shards)
-        self.config = with_section(self.config, "Prepare", images=["images"])
+        self.config = with_section(self.config, "Prepare", images=["images"], **prepare)
         write_tiny_model(folder / "tiny")
         self.write_images(range(images))
         self.prepare()

@@ -1,0 +1,55 @@
+"""Shards of vectors without images, written and loaded without a server."""
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.vectors import clustered, unit
+from common.config import IndexKind
+from common.wire import Matrix
+from search.engine import Build
+from search.index import Rows, Shard, load_shard, write_shard
+from search.keys import KEY
+from search.manifest import Folders, ShardFiles
+from search.messages import Record
+
+VERSION = "v000001"
+
+
+def make_clusters(count: int, dim: int) -> Matrix:
+    """Clustered unit vectors, always the same."""
+    topics = np.random.default_rng(1).standard_normal((count // 50, dim)).astype(np.float32)
+    return clustered(unit(topics), count)
+
+
+def folders_in(root: Path) -> Folders:
+    """The three folders of a version."""
+    folders = Folders(root / "index", root / "paths", root / "hashes")
+    for folder in folders.all():
+        (folder / VERSION).mkdir(parents=True, exist_ok=True)
+    return folders
+
+
+def write_vectors(
+    folders: Folders, vectors: Matrix, kind: IndexKind, shard: int = 0, links: int = 16
+) -> ShardFiles:
+    """Write a shard whose image i has the vector i and a key of that number."""
+    keys = np.zeros(len(vectors), dtype=KEY)
+    keys["content"] = np.arange(len(vectors))
+    records = [Record(f"{number}.jpg") for number in range(len(vectors))]
+    how = Build(kind, links, 200, 1)
+    return write_shard(folders, VERSION, shard, Rows(vectors, keys, records), how)
+
+
+def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Shard:
+    """Such a shard, written and loaded."""
+    folders = folders_in(root)
+    files = write_vectors(folders, vectors, kind, links=links)
+    return load_shard(folders, VERSION, vectors.shape[1], files)
+
+
+def search(shard: Shard, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:
+    """The rows and scores of the k nearest of each query."""
+    found = shard.search(queries, [k] * len(queries), ef, 2)
+    rows = [np.frombuffer(hits.keys, KEY)["content"].tolist() for hits in found]
+    return rows, np.stack([np.frombuffer(hits.scores, "<f4") for hits in found])
