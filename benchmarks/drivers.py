@@ -5,7 +5,8 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,13 +62,32 @@ def ab(url: str, requests: int, body: Path | None = None) -> Measured:
 
 def wrk(url: str, texts: Iterator[str], folder: Path) -> Measured:
     """POST texts that are never repeated with wrk; `folder` is for the files that it reads."""
+    mine = itertools.islice(texts, WRK_MAX_PER_SECOND * WRK_SECONDS)
+    bodies = (json.dumps({"text": text}).encode() for text in mine)
+    return wrk_bodies(url, bodies, folder)
+
+
+def wrk_bodies(
+    url: str,
+    bodies: Iterable[bytes],
+    folder: Path,
+    *,
+    content_type: str = JSON,
+    connections: int = CONCURRENCY,
+    seconds: int = WRK_SECONDS,
+    again: bool = False,
+) -> Measured:
+    """POST bodies with wrk, each once, or with `again` from the first when all were sent."""
     prefix = folder / "bodies"
-    for thread in range(WRK_THREADS):
-        mine = itertools.islice(texts, WRK_MAX_PER_SECOND * WRK_SECONDS // WRK_THREADS)
-        lines = "".join(f"{json.dumps({'text': text})}\n" for text in mine)
-        prefix.with_suffix(f".{thread}").write_text(lines)
-    how = [f"-c{CONCURRENCY}", f"-t{WRK_THREADS}", f"-d{WRK_SECONDS}s", "--timeout=30s"]
-    output = _run("wrk", *how, "--latency", "-s", str(LUA), url, "--", str(prefix))
+    threads = min(WRK_THREADS, connections)
+    paths = [prefix.with_suffix(f".{thread}") for thread in range(threads)]
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for file, body in zip(itertools.cycle(files), bodies):
+            file.write(b"%d\n%b" % (len(body), body))
+    how = [f"-c{connections}", f"-t{threads}", f"-d{seconds}s", "--timeout=30s"]
+    told_lua = [str(prefix), content_type, *["again"] * again]
+    output = _run("wrk", *how, "--latency", "-s", str(LUA), url, "--", *told_lua)
     told: dict[str, Any] = json.loads(output.splitlines()[-1])
     return Measured(
         1e6 * (told["requests"] - told["errors"]) / told["duration_us"],

@@ -1,4 +1,6 @@
--- wrk's part of the load test: POST each line of a file once; thread N reads the file PREFIX.N.
+-- wrk's part of the load test: POST the bodies of a file, each once; thread N reads PREFIX.N, where
+-- before each body its length stands, in decimal and on a line of its own.
+-- Arguments: PREFIX, the content type, and "again" to start anew after the last body.
 
 local threads = 0
 
@@ -8,14 +10,20 @@ function setup(thread)
 end
 
 function init(args)
-  bodies = assert(io.open(args[1] .. "." .. number))
+  bodies = assert(io.open(args[1] .. "." .. number, "rb"))
+  again = args[3] == "again"
   wrk.method = "POST"
-  wrk.headers["Content-Type"] = "application/json"
+  wrk.headers["Content-Type"] = args[2]
 end
 
 function request()
-  -- Past the last line an empty body: it is refused, so it shows among the errors.
-  return wrk.format(nil, nil, nil, bodies:read("*l") or "")
+  local length = bodies:read("*l")
+  if not length and again then
+    bodies:seek("set")
+    length = bodies:read("*l")
+  end
+  -- Past the last one an empty body: it is refused, so it shows among the errors.
+  return wrk.format(nil, nil, nil, length and bodies:read(tonumber(length)) or "")
 end
 
 function done(summary, latency)

@@ -1,0 +1,143 @@
+"""Measure what limits a search, each part alone: python benchmarks/limits.py.
+
+The model in a loop of its own against the same over HTTP, hnswlib in a loop over all shards, and
+Flask that does nothing.
+"""
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import msgspec
+
+from benchmarks import drivers, embedding, generated
+from benchmarks.drivers import Measured
+from benchmarks.figures import Contender, Figure, Load, median_figure, table
+from benchmarks.load import service_config
+from common.config import Config, Loaded, argument_parser, load, parse
+from common.errors import ConfigError
+from common.process import run
+from common.wire import Matrix
+from inference.model import load_model
+from search.index import load_index
+from search.manifest import BadIndex, folders_of, read_current, read_manifest
+from tests.services import running
+
+SECTION = "limits"
+BATCH = 64
+K = 10
+SECONDS = 5
+
+
+def figures(runs: Mapping[str, Sequence[Measured]]) -> list[Figure]:
+    """Queries a second of each contender, whatever its name."""
+    return [
+        median_figure(SECTION, name, [one.requests_per_s for one in measured], "queries/s")
+        for name, measured in runs.items()
+    ]
+
+
+def hnswlib_alone(config: Config, root: Path, queries: Matrix) -> Contender:
+    """hnswlib in a loop over all shards of the index that `config` names, one after the other.
+
+    Batches of 64 of `queries`, round and round; `ef` and threads are those of a search server.
+    """
+
+    @contextmanager
+    def start() -> Iterator[Load]:
+        prepare = config.prepare
+        folders = folders_of(root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
+        try:
+            manifest = read_manifest(folders, read_current(folders) or "")
+        except BadIndex as error:
+            raise ConfigError(str(error)) from None
+        where = folders.index / manifest.version
+        shards = [
+            load_index(where / one.index.name, manifest.dim, one.count) for one in manifest.shards
+        ]
+        for shard in shards:
+            shard.set_ef(config.search.ef_search)
+        starts = itertools.cycle(range(0, len(queries) - BATCH + 1, BATCH))
+        threads = config.search.threads or os.cpu_count() or 1
+
+        def search() -> None:
+            at = next(starts)
+            for shard in shards:
+                k = min(K, shard.get_current_count())
+                shard.knn_query(queries[at : at + BATCH], k, num_threads=threads)
+
+        embedding.timed(search, BATCH, 1)
+        yield lambda: embedding.timed(search, BATCH, SECONDS)
+
+    return Contender(f"hnswlib alone, {config.search.shard_count} shards", start)
+
+
+def hello(config: dict[str, Any], folder: Path) -> Contender:
+    """Flask that does nothing, under the gunicorn of middle and the unique queries of wrk."""
+
+    @contextmanager
+    def start() -> Iterator[Load]:
+        with running("benchmarks/hello.py", config, cwd=folder) as service:
+            url = f"http://{service.address}/search"
+            yield lambda: drivers.wrk(url, generated.queries(), folder)
+
+    return Contender("bare Flask", start)
+
+
+def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[Measured]]:
+    """Start all that can be had, and measure them in turn; print why the others cannot."""
+    with ExitStack() as stack:
+        loads: dict[str, Load] = {}
+        for one in contenders:
+            try:
+                loads[one.name] = stack.enter_context(one.start())
+            except ConfigError as error:
+                print(f"left out: {one.name}: {error}", flush=True)
+        runs: dict[str, list[Measured]] = {name: [] for name in loads}
+        for number in range(rounds):
+            for name, measure in loads.items():
+                runs[name].append(measure())
+                print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
+    return runs
+
+
+def measure(loaded: Loaded, arguments: argparse.Namespace, folder: Path) -> list[Figure]:
+    """All figures; `folder` is for the files of the load."""
+    how = loaded.config.inference
+    config = service_config(loaded)
+    model = load_model(how.clip, how, loaded.root)
+    collection = generated.generate(model, arguments.vectors, loaded.path(generated.FOLDER))
+    queries = model.encode_text(list(itertools.islice(generated.queries(), 16 * BATCH)))
+    searching = [hello(config, folder)]
+    for shards in arguments.shards:
+        indexed = parse(msgspec.json.encode(generated.index(config, shards, collection)))
+        searching.append(hnswlib_alone(indexed, collection, queries))
+    runs = take_turns(searching, arguments.rounds)
+    embedded = take_turns(embedding.contenders(how, loaded.root, folder), arguments.rounds)
+    return [*embedding.figures(embedded), *figures(runs)]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argument_parser(__doc__)
+    add = parser.add_argument
+    add("--rounds", type=int, default=3, metavar="N", help="of which the medians count")
+    add("--vectors", type=int, default=100_000, metavar="N", help="that hnswlib searches")
+    add("--shards", type=int, nargs="+", default=[1, 4, 21], metavar="N")
+    arguments = parser.parse_args()
+    drivers.require_programs()
+    with tempfile.TemporaryDirectory(prefix="clip-search-bench-") as folder:
+        print(table(measure(load(arguments.config), arguments, Path(folder))))
+
+
+if __name__ == "__main__":
+    run(main)
