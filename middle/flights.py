@@ -111,6 +111,13 @@ class Level:
         outcomes = ("hit", "miss", "join", "bypass")
         self._counts = {outcome: CACHE_REQUESTS.labels(name, outcome) for outcome in outcomes}
 
+    def peek(self, key: str) -> Any:
+        """The result for a key, where it is at hand without any waiting; else None."""
+        found = self.opened(self._store.peek(key))
+        if found is not None:
+            self.count("hit")
+        return found
+
     def join(self, key: str, task: Task, awaited: Awaited, slot: int = 0) -> Flight | None:
         """Wait for what is kept or made for a key; a flight that is new, whose caller owes it
         `give_head_start`, else None.

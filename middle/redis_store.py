@@ -65,6 +65,10 @@ class RedisStore:
         self._writes.close()
         self._client.close()
 
+    def peek(self, _key: str) -> Entry | None:
+        """None: a server has to be asked."""
+        return None
+
     def lookup(self, key: str, awaited: Awaited, slot: int) -> None:
         """Settle a slot with the Entry of a key; with None or an Exception when there is none."""
         if self._is_paused():

@@ -10,7 +10,7 @@ from inference.client import InferenceClient, Role
 from middle.fan_out import FanOut
 
 INTERVAL_S = 1.0
-PATIENCE_S = 0.5
+PATIENCE_S = 1.0
 ABSENT = "absent"
 """Instead of a digest: the inference server says that it has no such model."""
 
