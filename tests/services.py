@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import urllib3
 
@@ -23,11 +23,17 @@ STOP_S = 20
 http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
 
 
+class Running(Protocol):
+    """A process that was started here."""
+
+    process: subprocess.Popen[Any]
+
+
 @dataclass
 class Service:
     """A process that listens."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[Any]
     port: int
     output: list[str] = field(default_factory=list)
     ended: bool = False
@@ -142,6 +148,16 @@ def _reading(
         reader.join()
         assert process.stdout is not None
         process.stdout.close()
+
+
+@contextmanager
+def hanging(service: Running) -> Iterator[None]:
+    """A server that takes connections and does nothing."""
+    service.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        service.process.send_signal(signal.SIGCONT)
 
 
 def run_command(

@@ -68,7 +68,8 @@ def test_one_server_may_hold_several_shards(collection: Collection) -> None:
 def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
     """With one of three servers killed the answer keeps the rest and says what is missing."""
     arguments = [("--index", ",".join(map(str, range(i, 21, 3)))) for i in range(3)]
-    with cluster(collection.config, 3, collection.folder, arguments) as services:
+    config = with_section(collection.config, "Middle", cache="off")  # which would have the whole
+    with cluster(config, 3, collection.folder, arguments) as services:
         whole = services.front.post("/v1/search", {"text": "red", "k": 300})
         assert len(whole["hits"]) == 300
         services.search[1].kill()
@@ -124,6 +125,7 @@ def test_another_model_than_the_index_s_is_refused(
 
 SCRIPTS = [
     "front/front.py",
+    "front/keys.py",
     "middle/middle.py",
     "inference/inference.py",
     "inference/archive.py",

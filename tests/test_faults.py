@@ -1,31 +1,18 @@
 """Servers that hang, go back, move their shards or lack an index: answers stay honest."""
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.collection import Collection
-from tests.services import Service, cluster, running, with_section
+from tests.services import Service, cluster, hanging, running, with_section
 
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Collection:
     """40 images in four shards."""
     return Collection(tmp_path, images=40, shards=4)
-
-
-@contextmanager
-def hanging(service: Service) -> Iterator[None]:
-    """A service that takes connections and does nothing."""
-    service.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        service.process.send_signal(signal.SIGCONT)
 
 
 def test_a_shard_that_hangs_costs_its_part_of_the_answer_only(collection: Collection) -> None:
