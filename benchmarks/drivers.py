@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,10 +60,20 @@ def ab(url: str, requests: int, body: Path | None = None) -> Measured:
     )
 
 
-def wrk(url: str, texts: Iterator[str], folder: Path) -> Measured:
+def search_body(text: str) -> dict[str, Any]:
+    """What middle takes, and the others that stand beside it as far as they can."""
+    return {"text": text}
+
+
+def wrk(
+    url: str,
+    texts: Iterator[str],
+    folder: Path,
+    body: Callable[[str], dict[str, Any]] = search_body,
+) -> Measured:
     """POST texts that are never repeated with wrk; `folder` is for the files that it reads."""
     mine = itertools.islice(texts, WRK_MAX_PER_SECOND * WRK_SECONDS)
-    bodies = (json.dumps({"text": text}).encode() for text in mine)
+    bodies = (json.dumps(body(text)).encode() for text in mine)
     return wrk_bodies(url, bodies, folder)
 
 

@@ -28,13 +28,10 @@ def export_random(architecture: str, output: Path, precisions: list[str]) -> Non
 
     By a process of its own: the export changes how torch then runs attention.
     """
-    config = open_clip.get_model_config(architecture)
-    if config is None:
-        raise ConfigError(f"open_clip has no architecture {architecture!r}")
     # What open_clip logs of each step would bury the lines that are for people.
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="clip-search-random-") as folder:
-        write_random(config, {}, Path(folder))
+        write_architecture(architecture, Path(folder))
         output.parent.mkdir(parents=True, exist_ok=True)
         options = [option for one in precisions for option in ("--precision", one)]
         script = str(CHECKOUT / "inference/export.py")
@@ -44,6 +41,14 @@ def export_random(architecture: str, output: Path, precisions: list[str]) -> Non
         )
     if done.returncode:
         raise ConfigError(f"{architecture}: its export ended with {done.returncode}")
+
+
+def write_architecture(architecture: str, folder: Path) -> None:
+    """Write a model of one of open_clip's architectures as `write_random` does."""
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        raise ConfigError(f"open_clip has no architecture {architecture!r}")
+    write_random(config, {}, folder)
 
 
 def write_random(config: dict[str, Any], preprocessing: dict[str, Any], folder: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,8 @@ def create_middle(settings: Settings) -> Flask:
     """POST /search {"text", "k"}: {"hits"}, the best of all shards, best first."""
     app = Flask("middle")
     pool = ThreadPoolExecutor(SHARD_THREADS)
+    app.extensions["closing"] = ExitStack()  # what our gunicorn settings close at the end
+    app.extensions["closing"].callback(pool.shutdown)
     session = requests.Session()
     session.trust_env = False  # no proxies
     session.mount("http://", HTTPAdapter(len(settings["shards"]) + 1, MIDDLE_THREADS))
