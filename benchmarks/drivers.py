@@ -14,7 +14,9 @@ from common.errors import ConfigError
 
 CONCURRENCY = 128
 WRK_THREADS = 2
-WRK_SECONDS = 10
+WRK_SECONDS = 8
+AB_REQUESTS = 10_000
+AB_WARM_UP = 500
 WRK_MAX_PER_SECOND = 6000
 """Queries kept ready for wrk: about twice of what a hello takes on two cores."""
 
@@ -58,6 +60,12 @@ def ab(url: str, requests: int, body: Path | None = None) -> Measured:
         number("99%"),
         int(number("Failed requests:") + number("Non-2xx responses:")),
     )
+
+
+def repeated(url: str, body: Path | None = None) -> Callable[[], Measured]:
+    """A load that sends one request over and over, once that is warm."""
+    ab(url, AB_WARM_UP, body)
+    return lambda: ab(url, AB_REQUESTS, body)
 
 
 def search_body(text: str) -> dict[str, Any]:

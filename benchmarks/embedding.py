@@ -48,7 +48,7 @@ def contenders(how: Inference, root: Path, folder: Path) -> list[Contender]:
     found = []
     for tower in TOWERS:
         found += [
-            Contender(f"{tower}, bare loop", partial(_bare_loop, tower, how, root)),
+            bare_loop(tower, how, root),
             Contender(
                 f"{tower}, HTTP, {CONNECTIONS} connections",
                 partial(_over_http, tower, CONNECTIONS, how, root, folder),
@@ -84,9 +84,13 @@ def figures(runs: Mapping[str, Sequence[Measured]]) -> list[Figure]:
     return found
 
 
+def bare_loop(tower: Tower, how: Inference, root: Path) -> Contender:
+    """The tower at its best batch size; neither tokenizing nor decoding counts."""
+    return Contender(f"{tower}, bare loop", partial(_bare_loop, tower, how, root))
+
+
 @contextmanager
 def _bare_loop(tower: Tower, how: Inference, root: Path) -> Iterator[Load]:
-    """The tower at its best batch size; neither tokenizing nor decoding counts."""
     model = _load(tower, how, root)
     calls = {size: _call(model, tower, size) for size in BATCHES}
     rates = {}

@@ -2,12 +2,13 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import NamedTuple
 
 import msgspec
 
 from benchmarks.drivers import Measured
+from common.errors import ConfigError
 
 Load = Callable[[], Measured]
 """One timed run of what has been started; it is called once in each round."""
@@ -46,6 +47,23 @@ class Figure(msgspec.Struct, frozen=True):
         if self.at_least is not None:
             return self.value >= self.at_least
         return None if self.at_most is None else self.value <= self.at_most
+
+
+def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[Measured]]:
+    """Start all that can be had, and measure them in turn; print why the others cannot."""
+    with ExitStack() as stack:
+        loads: dict[str, Load] = {}
+        for one in contenders:
+            try:
+                loads[one.name] = stack.enter_context(one.start())
+            except ConfigError as error:
+                print(f"left out: {one.name}: {error}", flush=True)
+        runs: dict[str, list[Measured]] = {name: [] for name in loads}
+        for number in range(rounds):
+            for name, measure in loads.items():
+                runs[name].append(measure())
+                print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
+    return runs
 
 
 def ratio(runs: Mapping[str, Sequence[float]], name: str, to: str) -> list[float]:

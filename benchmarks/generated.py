@@ -11,9 +11,10 @@ import numpy as np
 
 from benchmarks.vectors import TOPICS, make_vectors, save_vectors
 from benchmarks.words import all_queries
-from common.config import Loaded, parse
+from common.config import Config, Loaded, parse
 from common.wire import Matrix
 from inference.model import Model
+from inference.registry import find_model
 from prepare.build_index import build
 from prepare.chunks import EmbeddingFolder
 from tests.services import with_section
@@ -44,15 +45,34 @@ def index(config: dict[str, Any], shards: int, collection: Path) -> dict[str, An
     How it is built is as `config` says, and a part of the folders' names.
     """
     config = with_section(config, "Search", shards=None, server_list=["127.0.0.1:0"] * shards)
-    how = parse(msgspec.json.encode(config)).prepare
+    how = parsed(config).prepare
     names = {
         f"{name}_dir": str(collection / f"{name}-{shards}-{how.M}-{how.ef_construction}")
         for name in ("index", "path", "hash")
     }
     config = with_section(config, "Prepare", embedding_dir=str(collection / "embeddings"), **names)
     if not (Path(names["index_dir"]) / "CURRENT").exists():
-        build(Loaded(parse(msgspec.json.encode(config)), collection))
+        build(Loaded(parsed(config), collection))
     return config
+
+
+def service_config(loaded: Loaded) -> dict[str, Any]:
+    """The config of the services: as given, but on loopback and without mclip: all is English.
+
+    Nothing is kept from one query to the next but where a benchmark says so.
+    """
+    config: dict[str, Any] = msgspec.to_builtins(loaded.config)
+    for section in ("Front", "Middle", "Inference"):
+        config = with_section(config, section, address="127.0.0.1")
+    model = str(find_model(loaded.config.inference.clip, loaded.root))
+    config = with_section(config, "Inference", clip=model, mclip=None)
+    config = with_section(config, "Middle", cache="off")
+    return with_section(config, "Search", shards=None, inner_port=None)
+
+
+def parsed(config: dict[str, Any]) -> Config:
+    """The same as the services read it."""
+    return parse(msgspec.json.encode(config))
 
 
 def read_vectors(collection: Path) -> Matrix:

@@ -19,7 +19,6 @@ import msgspec
 
 from benchmarks import drivers, generated
 from benchmarks.figures import Figure, table
-from benchmarks.load import service_config
 from benchmarks.memory import resident_bytes
 from common.config import Loaded, argument_parser, load
 from common.process import run
@@ -55,7 +54,7 @@ def measure(
 ) -> list[Figure]:
     """The figures of each number of vectors and of shards; `folder` is for the load's files."""
     model = load_model(loaded.config.inference.clip, loaded.config.inference, loaded.root)
-    config = with_section(service_config(loaded), "Inference", port=0)
+    config = with_section(generated.service_config(loaded), "Inference", port=0)
     found = []
     with running("inference/inference.py", config, cwd=folder) as inference:
         measuring = Measuring(config, inference, generated.queries(), folder)

@@ -10,32 +10,34 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import msgspec
 
 from benchmarks import drivers, embedding, generated
 from benchmarks.drivers import Measured
-from benchmarks.figures import Contender, Figure, Load, median_figure, table
-from benchmarks.load import service_config
-from common.config import Config, Loaded, argument_parser, load, parse
+from benchmarks.figures import Contender, Figure, Load, median_figure, table, take_turns
+from common.config import Config, Loaded, argument_parser, load
 from common.errors import ConfigError
 from common.process import run
 from common.wire import Matrix
 from inference.model import load_model
-from search.index import load_index
+from search import hnsw
+from search.engine import EnginePaths
+from search.index import ef_of_shard
 from search.manifest import BadIndex, folders_of, read_current, read_manifest
 from tests.services import running
 
 SECTION = "limits"
 BATCH = 64
+QUERIES = 16 * BATCH
 K = 10
 SECONDS = 5
+FLASK = "bare Flask"
 
 
 def figures(runs: Mapping[str, Sequence[Measured]]) -> list[Figure]:
@@ -62,64 +64,52 @@ def hnswlib_alone(config: Config, root: Path, queries: Matrix) -> Contender:
             raise ConfigError(str(error)) from None
         where = folders.index / manifest.version
         shards = [
-            load_index(where / one.index.name, manifest.dim, one.count) for one in manifest.shards
+            (hnsw.load(EnginePaths(where / one.index.name), manifest.dim, one.count), one.count)
+            for one in manifest.shards
         ]
-        for shard in shards:
-            shard.set_ef(config.search.ef_search)
+        ef = ef_of_shard(config.search.ef_search, len(shards))
         starts = itertools.cycle(range(0, len(queries) - BATCH + 1, BATCH))
         threads = config.search.threads or os.cpu_count() or 1
 
         def search() -> None:
             at = next(starts)
-            for shard in shards:
-                k = min(K, shard.get_current_count())
-                shard.knn_query(queries[at : at + BATCH], k, num_threads=threads)
+            for shard, count in shards:
+                shard.nearest(queries[at : at + BATCH], min(K, count), ef, threads)
 
         embedding.timed(search, BATCH, 1)
         yield lambda: embedding.timed(search, BATCH, SECONDS)
 
-    return Contender(f"hnswlib alone, {config.search.shard_count} shards", start)
+    return Contender(hnswlib_name(config.search.shard_count), start)
+
+
+def hnswlib_name(shards: int) -> str:
+    """What the contender with so many shards is called."""
+    return f"hnswlib alone, {shards} shards"
 
 
 def hello(config: dict[str, Any], folder: Path) -> Contender:
-    """Flask that does nothing, under the gunicorn of middle and the unique queries of wrk."""
+    """Flask that does nothing, under the gunicorn of middle; the same POST each time."""
 
     @contextmanager
     def start() -> Iterator[Load]:
+        body = folder / "hello.json"
+        body.write_text('{"text": "hello"}')
         with running("benchmarks/hello.py", config, cwd=folder) as service:
-            url = f"http://{service.address}/search"
-            yield lambda: drivers.wrk(url, generated.queries(), folder)
+            yield drivers.repeated(f"http://{service.address}/search", body)
 
-    return Contender("bare Flask", start)
-
-
-def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[Measured]]:
-    """Start all that can be had, and measure them in turn; print why the others cannot."""
-    with ExitStack() as stack:
-        loads: dict[str, Load] = {}
-        for one in contenders:
-            try:
-                loads[one.name] = stack.enter_context(one.start())
-            except ConfigError as error:
-                print(f"left out: {one.name}: {error}", flush=True)
-        runs: dict[str, list[Measured]] = {name: [] for name in loads}
-        for number in range(rounds):
-            for name, measure in loads.items():
-                runs[name].append(measure())
-                print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
-    return runs
+    return Contender(FLASK, start)
 
 
 def measure(loaded: Loaded, arguments: argparse.Namespace, folder: Path) -> list[Figure]:
     """All figures; `folder` is for the files of the load."""
     how = loaded.config.inference
-    config = service_config(loaded)
+    config = generated.service_config(loaded)
     model = load_model(how.clip, how, loaded.root)
     collection = generated.generate(model, arguments.vectors, loaded.path(generated.FOLDER))
-    queries = model.encode_text(list(itertools.islice(generated.queries(), 16 * BATCH)))
+    queries = model.encode_text(list(itertools.islice(generated.queries(), QUERIES)))
     searching = [hello(config, folder)]
     for shards in arguments.shards:
-        indexed = parse(msgspec.json.encode(generated.index(config, shards, collection)))
+        indexed = generated.parsed(generated.index(config, shards, collection))
         searching.append(hnswlib_alone(indexed, collection, queries))
     runs = take_turns(searching, arguments.rounds)
     embedded = take_turns(embedding.contenders(how, loaded.root, folder), arguments.rounds)

@@ -25,7 +25,6 @@ import numpy as np
 from benchmarks import arrivals, drivers, generated, vectors
 from benchmarks.arrivals import Reply
 from benchmarks.figures import Figure, table
-from benchmarks.load import service_config
 from benchmarks.memory import resident_bytes
 from common.config import argument_parser, load
 from common.process import run
@@ -58,24 +57,34 @@ class Truth(NamedTuple):
 def measure(
     services: Cluster, peak_rate: float, seconds_each: float, texts: Iterator[str], truth: Truth
 ) -> list[Figure]:
-    """Latency and errors at each of LOADS for so long, answers checked, and memory all the while.
+    """Latency and errors at each of LOADS for so long, answers checked.
 
     `peak_rate` is in queries a second; `texts` never repeat.
     """
     address = services.middle.address
     list(arrivals.send(address, arrivals.draw(peak_rate, WARM_UP_S, texts), K))
-    processes = [services.front, services.middle, services.inference, *services.search]
     found = []
-    with watching([service.process.pid for service in processes]) as samples:
-        for share in LOADS:
-            due = arrivals.draw(share * peak_rate, seconds_each, texts, seed=round(100 * share))
-            replies = arrivals.send(address, due, K, SAMPLES)
-            found += figures(share, replies, seconds_each)
-            found.append(_recall(share, replies, truth))
-            print(f"{share:.0%} of {peak_rate:.0f}/s: {found[-len(PERCENTILES) - 3 :]}", flush=True)
+    for share in LOADS:
+        due = arrivals.draw(share * peak_rate, seconds_each, texts, seed=round(100 * share))
+        replies = arrivals.send(address, due, K, SAMPLES)
+        found += figures(share, replies, seconds_each)
+        found.append(_recall(share, replies, truth))
+        print(f"{share:.0%} of {peak_rate:.0f}/s: {found[-len(PERCENTILES) - 3 :]}", flush=True)
+    return found
+
+
+def processes(services: Cluster) -> list[int]:
+    """The process ids of a system."""
+    started = [services.front, services.middle, services.inference, *services.search]
+    return [service.process.pid for service in started]
+
+
+def memory(samples: Samples) -> Figure:
+    """By how much memory grew since the first minute."""
     growth = 100 * growth_of(samples, SETTLED_S)
-    name = f"resident memory, all services, since second {SETTLED_S}"
-    return [*found, Figure(SECTION, name, growth, "% more", at_most=3)]
+    minutes = samples[-1][0] / 60
+    name = f"resident memory, all services, second {SETTLED_S} to minute {minutes:.0f}"
+    return Figure(SECTION, name, growth, "% more", at_most=3)
 
 
 def figures(share: float, replies: Sequence[Reply], seconds: float) -> list[Figure]:
@@ -152,7 +161,7 @@ def _measure_all(arguments: argparse.Namespace, folder: Path) -> list[Figure]:
     loaded = load(arguments.config)
     model = load_model(loaded.config.inference.clip, loaded.config.inference, loaded.root)
     collection = generated.generate(model, arguments.vectors, loaded.path(generated.FOLDER))
-    config = generated.index(service_config(loaded), arguments.shards, collection)
+    config = generated.index(generated.service_config(loaded), arguments.shards, collection)
     texts = generated.queries()
     truth = Truth(generated.read_vectors(collection), model)
     with cluster(config, arguments.shards, folder) as services:
@@ -161,7 +170,9 @@ def _measure_all(arguments: argparse.Namespace, folder: Path) -> list[Figure]:
             drivers.require_programs()
             url = f"http://{services.middle.address}/search"
             peak_rate = drivers.wrk(url, texts, folder).requests_per_s
-        return measure(services, peak_rate, arguments.seconds, texts, truth)
+        with watching(processes(services)) as samples:
+            found = measure(services, peak_rate, arguments.seconds, texts, truth)
+        return [*found, memory(samples)]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from pyarrow import parquet
 from benchmarks import drivers
 from benchmarks.drivers import Measured
 from benchmarks.environments import Command, Environment, ask, serving
-from benchmarks.figures import Contender, Figure, Load, median_figure, table
+from benchmarks.figures import Contender, Figure, Load, median_figure, table, take_turns
 from benchmarks.vectors import TOPICS, make_vectors
 from benchmarks.words import all_queries
 from common.config import CHECKOUT
@@ -179,25 +179,6 @@ def _load(url: str, folder: Path, body: Callable[[str], dict[str, Any]]) -> Load
     return lambda: drivers.wrk(url, texts, folder, body)
 
 
-def measure(contenders: Sequence[Contender], rounds: int) -> Mapping[str, Sequence[Measured]]:
-    """The loads of all that can be had here, in turn; the first round only warms up."""
-    runs: dict[str, list[Measured]] = {}
-    with ExitStack() as stack:
-        loads: dict[str, Load] = {}
-        for one in contenders:
-            try:
-                loads[one.name] = stack.enter_context(one.start())
-            except ConfigError as error:
-                print(f"left out: {one.name}: {error}", flush=True)
-        for number in range(rounds + 1):
-            for name, load in loads.items():
-                measured = load()
-                print(f"  round {number}: {name}: {measured}", flush=True)
-                if number:
-                    runs.setdefault(name, []).append(measured)
-    return runs
-
-
 def figures(runs: Mapping[str, Sequence[Measured]]) -> list[Figure]:
     """Requests a second of each, and the errors of all rounds."""
     return [
@@ -230,7 +211,7 @@ def main() -> None:
             clip_as_service(arguments.source, arguments.model, Path(folder)),
             clip_retrieval(arguments.source, arguments.model, vectors, Path(folder)),
         ]
-        print(f"\n{table(figures(measure(contenders, arguments.rounds)))}")
+        print(f"\n{table(figures(take_turns(contenders, arguments.rounds)))}")
 
 
 def make_models(source: Path, model: Path) -> None:
