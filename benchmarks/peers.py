@@ -53,6 +53,8 @@ COSINE = 0.99
 SIMILARITY = 0.005
 CHECKS = ("a red bicycle near the beach", "two dogs", "an old lighthouse at dusk in a storm")
 K = 10
+SECONDS = 30
+"""Of each load: neither batches, so an answer may take as long as the 127 before it."""
 
 
 def clip_as_service(source_folder: Path, model_folder: Path, folder: Path) -> Contender:
@@ -149,10 +151,8 @@ def _build(program: Path, vectors: Matrix, home: Path) -> None:
     np.save(home / "embeddings/img_emb/img_emb_0.npy", vectors)
     urls = pa.table({"url": [f"images/{row:08}.jpg" for row in range(len(vectors))]})
     parquet.write_table(urls, home / "embeddings/metadata/metadata_0.parquet")
-    folders = ["--embeddings_folder=embeddings", "--index_folder=index"]
-    done = subprocess.run(
-        [str(program), "index", *folders], cwd=home, capture_output=True, text=True, check=False
-    )
+    command = [str(program), "index", "--embeddings_folder=embeddings", "--index_folder=index"]
+    done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     if done.returncode or not (home / "index/image.index").is_file():
         raise RuntimeError(f"clip-retrieval index: {done.stdout[-1000:]}{done.stderr[-1000:]}")
     (home / "indices.json").write_text(json.dumps({"benchmark": "index"}))
@@ -176,7 +176,7 @@ def _check_hits(url: str, model_folder: Path, vectors: Matrix) -> None:
 
 def _load(url: str, folder: Path, body: Callable[[str], dict[str, Any]]) -> Load:
     texts = itertools.islice(all_queries(), TOPICS, None)  # the first made the vectors
-    return lambda: drivers.wrk(url, texts, folder, body)
+    return lambda: drivers.wrk(url, texts, folder, body, SECONDS)
 
 
 def figures(runs: Mapping[str, Sequence[Measured]]) -> list[Figure]:

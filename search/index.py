@@ -137,7 +137,7 @@ def ef_of_shard(ef_search: int, shard_count: int) -> int:
     Of 100,000 512-d vectors in 21 shards ef 16 found as many of the true ten (.96 for texts, .86
     for images) as ef 64 in one shard (.95, .83); with 64 each it is .998, at three times the cost.
     """
-    return math.ceil(ef_search / shard_count**0.45)
+    return math.ceil(ef_search / math.pow(shard_count, 0.45))
 
 
 def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> Shard:

@@ -57,7 +57,7 @@ def test_every_way_to_embed_runs(
     contenders = embedding.contenders(HOW, collection.folder, wrk)
     chosen = [one for one in contenders if one.name.startswith(tower)]
 
-    runs = limits.take_turns(chosen, 1)
+    runs = take_turns(chosen, 1)
 
     assert 4 == len(runs)
     assert all(one.requests_per_s > 0 and one.errors == 0 for (one,) in runs.values())
@@ -74,7 +74,7 @@ def test_hnswlib_searches_all_shards_of_an_index(collection: Collection) -> None
     with contender.start() as load:
         assert load().requests_per_s > 0
     absent = limits.hnswlib_alone(config, collection.folder / "nothing", queries)
-    assert {} == limits.take_turns([absent], 1)
+    assert {} == take_turns([absent], 1)
 
 
 def test_what_cannot_be_had_takes_no_turn(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +85,7 @@ def test_what_cannot_be_had_takes_no_turn(capsys: pytest.CaptureFixture[str]) ->
 
     missing = Contender("missing", lambda: fail())  # type: ignore[arg-type, return-value]
 
-    assert {} == limits.take_turns([missing], 1)
+    assert {} == take_turns([missing], 1)
     assert "left out: missing: there is no such thing" in capsys.readouterr().out
 
 
