@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import drivers, embedding, limits
 from benchmarks.drivers import Measured
-from benchmarks.figures import Contender
+from benchmarks.figures import Contender, take_turns
 from benchmarks.rates import Tower
 from common.config import Inference, parse
 from common.errors import ConfigError
