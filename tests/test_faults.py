@@ -65,7 +65,7 @@ def test_going_back_to_an_earlier_version_loses_no_answer(collection: Collection
         with running("search/search.py", slow, *extra, cwd=collection.folder) as other:
             both = [services.search[0].address, other.address]
             config = with_section(services.config, "Search", server_list=both)
-            config = with_section(config, "Middle", port=0)
+            config = with_section(config, "Middle", port=0, cache="off")
             with running("middle/middle.py", config, cwd=collection.folder) as middle:
                 collection.write_images(range(40, 45))
                 collection.prepare()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.collection import Collection
-from tests.services import Service, cluster
+from tests.services import Service, cluster, with_section
 
 WAIT_S = 30
 
@@ -52,7 +52,8 @@ class Asker:
 
 def test_a_new_version_is_taken_without_an_error(collection: Collection) -> None:
     """While CURRENT changes every answer is full and all of one version; then the new one."""
-    with cluster(collection.config, 2, collection.folder) as services, Asker(services) as asker:
+    config = with_section(collection.config, "Middle", cache="off")
+    with cluster(config, 2, collection.folder) as services, Asker(services) as asker:
         asker.until_version("v000001")
         collection.write_images(range(40, 60))
         (collection.folder / "images/0003.png").unlink()

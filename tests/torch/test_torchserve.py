@@ -204,7 +204,7 @@ def test_a_running_middle_goes_on_after_new_keys_and_without_mclip(
             assert "tiny" == middle.post("/search", {"text": "red"})["model"]
         with torchserve(tmp_path, with_section(config, "Inference", mclip=None), ports):
             asked = middle.request("POST", "/search", json={"text": "red", "model": "mclip"})
-            chosen = middle.post("/search", {"text": "red ä"})
+            chosen = middle.post("/search", {"text": "green ä"})  # of which nothing is kept
 
     assert (400, "model_unavailable") == (asked.status, asked.json()["code"])
     assert "tiny" == chosen["model"]
