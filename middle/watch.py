@@ -59,7 +59,8 @@ class Watch:
             try:
                 self._ask_search()
                 for role in ("clip", "mclip"):
-                    self._ask_inference(role)
+                    if not self._closing.is_set():
+                        self._ask_inference(role)
             except Exception:  # the edge of a thread: without it nothing new would be noticed
                 log.exception("the servers behind cannot be watched")
             self._closing.wait(INTERVAL_S)
