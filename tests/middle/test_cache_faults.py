@@ -1,6 +1,7 @@
 """The prediction cache when the servers behind die or change: nothing stale, nothing degraded."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.caching import ask, hits, outcome, until
 from tests.collection import Collection
@@ -39,7 +40,7 @@ def test_a_new_index_version_is_soon_seen(tmp_path: Path) -> None:
     """Once middle has noticed it, all answers are from it: no hit of an older one comes again."""
     collection = Collection(tmp_path, images=20, shards=1)
     config = with_section(collection.config, "Middle", deadline_ms=20_000)
-    query = {"text": "red", "k": 40}
+    query: dict[str, Any] = {"text": "red", "k": 40}
     with cluster(config, 1, collection.folder) as services:
         middle = services.middle
         until(lambda: "hit" == outcome(ask(middle, **query)))
