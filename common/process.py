@@ -4,6 +4,7 @@ Services that are one process with threads (search, inference) run under waitres
 scale by worker processes (front, middle) under gunicorn, or waitress where there is no fork.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -145,7 +146,11 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
 def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
     module, _, function = factory.partition(":")
     create: Factory = getattr(importlib.import_module(module), function)
-    return create(*arguments)
+    app = create(*arguments)
+    # What is loaded now stays: the garbage collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _gunicorn_settings(serving: Serving) -> dict[str, Any]:

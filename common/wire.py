@@ -1,16 +1,15 @@
 """What our services say to each other: msgpack messages, with arrays as raw little-endian bytes."""
 
 import logging
-import time
+from collections import deque
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-import urllib3
 from numpy.typing import NDArray
-from urllib3 import exceptions
 
+from common.connection import BrokenReply, Connection, Reply
 from common.errors import BadRequest, DeadlineExceeded, Problem, ServiceError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -56,13 +55,6 @@ def unpack_rows(data: bytes, columns: int) -> Matrix:
     return np.frombuffer(data, dtype="<f4").reshape(-1, columns)
 
 
-class Reply(NamedTuple):
-    """What a peer answered with, and the headers that came with it."""
-
-    body: bytes
-    headers: Mapping[str, str]
-
-
 class Peer:
     """Another of our services, and the connections to it that are kept open."""
 
@@ -70,9 +62,9 @@ class Peer:
         """`address` is "host:port"; `connections` is how many requests may be under way."""
         self.address = address
         host, _, port = address.rpartition(":")
-        self._pool = urllib3.HTTPConnectionPool(
-            host, int(port), maxsize=connections, block=False, retries=False
-        )
+        self._host, self._port = host.strip("[]"), int(port)
+        self._kept: deque[Connection] = deque()
+        self._connections = connections
 
     def get(self, path: str, deadline: float, headers: dict[str, str] | None = None) -> bytes:
         """The body that `path` answers with; raises as `post` does."""
@@ -89,8 +81,9 @@ class Peer:
         return self.ask("POST", path, body, deadline, headers).body
 
     def close(self) -> None:
-        """Close the connections."""
-        self._pool.close()
+        """Close the connections that nobody uses."""
+        while self._kept:
+            self._kept.pop().close()
 
     def ask(
         self,
@@ -101,54 +94,61 @@ class Peer:
         headers: dict[str, str] | None = None,
     ) -> Reply:
         """As `post`, with any method, for callers that want the reply's headers too."""
-        headers = {"Content-Type": MSGPACK, **(headers or {})}
+        request = _request(method, path, self.address, headers or {}, body)
         try:
-            try:
-                status, reply = self._once(method, path, body, deadline, headers)
-            except exceptions.ProtocolError:  # the peer closed an idle connection just as we wrote
-                status, reply = self._once(method, path, body, deadline, headers)
-        except exceptions.HTTPError as error:
+            reply = self._kept_or_new(request, deadline)
+        except TimeoutError:
+            log.warning("%s: no answer in time", self.address)
+            raise DeadlineExceeded("a server behind this one did not answer in time") from None
+        except (OSError, BrokenReply) as error:
             log.warning("%s: %s", self.address, error)
-            # a refused connection counts as a timeout with urllib3, but not with us
-            refused = isinstance(error, exceptions.NewConnectionError)
-            if isinstance(error, exceptions.TimeoutError) and not refused:
-                raise DeadlineExceeded("a server behind this one did not answer in time") from None
             raise Unavailable("a server behind this one cannot be reached") from None
-        if status >= 400:
-            raise problem_of(status, reply.body).error()
+        if reply.status >= 400:
+            raise problem_of(reply.status, reply.body).error()
         return reply
 
-    def _once(
-        self, method: str, path: str, body: bytes, deadline: float, headers: dict[str, str]
-    ) -> tuple[int, Reply]:
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            raise DeadlineExceeded("the deadline passed before the server behind was asked")
-        response = self._pool.request(
-            method,
-            path,
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(total=remaining_s),
-            redirect=False,
-            preload_content=False,
-        )
-        return response.status, Reply(_read(response, deadline), response.headers)
+    def _kept_or_new(self, request: bytes, deadline: float) -> Reply:
+        """Ask on a connection; once more on a new one when it breaks, mostly a kept one that the
+        peer closed just as we wrote."""
+        try:
+            connection = self._kept.pop()
+        except IndexError:
+            connection = Connection(self._host, self._port, deadline)
+        try:
+            return self._on(connection, request, deadline)
+        except TimeoutError:
+            raise
+        except (OSError, BrokenReply):
+            return self._on(Connection(self._host, self._port, deadline), request, deadline)
+
+    def _on(self, connection: Connection, request: bytes, deadline: float) -> Reply:
+        try:
+            reply, is_kept = connection.ask(request, deadline)
+        except BaseException:
+            connection.close()
+            raise
+        if is_kept and len(self._kept) < self._connections:
+            self._kept.append(connection)
+        else:
+            connection.close()
+        return reply
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The whole body; a socket's timeout alone would let a slow one drip for ever."""
-    parts = []
-    while part := response.read1():
-        parts.append(part)
-        if time.monotonic() > deadline:
-            response.close()
-            raise DeadlineExceeded("a server behind this one did not answer in time")
-    if response.length_remaining:  # read1 does not mind
-        response.close()
-        raise exceptions.ProtocolError("the reply broke off")
-    response.release_conn()
-    return b"".join(parts)
+def _request(
+    method: str, path: str, address: str, headers: Mapping[str, str], body: bytes
+) -> bytes:
+    """A request as HTTP/1.1 has it; raises ValueError for a header that would end its line."""
+    headers = {
+        "Host": address,
+        "Content-Type": MSGPACK,
+        "Content-Length": str(len(body)),
+        **headers,
+    }
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    head = "\r\n".join([*lines, "", ""])
+    if head.count("\n") != len(lines) + 1 or head.count("\r") != len(lines) + 1:
+        raise ValueError(f"a header of {method} {path} holds a line break")
+    return head.encode("latin-1") + body
 
 
 def problem_of(status: int, body: bytes) -> Problem:

@@ -57,8 +57,8 @@ def _add_api(app: Flask, client: MiddleClient) -> None:
         reply = client.search(query, g.request_id, fresh=fresh)
         response = _json(reply.body)
         for name in CACHE_HEADERS:
-            if name in reply.headers:
-                response.headers[name] = reply.headers[name]
+            if value := reply.headers.get(name.lower()):
+                response.headers[name] = value
         return response
 
     @app.post("/v1/embed")

@@ -54,9 +54,10 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
     deadline_s = config.middle.deadline_ms / 1000
 
     def deadline() -> float:
-        given = request.headers.get(DEADLINE_HEADER, "")
-        left_s = int(given) / 1000 if re.fullmatch("[0-9]{1,9}", given) else deadline_s
-        return time.monotonic() + min(deadline_s, left_s)
+        given = request.headers.get(DEADLINE_HEADER)
+        if given and re.fullmatch("[0-9]{1,9}", given):
+            return time.monotonic() + min(deadline_s, int(given) / 1000)
+        return time.monotonic() + deadline_s
 
     def is_ready() -> str | None:
         return searcher.why_not_ready(time.monotonic() + deadline_s)

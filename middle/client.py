@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from common.wire import Peer, Reply, encode
+from common.connection import Reply
+from common.wire import Peer, encode
 from middle.messages import DEADLINE_HEADER, ClassifyQuery, EmbedQuery, Image, Query
 
 GRACE_S = 0.5

@@ -1,18 +1,24 @@
 """Asking every search server at once, and saying honestly how much of the index answered."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import NamedTuple, TypeVar
 
 from common.batcher import Gather
 from common.errors import DeadlineExceeded, ServiceError, Unavailable
+from common.metrics import BATCH_SIZE
 from common.wire import Matrix
 from middle.messages import Coverage, ShardCounts
-from search.client import Found, SearchServer, VectorQuery
+from search.client import Found, SearchServer
 from search.keys import parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
+from search.rounds import Round, VectorQuery
 
 Told = TypeVar("Told")
+MAX_ROUND = 256
+"""Queries in one message: more than all threads of a worker of middle have."""
 
 
 class FannedOut(NamedTuple):
@@ -41,14 +47,20 @@ class FanOut:
         self._servers = servers
         self._holds = list(holds)
         self.shard_count = shard_count
+        self._waiting: SimpleQueue[Sent | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._spread, name="fan-out", daemon=True)
 
     def start(self) -> None:
         """Start the lines to the servers; call it after the process has forked."""
         for server in self._servers:
             server.start()
+        self._thread.start()
 
     def close(self) -> None:
-        """Close the lines."""
+        """Send what waits and close the lines."""
+        self._waiting.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
         for server in self._servers:
             server.close()
 
@@ -58,8 +70,9 @@ class FanOut:
 
     def send(self, vector: Matrix, k: int, deadline: float) -> Sent:
         """Ask all servers, for `result`; does not wait for anything."""
-        query = VectorQuery(vector, k)
-        return Sent(query, self._send(query, range(len(self._servers)), deadline))
+        sent = Sent(VectorQuery(vector, k), Gather(len(self._servers), deadline))
+        self._waiting.put(sent)
+        return sent
 
     def result(self, sent: Sent) -> FannedOut:
         """What was found; raises when no shard answered."""
@@ -76,7 +89,7 @@ class FanOut:
             if not others:
                 break
             # a swap is under way, to a newer version or back: one of the two all still hold
-            again = self._send(query._replace(version=version), others, deadline).wait()
+            again = self._ask_again(query._replace(version=version), others, deadline)
             answers += [found for found in again if isinstance(found, Found)]
             if all(isinstance(found, Found) for found in again):
                 break
@@ -100,11 +113,28 @@ class FanOut:
         """What the index is, from the first server that answers; raises what the last raised."""
         return _first(self._servers, lambda server, until: server.info(until), deadline)
 
-    def _send(self, query: VectorQuery, servers: Sequence[int], deadline: float) -> Gather:
+    def _ask_again(
+        self, query: VectorQuery, servers: Sequence[int], deadline: float
+    ) -> list[Found | Exception]:
         gather = Gather(len(servers), deadline)
         for slot, server in enumerate(servers):
-            self._servers[server].search(query, gather, slot)
-        return gather
+            self._servers[server].search(Round([(query, gather)]), slot)
+        return gather.wait()
+
+    def _spread(self) -> None:
+        """Take all queries that wait and hand them to the lines; never waits for a server."""
+        while first := self._waiting.get():
+            entries = [first]
+            while not self._waiting.empty() and len(entries) < MAX_ROUND:
+                if not (entry := self._waiting.get()):
+                    self._waiting.put(None)
+                    break
+                entries.append(entry)
+            BATCH_SIZE.labels("fan-out").observe(len(entries))
+            for kind in {query.kind for query, _ in entries}:
+                together = Round([entry for entry in entries if entry[0].kind == kind])
+                for slot, server in enumerate(self._servers):
+                    server.search(together, slot)
 
     def _learn(self, results: Sequence[Found | Exception]) -> None:
         for server, found in enumerate(results):

@@ -1,23 +1,23 @@
 """The client of the search servers: each has a line on which queries go out in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from common.batcher import Batcher, Gather
+from common.batcher import Batcher
 from common.errors import ServiceError, Unavailable
-from common.wire import Matrix, Peer, decode_reply, encode, pack_rows
+from common.wire import Peer, decode_reply, encode
 from search.messages import (
     Hits,
     Info,
     LookupReply,
     LookupRequest,
     SearchReply,
-    SearchRequest,
 )
+from search.rounds import Round, body_of
 
-MAX_BATCH = 256
+MAX_BATCH = 4
+"""Rounds that go together when a server has fallen behind; a round has 256 queries at most."""
 MAX_WAITING = 1024
 CONNECTIONS = 1
 """Batches under way to a server at a time: with two, batches are half as large, and 21 servers
@@ -25,14 +25,6 @@ spend 8.3 ms of CPU on a query instead of 4.5."""
 
 LOOKUPS = 16
 """Connections kept for lookups: a page of thumbnails asks for as many at once."""
-
-
-class VectorQuery(NamedTuple):
-    """A unit vector, float32 [dim], how many hits, and the version to ask, None for the newest."""
-
-    vector: Matrix
-    k: int
-    version: str | None = None
 
 
 class Found(NamedTuple):
@@ -62,9 +54,9 @@ class SearchServer:
         for peer in self._peers:
             peer.close()
 
-    def search(self, query: VectorQuery, gather: Gather, slot: int) -> None:
-        """Settle a slot of `gather` with what this server has Found, or the error."""
-        self._line.submit(query, gather, slot)
+    def search(self, queries: Round, slot: int) -> None:
+        """Settle a slot of a round with what this server has Found for each query, or the error."""
+        self._line.submit(queries, queries, slot)
 
     def lookup(self, image_id: str, deadline: float) -> LookupReply:
         """The image of an id; raises NotFound's ServiceError, Unavailable or DeadlineExceeded."""
@@ -84,36 +76,26 @@ class SearchServer:
                 failure = error
         raise failure
 
-    def _send(self, queries: list[VectorQuery], deadline: float) -> list[Any]:
-        """Send a batch, queries of one version and dimension together; a result each."""
-        results: list[Any] = [None] * len(queries)
-        kinds = [(query.version, len(query.vector)) for query in queries]
-        for kind in set(kinds):
-            places = [i for i, one in enumerate(kinds) if one == kind]
-            found: list[Any]
+    def _send(self, rounds: list[Round], deadline: float) -> list[Any]:
+        """Send the rounds of one kind together; for each what is found, or the error."""
+        results: dict[Round, list[Found] | ServiceError] = {}
+        kinds = {one: one.queries[0].kind for one in rounds}
+        for kind in set(kinds.values()):
+            alike = [one for one in rounds if kinds[one] == kind]
             try:
-                found = self._send_one([queries[i] for i in places], deadline)
+                found = self._send_alike(alike, deadline)
+                results |= {one: list(islice(found, len(one.queries))) for one in alike}
             except ServiceError as error:
-                found = [error] * len(places)
-            for i, one in zip(places, found, strict=True):
-                results[i] = one
-        return results
+                results |= dict.fromkeys(alike, error)
+        return [results[one] for one in rounds]
 
-    def _send_one(self, queries: list[VectorQuery], deadline: float) -> list[Found]:
-        vectors = np.stack([query.vector for query in queries])
-        request = SearchRequest(
-            vectors.shape[1],
-            pack_rows(vectors),
-            [query.k for query in queries],
-            queries[0].version,
-        )
-        reply = decode_reply(self._ask("/search", encode(request), deadline), SearchReply)
-        return [
-            Found(
+    def _send_alike(self, rounds: list[Round], deadline: float) -> Iterator[Found]:
+        reply = decode_reply(self._ask("/search", body_of(rounds), deadline), SearchReply)
+        shards = [(one.shard, one.hits) for one in reply.shards]
+        for i in range(sum(len(one.queries) for one in rounds)):
+            yield Found(
                 reply.version,
                 reply.space,
                 reply.shard_count,
-                {one.shard: one.hits[i] for one in reply.shards},
+                {shard: hits[i] for shard, hits in shards},
             )
-            for i in range(len(queries))
-        ]

@@ -95,17 +95,19 @@ class Shard:
         for wide, group in groups.items():
             k = min(max(ks[i] for i in group), self.count)
             labels, scores = self._engine.nearest(vectors[group], k, wide, threads)
+            # looked up for all queries at once: numpy takes its time for each call
+            keys = self._keys[labels]
+            starts, ends = self._offsets[labels].tolist(), self._offsets[labels + 1].tolist()
             for row, i in enumerate(group):
-                found[i] = self._hits(labels[row, : ks[i]], scores[row, : ks[i]])
+                found[i] = Hits(
+                    scores[row, : ks[i]].tobytes(),
+                    keys[row, : ks[i]].tobytes(),
+                    [
+                        msgspec.Raw(self._records[start:end])
+                        for start, end in zip(starts[row][: ks[i]], ends[row], strict=False)
+                    ],
+                )
         return found
-
-    def _hits(self, rows: NDArray[np.integer], scores: Matrix) -> Hits:
-        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-        return Hits(
-            scores.tobytes(),
-            self._keys[rows].tobytes(),
-            [msgspec.Raw(self._records[a:b]) for a, b in zip(starts, ends, strict=True)],
-        )
 
     def find(self, content: int, location: int) -> int | None:
         """The row of an image by the two halves of its id."""
