@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 TORCH := .venv-torch
 CONFIG ?= config.json
 IMAGES ?=
+ONLY ?=
 DEVICE ?= cpu
 
-.PHONY: demo install dev torch lint format test bench bench-load bench-runtimes clean
+.PHONY: demo install dev torch lint format test bench bench-runtimes clean
 
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
@@ -48,11 +49,8 @@ test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of
 	$(BIN)/python -m pytest $(TESTS)
 	$(if $(TESTS),,$(TORCH)/bin/python -m pytest tests/torch)
 
-bench: bench-load ## all measurements, one after the other; writes benchmarks/results/
-	$(MAKE) bench-runtimes
-
-bench-load: dev ## load tests of all services
-	$(BIN)/python benchmarks/load.py
+bench: torch ## everything beside others, its limits and its targets, in one run; writes benchmarks/results/
+	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
 
 bench-runtimes: torch ## images and texts a second of each runtime on DEVICE, cpu or cuda
 	$(TORCH)/bin/python benchmarks/runtimes.py --device $(DEVICE)
