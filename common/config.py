@@ -80,7 +80,7 @@ class Search(Section, frozen=True):
     inner_port: Port | None = None
     ef_search: Positive = 64
     shards: Positive | None = None  # None: one a server
-    threads: Natural = 0  # of one batch in one shard; 0: one a core
+    threads: Natural = 0  # of one batch in one shard; 0: the cores, shared with servers beside it
     reload_s: Annotated[float, Meta(gt=0)] = 1.0
 
     @property
@@ -92,6 +92,11 @@ class Search(Section, frozen=True):
         """The addresses of server-list entry `server`."""
         entry = self.server_list[server]
         return (entry,) if isinstance(entry, str) else entry
+
+    def beside(self, host: str) -> int:
+        """How many servers, replicas too, listen on a host."""
+        listed = [one for server in range(len(self.server_list)) for one in self.replicas(server)]
+        return sum(split_address(address)[0] == host for address in listed)
 
     def shards_of(self, server: int, shard_count: int) -> list[int]:
         """The shards of an index that entry `server` holds: dealt out in turn."""

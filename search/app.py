@@ -16,7 +16,7 @@ from search.messages import (
     SearchRequest,
     ShardHits,
 )
-from search.shelf import Shelf
+from search.shelf import Shelf, Version
 
 MAX_BODY_BYTES = 64 * 2**20
 
@@ -36,15 +36,7 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     @app.post("/search")
     def search() -> Response:
         message = decode(request.get_data(), SearchRequest)
-        version = shelf.get(message.version)
-        vectors = _vectors(message, version.manifest.dim)
-        manifest = version.manifest
-        ef = ef_of_shard(ef_search, len(manifest.shards))
-        shards = [
-            ShardHits(number, shard.search(vectors, message.ks, ef, threads))
-            for number, shard in version.shards.items()
-        ]
-        reply = SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
+        reply = _search(shelf.get(message.version), message, ef_search, threads)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
@@ -81,6 +73,18 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
         return Response(encode(reply), content_type=MSGPACK)
 
     return app
+
+
+def _search(version: Version, message: SearchRequest, ef_search: int, threads: int) -> SearchReply:
+    """What the shards of a version have for a batch; raises BadRequest."""
+    manifest = version.manifest
+    vectors = _vectors(message, manifest.dim)
+    ef = ef_of_shard(ef_search, len(manifest.shards))
+    shards = [
+        ShardHits(number, shard.search(vectors, message.ks, ef, threads))
+        for number, shard in version.shards.items()
+    ]
+    return SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
 
 
 def _vectors(message: SearchRequest, dim: int) -> Matrix:

@@ -36,6 +36,7 @@ def main() -> None:
         named = [int(number) for number in arguments.index.split(",")] if arguments.index else []
     except (IndexError, ValueError):
         raise ConfigError("no such entry, replica or shard: see --help") from None
+    threads = search.threads or max(1, (os.cpu_count() or 1) // search.beside(host))
     if search.inner_port is not None:  # the listed address is a load balancer's or a container's
         host, port = "0.0.0.0", search.inner_port  # noqa: S104  asked for by inner-port
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
@@ -44,7 +45,7 @@ def main() -> None:
         return named or search.shards_of(arguments.server_index, shard_count)
 
     shelf = Shelf(folders, choose, search.reload_s)
-    app = create_app(shelf, search.ef_search, search.threads or os.cpu_count() or 1)
+    app = create_app(shelf, search.ef_search, threads)
     shelf.start()
     on_close(app, shelf.close)
     serve_threads(app, Serving(host, port, THREADS, MAX_BODY_BYTES))

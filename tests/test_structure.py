@@ -28,6 +28,7 @@ WIRES = {
         "search.client",
         "search.messages",
         "search.keys",
+        "search.rounds",
     },
 }
 

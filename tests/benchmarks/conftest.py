@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.collection import Collection
-from tests.services import Cluster, cluster
+from tests.services import Cluster, cluster, with_section
 
 
 @pytest.fixture(scope="package")
@@ -19,8 +19,9 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 @pytest.fixture(scope="package")
 def services(collection: Collection) -> Iterator[Cluster]:
-    """All services over it."""
-    with cluster(collection.config, 2, collection.folder) as services:
+    """All services over it; what one test asked is not kept for the next."""
+    config = with_section(collection.config, "Middle", cache="off")
+    with cluster(config, 2, collection.folder) as services:
         yield services
 
 

@@ -51,7 +51,7 @@ def test_memory_is_that_of_a_process_and_of_all_that_it_started(services: Cluste
 def test_the_whole_measurement_has_a_figure_for_each_load(
     services: Cluster, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each load has its queries, percentiles, errors and checked answers; memory comes last."""
+    """Each load has its queries, percentiles, errors and checked answers."""
     monkeypatch.setattr(open_loop, "WARM_UP_S", 0.5)
     truth = open_loop.Truth(collection.vectors(), collection.model())
 
@@ -60,4 +60,16 @@ def test_the_whole_measurement_has_a_figure_for_each_load(
     assert [10, 20, 30, 40] == [one.value for one in found if one.name.endswith(": queries")]
     assert {0} == {one.value for one in found if one.name.endswith("errors")}
     assert {1} == {one.value for one in found if "recall" in one.name}
-    assert "memory" in found[-1].name
+
+
+def test_memory_is_watched_while_a_block_lasts(
+    services: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples of all processes of a system, and the figure made of them."""
+    monkeypatch.setattr(open_loop, "SAMPLE_S", 0.01)
+    with open_loop.watching(open_loop.processes(services)) as samples:
+        while len(samples) < 3:
+            services.middle.get("/healthz")
+
+    assert all(size > 100 * 2**20 for _, size in samples)
+    assert "memory" in open_loop.memory(samples).name

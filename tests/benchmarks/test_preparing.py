@@ -43,8 +43,10 @@ def test_every_figure_of_preparing_is_there(
     for _ in range(2):  # what the first run left does not stop the second
         found = {one.name: one for one in preparing.measure(tiny, Inference(mclip=None), tmp_path)}
 
-    # 500 tiny vectors are less than by what the memory of two processes differs
-    assert all(one.value > 0 or "memory" in one.unit for one in found.values()), found
+    # 500 tiny vectors are less than by what the memory of two processes differs, and 20 images take
+    # less time than by what two starts differ
+    within_noise = ("memory", "images/s", "ratio")
+    assert all(one.value > 0 or one.unit.endswith(within_noise) for one in found.values()), found
     assert found["recall@10 at ef 64"].value > 0.9
     assert found["the index on disk, a vector"].value > 4 * 16
     assert found["save_embedding of 30 images, none of them changed"].at_most == 5

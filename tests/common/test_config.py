@@ -70,3 +70,10 @@ def test_shards_are_dealt_to_servers_and_an_entry_may_be_replicas() -> None:
     assert 5 == search.shard_count
     assert [[0, 2, 4], [1, 3]] == [search.shards_of(0, 5), search.shards_of(1, 5)]
     assert search.replicas(1) == ("b:1", "c:1")
+
+
+def test_servers_of_one_host_share_its_cores() -> None:
+    """Replicas count, too: each is a process of its own."""
+    search = parse(json.dumps({"Search": {"server-list": ["a:1", ["a:2", "b:1"], "a:3"]}})).search
+
+    assert [3, 1, 0] == [search.beside(host) for host in "abc"]
