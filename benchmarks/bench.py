@@ -65,13 +65,14 @@ def measure_search(plan: Plan) -> list[Figure]:
         peers.clip_retrieval(SOURCE, MODEL, truth, folder),
     ]
     with searching.contenders(bench, others) as started:
-        pids = open_loop.processes(started.many)
+        pids, began = open_loop.processes(started.many), time.monotonic()
         with open_loop.watching(pids) as samples:
             runs = take_turns(started.contenders, plan.rounds)
             peak = min(one.requests_per_s for one in runs[searching.ours_name(searching.MANY)])
             answers = open_loop.Truth(truth, model)
             late = open_loop.measure(started.many, peak, plan.open_loop_s, texts, answers)
-        return [*searching.figures(runs, bench.recalls), *late, open_loop.memory(samples)]
+        busy_s = bench.busy_since - began
+        return [*searching.figures(runs, bench.recalls), *late, open_loop.memory(samples, busy_s)]
 
 
 def measure_inference(plan: Plan) -> list[Figure]:
@@ -153,7 +154,8 @@ def main() -> None:
         "vectors": VECTORS,
         "load_average_before": before,
     }
-    print(f"\n{table(figures)}\n\n{write('bench', figures, settings, loaded.config)}")
+    kind = "-".join(["bench", *(arguments.only if arguments.only != list(SECTIONS) else [])])
+    print(f"\n{table(figures)}\n\n{write(kind, figures, settings, loaded.config)}")
 
 
 if __name__ == "__main__":

@@ -79,11 +79,12 @@ def processes(services: Cluster) -> list[int]:
     return [service.process.pid for service in started]
 
 
-def memory(samples: Samples) -> Figure:
-    """By how much memory grew since the first minute."""
-    growth = 100 * growth_of(samples, SETTLED_S)
-    minutes = samples[-1][0] / 60
-    name = f"resident memory, all services, second {SETTLED_S} to minute {minutes:.0f}"
+def memory(samples: Samples, busy_s: float = 0) -> Figure:
+    """By how much memory grew since a minute after it had first been busy."""
+    settled_s = busy_s + SETTLED_S
+    growth = 100 * growth_of(samples, settled_s)
+    minutes = (samples[-1][0] - settled_s) / 60
+    name = f"resident memory, all services, over the last {minutes:.0f} minutes"
     return Figure(SECTION, name, growth, "% more", at_most=3)
 
 

@@ -7,6 +7,8 @@ with exact search.
 
 import itertools
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -44,6 +46,8 @@ class Searching:
     folder: Path
     texts: Iterator[str]
     recalls: dict[str, list[float]] = field(default_factory=dict)
+    busy_since: float = math.inf
+    """When the first load began, on the clock of time.monotonic()."""
 
     def config(self, shards: int, cache: str) -> dict[str, Any]:
         """The config of a system with so many search servers."""
@@ -56,6 +60,7 @@ def unique(searching: Searching, service: Service, path: str, name: str) -> Cont
 
     def load() -> Measured:
         url = f"http://{service.address}{path}"
+        searching.busy_since = min(searching.busy_since, time.monotonic())
         samples = list(itertools.islice(searching.texts, SAMPLES))
         with ThreadPoolExecutor(1) as pool:
             under_way = pool.submit(drivers.wrk, url, searching.texts, searching.folder)

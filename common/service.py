@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import lru_cache
 
 from flask import Flask, Request, Response, g, request
 
@@ -80,6 +81,8 @@ def wants_fresh(given: Request) -> bool:
 def _measure(app: Flask, name: str, drain: Drain) -> None:
     """Give each request an id, and count and time it by its route."""
 
+    count, seconds = lru_cache(256)(REQUESTS.labels), lru_cache(256)(REQUEST_SECONDS.labels)
+
     @app.before_request
     def begin() -> None:
         drain.add(1)
@@ -91,8 +94,8 @@ def _measure(app: Flask, name: str, drain: Drain) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unknown"
-        REQUESTS.labels(name, route, response.status_code).inc()
-        REQUEST_SECONDS.labels(name, route).observe(time.perf_counter() - g.started)
+        count(name, route, response.status_code).inc()
+        seconds(name, route).observe(time.perf_counter() - g.started)
         response.headers["X-Request-Id"] = g.request_id
         return response
 
