@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,16 +53,10 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
     classifier = Classifier(embedder)
     for part in (searcher, cache, watch):
         part.start()
-    deadline_s = config.middle.deadline_ms / 1000
-
-    def deadline() -> float:
-        given = request.headers.get(DEADLINE_HEADER)
-        if given and re.fullmatch("[0-9]{1,9}", given):
-            return time.monotonic() + min(deadline_s, int(given) / 1000)
-        return time.monotonic() + deadline_s
+    deadline = partial(_deadline, config.middle.deadline_ms / 1000)
 
     def is_ready() -> str | None:
-        return searcher.why_not_ready(time.monotonic() + deadline_s)
+        return searcher.why_not_ready(deadline())
 
     app = create_service("middle", is_ready, config.max_message_bytes)
     for part in (searcher, cache, watch):
@@ -105,6 +100,14 @@ def _create_fan_out(search: Search) -> FanOut:
     servers = [SearchServer(f"search-{i}", search.replicas(i)) for i in entries]
     holds = [search.shards_of(i, search.shard_count) for i in entries]
     return FanOut(servers, holds, search.shard_count)
+
+
+def _deadline(most_s: float) -> float:
+    """When this request's answer must be there, on the clock of time.monotonic()."""
+    given = request.headers.get(DEADLINE_HEADER)
+    if given and re.fullmatch("[0-9]{1,9}", given):
+        most_s = min(most_s, int(given) / 1000)
+    return time.monotonic() + most_s
 
 
 def _body(kind: type[Message]) -> Message:
