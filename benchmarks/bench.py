@@ -105,8 +105,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)} (default: all)")
     add("--runtime", default="openvino", help="of the model (default: openvino)")
     add("--precision", default="bf16", help="of the model (default: bf16)")
-    add("--rounds", type=int, default=3, metavar="N", help="of which the medians count")
-    add("--open-loop-seconds", type=float, default=75, metavar="S", help="at each of four rates")
+    add("--rounds", type=int, default=2, metavar="N", help="of which the medians count")
+    add("--open-loop-seconds", type=float, default=45, metavar="S", help="at each of four rates")
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",") if arguments.only else list(SECTIONS)
     if unknown := set(arguments.only) - set(SECTIONS):
