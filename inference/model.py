@@ -118,6 +118,14 @@ def load_model(
     return model if model.dim else model._replace(dim=_measured_dim(model))
 
 
+def space_of_model(name: str, root: Path) -> str:
+    """The space of the model `name`, which is not loaded; raises ConfigError."""
+    try:
+        return space_of(read_layout(find_model(name, root)))
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"model {name}: {error}") from None
+
+
 def check_images(clip: Model) -> None:
     """Raise ConfigError for a model that cannot be clip: an index is made of its images."""
     if clip.image is None:

@@ -19,7 +19,7 @@ from common.errors import ConfigError
 from common.process import run
 from common.wire import Matrix
 from inference.images import Pixels
-from inference.model import Model, load_model
+from inference.model import Model, load_model, space_of_model
 from inference.towers import ImageTower
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.embed import Decoding, embed_chunk
@@ -53,16 +53,18 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
     with locked(folder.path):
         sources = find_sources(inputs, loaded.root)
         how = loaded.config.inference
-        model = load_model(how.clip, how, loaded.root, text=False)
-        if prepare.feature_dim not in (None, model.dim):
-            raise ConfigError(
-                f"config: Prepare.feature-dim is {prepare.feature_dim}, "
-                f"but {model.name} gives {model.dim} numbers"
-            )
-        known = _known(folder, model.space)
+        space = space_of_model(how.clip, loaded.root)
+        known = _known(folder, space)
         todo = [source for source in sources if not _is_unchanged(source, known)]
-        _embed_all(loaded, folder, model, todo)
-        return _finish(folder, model.space, sources, len(todo))
+        if todo or not known:  # else there is no need to wait for the model
+            model = load_model(how.clip, how, loaded.root, text=False)
+            if prepare.feature_dim not in (None, model.dim):
+                raise ConfigError(
+                    f"config: Prepare.feature-dim is {prepare.feature_dim}, "
+                    f"but {model.name} gives {model.dim} numbers"
+                )
+            _embed_all(loaded, folder, model, todo)
+        return _finish(folder, space, sources, len(todo))
 
 
 def _known(folder: EmbeddingFolder, space: str) -> dict[str, Known]:
