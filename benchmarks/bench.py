@@ -38,8 +38,6 @@ from common.process import run
 from inference.model import load_model
 
 VECTORS = 100_000
-MODEL = peers.DATA / "ViT-B-32"
-SOURCE = peers.DATA / "sources/ViT-B-32"
 
 
 class Plan(NamedTuple):
@@ -55,14 +53,14 @@ def measure_search(plan: Plan) -> list[Figure]:
     """Ours, others and the limits in turn; then latency at fixed rates of ours."""
     loaded, folder = plan.loaded, plan.folder
     model = load_model(loaded.config.inference.clip, loaded.config.inference, loaded.root)
-    collection = generated.generate(model, VECTORS, peers.DATA)
+    collection = generated.generate(model, VECTORS, loaded.path(generated.FOLDER))
     truth = generated.read_vectors(collection)
     texts = generated.queries()
     bench = searching.Searching(loaded, model, collection, truth, folder, texts)
     others = [
-        baseline(MODEL, truth, searching.MANY, folder / "baseline"),
-        peers.clip_as_service(SOURCE, MODEL, folder),
-        peers.clip_retrieval(SOURCE, MODEL, truth, folder),
+        baseline(peers.MODEL, truth, searching.MANY, folder / "baseline"),
+        peers.clip_as_service(peers.SOURCE, peers.MODEL, folder),
+        peers.clip_retrieval(peers.SOURCE, peers.MODEL, truth, folder),
     ]
     with searching.contenders(bench, others) as started:
         pids, began = open_loop.processes(started.many), time.monotonic()
@@ -135,13 +133,13 @@ def main() -> None:
     given = load(arguments.config)
     how = replace(
         given.config.inference,
-        clip=str(MODEL),
+        clip=str(peers.MODEL),
         runtime=arguments.runtime,
         precision=arguments.precision,
     )
     loaded = replace(given, config=replace(given.config, inference=how))
     before = os.getloadavg()
-    peers.make_models(SOURCE, MODEL)
+    peers.make_models(peers.SOURCE, peers.MODEL)
     with tempfile.TemporaryDirectory(prefix="clip-search-bench-") as folder:
         plan = Plan(loaded, arguments.rounds, arguments.open_loop_seconds, Path(folder))
         figures = measure(arguments.only, plan)

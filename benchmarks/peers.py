@@ -5,7 +5,6 @@ defaults; docs/benchmarks.md says what had to be changed. What cannot be install
 """
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
@@ -22,11 +21,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from benchmarks import drivers
+from benchmarks import drivers, generated
 from benchmarks.drivers import Measured
 from benchmarks.environments import Command, Environment, ask, serving
 from benchmarks.figures import Contender, Figure, Load, median_figure, table, take_turns
-from benchmarks.vectors import TOPICS, make_vectors
+from benchmarks.vectors import make_vectors
 from benchmarks.words import all_queries
 from common.config import CHECKOUT
 from common.errors import ConfigError
@@ -47,7 +46,11 @@ CLIP_RETRIEVAL = Environment(
 OPEN_CLIP_NAME = "ViT-B-32::laion2b_e16"
 """Of clip-as-service's names, one that it loads by open_clip's class, as ours is saved."""
 WEIGHTS = "open_clip_model.safetensors"
-DATA = CHECKOUT / "data/benchmarks"
+DATA = CHECKOUT / generated.FOLDER
+MODEL = DATA / "ViT-B-32"
+"""With random weights, exported."""
+SOURCE = DATA / "sources/ViT-B-32"
+"""The same, as open_clip saves it."""
 COSINE = 0.99
 """Less, and it is another model; in practice the same weights give .9999 and more."""
 SIMILARITY = 0.005
@@ -175,7 +178,7 @@ def _check_hits(url: str, model_folder: Path, vectors: Matrix) -> None:
 
 
 def _load(url: str, folder: Path, body: Callable[[str], dict[str, Any]]) -> Load:
-    texts = itertools.islice(all_queries(), TOPICS, None)  # the first made the vectors
+    texts = generated.queries()
     return lambda: drivers.wrk(url, texts, folder, body, SECONDS)
 
 
@@ -197,8 +200,8 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add("--source", type=Path, default=DATA / "sources/ViT-B-32", help="as open_clip saves it")
-    add("--model", type=Path, default=DATA / "ViT-B-32", help="the same, exported")
+    add("--source", type=Path, default=SOURCE, help="as open_clip saves it")
+    add("--model", type=Path, default=MODEL, help="the same, exported")
     add("--vectors", type=int, default=100_000, metavar="N", help=f"in the index, over {K}")
     add("--rounds", type=int, default=3, metavar="N", help="of which the medians count")
     arguments = parser.parse_args()

@@ -17,14 +17,14 @@ import hnswlib
 import msgspec
 import numpy as np
 
-from benchmarks import vectors
+from benchmarks import generated, vectors
 from benchmarks.embedding import BATCHES, TRY_S
 from benchmarks.figures import Figure, table
 from benchmarks.memory import resident_bytes
 from benchmarks.photos import write_photos
 from benchmarks.runtimes import image_call, per_second
 from benchmarks.words import all_queries
-from common.config import Inference, argument_parser, load, parse
+from common.config import Inference, argument_parser, load
 from common.errors import ConfigError
 from common.process import run
 from common.wire import Matrix
@@ -188,7 +188,7 @@ def indexing(bench: Bench) -> list[Figure]:
 
 def hnswlib_rate(rows: Matrix, config: dict[str, Any]) -> float:
     """Vectors a second that hnswlib adds with all cores, linked as `config` says."""
-    how = parse(msgspec.json.encode(config)).prepare
+    how = generated.parsed(config).prepare
     index = hnswlib.Index(space=DISTANCE, dim=rows.shape[1])
     began = time.perf_counter()
     index.init_index(len(rows), M=how.M, ef_construction=how.ef_construction, random_seed=1)

@@ -175,13 +175,9 @@ def _ratios(rates: Mapping[str, Sequence[float]]) -> list[Figure]:
 
 def _recall_lost(recalls: Mapping[str, Sequence[float]]) -> list[Figure]:
     """How much less is found in many shards than in one; what is left of it is chance."""
-    lost = ratio_less(recalls[ours_name(1)], recalls[ours_name(MANY)])
+    pairs = zip(recalls[ours_name(1)], recalls[ours_name(MANY)], strict=True)
+    lost = [one - many for one, many in pairs]
     return [median_figure(SECTION, f"recall lost by {MANY} shards", lost, "share", at_most=0.01)]
-
-
-def ratio_less(of_one: Sequence[float], of_many: Sequence[float]) -> list[float]:
-    """The differences, round by round."""
-    return [one - many for one, many in zip(of_one, of_many, strict=True)]
 
 
 def _share_of_limit(rates: Mapping[str, Sequence[float]]) -> Figure:

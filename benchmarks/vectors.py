@@ -3,17 +3,14 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from common.errors import ConfigError
 from common.wire import Matrix
 from inference.model import Model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from common.files import content_hash
 from prepare.recall import ROUNDING
-from tests.services import run_command
 
 TOPICS = 1000
 TOPICS_PER_IMAGE = 5
@@ -66,14 +63,6 @@ def save_vectors(vectors: Matrix, model: Model, folder: Path) -> None:
 def _row(number: int) -> Row:
     content = content_hash(number.to_bytes(8))
     return Row(f"images/{number:08}.jpg", 100_000, 0, content, content_hash(content.encode()))
-
-
-def build_index(config: dict[str, Any], root: Path) -> str:
-    """Build the index that `config` names, with the documented command; returns what it says."""
-    done = run_command("prepare/build_index.py", config, cwd=root)
-    if done.returncode:
-        raise ConfigError(f"prepare/build_index.py failed: {done.stderr}")
-    return done.stdout.strip()
 
 
 def recall(vectors: Matrix, model: Model, answers: Mapping[str, Sequence[str]], k: int) -> float:

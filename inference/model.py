@@ -34,7 +34,7 @@ class Model(NamedTuple):
     logits: Logits
     classifier: Classifier | None
     digest: str
-    """Of all that makes its embeddings."""
+    """Of all that makes its embeddings; "" where it was loaded without its texts."""
 
     def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
         """The pixels of an image file; raises what `images.decode` does."""
@@ -101,7 +101,8 @@ def load_model(
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
         text_tower = _text_tower(layout, how) if text else None
         space = space_of(layout)
-        digest = digest_of(layout, space, how)
+        # Without its texts it is not served, and the files of a large text tower need not be read.
+        digest = digest_of(layout, space, how) if text else ""
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"model {name}: {error}") from None
     model = Model(

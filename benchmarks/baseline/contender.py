@@ -1,6 +1,5 @@
 """The baseline as a contender: its shards are built from the same vectors, then all is started."""
 
-import itertools
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,10 +8,8 @@ from pathlib import Path
 import hnswlib
 import numpy as np
 
-from benchmarks import drivers
+from benchmarks import drivers, generated
 from benchmarks.figures import Contender, Load
-from benchmarks.vectors import TOPICS
-from benchmarks.words import all_queries
 from common.wire import Matrix
 from tests.services import Service, running
 
@@ -28,7 +25,7 @@ def baseline(model_folder: Path, vectors: Matrix, servers: int, folder: Path) ->
     @contextmanager
     def start() -> Iterator[Load]:
         with running_baseline(model_folder, vectors, servers, folder) as middle:
-            texts = itertools.islice(all_queries(), TOPICS, None)  # the first made the vectors
+            texts = generated.queries()
             yield lambda: drivers.wrk(f"http://{middle.address}/search", texts, folder)
 
     return Contender("baseline", start)

@@ -21,20 +21,7 @@ from tests.caching import (
     until,
 )
 from tests.collection import Collection
-from tests.services import Cluster, Service, cluster, hanging
-
-
-@pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
-    """40 images in two shards."""
-    return Collection(tmp_path_factory.mktemp("cache"), images=40, shards=2)
-
-
-@pytest.fixture(scope="module")
-def services(collection: Collection) -> Iterator[Cluster]:
-    """The servers behind, which no test stops."""
-    with cluster(collection.config, 1, collection.folder, [["--index", "0,1"]]) as running:
-        yield running
+from tests.services import Cluster, Service, hanging
 
 
 @pytest.fixture

@@ -1,0 +1,21 @@
+"""What the tests of the prediction cache run against."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.collection import Collection
+from tests.services import Cluster, cluster
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """40 images in two shards."""
+    return Collection(tmp_path_factory.mktemp("cache"), images=40, shards=2)
+
+
+@pytest.fixture(scope="module")
+def services(collection: Collection) -> Iterator[Cluster]:
+    """The servers behind, which no test stops."""
+    with cluster(collection.config, 1, collection.folder, [["--index", "0,1"]]) as running:
+        yield running
