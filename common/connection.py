@@ -1,13 +1,19 @@
-"""An HTTP/1.1 connection that is kept open: one request at a time, replies read by httptools."""
+"""An HTTP/1.1 connection that is kept open: one request at a time, replies read by httptools.
 
+It never waits by itself, so that a caller can wait for several at once: `wait`.
+"""
+
+import select
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import httptools
 
 RECEIVE_BYTES = 2**16
+CONNECT_S = 0.5
+"""A host that is there takes a connection in a few milliseconds, also when its process hangs."""
 
 
 class BrokenReply(Exception):
@@ -27,33 +33,78 @@ class Connection:
 
     def __init__(self, host: str, port: int, deadline: float) -> None:
         """`deadline` is on time.monotonic(); raises OSError, TimeoutError when it has passed."""
-        self._socket = socket.create_connection((host, port), _left_s(deadline))
+        left_s = seconds_left(deadline)
+        try:
+            self._socket = socket.create_connection((host, port), min(CONNECT_S, left_s))
+        except TimeoutError:
+            seconds_left(deadline)  # raises where it was the deadline
+            raise ConnectionError("no connection in time") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setblocking(False)
+        self.is_kept = False
+        """Whether it may be used again after the reply that was read last."""
+
+    def fileno(self) -> int:
+        """The number of the socket's file."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def ask(self, request: bytes, deadline: float) -> tuple[Reply, bool]:
-        """Send a request and read the reply, and whether the connection may be used again.
+    def send(self, request: bytes) -> None:
+        """Begin to send a request, all of it where there is room; raises OSError."""
+        self._unsent = memoryview(request)
+        self._reading = _Reading()
+        self._parser = httptools.HttpResponseParser(self._reading)
+        self._write()
 
-        Raises BrokenReply, OSError, and TimeoutError when the whole reply is not there in time.
-        """
-        self._socket.settimeout(_left_s(deadline))
-        self._socket.sendall(request)
-        reading = _Reading()
-        parser = httptools.HttpResponseParser(reading)
-        while not reading.complete:
-            self._socket.settimeout(_left_s(deadline))
+    def awaited(self) -> int:
+        """What must come about before `read` gets on, as select.poll names it."""
+        return select.POLLIN | select.POLLOUT if self._unsent else select.POLLIN
+
+    def read(self) -> Reply | None:
+        """The reply once it is whole; raises BrokenReply and OSError."""
+        if self._unsent:
+            self._write()
+        try:
             data = self._socket.recv(RECEIVE_BYTES)
-            if not data:
-                raise BrokenReply("the reply broke off")
-            try:
-                parser.feed_data(data)
-            except httptools.HttpParserError as error:
-                raise BrokenReply(f"no HTTP reply: {error}") from None
-        reply = Reply(parser.get_status_code(), reading.headers, b"".join(reading.parts))
-        return reply, parser.should_keep_alive()
+        except BlockingIOError:
+            return None
+        if not data:
+            raise BrokenReply("the reply broke off")
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise BrokenReply(f"no HTTP reply: {error}") from None
+        if not self._reading.complete:
+            return None
+        self.is_kept = self._parser.should_keep_alive() and not self._unsent
+        parts = b"".join(self._reading.parts)
+        return Reply(self._parser.get_status_code(), self._reading.headers, parts)
+
+    def _write(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            return
+        self._unsent = self._unsent[sent:]
+
+
+def wait(connections: Iterable[Connection], until: float) -> bool:
+    """Wait until one of them can get on; False when it is `until`, on time.monotonic()."""
+    poll = select.poll()
+    for connection in connections:
+        poll.register(connection, connection.awaited())
+    return bool(poll.poll(1000 * max(0.0, until - time.monotonic())))
+
+
+def seconds_left(deadline: float) -> float:
+    """The seconds that are left; raises TimeoutError when there are none."""
+    left_s = deadline - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("the deadline passed")
+    return left_s
 
 
 class _Reading:
@@ -72,11 +123,3 @@ class _Reading:
 
     def on_message_complete(self) -> None:
         self.complete = True
-
-
-def _left_s(deadline: float) -> float:
-    """The seconds that are left; raises TimeoutError when there are none."""
-    left_s = deadline - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError("the deadline passed")
-    return left_s

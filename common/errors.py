@@ -92,6 +92,12 @@ class Unavailable(ServiceError):
     retry_after_s = 1
 
 
+class Garbled(Unavailable):
+    """What came from, or to, a server behind this one makes no sense."""
+
+    code = "garbled"
+
+
 class Overloaded(Unavailable):
     """A queue is full."""
 

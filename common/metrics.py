@@ -30,6 +30,22 @@ BATCH_SIZE = Histogram(
     ["batcher"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
+REPLIES = Counter(
+    "clip_search_replica_replies_total",
+    "What requests to the replicas of a search server ended in",
+    ["server", "outcome"],
+)
+EXTRA_REQUESTS = Counter(
+    "clip_search_extra_requests_total",
+    "Requests sent to a second replica, and those for which there was no budget",
+    ["server", "why"],
+)
+REPLICA_OUT = Gauge(
+    "clip_search_replica_out",
+    "1 while a replica of a search server is asked nothing",
+    ["server", "replica"],
+    multiprocess_mode="livemax",
+)
 CACHE_REQUESTS = Counter(
     "clip_search_cache_requests_total", "Look-ups in the prediction cache", ["level", "outcome"]
 )

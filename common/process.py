@@ -75,6 +75,7 @@ def serve_threads(app: Flask, serving: Serving) -> None:
         max_request_body_size=serving.max_body_bytes,
         max_request_header_size=MAX_HEADER_BYTES,
         connection_limit=4096,
+        channel_request_lookahead=1,  # so that it notices when a client has gone
         ident=None,
         clear_untrusted_proxy_headers=True,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 from common.config import Config
+from common.digest import check_digests
 from common.errors import MissingPackage, NotFound
 from common.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
@@ -26,6 +27,7 @@ def create_app(config: Config, root: Path) -> Flask:
     )
     engines, missing = _load_engines(config, root, pool)
     app = create_service("inference", lambda: None, max_body_bytes(config))
+    check_digests(app)
     on_close(app, pool.shutdown)
     for engine in engines.values():
         engine.start()

@@ -8,7 +8,8 @@ import msgspec
 
 from common.batcher import Batcher, Gather
 from common.errors import NotFound, ServiceError
-from common.wire import Matrix, Peer, decode_reply, encode, unpack_rows
+from common.peer import Peer
+from common.wire import Matrix, decode_reply, encode, unpack_rows
 from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
 from inference.torchserve.key import Key
 

@@ -1,6 +1,5 @@
 """The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
 
-import re
 import time
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,9 @@ import msgspec
 from flask import Flask, Response, g, request
 
 from common.config import Config, Search
+from common.digest import check_digests
 from common.errors import UnsupportedMedia
+from common.peer import DEADLINE_HEADER, deadline_s
 from common.service import create_service, on_close, wants_fresh
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
@@ -19,7 +20,6 @@ from middle.classifier import Classifier
 from middle.embedder import Embedder
 from middle.fan_out import FanOut
 from middle.messages import (
-    DEADLINE_HEADER,
     ClassifyQuery,
     EmbedQuery,
     Query,
@@ -59,6 +59,7 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
         return searcher.why_not_ready(deadline())
 
     app = create_service("middle", is_ready, config.max_message_bytes)
+    check_digests(app)
     for part in (searcher, cache, watch):
         on_close(app, part.close)
 
@@ -104,10 +105,7 @@ def _create_fan_out(search: Search) -> FanOut:
 
 def _deadline(most_s: float) -> float:
     """When this request's answer must be there, on the clock of time.monotonic()."""
-    given = request.headers.get(DEADLINE_HEADER)
-    if given and re.fullmatch("[0-9]{1,9}", given):
-        most_s = min(most_s, int(given) / 1000)
-    return time.monotonic() + most_s
+    return time.monotonic() + deadline_s(request.headers.get(DEADLINE_HEADER), most_s)
 
 
 def _body(kind: type[Message]) -> Message:

@@ -6,8 +6,9 @@ from urllib.parse import quote
 import msgspec
 
 from common.connection import Reply
-from common.wire import Peer, encode
-from middle.messages import DEADLINE_HEADER, ClassifyQuery, EmbedQuery, Image, Query
+from common.peer import DEADLINE_HEADER, Peer
+from common.wire import encode
+from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
 GRACE_S = 0.5
 """Middle answers by its deadline itself, degraded or with an error: wait for that."""

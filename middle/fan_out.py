@@ -29,6 +29,16 @@ class FannedOut(NamedTuple):
     shards: dict[int, Hits]
     coverage: Coverage
 
+    def without(self, shard: int) -> "FannedOut":
+        """The same, but that shard failed; raises Unavailable when it was the last."""
+        left = {number: hits for number, hits in self.shards.items() if number != shard}
+        if not left:
+            raise Unavailable("no shard answered", "no_shard")
+        counts = self.coverage.shards
+        return self._replace(
+            shards=left, coverage=_coverage(counts.total, len(left), counts.timeout)
+        )
+
 
 class Sent(NamedTuple):
     """A query under way, with a slot for each server."""
@@ -144,20 +154,26 @@ class FanOut:
 
     def _outcome(self, answers: list[Found], failures: dict[int, Exception]) -> FannedOut:
         """The version that most shards answered from, the newest of equals, and its coverage."""
-        by_version: dict[str, dict[int, Hits]] = {}
+        by_version: dict[tuple[str, str, int], dict[int, Hits]] = {}
         for found in answers:
-            by_version.setdefault(found.version, {}).update(found.shards)
+            # who names a version but means another index by it is not believed by the others
+            named = (found.version, found.space, found.shard_count)
+            by_version.setdefault(named, {}).update(found.shards)
         if not any(by_version.values()):
             raise _why_none(list(failures.values()))
-        version = max(by_version, key=lambda name: (len(by_version[name]), name))
-        shards = by_version[version]
-        one = next(found for found in answers if found.version == version)
-        missing = one.shard_count - len(shards)
+        best = max(by_version, key=lambda named: (len(by_version[named]), named))
+        version, space, total = best
+        shards = by_version[best]
         late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
-        timeout = min(missing, sum(len(self._holds[server]) for server in late))
-        counts = ShardCounts(one.shard_count, len(shards), timeout, missing - timeout)
-        coverage = Coverage(counts, len(shards) / one.shard_count, missing > 0)
-        return FannedOut(version, one.space, shards, coverage)
+        timeout = sum(len(self._holds[server]) for server in late)
+        return FannedOut(version, space, shards, _coverage(total, len(shards), timeout))
+
+
+def _coverage(total: int, answered: int, timeout: int) -> Coverage:
+    missing = total - answered
+    timeout = min(missing, timeout)
+    counts = ShardCounts(total, answered, timeout, missing - timeout)
+    return Coverage(counts, answered / total, missing > 0)
 
 
 def _first(

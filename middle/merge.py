@@ -23,6 +23,14 @@ _SIZE = KEY.itemsize
 _records = msgspec.msgpack.Decoder(Record)
 
 
+class BrokenShard(Exception):
+    """What a shard gave cannot be read; it must be left out."""
+
+    def __init__(self, shard: int) -> None:
+        super().__init__(f"shard {shard} gave a record that is none")
+        self.shard = shard
+
+
 class Candidate(NamedTuple):
     """A hit before its record is read; key is the bytes of a `search.keys.KEY`."""
 
@@ -63,6 +71,7 @@ def merge(
     """The k best hits of all shards, best first, ties by shard; copies of a better hit dropped.
 
     `like` is the id of an image that was asked with: it is left out, and its copies are copies.
+    Raises BrokenShard.
     """
     hits: list[Hit] = []
     for candidate in _distinct(_best_first(shards), k, dedup, bytes.fromhex(like or "")):
@@ -124,7 +133,10 @@ def _distinct(
 
 
 def _hit(candidate: Candidate) -> Hit:
-    record = _records.decode(candidate.record)
+    try:
+        record = _records.decode(candidate.record)
+    except msgspec.DecodeError:
+        raise BrokenShard(candidate.shard) from None
     identity = image_id(candidate.key)
     return Hit(
         identity,

@@ -14,8 +14,6 @@ MAX_K = 1000
 MAX_EMBEDDING = 8192
 MAX_INPUTS = 64
 MAX_LABELS = 1000
-DEADLINE_HEADER = "X-Deadline-Ms"
-"""How much time the caller still has for the answer, in milliseconds."""
 
 SOURCES = ("text", "image", "id", "embedding")
 

@@ -1,5 +1,6 @@
 """One query, from what was asked to the hits: embed, fan out, merge."""
 
+import logging
 import time
 from typing import NamedTuple
 
@@ -9,9 +10,11 @@ from common.errors import ServiceError, Unavailable
 from common.wire import unpack_rows
 from middle.embedder import Embedded, Embedder, Then
 from middle.fan_out import FannedOut, FanOut, Sent
-from middle.merge import is_complete, merge, share
+from middle.merge import BrokenShard, is_complete, merge, share
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Image, Info, Query
 from search.messages import MAX_K
+
+log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
@@ -139,7 +142,7 @@ class Searcher:
         while True:
             if embedded.space and found.space != embedded.space:
                 raise _mismatch()
-            hits = merge(found.shards, query.k, query.dedup, query.min_score, query.id)
+            found, hits = _merge(query, found)
             if fetch == MAX_K or is_complete(found.shards, fetch, hits, query.k, query.min_score):
                 return found, hits
             fetch = min(MAX_K, 4 * fetch)
@@ -157,6 +160,16 @@ class Searcher:
             raise Unavailable(
                 f"{shards.ok} of {shards.total} shards answered", "insufficient_coverage"
             )
+
+
+def _merge(query: Query, found: FannedOut) -> tuple[FannedOut, list[Hit]]:
+    """The hits, and what they are from: a shard whose records cannot be read is left out."""
+    while True:
+        try:
+            return found, merge(found.shards, query.k, query.dedup, query.min_score, query.id)
+        except BrokenShard as broken:
+            log.warning("%s", broken)
+            found = found.without(broken.shard)
 
 
 def _ms(seconds: float) -> float:

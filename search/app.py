@@ -1,8 +1,14 @@
 """The search server: nearest images of vectors, from the shards that it holds."""
 
-from flask import Flask, Response, request
+import math
+import time
+from collections.abc import Callable
 
-from common.errors import BadRequest, NotFound, ServiceError, Unavailable
+from flask import Flask, Request, Response, request
+
+from common.digest import check_digests
+from common.errors import BadRequest, DeadlineExceeded, NotFound, ServiceError, Unavailable
+from common.peer import DEADLINE_HEADER, deadline_s
 from common.service import create_service
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
 from search.index import ef_of_shard
@@ -19,6 +25,7 @@ from search.messages import (
 from search.shelf import Shelf, Version
 
 MAX_BODY_BYTES = 64 * 2**20
+GONE = "waitress.client_disconnected"
 
 
 def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
@@ -32,11 +39,13 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
         return None
 
     app = create_service("search", is_ready, MAX_BODY_BYTES)
+    check_digests(app)
 
     @app.post("/search")
     def search() -> Response:
+        wanted = Wanted(request)
         message = decode(request.get_data(), SearchRequest)
-        reply = _search(shelf.get(message.version), message, ef_search, threads)
+        reply = _search(shelf.get(message.version), message, ef_search, threads, wanted)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
@@ -75,15 +84,30 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     return app
 
 
-def _search(version: Version, message: SearchRequest, ef_search: int, threads: int) -> SearchReply:
-    """What the shards of a version have for a batch; raises BadRequest."""
+class Wanted:
+    """Whether a request's answer still is: its deadline, and who waits for it."""
+
+    def __init__(self, request: Request) -> None:
+        self._is_gone: Callable[[], bool] = request.environ.get(GONE, lambda: False)
+        self._until = time.monotonic() + deadline_s(request.headers.get(DEADLINE_HEADER), math.inf)
+
+    def check(self) -> None:
+        """Raise DeadlineExceeded when nobody wants it any more."""
+        if time.monotonic() > self._until or self._is_gone():
+            raise DeadlineExceeded("nobody waits for this answer any more")
+
+
+def _search(
+    version: Version, message: SearchRequest, ef_search: int, threads: int, wanted: Wanted
+) -> SearchReply:
+    """What the shards of a version have for a batch; raises BadRequest and DeadlineExceeded."""
     manifest = version.manifest
     vectors = _vectors(message, manifest.dim)
     ef = ef_of_shard(ef_search, len(manifest.shards))
-    shards = [
-        ShardHits(number, shard.search(vectors, message.ks, ef, threads))
-        for number, shard in version.shards.items()
-    ]
+    shards = []
+    for number, shard in version.shards.items():
+        wanted.check()
+        shards.append(ShardHits(number, shard.search(vectors, message.ks, ef, threads)))
     return SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.batcher import Gather
+from common.digest import Sealed, seal
 from common.wire import Matrix, encode, pack_rows
 from search.messages import SearchRequest
 
@@ -50,9 +51,9 @@ class Round:
         return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, self.queries[0].version)
 
     @cached_property
-    def body(self) -> bytes:
+    def body(self) -> Sealed:
         """The same on the wire."""
-        return encode(self.request)
+        return seal(encode(self.request))
 
     def settle(self, slot: int, result: Any) -> None:
         """Give each query its own of a list of results, or all of them an Exception."""
@@ -61,11 +62,11 @@ class Round:
             gather.settle(slot, one)
 
 
-def body_of(rounds: Sequence[Round]) -> bytes:
+def body_of(rounds: Sequence[Round]) -> Sealed:
     """The message with the queries of rounds of one kind, in order."""
     if len(rounds) == 1:
         return rounds[0].body
     requests = [one.request for one in rounds]
     vectors = b"".join([one.vectors for one in requests])
     ks = [k for one in requests for k in one.ks]
-    return encode(SearchRequest(requests[0].dim, vectors, ks, requests[0].version))
+    return seal(encode(SearchRequest(requests[0].dim, vectors, ks, requests[0].version)))

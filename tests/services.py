@@ -84,6 +84,19 @@ def running(
     as_module: bool = False,
 ) -> Iterator[Service]:
     """Run a script with a config on standard input until the block ends; then it must end well."""
+    with starting(script, config, *arguments, cwd=cwd, as_module=as_module) as listening:
+        yield listening()
+
+
+@contextmanager
+def starting(
+    script: str,
+    config: dict[str, Any],
+    *arguments: str,
+    cwd: Path = CHECKOUT,
+    as_module: bool = False,
+) -> Iterator[Callable[[], Service]]:
+    """The same, but not yet listening, so that several start at once; gives a wait for that."""
     how = ["-m", script] if as_module else [str(CHECKOUT / script)]
     process = subprocess.Popen(
         [sys.executable, *how, "--config", "-", *arguments],
@@ -98,9 +111,14 @@ def running(
     process.stdin.write(json.dumps(config))
     process.stdin.close()
     with _reading(process) as (output, port):
-        service = Service(process, port(), output)
+        service = Service(process, 0, output)
+
+        def listening() -> Service:
+            service.port = port()
+            return service
+
         try:
-            yield service
+            yield listening
         finally:
             status = stop(process)
         assert service.ended or status == 0, f"{script} ended with {status}: {''.join(output)}"
@@ -205,15 +223,15 @@ def cluster(
     for section in ("Inference", "Middle", "Front"):
         config = with_section(config, section, port=0)
     with ExitStack() as stack:
-        if inference is None:
-            inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
-        search = []
+        started = []
         for number in range(servers):
             extra = search_arguments[number] if search_arguments else ("--index", str(number))
             arguments = ("--server-index", str(number), *extra)
-            search.append(
-                stack.enter_context(running("search/search.py", config, *arguments, cwd=cwd))
-            )
+            one = starting("search/search.py", config, *arguments, cwd=cwd)
+            started.append(stack.enter_context(one))
+        if inference is None:
+            inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
+        search = [listening() for listening in started]
         config = with_section(config, "Inference", port=inference.port)
         config = with_section(config, "Search", server_list=[s.address for s in search])
         middle = stack.enter_context(running("middle/middle.py", config, cwd=cwd))

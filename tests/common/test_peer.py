@@ -1,15 +1,18 @@
 """The client of other services, against peers that misbehave."""
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from common.errors import DeadlineExceeded, Unavailable
-from common.wire import Peer
+from common.digest import content_digest
+from common.errors import DeadlineExceeded, Garbled, Unavailable
+from common.peer import Peer
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 Behave = Callable[[socket.socket], None]
@@ -97,3 +100,70 @@ def test_a_refused_connection_is_unavailable_and_not_late() -> None:
     with pytest.raises(Unavailable) as error:
         Peer("127.0.0.1:1").get("/", time.monotonic() + 5)
     assert not isinstance(error.value, DeadlineExceeded)
+
+
+def test_a_reply_that_was_changed_on_the_way_is_not_taken() -> None:
+    """One bit of a body that says what it should be."""
+    sealed = HEAD[:-2] + f"Content-Digest: {content_digest(b'0123456789')}\r\n\r\n".encode()
+    with peer(lambda connection: connection.sendall(sealed + b"0123456788")) as (client, _):
+        with pytest.raises(Garbled):
+            client.post("/", b"", time.monotonic() + 5)
+    with peer(lambda connection: connection.sendall(sealed + b"0123456789")) as (client, _):
+        assert b"0123456789" == client.post("/", b"", time.monotonic() + 5)
+
+
+@contextmanager
+def closing_idle(after_s: float) -> Iterator[str]:
+    """The address of a server that closes a connection after so long without a request."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = after_s
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_kept_connection_that_is_closed_as_we_write_is_no_error() -> None:
+    """Row 9: 500 requests, each as the server is about to close, in 50 threads."""
+    failed: list[Exception] = []
+
+    def ask(address: str, seed: int) -> None:
+        waits = random.Random(seed)
+        client = Peer(address)
+        try:
+            for _ in range(10):
+                assert b"ok" == client.post("/", b"body", time.monotonic() + 5)
+                time.sleep(waits.uniform(0.28, 0.32))
+        except Exception as error:
+            failed.append(error)
+        finally:
+            client.close()
+
+    with closing_idle(0.3) as address:
+        threads = [threading.Thread(target=ask, args=(address, seed)) for seed in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert [] == failed

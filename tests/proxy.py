@@ -1,0 +1,146 @@
+"""A TCP proxy that does to a connection what networks do: late, cut, mute, slow, changed."""
+
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+CHUNK = 4096
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER: a close sends RST."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What befalls a connection; the numbers of bytes are of replies."""
+
+    latency_s: float = 0.0
+    jitter_s: float = 0.0
+    black_hole: bool = False
+    """Everything is taken and nothing comes."""
+    refuse: bool = False
+    """A new connection is reset at once."""
+    reset_after: int | None = None
+    """RST after so many bytes."""
+    close_after: int | None = None
+    """Half a reply: the connection is closed after so many bytes."""
+    bytes_per_s: float | None = None
+    flip_every: int | None = None
+    """One bit is flipped in about so many bytes, of requests too."""
+
+
+GOOD = Fault()
+
+
+class Proxy:
+    """Passes on what connections to `address` send, as its `fault` lets it."""
+
+    def __init__(self, listener: socket.socket, target: str) -> None:
+        self.fault = GOOD
+        """May be set at any time; counts begin anew then."""
+        self.passed_bytes = 0
+        self.target = target
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self._listener = listener
+        self._open: set[socket.socket] = set()
+        self._closed = False
+
+    def accept(self) -> None:
+        """Take connections until the listener is closed."""
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._join, args=(client,), daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more, and cut what is open."""
+        self._closed = True
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in list(self._open):
+            _cut(one)
+
+    def _join(self, client: socket.socket) -> None:
+        if self.fault.refuse:
+            _reset(client)
+            return
+        host, _, port = self.target.rpartition(":")
+        try:
+            server = socket.create_connection((host, int(port)))
+        except OSError:
+            _reset(client)
+            return
+        self._open |= {client, server}
+        threads = [
+            threading.Thread(target=self._pass_on, args=way, daemon=True)
+            for way in ((client, server, False), (server, client, True))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._open -= {client, server}
+        client.close()
+        server.close()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
+        fault, passed = self.fault, 0
+        with suppress(OSError):
+            while data := source.recv(CHUNK):
+                if fault is not self.fault:
+                    fault, passed = self.fault, 0
+                if not (data := self._spoilt(data, fault, passed, is_reply)):
+                    _reset(sink) if fault.reset_after is not None else None
+                    break
+                if not fault.black_hole:
+                    sink.sendall(data)
+                passed += len(data)
+                self.passed_bytes += len(data)
+        _cut(source)
+        _cut(sink)
+
+    def _spoilt(self, data: bytes, fault: Fault, passed: int, is_reply: bool) -> bytes:
+        """The data as the fault leaves it, after its time; nothing when it ends the connection."""
+        if is_reply:
+            time.sleep(max(0.0, random.gauss(fault.latency_s, fault.jitter_s)))
+            if fault.bytes_per_s:
+                time.sleep(len(data) / fault.bytes_per_s)
+            ends = [end for end in (fault.reset_after, fault.close_after) if end is not None]
+            if ends:
+                data = data[: max(0, min(ends) - passed)]
+        if fault.flip_every and random.random() < len(data) / fault.flip_every:
+            spoilt = bytearray(data)
+            spoilt[random.randrange(len(data))] ^= 1 << random.randrange(8)
+            data = bytes(spoilt)
+        return data
+
+
+@contextmanager
+def proxied(target: str) -> Iterator[Proxy]:
+    """A proxy before the server at an address."""
+    proxy = Proxy(socket.create_server(("127.0.0.1", 0), backlog=1024), target)
+    thread = threading.Thread(target=proxy.accept, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+        thread.join()
+
+
+def _cut(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    connection.close()

@@ -1,0 +1,94 @@
+"""A cluster whose shards have replicas, each behind a proxy that can be told to misbehave."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.checking import Truth
+from tests.collection import Collection
+from tests.proxy import Proxy, proxied
+from tests.services import Service, running, with_section
+
+
+@dataclass
+class Replicated:
+    """Services over one index; `replicas[shard][i]` is behind `proxies[shard][i]`."""
+
+    collection: Collection
+    config: dict[str, Any]
+    truth: Truth
+    inference: Service
+    replicas: list[list[Service]]
+    proxies: list[list[Proxy]]
+    middle: Service
+    front: Service
+    stack: ExitStack
+
+    def restart(self, shard: int, number: int) -> None:
+        """Start a replica that has gone, on another port, behind the same proxy."""
+        service = self.stack.enter_context(_search_server(self.collection, self.config, shard))
+        self.replicas[shard][number] = service
+        self.proxies[shard][number].target = service.address
+
+    def terminate(self, shard: int, number: int) -> None:
+        """SIGTERM, and wait until the replica has gone, which must be well."""
+        service = self.replicas[shard][number]
+        service.ended = True
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) == 0
+
+    def metric(self, name: str, **labels: Any) -> float:
+        """The sum of middle's samples of a metric that have these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        lines = self.middle.request("GET", "/metrics").data.decode().splitlines()
+        found = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
+        return sum(float(s.split()[-1]) for s in found if all(one in s for one in wanted))
+
+
+@contextmanager
+def replicated(
+    collection: Collection, shards: int, replicas: int, **middle_keys: Any
+) -> Iterator[Replicated]:
+    """Run it all; the prediction cache is off unless `middle_keys` say otherwise."""
+    with ExitStack() as stack:
+        config = with_section(collection.config, "Search", ef_search=1000)
+        config = with_section(config, "Middle", port=0, **{"cache": "off", **middle_keys})
+        config = with_section(config, "Front", port=0)
+        config = with_section(config, "Inference", port=0)
+        folder = collection.folder
+        inference = stack.enter_context(running("inference/inference.py", config, cwd=folder))
+        servers = [
+            [
+                stack.enter_context(_search_server(collection, config, shard))
+                for _ in range(replicas)
+            ]
+            for shard in range(shards)
+        ]
+        proxies = [[stack.enter_context(proxied(s.address)) for s in row] for row in servers]
+        listed = [[proxy.address for proxy in row] for row in proxies]
+        served = with_section(config, "Search", server_list=listed)
+        served = with_section(served, "Inference", port=inference.port)
+        middle = stack.enter_context(running("middle/middle.py", served, cwd=folder))
+        served = with_section(served, "Middle", port=middle.port)
+        front = stack.enter_context(running("front/front.py", served, cwd=folder))
+        truth = Truth(collection, shards)
+        yield Replicated(
+            collection, config, truth, inference, servers, proxies, middle, front, stack
+        )
+
+
+@contextmanager
+def _search_server(collection: Collection, config: dict[str, Any], shard: int) -> Iterator[Service]:
+    alone = with_section(config, "Search", server_list=["127.0.0.1:0"])
+    with running("search/search.py", alone, "--index", str(shard), cwd=collection.folder) as one:
+        yield one
+
+
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process and those that it started have open."""
+    process = Path("/proc", str(pid))
+    children = [one for task in process.glob("task/*/children") for one in task.read_text().split()]
+    return len(list((process / "fd").iterdir())) + sum(descriptors(int(one)) for one in children)

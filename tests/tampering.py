@@ -1,0 +1,53 @@
+"""A search server that lies: a real one's replies, changed before they are passed on."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import msgspec
+
+from common.digest import DIGEST, content_digest
+from common.wire import encode
+from search.messages import SearchReply
+from tests.services import Service
+
+Tamper = Callable[[SearchReply], SearchReply | bytes]
+
+
+@contextmanager
+def tampering(service: Service, tamper: Tamper) -> Iterator[str]:
+    """The address of one that answers searches as `service` does, but for what `tamper` does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._pass_on("GET", b"")
+
+        def do_POST(self) -> None:
+            self._pass_on("POST", self.rfile.read(int(self.headers["Content-Length"])))
+
+        def _pass_on(self, method: str, body: bytes) -> None:
+            reply = service.request(method, self.path, body=body, headers=dict(self.headers))
+            data = reply.data
+            if self.path == "/search" and reply.status == 200:
+                changed = tamper(msgspec.msgpack.decode(data, type=SearchReply))
+                data = changed if isinstance(changed, bytes) else encode(changed)
+            self.send_response(reply.status)
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header(DIGEST, content_digest(data))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
