@@ -36,10 +36,12 @@ $(TORCH)/.installed: requirements.txt requirements-torch.txt requirements-dev.tx
 	$(TORCH)/bin/pip install --quiet --disable-pip-version-check -r requirements-torch.txt -r requirements-dev.txt
 	touch $@
 
-lint: dev ## ruff and mypy, as CI runs them
+lint: dev ## ruff, mypy, bandit and pip-audit, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive common front middle inference search prepare
+	.ci/audit $(BIN)
 
 format: dev ## what ruff can put right by itself
 	$(BIN)/ruff check --fix .
