@@ -16,6 +16,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+Origin = Annotated[str, Meta(pattern=r"^https?://[^/*\s]+$")]
 IndexKind = Literal["hnsw", "compact"]
 
 
@@ -34,7 +35,14 @@ class Front(Section, frozen=True):
     max_body_bytes: Positive = 20 * 2**20
     thumbnail_pixels: Positive = 320
     thumbnail_cache_bytes: Natural = 64 * 2**20
-    keys_file: str | None = None  # who may do what only some may; front/keys.py writes it
+    keys_file: str | None = None  # who may ask; front/keys.py writes it
+    open: bool = False  # to everybody, also on an address that others reach
+    rate_per_s: Annotated[float, Meta(gt=0)] | None = None  # of each key or client, in a worker
+    rate_burst: Positive = 100  # at once: a page of 96 hits is 97 requests
+    proxies: Natural = 0  # in front of us, that say for whom they ask: X-Forwarded-For
+    cors_origins: tuple[Origin, ...] = ()  # other sites whose pages may ask and read
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 class Middle(Section, frozen=True):
@@ -121,6 +129,15 @@ class Prepare(Section, frozen=True):
     keep_versions: Annotated[int, Meta(ge=2)] = 2
 
 
+class Inside(Section, frozen=True):
+    """What middle, inference and search demand of who asks them; files beside config.json."""
+
+    token_file: str | None = None  # a secret that all of them share
+    tls_cert: str | None = None  # of each, for the addresses that others know it by
+    tls_key: str | None = None
+    tls_ca: str | None = None  # who signed the certificates; then those who ask need one, too
+
+
 class Config(Section, frozen=True, rename="pascal"):
     """All of config.json, and the folder that its relative paths start from."""
 
@@ -128,6 +145,7 @@ class Config(Section, frozen=True, rename="pascal"):
     middle: Middle = Middle()
     inference: Inference = Inference()
     search: Search = Search()
+    inside: Inside = Inside()
     prepare: Prepare = Prepare()
 
     @property

@@ -5,6 +5,7 @@ It never waits by itself, so that a caller can wait for several at once: `wait`.
 
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import httptools
 
 RECEIVE_BYTES = 2**16
+NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 CONNECT_S = 0.5
 """A host that is there takes a connection in a few milliseconds, also when its process hangs."""
 
@@ -31,7 +33,9 @@ class Reply(NamedTuple):
 class Connection:
     """Who made it uses it from one thread at a time, and not again after an exception."""
 
-    def __init__(self, host: str, port: int, deadline: float) -> None:
+    def __init__(
+        self, host: str, port: int, deadline: float, tls: ssl.SSLContext | None = None
+    ) -> None:
         """`deadline` is on time.monotonic(); raises OSError, TimeoutError when it has passed."""
         left_s = seconds_left(deadline)
         try:
@@ -40,6 +44,8 @@ class Connection:
             seconds_left(deadline)  # raises where it was the deadline
             raise ConnectionError("no connection in time") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls:
+            self._socket = _encrypted(self._socket, host, deadline, tls)
         self._socket.setblocking(False)
         self.is_kept = False
         """Whether it may be used again after the reply that was read last."""
@@ -69,7 +75,7 @@ class Connection:
             self._write()
         try:
             data = self._socket.recv(RECEIVE_BYTES)
-        except BlockingIOError:
+        except NOT_YET:
             return None
         if not data:
             raise BrokenReply("the reply broke off")
@@ -86,7 +92,7 @@ class Connection:
     def _write(self) -> None:
         try:
             sent = self._socket.send(self._unsent)
-        except BlockingIOError:
+        except NOT_YET:
             return
         self._unsent = self._unsent[sent:]
 
@@ -123,3 +129,15 @@ class _Reading:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+
+def _encrypted(
+    plain: socket.socket, host: str, deadline: float, tls: ssl.SSLContext
+) -> ssl.SSLSocket:
+    """The socket after its handshake; closed when that fails."""
+    try:
+        plain.settimeout(seconds_left(deadline))
+        return tls.wrap_socket(plain, server_hostname=host)
+    except BaseException:
+        plain.close()
+        raise

@@ -4,9 +4,10 @@ ServiceError
 ├── BadRequest 400            ├── Unauthorized 401
 ├── Forbidden 403             ├── NotFound 404
 ├── TooLarge 413              ├── UnsupportedMedia 415
-├── Unprocessable 422         └── Unavailable 503
-│                                 ├── Overloaded
-│                                 └── DeadlineExceeded
+├── Unprocessable 422         ├── TooOften 429
+└── Unavailable 503
+    ├── Overloaded
+    └── DeadlineExceeded
 ConfigError                   the start stops and prints it
 └── MissingPackage            unless what needs it is optional
 """
@@ -85,6 +86,16 @@ class Unprocessable(ServiceError):
     status, code = 422, "unprocessable"
 
 
+class TooOften(ServiceError):
+    """More requests than whoever asks may make."""
+
+    status, code = 429, "rate_limited"
+
+    def __init__(self, detail: str, retry_after_s: int) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class Unavailable(ServiceError):
     """Not now; the same request may succeed later."""
 
@@ -154,7 +165,7 @@ def problem_response(error: Exception) -> Response:
         response.headers.extend(kept)
     if problem.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if problem.status == 503:
+    if problem.status in (429, 503):
         response.headers["Retry-After"] = str(getattr(error, "retry_after_s", None) or 1)
     return response
 

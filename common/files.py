@@ -38,6 +38,15 @@ def sha256_of_all(paths: Iterable[Path]) -> str:
     return hashlib.sha256("".join(map(sha256_of, sorted(paths))).encode()).hexdigest()
 
 
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Changes with the file; (0, 0) where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
+
+
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 

@@ -10,7 +10,15 @@ import msgspec
 
 from common.connection import BrokenReply, Connection, Reply, seconds_left, wait
 from common.digest import DIGEST, WANTED, content_digest
-from common.errors import DeadlineExceeded, Garbled, Problem, ServiceError, Unavailable
+from common.errors import (
+    DeadlineExceeded,
+    Garbled,
+    Problem,
+    ServiceError,
+    Unauthorized,
+    Unavailable,
+)
+from common.inside import Inside
 from common.wire import MSGPACK
 
 log = logging.getLogger(__name__)
@@ -23,9 +31,13 @@ DEADLINE_HEADER = "X-Deadline-Ms"
 class Peer:
     """Another of our services, and the connections to it that are kept open."""
 
-    def __init__(self, address: str, connections: int = 1) -> None:
-        """`address` is "host:port"; `connections` is how many requests may be under way."""
+    def __init__(self, address: str, connections: int = 1, inside: Inside | None = None) -> None:
+        """`address` is "host:port"; `connections` is how many requests may be under way.
+
+        `inside` is how we show who we are, to those of ours who want to know.
+        """
         self.address = address
+        self._inside = inside
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._kept: deque[Connection] = deque()
@@ -82,10 +94,10 @@ class Peer:
         self, method: str, path: str, body: bytes, headers: Mapping[str, str] | None = None
     ) -> bytes:
         """A request to this peer, for `begin`; its reply is to be sealed, too."""
-        sealed = {WANTED: "sha-256=1"}
+        ours = {WANTED: "sha-256=1", **(self._inside.headers() if self._inside else {})}
         if body and not (headers and DIGEST in headers):
-            sealed[DIGEST] = content_digest(body)
-        return _request(method, path, self.address, {**sealed, **(headers or {})}, body)
+            ours[DIGEST] = content_digest(body)
+        return _request(method, path, self.address, {**ours, **(headers or {})}, body)
 
     def begin(self, request: bytes, deadline: float) -> "Exchange":
         """Send a request, and wait for nothing but the connection; raises OSError."""
@@ -93,7 +105,8 @@ class Peer:
 
     def open(self, deadline: float) -> Connection:
         """A new connection; raises OSError, TimeoutError when the deadline has passed."""
-        return Connection(self._host, self._port, deadline)
+        tls = self._inside.context() if self._inside else None
+        return Connection(self._host, self._port, deadline, tls)
 
     def kept(self) -> Connection | None:
         """A connection from before, which the peer may have closed since."""
@@ -171,7 +184,11 @@ def checked(reply: Reply, *, must_be_sealed: bool = False) -> Reply:
     if must_be_sealed if digest is None else digest != content_digest(reply.body):
         raise Garbled("a server behind this one answered what was changed on the way")
     if reply.status >= 400:
-        raise problem_of(reply.status, reply.body).error()
+        problem = problem_of(reply.status, reply.body)
+        if problem.code == Unauthorized.code:  # us, not the client who asks us
+            log.warning("a server behind this one refuses our token: see Inside.token-file")
+            raise Unavailable("a server behind this one refuses us")
+        raise problem.error()
     return reply
 
 

@@ -22,6 +22,7 @@ import waitress
 from flask import Flask
 
 from common.errors import ConfigError
+from common.tls import Tls, server_context
 
 DRAIN_S = 10.0  # how long requests that are under way may take once we were told to stop
 FLUSH_S = 0.1  # a reply that is done is still being written
@@ -29,9 +30,11 @@ MAX_HEADER_BYTES = 16 * 2**10
 BACKLOG = 1024
 ERROR = "error: "
 """How the line begins that a program ends with for what the operator got wrong."""
+WORKER_START_S = 60
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 Factory = Callable[..., Flask]
+_answering = threading.local()
 
 
 def run(main: Callable[[], None]) -> None:
@@ -63,10 +66,18 @@ class Serving(NamedTuple):
     threads: int
     max_body_bytes: int
     workers: int = 1
+    tls: Tls | None = None
 
 
-def serve_threads(app: Flask, serving: Serving) -> None:
-    """Serve `app` from this one process until SIGTERM or SIGINT; returns once it has drained."""
+def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
+    """Serve what `create` makes from one process until SIGTERM or SIGINT; returns when drained.
+
+    waitress knows no TLS: with it that is gunicorn's one worker, and `create` is called there.
+    """
+    if serving.tls:
+        _serve_gunicorn(create, serving, start_s=0)
+        return
+    app = create()
     listener = _listen(serving)
     server = waitress.create_server(
         app,
@@ -124,21 +135,31 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
     if serving.workers > 1:
         # Read by prometheus_client when it is first imported: before that, here.
         os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="clip-search-metrics-")
-    else:
-        os.environ.pop(METRICS_DIR, None)  # someone else's folder is not ours to write or delete
     if not hasattr(os, "fork"):
-        serve_threads(_create(factory, arguments), serving)
+        serve_threads(lambda: _create(factory, arguments), serving)
         return
+    _serve_gunicorn(lambda: _create(factory, arguments), serving, WORKER_START_S)
+
+
+def _serve_gunicorn(create: Callable[[], Flask], serving: Serving, start_s: int) -> None:
+    """Serve what `create` makes in each worker, which may take it `start_s`; 0: for ever."""
     from gunicorn.app.base import BaseApplication
+    from gunicorn.arbiter import Arbiter
 
     class Application(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
-            for key, value in _gunicorn_settings(serving).items():
+            for key, value in {**_gunicorn_settings(serving), "timeout": start_s}.items():
                 self.cfg.set(key, value)
 
         def load(self) -> Flask:
-            return _create(factory, arguments)
+            try:
+                return create()
+            except ConfigError as error:
+                print(f"{ERROR}{error}", file=sys.stderr)
+                sys.exit(Arbiter.WORKER_BOOT_ERROR)  # which starts no other
 
+    if serving.workers == 1:
+        os.environ.pop(METRICS_DIR, None)  # someone else's folder is not ours to write or delete
     if serving.port:  # else gunicorn would try a taken port for seconds
         _listen(serving).close()
     Application().run()
@@ -156,7 +177,7 @@ def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
 
 def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
     host = f"[{serving.address}]" if ":" in serving.address else serving.address
-    return {
+    settings = {
         "bind": f"{host}:{serving.port}",
         "workers": serving.workers,
         "worker_class": "gthread",
@@ -165,7 +186,6 @@ def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
         "backlog": BACKLOG,
         "keepalive": 75,
         "graceful_timeout": int(DRAIN_S),
-        "timeout": 60,
         "loglevel": "warning",
         "limit_request_line": 8190,
         "control_socket_disable": True,
@@ -175,12 +195,25 @@ def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
         "child_exit": _forget_worker,
         "on_exit": _forget_metrics,
     }
+    if tls := serving.tls:
+        settings |= {
+            "certfile": str(tls.cert),  # which says that there is TLS; the hook says how
+            "ssl_context": lambda _settings, _default: server_context(tls),
+        }
+    return settings
+
+
+def close_after_reply() -> None:
+    """Close the connection of the request that this thread answers, and say so in the reply."""
+    if request := getattr(_answering, "request", None):  # there is none under waitress
+        request.force_close()
 
 
 def _closing_over(max_body_bytes: int) -> Callable[[Any, Any], None]:
     """Close the connection, and say so, after a body over the limit, or that may be."""
 
     def before(_worker: Any, request: Any) -> None:
+        _answering.request = request
         headers = dict(request.headers)
         length = int(headers.get("CONTENT-LENGTH", 0))
         if length > max_body_bytes or "TRANSFER-ENCODING" in headers:

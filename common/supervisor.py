@@ -8,11 +8,11 @@ import os
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +25,19 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import msgspec
 import urllib3
 
-from common.config import CHECKOUT, Config, Loaded, argument_parser, load, split_address
+from common.config import (
+    CHECKOUT,
+    Config,
+    Loaded,
+    argument_parser,
+    load,
+    split_address,
+)
 from common.errors import ConfigError
+from common.inside import Inside
 from common.process import DRAIN_S, ERROR, run
+from common.ready import unverified, url_of, wait_until_ready
 
-READY_S = 120.0
 EXAMPLE = "a cat"
 
 SUPERVISORD = """[supervisord]
@@ -143,35 +151,11 @@ def config_file(name: str, loaded: Loaded) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def wait_until_ready(
-    name: str,
-    server: str,
-    process: subprocess.Popen[bytes],
-    errors: list[str],
-    within_s: float = READY_S,
-) -> None:
-    """Wait until a server is ready; raises ConfigError with the reason when it is not.
+def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) -> int:
+    """Run all services until a signal; returns supervisord's exit status.
 
-    `errors` gets what services end with that cannot start: starting them again changes nothing.
+    `inside` is how inference is asked whether it is ready, where that is encrypted.
     """
-    reason = "it does not answer"
-    deadline = time.monotonic() + within_s
-    with urllib3.PoolManager(retries=False, timeout=5) as http:
-        while process.poll() is None and time.monotonic() < deadline and not errors:
-            try:
-                response = http.request("GET", f"{server}/ready")
-            except urllib3.exceptions.HTTPError:
-                time.sleep(0.1)
-                continue
-            if response.status == 200:
-                return
-            reason = response.json().get("detail", reason)
-            time.sleep(0.2)
-    raise ConfigError(errors[0] if errors else f"the {name} server is not ready: {reason}")
-
-
-def supervise(config: Config, file: Path) -> int:
-    """Run all services until a signal; returns supervisord's exit status."""
     check_ports(config)
     with tempfile.TemporaryDirectory(prefix="clip-search-") as folder:
         conf = Path(folder, "supervisord.conf")
@@ -184,13 +168,13 @@ def supervise(config: Config, file: Path) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: process.terminate())
         try:
-            inference = f"http://{config.inference.address}:{config.inference.port}"
-            front = f"http://{config.front.address}:{config.front.port}"
+            inference = url_of(config.inference, encrypted=bool(config.inside.tls_cert))
+            front = url_of(config.front, encrypted=bool(config.front.tls_cert))
             if not config.inference.key_file:
                 # It may have gigabytes to download first.
-                wait_until_ready("inference", inference, process, errors, math.inf)
-            wait_until_ready("front", front, process, errors)
-            _welcome(front)
+                wait_until_ready("inference", inference, process, errors, math.inf, inside)
+            wait_until_ready("front", front, process, errors, tls=unverified())
+            _welcome(front, bool(config.front.keys_file))
             return process.wait()
         finally:
             process.terminate()
@@ -207,10 +191,13 @@ def _pass_on(output: IO[bytes], errors: list[str]) -> None:
             errors.append(text.removeprefix(ERROR).strip())
 
 
-def _welcome(front: str) -> None:
+def _welcome(front: str, has_keys: bool) -> None:
     example = f"{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"
-    answer = urllib3.request("GET", example, retries=False)
-    if answer.status != 200:
+    with urllib3.PoolManager(retries=False, ssl_context=unverified()) as http:
+        answer = http.request("GET", example)
+    if has_keys:
+        example += '" -H "Authorization: Bearer KEY'
+    elif answer.status != 200:
         print(f"\n  searching does not work yet: {answer.json().get('detail')}", flush=True)
     print(
         f"\n  ready: {front}/  (API: {front}/docs)\n"
@@ -224,11 +211,12 @@ def main() -> None:
     """Supervise the services of a configuration."""
     name = argument_parser(__doc__).parse_args().config
     loaded = load(name)
+    inside = Inside(loaded.config.inside, loaded.root)
     current = loaded.path(loaded.config.prepare.index_dir) / "CURRENT"
     if not current.exists():
         raise ConfigError("there is no index yet: run python prepare/prepare.py FOLDER first")
     with config_file(name, loaded) as file:
-        sys.exit(supervise(loaded.config, file))
+        sys.exit(supervise(loaded.config, file, inside.context()))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,24 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config
 from common.errors import ServiceError, TooLarge, problem_response
+from common.inside import Inside
+from common.process import close_after_reply
 from common.service import create_service, on_close, wants_fresh
 from front.docs import create_docs
+from front.guard import guard
+from front.headers import add_headers
 from front.keys import Keys
 from front.query import read_classify_query, read_embed_query, read_query
-from front.thumbnails import Thumbnails, read_image
+from front.rates import Rates
+from front.thumbnails import Thumbnails, content_type_of, read_image
 from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-IMMUTABLE = "public, max-age=31536000, immutable"
+IMMUTABLE = "max-age=31536000, immutable"
 """An id names the bytes of a file: what it stands for never changes."""
+REFUSED = (401, 403, 429)
+REFUSED_BYTES = 2**16
+"""So much of a body is read of whoever has no business here: a connection costs as much."""
 CACHE_HEADERS = ("X-Cache", "Age")
 """Of middle's replies, passed on."""
 
@@ -29,7 +33,12 @@ CACHE_HEADERS = ("X-Cache", "Age")
 def create_app(config: Config, root: Path) -> Flask:
     """Serve the public API; relative image paths start from `root`."""
     front, middle = config.front, config.middle
-    client = MiddleClient(f"{middle.address}:{middle.port}", front.threads, middle.deadline_ms)
+    client = MiddleClient(
+        f"{middle.address}:{middle.port}",
+        front.threads,
+        middle.deadline_ms,
+        Inside(config.inside, root),
+    )
 
     def is_ready() -> str | None:
         try:
@@ -41,12 +50,21 @@ def create_app(config: Config, root: Path) -> Flask:
     app = create_service("front", is_ready, front.max_body_bytes)
     on_close(app, client.close)
     app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
-    app.register_blueprint(create_docs())
+    keys = Keys(root / front.keys_file if front.keys_file else None)
+    rates = Rates(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
+    add_headers(app, front)
+    guard(app, keys, rates, front.proxies)
+    app.register_blueprint(create_docs(keys.are_on))
     _add_api(app, client)
-    _add_cache(app, client, Keys(root / front.keys_file if front.keys_file else None))
-    _add_images(app, client, root, Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes))
+    _add_images(
+        app,
+        client,
+        root,
+        Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes),
+        f"{'private' if keys.are_on else 'public'}, {IMMUTABLE}",
+    )
     _add_page(app)
-    _harden(app, front.max_body_bytes)
+    _add_limit(app, front.max_body_bytes)
     return app
 
 
@@ -71,26 +89,28 @@ def _add_api(app: Flask, client: MiddleClient) -> None:
         query, fresh = read_classify_query(request), wants_fresh(request)
         return _json(client.classify(query, g.request_id, fresh=fresh))
 
+    @app.delete("/v1/cache")
+    def purge() -> Response:
+        client.purge()
+        return Response(status=204)
+
     @app.get("/v1/info")
     def info() -> Response:
         return _json(client.info())
 
 
-def _add_cache(app: Flask, client: MiddleClient, keys: Keys) -> None:
-    @app.delete("/v1/cache")
-    def purge() -> Response:
-        keys.check(request.headers.get("Authorization", ""), "admin")
-        client.purge()
-        return Response(status=204)
-
-
-def _add_images(app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbnails) -> None:
+def _add_images(
+    app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbnails, caching: str
+) -> None:
     @app.get("/v1/images/<image_id>")
     def image(image_id: str) -> Response:
         path = root / client.image(image_id).path
-        data = io.BytesIO(read_image(image_id, path))
-        response = send_file(data, download_name=path.name, conditional=True, etag=image_id)
-        response.headers["Cache-Control"] = IMMUTABLE
+        data = read_image(image_id, path)
+        kind = content_type_of(data)
+        response = send_file(
+            io.BytesIO(data), kind, download_name=path.name, conditional=True, etag=image_id
+        )
+        response.headers["Cache-Control"] = caching
         return response
 
     @app.get("/v1/images/<image_id>/thumbnail")
@@ -98,7 +118,7 @@ def _add_images(app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbn
         data = thumbnails.get(image_id)
         if data is None:
             data = thumbnails.make(image_id, root / client.image(image_id).path)
-        return Response(data, content_type="image/jpeg", headers={"Cache-Control": IMMUTABLE})
+        return Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
 
 
 def _add_page(app: Flask) -> None:
@@ -111,7 +131,7 @@ def _add_page(app: Flask) -> None:
         return send_from_directory(STATIC, name)
 
 
-def _harden(app: Flask, max_body_bytes: int) -> None:
+def _add_limit(app: Flask, max_body_bytes: int) -> None:
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
         limit = f"the body is over the limit: {max_body_bytes} bytes, in few parts"
@@ -120,15 +140,11 @@ def _harden(app: Flask, max_body_bytes: int) -> None:
     @app.after_request
     def read_rest(response: Response) -> Response:
         """Read what a refusal left unread: gunicorn would drop the connection that it keeps."""
-        if 0 < (request.content_length or 0) <= max_body_bytes:
+        length = request.content_length or 0
+        if length > REFUSED_BYTES and response.status_code in REFUSED:
+            close_after_reply()
+        elif 0 < length <= max_body_bytes:
             request.environ["wsgi.input"].read()
-        return response
-
-    @app.after_request
-    def add_headers(response: Response) -> Response:
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
-        response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
 

@@ -10,8 +10,9 @@ from front.openapi import document
 
 # The two bring their scripts inside pages of their own making: they need more than the page may.
 POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "worker-src blob:; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self'; img-src 'self' data:; font-src 'self' data:; worker-src blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 SWAGGER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>clip-search API</title>
 <link rel="icon" href="/static/favicon.svg">
@@ -25,12 +26,12 @@ REDOC = """<!doctype html><html lang="en"><meta charset="utf-8"><title>clip-sear
 <script src="/docs/redoc/js/redoc.standalone.js"></script></html>"""
 
 
-def create_docs() -> Blueprint:
-    """The routes of the description and of its two pages."""
+def create_docs(has_keys: bool) -> Blueprint:
+    """The routes of the description and of its two pages; with keys it names their scopes."""
     docs = Blueprint("docs", __name__)
     swagger = _assets("flask_openapi3_swagger") / "swagger"
     redoc = _assets("flask_openapi3_redoc") / "redoc"
-    description = msgspec.json.encode(document())  # jsonify would sort the operations
+    description = msgspec.json.encode(document(has_keys))  # jsonify would sort the operations
 
     @docs.get("/openapi.json")
     def openapi() -> Response:

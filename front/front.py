@@ -7,7 +7,10 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import argument_parser, load
+from common.inside import Inside
 from common.process import Serving, run, serve_workers
+from common.tls import tls_of
+from front.guard import check_exposure
 from front.keys import Keys
 
 
@@ -15,8 +18,17 @@ def main() -> None:
     """Serve the public API from worker processes."""
     loaded = load(argument_parser(__doc__).parse_args().config)
     front = loaded.config.front
-    Keys(loaded.path(front.keys_file) if front.keys_file else None)  # a bad file stops the start
-    serving = Serving(front.address, front.port, front.threads, front.max_body_bytes, front.workers)
+    keys = Keys(loaded.path(front.keys_file) if front.keys_file else None)
+    check_exposure(front.address, keys, front.open)
+    Inside(loaded.config.inside, loaded.root)  # bad files stop the start
+    serving = Serving(
+        front.address,
+        front.port,
+        front.threads,
+        front.max_body_bytes,
+        front.workers,
+        tls_of("Front", loaded.root, front.tls_cert, front.tls_key),
+    )
     serve_workers("front.app:create_app", (loaded.config, loaded.root), serving)
 
 

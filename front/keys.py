@@ -1,4 +1,4 @@
-"""Keys for what not everybody may do: python front/keys.py NAME --scope admin [--config FILE]."""
+"""Keys for those who may ask: python front/keys.py NAME --scope search [--config FILE]."""
 
 import hmac
 import logging
@@ -15,15 +15,15 @@ import msgspec
 
 from common.config import argument_parser, load
 from common.errors import ConfigError, Forbidden, Unauthorized
-from common.files import replace_bytes
+from common.files import replace_bytes, stamp_of
 from common.process import run
 
 log = logging.getLogger(__name__)
 
-Scope = Literal["admin"]
+Scope = Literal["search", "images", "admin"]
 KEY_BYTES = 32
 """From the system's random source: nobody guesses them, so a plain SHA-256 hides them."""
-SCHEME = "bearer "
+SCHEME = "bearer"
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,35 +38,44 @@ class Keys:
     """The keys in a file, which is read again whenever it has changed."""
 
     def __init__(self, path: Path | None) -> None:
-        """None: there are no keys. Raises ConfigError for a file that is none of keys."""
+        """None: nobody needs a key. Raises ConfigError for a file that is none of keys."""
         self._path = path
-        self._stamp = _stamp(path) if path else (0, 0)
+        self._stamp = stamp_of(path) if path else (0, 0)
         self._keys = read_keys(path) if path else []
 
-    def check(self, authorization: str, scope: Scope) -> None:
-        """Raise Unauthorized or Forbidden unless the header has a key for a scope."""
+    @property
+    def are_on(self) -> bool:
+        """Whether who has no key is refused, which is so with an empty file too."""
+        return self._path is not None
+
+    def any(self) -> bool:
+        """Whether there is a key at all."""
+        return bool(self._keys)
+
+    def find(self, authorization: str) -> Key | None:
+        """The key in the header Authorization; None when it has none of ours."""
         if self._path is None:
-            raise Forbidden(
-                "this server takes no keys: whoever runs it can set Front.keys-file and make one"
-            )
+            return None
         self._refresh(self._path)
-        given = ""
-        if authorization[: len(SCHEME)].lower() == SCHEME:
-            given = authorization[len(SCHEME) :].strip()
-        found = find_key(self._keys, given)
-        if found is None:
-            raise Unauthorized("send a valid key: Authorization: Bearer KEY")
-        if scope not in found.scopes:
-            raise Forbidden(f"this key is not good for {scope}")
+        scheme, _, given = authorization.partition(" ")
+        return find_key(self._keys, given.strip()) if scheme.lower() == SCHEME else None
 
     def _refresh(self, path: Path) -> None:
-        stamp = _stamp(path)
+        stamp = stamp_of(path)
         if stamp == self._stamp:
             return
         try:
             self._keys, self._stamp = read_keys(path), stamp
         except ConfigError as error:
             log.warning("the keys stay as they were: %s", error)
+
+
+def check_scope(key: Key | None, scope: Scope) -> None:
+    """Raise Unauthorized where there is no key, Forbidden where it is not good for a scope."""
+    if key is None:
+        raise Unauthorized("send a valid key: Authorization: Bearer KEY")
+    if scope not in key.scopes:
+        raise Forbidden(f"this key is not good for {scope}")
 
 
 def find_key(keys: list[Key], given: str) -> Key | None:
@@ -103,15 +112,6 @@ def make_key(path: Path, name: str, scopes: tuple[Scope, ...]) -> str:
     keys.append(Key(name, hash_of(key), scopes))
     replace_bytes(path, msgspec.json.format(msgspec.json.encode(keys)))
     return key
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Changes with the file; (0, 0) where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_mtime_ns, status.st_ino
 
 
 def main() -> None:

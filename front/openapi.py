@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from common.errors import Problem
+from front.guard import PURGE, scope_of
 from middle.messages import (
     Answer,
     ClassifyAnswer,
@@ -26,6 +27,7 @@ ERRORS = {
     "413": "Too large: the body, or the image's pixels",
     "415": "Not a content type, or not an image, that we read",
     "422": "The image is broken",
+    "429": "Too many requests; try again after `Retry-After` seconds",
     "503": "Too busy, or too few shards answered in time; try again after `Retry-After` seconds",
 }
 FROM_CLIENT = ("400", "413", "415", "422", "503")
@@ -61,9 +63,20 @@ TYPES = (
 )
 
 
-def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
+def document(has_keys: bool) -> dict[str, Any]:
+    """The OpenAPI 3.1 document; with keys, each operation names the scope that it needs."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+    paths = {
+        **_search_paths(schemas["Query"]["properties"]),
+        "/v1/classify": {"post": _classify(schemas["ClassifyQuery"]["properties"])},
+        **_other_paths(),
+    }
+    for path, operations in paths.items():
+        for operation in operations.values():
+            operation["responses"] |= _errors("429")
+            if has_keys or path == PURGE:
+                operation["security"] = [{"key": [scope_of(path)]}]
+                operation["responses"] |= _errors("401", "403")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -72,14 +85,12 @@ def document() -> dict[str, Any]:
             "description": "Search a collection of images by text or by image.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": {
-            **_search_paths(schemas["Query"]["properties"]),
-            "/v1/classify": {"post": _classify(schemas["ClassifyQuery"]["properties"])},
-            **_other_paths(),
-        },
+        "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "From front/keys.py"}
+            },
         },
     }
 
@@ -165,8 +176,7 @@ def _other_paths() -> dict[str, Any]:
             "delete": {
                 "operationId": "purge",
                 "summary": "Empty the prediction cache",
-                "security": [{"key": []}],
-                "responses": {"204": {"description": "Done"}, **_errors("401", "403", "503")},
+                "responses": {"204": {"description": "Done"}, **_errors("503")},
             }
         },
         "/v1/images/{id}": {"get": _image("image", "The file of an indexed image", "image/*")},

@@ -14,6 +14,7 @@ from common.files import content_hash
 QUALITY = 80
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """What is indexed."""
+UNKNOWN = "application/octet-stream"
 
 
 class Thumbnails:
@@ -56,6 +57,15 @@ def read_image(image_id: str, path: Path) -> bytes:
         detail = "the file of this image is gone, or another since it was indexed"
         raise NotFound(detail, "image_gone")
     return data
+
+
+def content_type_of(data: bytes) -> str:
+    """What an image file is by its content: by its name it could be a page with scripts."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.get_format_mimetype() or UNKNOWN
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return UNKNOWN
 
 
 def shrink(data: bytes, pixels: int) -> bytes:

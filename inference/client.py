@@ -8,6 +8,7 @@ import msgspec
 
 from common.batcher import Batcher, Gather
 from common.errors import NotFound, ServiceError
+from common.inside import Inside
 from common.peer import Peer
 from common.wire import Matrix, decode_reply, encode, unpack_rows
 from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
@@ -46,10 +47,15 @@ class Probabilities(NamedTuple):
 class InferenceClient:
     """Coalesces what the threads of this process want embedded into few requests."""
 
-    def __init__(self, address: str, key_file: Path | None = None) -> None:
-        """`address` is "host:port", `key_file` TorchServe's; nothing is opened before `start`."""
+    def __init__(
+        self, address: str, key_file: Path | None = None, inside: Inside | None = None
+    ) -> None:
+        """`address` is "host:port", `key_file` TorchServe's; nothing is opened before `start`.
+
+        TorchServe has its key instead of what our own services show each other `inside`.
+        """
         self._key = Key(key_file)
-        self._peer = Peer(address, connections=3 * CONNECTIONS)
+        self._peer = Peer(address, 3 * CONNECTIONS, None if key_file else inside)
         self._texts = {role: self._line(role, "texts", TEXT_BATCH) for role in ("clip", "mclip")}
         self._images = self._line("clip", "images", IMAGE_BATCH)
         self._classes = self._line("clip", "images", IMAGE_BATCH, classify=True)

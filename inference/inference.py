@@ -6,7 +6,10 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from flask import Flask
+
 from common.config import argument_parser, load
+from common.inside import Inside
 from common.process import Serving, run, serve_threads
 from inference.app import create_app, max_body_bytes
 
@@ -18,9 +21,16 @@ def main() -> None:
     """Load the models, then serve them."""
     loaded = load(argument_parser(__doc__).parse_args().config)
     config = loaded.config
-    app = create_app(config, loaded.root)
+    inside = Inside(config.inside, loaded.root)
     address, port = config.inference.address, config.inference.port
-    serve_threads(app, Serving(address, port, THREADS, max_body_bytes(config)))
+
+    def create() -> Flask:
+        app = create_app(config, loaded.root)
+        inside.guard(app, address)
+        return app
+
+    limit = max_body_bytes(config)
+    serve_threads(create, Serving(address, port, THREADS, limit, tls=inside.tls))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 from common.config import Config, Search
 from common.digest import check_digests
 from common.errors import UnsupportedMedia
+from common.inside import Inside
 from common.peer import DEADLINE_HEADER, deadline_s
 from common.service import create_service, on_close, wants_fresh
 from common.wire import MSGPACK, decode
@@ -43,8 +44,9 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
     """Serve queries with the servers of `config`; called in each worker, after the fork."""
     how = config.inference
     key_file = root / how.key_file if how.key_file else None
-    inference = InferenceClient(f"{how.address}:{how.port}", key_file)
-    fan_out = _create_fan_out(config.search)
+    inside = Inside(config.inside, root)
+    inference = InferenceClient(f"{how.address}:{how.port}", key_file, inside)
+    fan_out = _create_fan_out(config.search, inside)
     watch = Watch(inference, fan_out)
     cache = PredictionCache(config.middle, generation)
     embedder = Embedder(inference, Embeddings(inference, cache, watch))
@@ -59,6 +61,7 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
         return searcher.why_not_ready(deadline())
 
     app = create_service("middle", is_ready, config.max_message_bytes)
+    inside.guard(app, config.middle.address)
     check_digests(app)
     for part in (searcher, cache, watch):
         on_close(app, part.close)
@@ -96,9 +99,9 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
     return app
 
 
-def _create_fan_out(search: Search) -> FanOut:
+def _create_fan_out(search: Search, inside: Inside) -> FanOut:
     entries = range(len(search.server_list))
-    servers = [SearchServer(f"search-{i}", search.replicas(i)) for i in entries]
+    servers = [SearchServer(f"search-{i}", search.replicas(i), inside) for i in entries]
     holds = [search.shards_of(i, search.shard_count) for i in entries]
     return FanOut(servers, holds, search.shard_count)
 

@@ -6,6 +6,7 @@ from urllib.parse import quote
 import msgspec
 
 from common.connection import Reply
+from common.inside import Inside
 from common.peer import DEADLINE_HEADER, Peer
 from common.wire import encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
@@ -17,9 +18,11 @@ GRACE_S = 0.5
 class MiddleClient:
     """Connections to middle, for all threads of this process."""
 
-    def __init__(self, address: str, connections: int, deadline_ms: int) -> None:
+    def __init__(
+        self, address: str, connections: int, deadline_ms: int, inside: Inside | None = None
+    ) -> None:
         """`address` is "host:port"; nothing is opened before the first question."""
-        self._peer = Peer(address, connections)
+        self._peer = Peer(address, connections, inside)
         self._deadline_ms = deadline_ms
 
     def search(self, query: Query, request_id: str, *, fresh: bool = False) -> Reply:

@@ -7,6 +7,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import argument_parser, load
+from common.inside import Inside
 from common.process import Serving, run, serve_workers
 from middle.store import Generation
 
@@ -17,7 +18,8 @@ def main() -> None:
     config = loaded.config
     middle = config.middle
     limit = config.max_message_bytes
-    serving = Serving(middle.address, middle.port, middle.threads, limit, middle.workers)
+    tls = Inside(config.inside, loaded.root).tls
+    serving = Serving(middle.address, middle.port, middle.threads, limit, middle.workers, tls)
     # made before the fork: all workers share it
     arguments = (config, loaded.root, Generation())
     serve_workers("middle.app:create_app", arguments, serving)

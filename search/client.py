@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from common.batcher import Batcher
 from common.digest import seal
 from common.errors import ServiceError
+from common.inside import Inside
 from common.wire import encode
 from search.asking import ask
 from search.messages import Hits, Info, LookupReply, LookupRequest
@@ -38,9 +39,9 @@ class Found(NamedTuple):
 class SearchServer:
     """One entry of the server list: replicas that hold the same shards."""
 
-    def __init__(self, name: str, addresses: Sequence[str]) -> None:
+    def __init__(self, name: str, addresses: Sequence[str], inside: Inside | None = None) -> None:
         self.name = name
-        self._replicas = Replicas(name, addresses, len(addresses) * CONNECTIONS + LOOKUPS)
+        self._replicas = Replicas(name, addresses, len(addresses) * CONNECTIONS + LOOKUPS, inside)
         lines = [self._send] * (CONNECTIONS * len(addresses))
         self._line = Batcher(name, lines, MAX_BATCH, MAX_WAITING)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from common.connection import BrokenReply
 from common.errors import ServiceError, Unavailable
+from common.inside import Inside
 from common.metrics import EXTRA_REQUESTS, REPLICA_OUT, REPLIES
 from common.peer import Peer
 from search.balance import Budget, Latency, Recent
@@ -47,10 +48,12 @@ class Replica:
 class Replicas:
     """Those of one entry of the server list; asked from any thread."""
 
-    def __init__(self, name: str, addresses: Sequence[str], connections: int) -> None:
+    def __init__(
+        self, name: str, addresses: Sequence[str], connections: int, inside: Inside | None
+    ) -> None:
         """`connections` are kept to each."""
         self._name = name
-        peers = [Peer(address, connections) for address in addresses]
+        peers = [Peer(address, connections, inside) for address in addresses]
         self._replicas = [Replica(number, peer) for number, peer in enumerate(peers)]
         self._recent: dict[str, Recent] = {}
         self._hedges, self._retries = Budget(HEDGED), Budget(RETRIED)

@@ -7,8 +7,11 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from flask import Flask
+
 from common.config import argument_parser, load, split_address
 from common.errors import ConfigError
+from common.inside import Inside
 from common.process import Serving, run, serve_threads
 from common.service import on_close
 from search.app import MAX_BODY_BYTES, create_app
@@ -38,17 +41,23 @@ def main() -> None:
         raise ConfigError("no such entry, replica or shard: see --help") from None
     threads = search.threads or max(1, (os.cpu_count() or 1) // search.beside(host))
     if search.inner_port is not None:  # the listed address is a load balancer's or a container's
-        host, port = "0.0.0.0", search.inner_port  # noqa: S104  asked for by inner-port
+        host, port = "0.0.0.0", search.inner_port  # noqa: S104 # nosec B104
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
 
     def choose(shard_count: int) -> list[int]:
         return named or search.shards_of(arguments.server_index, shard_count)
 
-    shelf = Shelf(folders, choose, search.reload_s)
-    app = create_app(shelf, search.ef_search, threads)
-    shelf.start()
-    on_close(app, shelf.close)
-    serve_threads(app, Serving(host, port, THREADS, MAX_BODY_BYTES))
+    inside = Inside(loaded.config.inside, loaded.root)
+
+    def create() -> Flask:
+        shelf = Shelf(folders, choose, search.reload_s)
+        app = create_app(shelf, search.ef_search, threads)
+        inside.guard(app, host)
+        shelf.start()
+        on_close(app, shelf.close)
+        return app
+
+    serve_threads(create, Serving(host, port, THREADS, MAX_BODY_BYTES, tls=inside.tls))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import urllib3
 
 from common.config import Config, Inference
 from common.supervisor import addresses, commands
+from tests.certificates import Authority
 from tests.collection import Collection
 from tests.services import CHECKOUT, free_ports, http, run_command, with_section
 
@@ -109,6 +110,25 @@ def test_everything_starts_what_dies_comes_back_and_everything_stops(config_file
         until(lambda: answers(config_file, 2), "it does not answer again")
         process.send_signal(signal.SIGINT)
 
+        assert process.wait(WAIT_S) == 0
+    assert services_of(config_file) == {}
+
+
+def test_everything_starts_with_certificates_and_keys(config_file: Path, tmp_path: Path) -> None:
+    """Mutual TLS inside, TLS outside: it becomes ready, and the example says where the key goes."""
+    authority = Authority(tmp_path / "authority")
+    certificate = authority.issue("ours")
+    config = json.loads(config_file.read_text()) | {"Inside": authority.inside(certificate)}
+    config = with_section(config, "Front", tls_cert=str(certificate), keys_file="keys.json")
+    config_file.write_text(json.dumps(config))
+    with supervising(config_file) as (process, lines):
+        until(lambda: any("ready: https://" in line for line in lines), f"not ready: {lines}")
+        until(lambda: any("Bearer KEY" in line for line in lines), "no example")
+        with authority.client() as client:
+            url = f"https://127.0.0.1:{config['Front']['port']}"
+            assert client.request("GET", f"{url}/ready").status == 200
+            assert client.request("GET", f"{url}/v1/info").status == 401
+        process.send_signal(signal.SIGINT)
         assert process.wait(WAIT_S) == 0
     assert services_of(config_file) == {}
 

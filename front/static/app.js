@@ -18,6 +18,16 @@ let current = /** @type {Visit} */ ({ query: usual });
 let shown = /** @type {Hit[]} */ ([]); // stay until the next answer is there
 let cursor = 0; // index of the one hit that Tab reaches: through all of them, the footer would be 200 Tabs away
 let inFlight = new AbortController();
+let key = storedKey();
+const whenSeen = new IntersectionObserver(onSeen, { rootMargin: '50%' });
+
+function storedKey() {
+  try {
+    return sessionStorage.getItem('key');
+  } catch {
+    return null; // a browser that keeps nothing: the key is asked for after each reload
+  }
+}
 
 function options() {
   return Object.fromEntries(['k', 'model', 'dedup'].map((name) => [name, form.elements[name].value]));
@@ -78,9 +88,24 @@ async function ask({ image, ...fields }, signal) {
   const headers = image ? {} : { 'Content-Type': 'application/json' };
   const body = image ? multipart({ ...fields, image }) : JSON.stringify({ ...fields, k: Number(fields.k) });
   const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-  const response = await fetch('/v1/search', { method: 'POST', headers, body, signal: limit });
+  const response = await call('/v1/search', { method: 'POST', headers, body, signal: limit });
   if (!response.ok) throw new Error(await reason(response));
   return response.json();
+}
+
+/** Ask the server, with the key if there is one. @param {string} url @param {RequestInit} init @returns {Promise<Response>} */
+async function call(url, init = {}) {
+  const headers = key ? { ...init.headers, Authorization: `Bearer ${key}` } : init.headers;
+  const response = await fetch(url, { ...init, headers });
+  if (response.status !== 401) return response;
+  const message = key ? 'The server does not know this key.' : 'This server asks for a key.';
+  throw Object.assign(new Error(message), { name: 'KeyError' });
+}
+
+/** Load a picture of the server: an image by itself sends no key. @param {HTMLImageElement} image @param {string} url */
+async function load(image, url) {
+  const response = key && (await call(url).catch(() => undefined));
+  image.src = response?.ok ? URL.createObjectURL(await response.blob()) : url;
 }
 
 /** @param {Response} response a problem+json, or whatever a proxy sends @returns {Promise<string>} a sentence */
@@ -98,6 +123,7 @@ function setView(view, title = 'clip-search', hits = []) {
   document.title = title;
   shown = hits;
   page.results.ariaBusy = 'false';
+  whenSeen.disconnect();
   page.results.replaceChildren(...hits.map(tile));
   for (const part of [page.status, page.banner]) part.replaceChildren();
   setCursor(0);
@@ -106,7 +132,9 @@ function setView(view, title = 'clip-search', hits = []) {
 
 async function showStart() {
   setView('start');
-  const { images, shards, models = {} } = await fetch('/v1/info').then((response) => response.json()).catch(() => ({}));
+  const info = await call('/v1/info').then((response) => response.json()).catch((error) => error);
+  if (info.name === 'KeyError') return showError(info);
+  const { images, shards, models = {} } = info;
   const named = Object.entries(models).map(([name, model]) => (model?.name ? `${name}: ${model.name}` : name));
   page.collection.textContent = [count(images, 'image'), count(shards, 'shard'), ...named].filter(Boolean).join(' · ');
 }
@@ -122,9 +150,17 @@ function showAnswer({ query, answer: { hits, coverage, model, took_ms, warnings 
 
 /** @param {Error} error */
 function showError({ name, message }) {
+  if (name === 'KeyError') return showKeyForm(message);
   setView('error');
   const known = { Error: message, TimeoutError: 'The server takes too long.', SyntaxError: 'The server sent no JSON.' };
   page.status.textContent = known[name] ?? 'The server cannot be reached.';
+}
+
+/** @param {string} message why a key is wanted */
+function showKeyForm(message) {
+  setView('key');
+  page.status.textContent = message;
+  page.key.focus();
 }
 
 /** @param {Query} query */
@@ -134,7 +170,8 @@ function fillForm({ text, id, image, ...rest }) {
   page.chip.hidden = !id && !image;
   page['chip-name'].textContent = image?.name ?? 'like this';
   URL.revokeObjectURL(page['chip-image'].src);
-  page['chip-image'].src = image ? URL.createObjectURL(image) : id ? `${imageUrl(id)}/thumbnail` : '';
+  page['chip-image'].src = image ? URL.createObjectURL(image) : '';
+  if (id) load(page['chip-image'], `${imageUrl(id)}/thumbnail`);
 }
 
 /** @param {Hit} hit @returns {HTMLLIElement} */
@@ -143,11 +180,28 @@ function tile({ id, path, score, thumbnail }) {
   const [open, more, name, cosine] = item.children;
   Object.assign(item.dataset, { id, path });
   open.href = imageUrl(id);
-  Object.assign(open.firstElementChild, { src: thumbnail, alt: path });
+  open.firstElementChild.alt = path;
+  showThumbnail(open.firstElementChild, thumbnail);
   Object.assign(more, { href: moreUrl(id), ariaLabel: `More like ${path}` });
   name.textContent = name.title = path.split('/').pop();
   cosine.textContent = score.toFixed(3);
   return item;
+}
+
+/** @param {HTMLImageElement} image @param {string} url */
+function showThumbnail(image, url) {
+  if (!key) return (image.src = url);
+  image.dataset.src = url;
+  image.addEventListener('load', () => URL.revokeObjectURL(image.src));
+  whenSeen.observe(image);
+}
+
+/** With a key, thumbnails are fetched when they come into view, as `loading=lazy` has it without. */
+function onSeen(entries) {
+  for (const { target } of entries.filter(({ isIntersecting }) => isIntersecting)) {
+    whenSeen.unobserve(target);
+    load(target, target.dataset.src);
+  }
 }
 
 /** @param {number} index of a hit */
@@ -156,11 +210,14 @@ function openViewer(index) {
   const facts = Object.entries({ score: score.toFixed(3), ...metadata });
   page.viewer.close();
   focusHit(index); // where closing the viewer returns to
-  page['viewer-image'].replaceChildren(Object.assign(new Image(), { src: imageUrl(id), alt: path }));
+  const image = Object.assign(new Image(), { alt: path });
+  page['viewer-image'].replaceChildren(image);
   page['viewer-path'].textContent = path;
   page['viewer-metadata'].replaceChildren(...facts.flatMap(([name, value]) => [create('dt', name), create('dd', plain(value))]));
   page['viewer-more'].href = moreUrl(id);
+  URL.revokeObjectURL(page['viewer-original'].href);
   page['viewer-original'].href = imageUrl(id);
+  load(image, imageUrl(id)).then(() => (page['viewer-original'].href = image.src));
   page.viewer.showModal();
 }
 
@@ -187,6 +244,16 @@ function onSubmit(event) {
   const text = page.query.value.trim();
   if (matchMedia('(pointer: coarse)').matches) page.query.blur(); // or the keyboard of a phone hides the answer
   return text ? go({ ...options(), text }) : searchAgain();
+}
+
+function onKeySubmit(event) {
+  event.preventDefault();
+  key = page.key.value;
+  try {
+    sessionStorage.setItem('key', key);
+  } catch {} // see storedKey
+  page.key.value = '';
+  show(current);
 }
 
 /** @param {FileList} files chosen, dropped or pasted @returns {boolean} whether there were any */
@@ -238,6 +305,7 @@ function onDrag(event) {
 }
 
 form.addEventListener('submit', onSubmit);
+page['key-form'].addEventListener('submit', onKeySubmit);
 page.options.addEventListener('change', searchAgain);
 page['image-input'].addEventListener('change', ({ target }) => searchByFile(target.files) && (target.value = ''));
 page['chip-remove'].addEventListener('click', () => (go(options()), page.query.focus()));

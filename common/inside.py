@@ -1,0 +1,102 @@
+"""What our services show each other: a token that they share, and certificates."""
+
+import hmac
+import ipaddress
+import logging
+import re
+import ssl
+from pathlib import Path
+
+from flask import Flask, request
+
+from common import config
+from common.errors import ConfigError, Unauthorized
+from common.files import stamp_of
+from common.tls import Tls, client_context, tls_of
+
+log = logging.getLogger(__name__)
+
+OPEN = ("/healthz", "/ready")
+"""For whoever watches over the processes."""
+TOKEN = re.compile(r"[!-~]{16,}")
+
+
+class Inside:
+    """How a service shows who it is to those behind it, and what it demands itself."""
+
+    def __init__(self, files: config.Inside, root: Path) -> None:
+        """Raises ConfigError for files that will not do."""
+        self.tls: Tls | None = tls_of("Inside", root, files.tls_cert, files.tls_key, files.tls_ca)
+        self.token = Token(root / files.token_file) if files.token_file else None
+
+    def headers(self) -> dict[str, str]:
+        """What a request to another service carries."""
+        return {"Authorization": f"Bearer {self.token.read()}"} if self.token else {}
+
+    def context(self) -> ssl.SSLContext | None:
+        """What a connection to another service is encrypted with, if it is."""
+        return client_context(self.tls) if self.tls else None
+
+    def guard(self, app: Flask, address: str) -> None:
+        """Have an app refuse whoever lacks the token; warn where nothing keeps strangers out."""
+        if self.token:
+            _demand(app, self.token)
+        elif is_public(address) and not (self.tls and self.tls.ca):
+            log.warning(
+                "%s listens on %s and ANSWERS WHOEVER REACHES IT: set Inside.token-file or"
+                " Inside.tls-ca, or keep it in a network of its own (docs/security.md)",
+                app.name,
+                address,
+            )
+
+
+class Token:
+    """A secret in a file, which is read again whenever it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError for a file that holds none."""
+        self._path = path
+        self._stamp = stamp_of(path)
+        self._value = _read_token(path)
+
+    def read(self) -> str:
+        """The secret."""
+        stamp = stamp_of(self._path)
+        if stamp != self._stamp:
+            try:
+                self._value, self._stamp = _read_token(self._path), stamp
+            except ConfigError as error:
+                log.warning("the token stays as it was: %s", error)
+        return self._value
+
+
+def is_public(address: str) -> bool:
+    """Whether a server that listens on an address can be reached from other machines."""
+    try:
+        return not ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address != "localhost"
+
+
+def _demand(app: Flask, token: Token) -> None:
+    @app.before_request
+    def check() -> None:
+        if request.path in OPEN:
+            return
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
+        if not hmac.compare_digest(given, f"Bearer {token.read()}".encode()):
+            log.warning("%s asks without the token", request.remote_addr)
+            raise Unauthorized("this server answers only those who have its token")
+
+
+def _read_token(path: Path) -> str:
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Inside.token-file {path.name}: {error}") from None
+    if not TOKEN.fullmatch(token):
+        raise ConfigError(
+            f"Inside.token-file {path.name}: it must hold one word of at least 16 characters;"
+            f' python -c "import secrets; print(secrets.token_urlsafe())" > {path.name} makes one'
+        )
+    return token

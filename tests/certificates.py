@@ -1,0 +1,42 @@
+"""Certificates made on the fly: an authority of the test's own and what it signs."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trustme
+import urllib3
+
+HERE = ("127.0.0.1", "localhost")
+
+
+class Authority:
+    """A certificate authority in a folder, for the services of one test."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._ca = trustme.CA()
+        self.file = folder / "ca.pem"
+        self._ca.cert_pem.write_to_path(str(self.file))
+
+    def issue(self, name: str, *hosts: str, expired: bool = False) -> Path:
+        """A file with a certificate for some hosts and its key."""
+        until = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
+        since = until - timedelta(days=2)
+        issued = self._ca.issue_cert(*(hosts or HERE), not_before=since, not_after=until)
+        path = self._folder / f"{name}.pem"
+        issued.private_key_and_cert_chain_pem.write_to_path(str(path))
+        return path
+
+    def inside(self, certificate: Path, **keys: Any) -> dict[str, Any]:
+        """A section Inside that demands certificates of this authority."""
+        return {"tls-cert": str(certificate), "tls-ca": str(self.file), **keys}
+
+    def client(self, certificate: Path | None = None) -> urllib3.PoolManager:
+        """Somebody who believes this authority, with a certificate or without."""
+        context = ssl.create_default_context(cafile=str(self.file))
+        if certificate:
+            context.load_cert_chain(certificate)
+        return urllib3.PoolManager(retries=False, timeout=10, ssl_context=context)

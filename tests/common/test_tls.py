@@ -1,0 +1,51 @@
+"""Handshakes that do not come to an end."""
+
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+
+from common import config, tls
+from common.errors import DeadlineExceeded, Unavailable
+from common.inside import Inside
+from common.peer import Peer
+from tests.certificates import Authority
+from tests.common.test_peer import peer
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Inside:
+    """A service with certificates."""
+    authority = Authority(tmp_path)
+    files = config.Inside(tls_cert=str(authority.issue("ours")), tls_ca=str(authority.file))
+    return Inside(files, tmp_path)
+
+
+def test_a_server_that_never_shakes_hands_ends_at_the_deadline(inside: Inside) -> None:
+    """Connecting takes no longer than the answer may."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = Peer(f"127.0.0.1:{silent.getsockname()[1]}", 1, inside)
+        with pytest.raises(DeadlineExceeded):
+            client.get("/", time.monotonic() + 0.5)
+
+
+def test_a_server_without_tls_is_unavailable(inside: Inside) -> None:
+    """What is not TLS is no answer."""
+    with peer(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as (client, _):
+        encrypted = Peer(client.address, 1, inside)
+        with pytest.raises(Unavailable) as error:
+            encrypted.get("/", time.monotonic() + 5)
+    assert not isinstance(error.value, DeadlineExceeded)
+
+
+def test_a_client_that_never_shakes_hands_is_given_up(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not keep a thread of the server."""
+    monkeypatch.setattr(tls, "HANDSHAKE_S", 0.1)
+    assert inside.tls
+    ours, theirs = socket.socketpair()
+    with theirs, ours, pytest.raises(ssl.SSLError, match="took too long"):
+        tls.server_context(inside.tls).wrap_socket(ours, server_side=True)

@@ -1,0 +1,186 @@
+"""Keys and their scopes: who may ask for what, and a start that exposes nothing by accident."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.config import Config
+from front.app import create_app
+from front.guard import scope_of
+from tests.front.asking import Reply, assert_problem
+from tests.services import Cluster, Service, run_command, running, with_section
+
+SCOPES = ("search", "images", "admin")
+ROUTES = {
+    ("POST", "/v1/search"): "search",
+    ("GET", "/v1/search?text=red"): "search",
+    ("HEAD", "/v1/search?text=red"): "search",
+    ("POST", "/v1/embed"): "search",
+    ("POST", "/v1/classify"): "search",
+    ("GET", "/v1/info"): "search",
+    ("GET", "/v1/images/ID"): "images",
+    ("GET", "/v1/images/ID/thumbnail"): "images",
+    ("DELETE", "/v1/cache"): "admin",
+    ("GET", "/metrics"): "admin",
+}
+OPEN = ("/", "/healthz", "/ready", "/docs", "/redoc", "/openapi.json", "/static/app.js")
+
+
+@pytest.fixture(scope="module")
+def config(cluster: Cluster) -> dict[str, Any]:
+    """Of a front with a file of keys."""
+    return with_section(cluster.config, "Front", port=0, keys_file="scoped.json")
+
+
+@pytest.fixture(scope="module")
+def keys(config: dict[str, Any], root: Path) -> dict[str, str]:
+    """A key for each scope, as the command prints it."""
+    return {scope: make_key(config, root, scope) for scope in SCOPES}
+
+
+@pytest.fixture(scope="module")
+def guarded(config: dict[str, Any], keys: dict[str, str], root: Path) -> Iterator[Service]:
+    """The front with keys."""
+    assert keys
+    with running("front/front.py", config, cwd=root) as front:
+        yield front
+
+
+@pytest.fixture(scope="module")
+def image_id(cluster: Cluster) -> str:
+    """The id of some image."""
+    return str(cluster.front.get("/v1/search?text=red&k=1")["hits"][0]["id"])
+
+
+def make_key(config: dict[str, Any], root: Path, scope: str) -> str:
+    done = run_command("front/keys.py", config, f"for {scope}", "--scope", scope, cwd=root)
+    assert 0 == done.returncode, done.stderr
+    return done.stdout.strip()
+
+
+def ask(front: Service, method: str, path: str, key: str | None) -> Reply:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    body = {"texts": ["red"]} if path == "/v1/embed" else {"text": "red"}
+    return front.request(method, path, json=body if method == "POST" else None, headers=headers)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_key_opens_what_its_scope_names(
+    guarded: Service, keys: dict[str, str], image_id: str, method: str, path: str
+) -> None:
+    """The key for the scope gets an answer, the others 403, none or a wrong one 401."""
+    path, needed = path.replace("ID", image_id), ROUTES[method, path]
+    for scope, key in keys.items():
+        reply = ask(guarded, method, path, key)
+        if scope == needed:
+            # an empty query of /v1/classify is refused for what it is
+            assert reply.status in ((400,) if "classify" in path else (200, 204)), reply.data
+        elif method == "HEAD":
+            assert 403 == reply.status
+        else:
+            assert_problem(reply, 403, "forbidden")
+    for wrong in (None, "x", keys[needed] + "x"):
+        reply = ask(guarded, method, path, wrong)
+        assert "Bearer" == reply.headers["WWW-Authenticate"]
+        if method == "HEAD":
+            assert 401 == reply.status
+        else:
+            assert_problem(reply, 401, "unauthorized")
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_what_tells_nothing_of_the_collection_is_open(guarded: Service, path: str) -> None:
+    """The page, which asks for a key itself, the documentation, and whether the server lives."""
+    assert 200 == guarded.request("GET", path).status
+
+
+def test_every_route_needs_a_scope_unless_it_is_listed_here(root: Path) -> None:
+    """A route that somebody adds is not open by forgetting it."""
+    routes = {rule.rule for rule in create_app(Config(), root).url_map.iter_rules()}
+    unguarded = {route for route in routes if scope_of(route) is None}
+
+    assert unguarded == {
+        *(path for path in OPEN if not path.startswith("/static")),
+        "/static/<path:name>",
+        "/docs/swagger/<path:name>",
+        "/docs/redoc/<path:name>",
+    }
+
+
+def test_what_a_key_got_is_not_for_shared_caches(
+    cluster: Cluster, guarded: Service, keys: dict[str, str], image_id: str
+) -> None:
+    """With keys a picture is private and differs by key; without, any cache may keep it."""
+    for path in (f"/v1/images/{image_id}", f"/v1/images/{image_id}/thumbnail"):
+        headers = ask(guarded, "GET", path, keys["images"]).headers
+        assert headers["Cache-Control"].startswith("private, ")
+        assert "Authorization" in headers["Vary"]
+        assert cluster.front.request("GET", path).headers["Cache-Control"].startswith("public, ")
+
+
+def test_a_large_body_of_nobody_s_is_not_read(guarded: Service) -> None:
+    """Whoever has no key is answered at once, and the server goes on."""
+    body = {"image": "A" * 200_000}
+    assert_problem(guarded.request("POST", "/v1/search", json=body), 401, "unauthorized")
+    assert 200 == guarded.request("GET", "/healthz").status
+
+
+def test_the_description_names_the_scopes(cluster: Cluster, guarded: Service) -> None:
+    """OpenAPI says which key each operation wants; without keys, only that for the cache."""
+    paths = guarded.get("/openapi.json")["paths"]
+    for (method, path), scope in ROUTES.items():
+        described = path.split("?")[0].replace("ID", "{id}")
+        if method == "HEAD" or described not in paths:
+            continue
+        operation = paths[described][method.lower()]
+        assert [{"key": [scope]}] == operation["security"]
+        assert {"401", "403", "429"} <= set(operation["responses"])
+    unguarded = cluster.front.get("/openapi.json")["paths"]
+    named = [path for path, one in unguarded.items() for how in one.values() if "security" in how]
+    assert ["/v1/cache"] == named
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1"])
+def test_a_public_address_without_a_key_refuses_to_start(
+    cluster: Cluster, tmp_path: Path, address: str
+) -> None:
+    """One line says what to do; a file without keys does not count as some."""
+    for front in ({}, {"keys_file": "none.json"}):
+        config = with_section(cluster.config, "Front", address=address, port=0, **front)
+        done = run_command("front/front.py", config, cwd=tmp_path)
+        assert 2 == done.returncode
+        assert done.stderr.startswith(f"error: Front.address {address} can be reached by others")
+        assert "Front.keys-file" in done.stderr
+        assert "Front.open" in done.stderr
+        assert 1 == done.stderr.count("\n")
+
+
+def test_a_public_address_with_a_key_or_left_open_starts(
+    cluster: Cluster, keys: dict[str, str], config: dict[str, Any], root: Path
+) -> None:
+    """With a key it refuses those without; `open` is for those who want everybody to ask."""
+    with running("front/front.py", with_section(config, "Front", address="0.0.0.0"), cwd=root) as a:
+        assert 401 == a.request("GET", "/v1/info").status
+        assert 200 == ask(a, "GET", "/v1/info", keys["search"]).status
+    public = with_section(cluster.config, "Front", address="0.0.0.0", port=0, open=True)
+    with running("front/front.py", public, cwd=root) as front:
+        assert 200 == front.request("GET", "/v1/info").status
+
+
+def test_a_file_that_loses_its_keys_lets_nobody_in(
+    config: dict[str, Any], keys: dict[str, str], root: Path, tmp_path: Path
+) -> None:
+    """Emptied while the server runs: all are refused, not all let in."""
+    text = (root / "scoped.json").read_text()
+    other = with_section(config, "Front", keys_file=str(tmp_path / "keys.json"))
+    (tmp_path / "keys.json").write_text(text)
+    with running("front/front.py", other, cwd=root) as front:
+        assert 200 == ask(front, "GET", "/v1/info", keys["search"]).status
+        (tmp_path / "keys.json").write_text(json.dumps([]))
+        assert 401 == ask(front, "GET", "/v1/info", keys["search"]).status
+        assert 401 == ask(front, "GET", "/v1/info", None).status
+        (tmp_path / "keys.json").unlink()
+        assert 401 == ask(front, "GET", "/v1/info", None).status

@@ -1,0 +1,155 @@
+"""Images and thumbnails come from indexed files alone, and as nothing but images."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.collection import Collection
+from tests.front.asking import Reply, assert_problem
+from tests.front.pictures import encoded, noise
+from tests.services import Cluster, cluster, with_section
+
+PAGE = b"<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """Some images, one of them in a file that is called a page, another holding one."""
+    collection = Collection(tmp_path_factory.mktemp("served"), images=12, shards=1)
+    odd = collection.folder / "odd"
+    odd.mkdir()
+    (odd / "page.html").write_bytes(encoded(noise(70), "PNG") + PAGE)
+    (odd / "script.js").write_bytes(encoded(noise(71), "GIF") + PAGE)
+    (collection.folder / "odd.txt").write_text("odd/page.html\nodd/script.js\n")
+    collection.config = with_section(collection.config, "Prepare", images=["images", "odd.txt"])
+    collection.prepare()
+    return collection
+
+
+@pytest.fixture(scope="module")
+def services(collection: Collection) -> Iterator[Cluster]:
+    """All services over them; no thumbnail is kept, so that each is made of its file."""
+    config = with_section(collection.config, "Front", thumbnail_cache_bytes=0)
+    with cluster(config, 1, collection.folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ids(services: Cluster) -> dict[str, str]:
+    """The id of each path."""
+    hits = services.front.get("/v1/search?text=red&k=100")["hits"]
+    return {hit["path"]: hit["id"] for hit in hits}
+
+
+@pytest.fixture
+def one(collection: Collection) -> Iterator[Path]:
+    """An image of the collection, which is put back as it was."""
+    path = collection.folder / "images/0003.png"
+    before = path.read_bytes()
+    yield path
+    if path.is_dir():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+    path.write_bytes(before)
+
+
+def replies(services: Cluster, image_id: str) -> list[Reply]:
+    """The image of an id, and its thumbnail."""
+    path = f"/v1/images/{image_id}"
+    return [services.front.request("GET", one) for one in (path, f"{path}/thumbnail")]
+
+
+def assert_gone(services: Cluster, image_id: str) -> None:
+    for reply in replies(services, image_id):
+        assert_problem(reply, 404, "image_gone")
+
+
+def test_a_link_to_another_file_is_not_followed(
+    services: Cluster, ids: dict[str, str], one: Path, tmp_path: Path
+) -> None:
+    """A file that became a link after indexing: what it leads to is served only if it is equal."""
+    image_id, copy = ids["images/0003.png"], tmp_path / "copy.png"
+    copy.write_bytes(one.read_bytes())
+    for target in (Path("/etc/passwd"), one.with_name("0004.png"), tmp_path, tmp_path / "none"):
+        one.unlink()
+        one.symlink_to(target)
+        assert_gone(services, image_id)
+    one.unlink()
+    one.symlink_to(copy)
+    assert [200, 200] == [reply.status for reply in replies(services, image_id)]
+
+
+def test_what_is_no_file_is_not_opened(services: Cluster, ids: dict[str, str], one: Path) -> None:
+    """A pipe would keep a thread for ever, a folder has no bytes."""
+    one.unlink()
+    os.mkfifo(one)
+    assert_gone(services, ids["images/0003.png"])
+    one.unlink()
+    one.mkdir()
+    assert_gone(services, ids["images/0003.png"])
+
+
+def test_an_id_does_not_give_another_s_file(
+    services: Cluster, ids: dict[str, str], collection: Collection, one: Path
+) -> None:
+    """Two files that changed places, and ids put together of two, give nothing."""
+    other = one.with_name("0004.png")
+    before = other.read_bytes()
+    shutil.copy(one, other)
+    one.write_bytes(before)
+    first, second = ids["images/0003.png"], ids["images/0004.png"]
+    try:
+        assert_gone(services, first)
+        assert_gone(services, second)
+    finally:
+        other.write_bytes(before)
+    for mixed in (first[:16] + second[16:], second[:16] + first[16:]):
+        for reply in replies(services, mixed):
+            assert_problem(reply, 404, "unknown_id")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../config.json",
+        "..%2f..%2fetc%2fpasswd",
+        "%2e%2e%2fimages%2f0003.png",
+        "images%2f0003.png",
+        "/etc/passwd",
+        "%2fetc%2fpasswd",
+        "....//....//etc/passwd",
+        "..%5c..%5cetc%5cpasswd",
+        "%00",
+        "0" * 32 + "%2f..%2f..",
+    ],
+)
+def test_a_path_is_no_id(services: Cluster, path: str) -> None:
+    """Images are asked for by ids; whatever else an address holds is no file's name."""
+    for reply in replies(services, path):
+        assert reply.status in (400, 404), reply.data
+        assert "application/problem+json" == reply.headers["Content-Type"]
+
+
+def test_an_image_is_what_it_holds_and_not_what_it_is_called(
+    services: Cluster, ids: dict[str, str]
+) -> None:
+    """A picture named like a page or a script, with one in it, is sent as a picture."""
+    for path, kind in (("odd/page.html", "image/png"), ("odd/script.js", "image/gif")):
+        full, thumbnail = replies(services, ids[path])
+        assert PAGE in full.data
+        assert (kind, "nosniff") == (
+            full.headers["Content-Type"],
+            full.headers["X-Content-Type-Options"],
+        )
+        assert "image/jpeg" == thumbnail.headers["Content-Type"]
+        assert PAGE not in thumbnail.data
+
+
+def test_only_what_was_indexed_is_in_the_answers(ids: dict[str, Any]) -> None:
+    """The files beside the images are in no answer."""
+    assert {path.split("/")[0] for path in ids} == {"images", "odd"}
