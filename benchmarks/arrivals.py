@@ -35,6 +35,8 @@ class Reply(NamedTuple):
     ok: bool
     body: bytes
     """The answer, of those that are kept."""
+    status: int = 200
+    """0: there was no answer, or a 503 that does not say when to try again."""
 
 
 def draw(rate: float, seconds: float, texts: Iterator[str], seed: int = 0) -> list[Due]:
@@ -46,8 +48,10 @@ def draw(rate: float, seconds: float, texts: Iterator[str], seed: int = 0) -> li
     return [Due(at_s, text) for at_s, text in zip(moments, texts, strict=False)]
 
 
-def send(address: str, due: Sequence[Due], k: int, kept: int = 0) -> list[Reply]:
-    """Send each query to `POST /search` of middle when it is due; the replies, in that order.
+def send(
+    address: str, due: Sequence[Due], k: int, kept: int = 0, path: str = "/search"
+) -> list[Reply]:
+    """Send each query to middle, or where `path` leads, when it is due; the replies, in that order.
 
     The answers of `kept` of them, spread over the time, are among the replies.
     """
@@ -55,7 +59,7 @@ def send(address: str, due: Sequence[Due], k: int, kept: int = 0) -> list[Reply]
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
     ) as runner:
-        return runner.run(_send_all(Client(address), due, k, kept))
+        return runner.run(_send_all(Client(address, path), due, k, kept))
 
 
 async def _send_all(client: "Client", due: Sequence[Due], k: int, kept: int) -> list[Reply]:
@@ -67,11 +71,12 @@ async def _send_all(client: "Client", due: Sequence[Due], k: int, kept: int) -> 
         body = msgspec.json.encode({"text": one.text, "k": k})
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                status, answer = await client.post("/search", body)
+                status, answer = await client.post(body)
         except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError):
             status, answer = 0, b""
         latency_ms = 1000 * (loop.time() - began - one.at_s)
-        return Reply(one.text, one.at_s, latency_ms, status == 200, answer if keep else b"")
+        body = answer if keep else b""
+        return Reply(one.text, one.at_s, latency_ms, status == 200, body, status)
 
     tasks = []
     for number, one in enumerate(due):
@@ -87,29 +92,33 @@ async def _send_all(client: "Client", due: Sequence[Due], k: int, kept: int) -> 
 class Client:
     """As little of an HTTP client as does it, as it shares the cores with what it measures."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, path: str) -> None:
         """`address` is "host:port"; connections are opened as they are needed, and kept."""
+        self._path = path
         self._host, _, self._port = address.rpartition(":")
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
-    async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
+    async def post(self, body: bytes) -> tuple[int, bytes]:
         """The status and the body of the answer to some JSON; raises OSError, EOFError."""
         async with self._slots:
             reader, writer = await self._connection()
             try:
                 head = (
-                    f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n"
+                    f"POST {self._path} HTTP/1.1\r\nHost: {self._host}\r\n"
                     f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                 )
                 writer.write(head.encode() + body)
-                status, length = _read_head(await reader.readuntil(b"\r\n\r\n"))
-                answer = await reader.readexactly(length)
+                head_of_reply = _read_head(await reader.readuntil(b"\r\n\r\n"))
+                answer = await reader.readexactly(head_of_reply.length)
             except BaseException:
                 writer.close()
                 raise
-            self._idle.append((reader, writer))
-            return status, answer
+            if head_of_reply.is_kept:
+                self._idle.append((reader, writer))
+            else:
+                writer.close()
+            return head_of_reply.status, answer
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while self._idle:
@@ -125,8 +134,20 @@ class Client:
             writer.close()
 
 
-def _read_head(head: bytes) -> tuple[int, int]:
-    """The status and the length of the body; raises ValueError without one."""
+class _Head(NamedTuple):
+    """What the head of a reply says."""
+
+    status: int
+    length: int
+    is_kept: bool
+
+
+def _read_head(head: bytes) -> _Head:
+    """Raises ValueError where it says too little."""
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.lower().split(":", 1) for line in lines if line)
-    return int(first.split()[1]), int(headers.get("content-length", "none"))
+    status = int(first.split()[1])
+    if status == 503 and "retry-after" not in headers:
+        raise ValueError("a 503 that does not say when to try again")
+    length = int(headers.get("content-length", "none"))
+    return _Head(status, length, "close" not in headers.get("connection", ""))

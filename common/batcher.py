@@ -14,8 +14,15 @@ from typing import Any, Protocol
 
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
+from common.origin import NOBODY, ORIGIN, together
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 0.5
+"""The part of its time that an item may be expected to wait: the batch takes its share, and what is
+expected is a guess."""
+NEWEST = 0.3
+"""The weight of the last batch in that guess: a few batches after a stall it is right again."""
 
 Run = Callable[[list[Any], float], Sequence[Any]]
 """Takes the items of a batch and their latest deadline; returns a result or an Exception each."""
@@ -40,6 +47,7 @@ class Gather:
     def __init__(self, slots: int, deadline: float) -> None:
         """`deadline` is on the clock of time.monotonic()."""
         self.deadline = deadline
+        self.origin = ORIGIN.get()
         self.abandoned = False
         self._results: list[Any] = [None] * slots
         self._open = set(range(slots))
@@ -88,6 +96,7 @@ class Onward:
     def __init__(self, gather: Gather, go: Callable[[Any], None]) -> None:
         """`go` must neither block nor raise."""
         self.deadline = gather.deadline
+        self.origin = gather.origin
         self._gather = gather
         self._go = go
 
@@ -99,6 +108,7 @@ class Onward:
     def settle(self, slot: int, result: Any) -> None:
         """Go on with the result, and give it to the gather."""
         if not isinstance(result, Exception) and not self.abandoned:
+            ORIGIN.set(self.origin)
             self._go(result)
         self._gather.settle(slot, result)
 
@@ -106,8 +116,19 @@ class Onward:
 class Batcher:
     """Runs what is submitted in batches; one worker thread for each of `runs`."""
 
-    def __init__(self, name: str, runs: Sequence[Run], max_batch: int, max_queue: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        runs: Sequence[Run],
+        max_batch: int,
+        max_queue: int,
+        *,
+        refuse_late: bool = False,
+    ) -> None:
+        """With `refuse_late` an item that would probably wait too long is refused at once."""
         self.name = name
+        self._refuse_late = refuse_late
+        self._item_s = 0.0
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._queue: deque[tuple[Any, Awaited, int]] = deque()
@@ -126,16 +147,25 @@ class Batcher:
     def submit(self, item: Any, gather: Awaited, slot: int = 0) -> None:
         """Queue `item`; its slot of `gather` is settled in any case, refused at once when full."""
         with self._changed:
-            if not self._closed and len(self._queue) < self._max_queue:
+            refusal = self._why_not(gather.deadline)
+            if refusal is None:
                 self._queue.append((item, gather, slot))
                 self._changed.notify()
                 return
         BATCH_ITEMS.labels(self.name, "refused").inc()
+        gather.settle(slot, refusal)
+
+    def _why_not(self, deadline: float) -> ServiceError | None:
+        """Why an item cannot be queued now, if so."""
         if self._closed:
-            gather.settle(slot, Unavailable(f"the {self.name} queue is closed"))
-        else:
-            limit = f"the {self.name} queue is full ({self._max_queue} items)"
-            gather.settle(slot, Overloaded(limit))
+            return Unavailable(f"the {self.name} queue is closed")
+        waiting = len(self._queue)
+        if waiting >= self._max_queue:
+            return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
+        wait_s = waiting * self._item_s
+        if self._refuse_late and wait_s > PATIENCE * (deadline - time.monotonic()):
+            return Overloaded(f"the {self.name} queue is too long for the deadline")
+        return None
 
     def close(self) -> None:
         """Take no more, finish what is queued, and end the workers."""
@@ -149,7 +179,10 @@ class Batcher:
     def _work(self, run: Run) -> None:
         while batch := self._take():
             BATCH_SIZE.labels(self.name).observe(len(batch))
+            began = time.monotonic()
             self._settle(batch, run)
+            item_s = (time.monotonic() - began) / len(batch) / len(self._workers)
+            self._item_s += NEWEST * (item_s - self._item_s)
 
     def _take(self) -> list[tuple[Any, Awaited, int]]:
         """Wait for items and take them; empty once the batcher is closed and drained."""
@@ -179,6 +212,7 @@ class Batcher:
     def _settle(self, batch: list[tuple[Any, Awaited, int]], run: Run) -> None:
         """Run a batch and settle every item of it, whatever happens."""
         results: Sequence[Any]
+        ORIGIN.set(together(getattr(gather, "origin", NOBODY) for _, gather, _ in batch))
         try:
             results = run([item for item, _, _ in batch], max(g.deadline for _, g, _ in batch))
             if len(results) != len(batch):

@@ -31,6 +31,9 @@ class Front(Section, frozen=True):
     port: Port = 8000
     workers: Positive = 1
     threads: Positive = 128
+    # As many again as there are threads may wait for one, about as long as an answer takes; more
+    # would only wait for their deadline.
+    max_in_flight: Positive = 256
     # A phone's photo is 3 to 12 MB; base64 makes it a third longer.
     max_body_bytes: Positive = 20 * 2**20
     thumbnail_pixels: Positive = 320
@@ -52,6 +55,7 @@ class Middle(Section, frozen=True):
     port: Port = 8001
     workers: Positive = 1
     threads: Positive = 128
+    max_in_flight: Positive = 256  # as in front, of each worker
     deadline_ms: Positive = 2000
     min_coverage: Fraction = 0.5
     cache: Annotated[str, Meta(pattern="^(memory|off|rediss?://.+)$")] = "memory"
@@ -138,6 +142,17 @@ class Inside(Section, frozen=True):
     tls_ca: str | None = None  # who signed the certificates; then those who ask need one, too
 
 
+class Process(Section, frozen=True):
+    """What is the same for every server process."""
+
+    # Told to stop, it says so and serves on until balancers have seen it; alone nobody has to.
+    drain_wait_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
+    log_level: Literal["info", "debug"] = "info"
+    # A request that takes this long is told with where it stands: three deadlines.
+    stuck_s: Annotated[float, Meta(gt=0)] = 6.0
+    traces: str | None = None  # where OpenTelemetry's collector takes them, by OTLP over HTTP
+
+
 class Config(Section, frozen=True, rename="pascal"):
     """All of config.json, and the folder that its relative paths start from."""
 
@@ -147,6 +162,7 @@ class Config(Section, frozen=True, rename="pascal"):
     search: Search = Search()
     inside: Inside = Inside()
     prepare: Prepare = Prepare()
+    process: Process = Process()
 
     @property
     def max_message_bytes(self) -> int:

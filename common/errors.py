@@ -5,6 +5,7 @@ ServiceError
 ├── Forbidden 403             ├── NotFound 404
 ├── TooLarge 413              ├── UnsupportedMedia 415
 ├── Unprocessable 422         ├── TooOften 429
+├── CallerGone 499
 └── Unavailable 503
     ├── Overloaded
     └── DeadlineExceeded
@@ -96,6 +97,12 @@ class TooOften(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class CallerGone(ServiceError):
+    """Nobody waits for the answer; the status is the one that nginx gave a name to."""
+
+    status, code = 499, "caller_gone"
+
+
 class Unavailable(ServiceError):
     """Not now; the same request may succeed later."""
 
@@ -134,6 +141,8 @@ class Problem(msgspec.Struct, omit_defaults=True):
     @classmethod
     def of(cls, error: Exception) -> "Problem":
         """What the client may know of `error`; anything unforeseen is only `internal`."""
+        if isinstance(error, MemoryError):
+            error = Unavailable("there is not enough memory for this just now", "out_of_memory")
         if isinstance(error, ServiceError):
             problem = cls(error.status, error.code, error.detail)
         elif isinstance(error, HTTPException) and error.code:

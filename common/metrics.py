@@ -55,6 +55,39 @@ CACHE_EVICTIONS = Counter(
 CACHE_BYTES = Gauge(
     "clip_search_cache_bytes", "Memory that entries take", multiprocess_mode="livesum"
 )
+IN_FLIGHT = Gauge(
+    "clip_search_in_flight",
+    "Requests in hand, those that wait for a thread too",
+    ["service"],
+    multiprocess_mode="livesum",
+)
+OLDEST_SECONDS = Gauge(
+    "clip_search_oldest_request_seconds",
+    "Age of the oldest request in hand",
+    ["service"],
+    multiprocess_mode="livemax",
+)
+DRAINING = Gauge(
+    "clip_search_draining",
+    "1 once the service was told to stop",
+    ["service"],
+    multiprocess_mode="livemax",
+)
+READY = Gauge(
+    "clip_search_ready",
+    "1 when the service said that it is ready the last time it was asked",
+    ["service"],
+    multiprocess_mode="livemostrecent",
+)
+DROPPED = Counter(
+    "clip_search_dropped_total",
+    "Requests that were not begun: overloaded, expired, caller_gone",
+    ["service", "reason"],
+)
+STUCK = Counter(
+    "clip_search_stuck_requests_total", "Requests that took several deadlines", ["service"]
+)
+ANSWERS = Counter("clip_search_answers_total", "Answers to queries", ["coverage"])
 
 
 def exposition() -> tuple[bytes, str]:

@@ -1,7 +1,6 @@
 """Another of our services: requests to it, on connections that are kept open."""
 
 import logging
-import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -19,13 +18,12 @@ from common.errors import (
     Unavailable,
 )
 from common.inside import Inside
+from common.origin import ORIGIN
 from common.wire import MSGPACK
 
 log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
-DEADLINE_HEADER = "X-Deadline-Ms"
-"""How much time the caller still has for the answer, in milliseconds."""
 
 
 class Peer:
@@ -200,6 +198,7 @@ def _request(
         "Host": address,
         "Content-Type": MSGPACK,
         "Content-Length": str(len(body)),
+        **ORIGIN.get().headers(),
         **headers,
     }
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
@@ -217,10 +216,3 @@ def problem_of(status: int, body: bytes) -> Problem:
         code = Unavailable.code if status >= 500 else ServiceError.code
         detail = f"a server behind this one answered with HTTP status {status}"
         return Problem(503 if status >= 500 else status, code, detail)
-
-
-def deadline_s(given: str | None, most_s: float) -> float:
-    """The seconds that a caller still has by its DEADLINE_HEADER, at most `most_s`."""
-    if given and re.fullmatch("[0-9]{1,9}", given):
-        return min(most_s, int(given) / 1000)
-    return most_s

@@ -6,44 +6,38 @@ scale by worker processes (front, middle) under gunicorn, or waitress where ther
 
 import gc
 import importlib
-import logging
 import os
-import shutil
 import signal
 import socket
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import waitress
 from flask import Flask
 
+from common import tracing
+from common.config import Process
+from common.drain import DRAIN_S, start_drain
 from common.errors import ConfigError
+from common.hooks import METRICS_DIR, close_worker, closing_over, forget_metrics, forget_worker
+from common.logs import set_level, set_up
 from common.tls import Tls, server_context
 
-DRAIN_S = 10.0  # how long requests that are under way may take once we were told to stop
-FLUSH_S = 0.1  # a reply that is done is still being written
 MAX_HEADER_BYTES = 16 * 2**10
 BACKLOG = 1024
+"""Connections that were made and not yet taken, which is done at once: room for a burst."""
 ERROR = "error: "
 """How the line begins that a program ends with for what the operator got wrong."""
 WORKER_START_S = 60
-METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 Factory = Callable[..., Flask]
-_answering = threading.local()
 
 
 def run(main: Callable[[], None]) -> None:
     """Call `main`; what the operator got wrong ends in one line and exit status 2."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # waitress counts every request that waits for a thread; ours are meant to wait for a batch
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    set_up()
     try:
         main()
     except ConfigError as error:
@@ -66,6 +60,9 @@ class Serving(NamedTuple):
     threads: int
     max_body_bytes: int
     workers: int = 1
+    process: Process = Process()
+    max_in_flight: int = sys.maxsize
+    """Requests of a worker, those that wait for a thread too."""
     tls: Tls | None = None
 
 
@@ -77,6 +74,7 @@ def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
     if serving.tls:
         _serve_gunicorn(create, serving, start_s=0)
         return
+    _begin(serving.process)
     app = create()
     listener = _listen(serving)
     server = waitress.create_server(
@@ -90,9 +88,11 @@ def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
         ident=None,
         clear_untrusted_proxy_headers=True,
     )
-    signal.signal(signal.SIGTERM, lambda *_: _start_drain(app))
+    in_flight, wait_s = app.extensions["in_flight"], serving.process.drain_wait_s
+    signal.signal(signal.SIGTERM, lambda *_: start_drain(in_flight, server, wait_s))
     # Behind nohup and & it is ignored, and the drain ends with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    _observe(app, serving.process)
     announce(listener.getsockname()[1])
     with app.extensions["closing"]:
         server.run()  # returns on the KeyboardInterrupt that ends the drain
@@ -112,18 +112,24 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _start_drain(app: Flask) -> None:
-    app.extensions["drain"].started.set()
-    threading.Thread(target=_drain, args=(app,), name="drain", daemon=True).start()
+def _observe(app: Flask, process: Process) -> None:
+    """Have an app watched and traced as long as it serves; call it after the fork."""
+    if "in_flight" not in app.extensions:  # it is none of our services
+        return
+    from common.watchdog import Watchdog  # which has metrics, see `serve_workers`
+
+    watchdog = Watchdog(app.name, app.extensions["in_flight"], process.stuck_s)
+    watchdog.start()
+    app.extensions["closing"].callback(watchdog.close)
+    if process.traces:
+        tracing.trace(app, process.traces)
 
 
-def _drain(app: Flask) -> None:
-    """Wait for the requests under way, then interrupt the main thread."""
-    until = time.monotonic() + DRAIN_S
-    while app.extensions["drain"].in_flight and time.monotonic() < until:
-        time.sleep(0.02)
-    time.sleep(FLUSH_S)
-    os.kill(os.getpid(), signal.SIGINT)
+def _begin(process: Process) -> None:
+    """What a process does before it serves; raises MissingPackage."""
+    set_level(process.log_level)
+    if process.traces:
+        tracing.require()
 
 
 def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) -> None:
@@ -146,23 +152,29 @@ def _serve_gunicorn(create: Callable[[], Flask], serving: Serving, start_s: int)
     from gunicorn.app.base import BaseApplication
     from gunicorn.arbiter import Arbiter
 
+    from common.worker import DrainingArbiter
+
     class Application(BaseApplication):  # type: ignore[misc]
         def load_config(self) -> None:
+            self.serving = serving
             for key, value in {**_gunicorn_settings(serving), "timeout": start_s}.items():
                 self.cfg.set(key, value)
 
         def load(self) -> Flask:
             try:
-                return create()
+                app = create()
             except ConfigError as error:
                 print(f"{ERROR}{error}", file=sys.stderr)
                 sys.exit(Arbiter.WORKER_BOOT_ERROR)  # which starts no other
+            _observe(app, serving.process)
+            return app
 
+    _begin(serving.process)
     if serving.workers == 1:
         os.environ.pop(METRICS_DIR, None)  # someone else's folder is not ours to write or delete
     if serving.port:  # else gunicorn would try a taken port for seconds
         _listen(serving).close()
-    Application().run()
+    DrainingArbiter(Application()).run()
 
 
 def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
@@ -176,11 +188,14 @@ def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
 
 
 def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
+    from common.worker import Log, Worker
+
     host = f"[{serving.address}]" if ":" in serving.address else serving.address
     settings = {
         "bind": f"{host}:{serving.port}",
         "workers": serving.workers,
-        "worker_class": "gthread",
+        "worker_class": Worker,
+        "logger_class": Log,
         "threads": serving.threads,
         "worker_connections": 4096,
         "backlog": BACKLOG,
@@ -190,10 +205,10 @@ def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
         "limit_request_line": 8190,
         "control_socket_disable": True,
         "post_worker_init": _announce_first,
-        "pre_request": _closing_over(serving.max_body_bytes),
-        "worker_exit": _close_worker,
-        "child_exit": _forget_worker,
-        "on_exit": _forget_metrics,
+        "pre_request": closing_over(serving.max_body_bytes),
+        "worker_exit": close_worker,
+        "child_exit": forget_worker,
+        "on_exit": forget_metrics,
     }
     if tls := serving.tls:
         settings |= {
@@ -203,44 +218,7 @@ def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
     return settings
 
 
-def close_after_reply() -> None:
-    """Close the connection of the request that this thread answers, and say so in the reply."""
-    if request := getattr(_answering, "request", None):  # there is none under waitress
-        request.force_close()
-
-
-def _closing_over(max_body_bytes: int) -> Callable[[Any, Any], None]:
-    """Close the connection, and say so, after a body over the limit, or that may be."""
-
-    def before(_worker: Any, request: Any) -> None:
-        _answering.request = request
-        headers = dict(request.headers)
-        length = int(headers.get("CONTENT-LENGTH", 0))
-        if length > max_body_bytes or "TRANSFER-ENCODING" in headers:
-            request.force_close()
-
-    return before
-
-
 def _announce_first(worker: Any) -> None:
     """Say that we listen once the first worker has made its app."""
     if worker.age == 1:
         announce(worker.sockets[0].getsockname()[1])
-
-
-def _close_worker(_server: Any, worker: Any) -> None:
-    if isinstance(worker.wsgi, Flask):  # it failed to start, else
-        worker.wsgi.extensions["closing"].close()
-
-
-def _forget_worker(_server: Any, worker: Any) -> None:
-    if METRICS_DIR in os.environ:
-        from prometheus_client import multiprocess
-
-        multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-
-
-def _forget_metrics(_server: Any) -> None:
-    """Called in the parent alone, when all workers have gone."""
-    if METRICS_DIR in os.environ:
-        shutil.rmtree(os.environ[METRICS_DIR], ignore_errors=True)

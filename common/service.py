@@ -3,7 +3,6 @@
 import logging
 import random
 import re
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,25 +11,21 @@ from functools import lru_cache
 from flask import Flask, Request, Response, g, request
 
 from common.errors import Unavailable, handle_errors
-from common.metrics import REQUEST_SECONDS, REQUESTS, exposition
+from common.in_flight import ARRIVED, InFlight
+from common.logs import REQUESTS as REQUEST_LINES
+from common.metrics import READY, REQUEST_SECONDS, REQUESTS, exposition
+from common.origin import MAX_IDS, ORIGIN, REQUEST_ID_HEADER, Origin
+from common.watchdog import measure
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(REQUEST_LINES)
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class Drain:
-    """Whether this process is on its way out, and how many requests it still answers."""
-
-    def __init__(self) -> None:
-        self.started = threading.Event()
-        self.in_flight = 0
-        self._lock = threading.Lock()
-
-    def add(self, change: int) -> None:
-        """Count requests in or out."""
-        with self._lock:
-            self.in_flight += change
+ONE_ID = "[A-Za-z0-9._-]{1,64}"
+REQUEST_ID = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
+"""Between services those of a batch."""
+ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
+"""Answered however busy the service is."""
+SLOW_S = 1.0
+"""Half of the default deadline: what takes longer is told."""
 
 
 def create_service(
@@ -44,10 +39,10 @@ def create_service(
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.url_map.strict_slashes = True
-    app.extensions["drain"] = drain = Drain()
+    app.extensions["in_flight"] = in_flight = InFlight()
     app.extensions["closing"] = ExitStack()
     handle_errors(app)
-    _measure(app, name, drain)
+    _measure(app, name, in_flight)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -55,13 +50,16 @@ def create_service(
 
     @app.get("/ready")
     def ready() -> dict[str, str]:
-        reason = "draining" if drain.started.is_set() else is_ready()
+        is_draining = in_flight.draining.is_set()
+        reason = "it was told to stop" if is_draining else is_ready()
+        READY.labels(name).set(not reason)
         if reason:
-            raise Unavailable(reason, "not_ready")
+            raise Unavailable(reason, "draining" if is_draining else "not_ready")
         return {"status": "ready"}
 
     @app.get("/metrics")
     def metrics() -> Response:
+        measure(name, in_flight)
         body, content_type = exposition()
         return Response(body, content_type=content_type)
 
@@ -78,27 +76,57 @@ def wants_fresh(given: Request) -> bool:
     return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
 
 
-def _measure(app: Flask, name: str, drain: Drain) -> None:
+def _measure(app: Flask, name: str, in_flight: InFlight) -> None:
     """Give each request an id, and count and time it by its route."""
 
     count, seconds = lru_cache(256)(REQUESTS.labels), lru_cache(256)(REQUEST_SECONDS.labels)
 
     @app.before_request
     def begin() -> None:
-        drain.add(1)
-        g.started = time.perf_counter()
-        given = request.headers.get("X-Request-Id")
-        is_good = given and REQUEST_ID.fullmatch(given)
-        g.request_id = given if is_good else f"{random.getrandbits(128):032x}"
+        now = time.monotonic()
+        g.since = since = ARRIVED.get() or now
+        g.waited_s = now - since
+        g.request_id = request_id = _request_id()
+        ORIGIN.set(Origin(request_id))
+        if request.path not in ABOUT_ITSELF:
+            in_flight.enter(since, request_id)
 
     @app.after_request
     def end(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "unknown"
+        took_s = time.monotonic() - g.since
         count(name, route, response.status_code).inc()
-        seconds(name, route).observe(time.perf_counter() - g.started)
-        response.headers["X-Request-Id"] = g.request_id
+        seconds(name, route).observe(took_s)
+        response.headers[REQUEST_ID_HEADER] = g.request_id
+        level = logging.DEBUG
+        if took_s > SLOW_S or response.status_code >= 500:
+            level = logging.INFO
+        if log.isEnabledFor(level):
+            _tell(level, name, route, response.status_code, took_s)
         return response
 
     @app.teardown_request
     def leave(_error: BaseException | None) -> None:
-        drain.add(-1)
+        in_flight.leave()
+
+
+def _request_id() -> str:
+    """The id that the caller gave, or a new one."""
+    given = request.headers.get(REQUEST_ID_HEADER)
+    if given and REQUEST_ID.fullmatch(given):
+        return given
+    return f"{random.getrandbits(128):032x}"
+
+
+def _tell(level: int, name: str, route: str, status: int, took_s: float) -> None:
+    """Log a line about a request: how it went, and nothing of what it said."""
+    fields = {
+        "service": name,
+        "method": request.method,
+        "route": route,
+        "status": status,
+        "took_ms": round(1000 * took_s, 1),
+        "waited_ms": round(1000 * g.waited_s, 1),
+        "request_id": g.request_id,
+    }
+    log.log(level, "answered", extra={"fields": fields})

@@ -33,10 +33,12 @@ from common.config import (
     load,
     split_address,
 )
+from common.drain import DRAIN_S
 from common.errors import ConfigError
 from common.inside import Inside
-from common.process import DRAIN_S, ERROR, run
+from common.process import ERROR, run
 from common.ready import unverified, url_of, wait_until_ready
+from common.stopping import Stopping
 
 EXAMPLE = "a cat"
 
@@ -87,7 +89,7 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
     }
 
 
-def supervisord_config(programs: dict[str, list[str]], folder: Path) -> str:
+def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_s: float) -> str:
     """The supervisord.conf for some commands; `folder` is for its pid file."""
     user = "user=root\n" if os.geteuid() == 0 else ""  # else it warns that it stays root
     parts = [SUPERVISORD.format(folder=_escape(str(folder)), user=user)]
@@ -98,7 +100,7 @@ def supervisord_config(programs: dict[str, list[str]], folder: Path) -> str:
                 priority=PRIORITY.get(name, 1),
                 command=_escape(shlex.join(command)),
                 directory=_escape(str(Path.cwd())),
-                stop_s=int(DRAIN_S) + 5,
+                stop_s=math.ceil(drain_wait_s + DRAIN_S) + 5,
             )
         )
     return "".join(parts)
@@ -159,14 +161,16 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
     check_ports(config)
     with tempfile.TemporaryDirectory(prefix="clip-search-") as folder:
         conf = Path(folder, "supervisord.conf")
-        conf.write_text(supervisord_config(commands(config, file), Path(folder)))
+        wait_s = config.process.drain_wait_s
+        conf.write_text(supervisord_config(commands(config, file), Path(folder), wait_s))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
         # Through a pipe of our own: supervisord reopens its output, which would cut off a file.
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         errors: list[str] = []
         threading.Thread(target=_pass_on, args=(process.stdout, errors), daemon=True).start()
+        stop = Stopping(process)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: process.terminate())
+            signal.signal(number, lambda *_: stop())
         try:
             inference = url_of(config.inference, encrypted=bool(config.inside.tls_cert))
             front = url_of(config.front, encrypted=bool(config.front.tls_cert))

@@ -1,15 +1,18 @@
 """The public server: the search API, the images, the page and the docs."""
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, g, request, send_file, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config
+from common.deadline import deadline_of
 from common.errors import ServiceError, TooLarge, problem_response
+from common.hooks import close_after_reply
 from common.inside import Inside
-from common.process import close_after_reply
 from common.service import create_service, on_close, wants_fresh
 from front.docs import create_docs
 from front.guard import guard
@@ -55,7 +58,7 @@ def create_app(config: Config, root: Path) -> Flask:
     add_headers(app, front)
     guard(app, keys, rates, front.proxies)
     app.register_blueprint(create_docs(keys.are_on))
-    _add_api(app, client)
+    _add_api(app, client, partial(deadline_of, request, middle.deadline_ms / 1000))
     _add_images(
         app,
         client,
@@ -68,11 +71,11 @@ def create_app(config: Config, root: Path) -> Flask:
     return app
 
 
-def _add_api(app: Flask, client: MiddleClient) -> None:
+def _add_api(app: Flask, client: MiddleClient, deadline: Callable[[], float]) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
         query, fresh = read_query(request), wants_fresh(request)
-        reply = client.search(query, g.request_id, fresh=fresh)
+        reply = client.search(query, g.request_id, deadline(), fresh=fresh)
         response = _json(reply.body)
         for name in CACHE_HEADERS:
             if value := reply.headers.get(name.lower()):
@@ -82,12 +85,12 @@ def _add_api(app: Flask, client: MiddleClient) -> None:
     @app.post("/v1/embed")
     def embed() -> Response:
         query, fresh = read_embed_query(request), wants_fresh(request)
-        return _json(client.embed(query, g.request_id, fresh=fresh))
+        return _json(client.embed(query, g.request_id, deadline(), fresh=fresh))
 
     @app.post("/v1/classify")
     def classify() -> Response:
         query, fresh = read_classify_query(request), wants_fresh(request)
-        return _json(client.classify(query, g.request_id, fresh=fresh))
+        return _json(client.classify(query, g.request_id, deadline(), fresh=fresh))
 
     @app.delete("/v1/cache")
     def purge() -> Response:

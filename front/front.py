@@ -27,7 +27,9 @@ def main() -> None:
         front.threads,
         front.max_body_bytes,
         front.workers,
-        tls_of("Front", loaded.root, front.tls_cert, front.tls_key),
+        loaded.config.process,
+        front.max_in_flight,
+        tls=tls_of("Front", loaded.root, front.tls_cert, front.tls_key),
     )
     serve_workers("front.app:create_app", (loaded.config, loaded.root), serving)
 

@@ -37,6 +37,12 @@ FRESH = {
     "description": "`no-cache`: by no kept answer or embedding",
     "schema": {"type": "string"},
 }
+PATIENCE = {
+    "name": "X-Deadline-Ms",
+    "in": "header",
+    "description": "Wait no longer for the answer than so many milliseconds",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+}
 HEADERS = {
     "X-Cache": {
         "description": "How the answer came about; join: together with an equal query",
@@ -109,13 +115,14 @@ def _search_paths(fields: dict[str, Any]) -> dict[str, Any]:
                         for name in URL_PARAMETERS
                     ),
                     FRESH,
+                    PATIENCE,
                 ],
                 "responses": search,
             },
             "post": {
                 "operationId": "search",
                 "summary": "Search by text, image, id or embedding",
-                "parameters": [FRESH],
+                "parameters": [FRESH, PATIENCE],
                 "requestBody": {
                     "required": True,
                     "content": {
@@ -145,6 +152,7 @@ def _classify(fields: dict[str, Any]) -> dict[str, Any]:
         "operationId": "classify",
         "summary": "Classify images, by labels that are given or into ImageNet's classes",
         "description": CLASSIFY,
+        "parameters": [FRESH, PATIENCE],
         "requestBody": {
             "required": True,
             "content": {
@@ -162,6 +170,7 @@ def _other_paths() -> dict[str, Any]:
             "post": {
                 "operationId": "embed",
                 "summary": "Embed texts or images",
+                "parameters": [FRESH, PATIENCE],
                 "requestBody": {
                     "required": True,
                     "content": {JSON: {"schema": _ref("EmbedQuery")}},

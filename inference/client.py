@@ -68,7 +68,7 @@ class InferenceClient:
             return self._send(role, request, deadline)
 
         name = f"inference-{role}-{'classes' if classify else kind}"
-        return Batcher(name, [send] * CONNECTIONS, max_batch, MAX_WAITING)
+        return Batcher(name, [send] * CONNECTIONS, max_batch, MAX_WAITING, refuse_late=True)
 
     def start(self) -> None:
         """Start the threads that send; call it after the process has forked."""

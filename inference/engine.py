@@ -49,7 +49,8 @@ class Engine:
             return [_finite(row) for row in embed(items)]
 
         runs = [isolating(run)] * replicas
-        return Batcher(f"{self._model.name}-{kind}", runs, config.max_batch, config.max_queue)
+        name = f"{self._model.name}-{kind}"
+        return Batcher(name, runs, config.max_batch, config.max_queue, refuse_late=True)
 
     def start(self) -> None:
         """Start the batchers."""

@@ -67,6 +67,8 @@ def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise UnsupportedMedia(f"not an image we read ({', '.join(FORMATS)})") from None
+    except MemoryError:
+        raise
     except Exception:  # Pillow's readers raise many kinds on a broken header
         raise Unprocessable("the image is broken") from None
     _check_size(image, max_pixels)
@@ -75,6 +77,8 @@ def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
             image.draft("RGB", _draft_size(image, at_least))
         image.load()
         return _plain(ImageOps.exif_transpose(image))
+    except MemoryError:
+        raise
     except Exception:  # likewise for its pixels
         raise Unprocessable("the image is truncated or broken") from None
 

@@ -30,7 +30,9 @@ def main() -> None:
         return app
 
     limit = max_body_bytes(config)
-    serve_threads(create, Serving(address, port, THREADS, limit, tls=inside.tls))
+    serve_threads(
+        create, Serving(address, port, THREADS, limit, process=config.process, tls=inside.tls)
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,10 +8,11 @@ import msgspec
 from flask import Flask, Response, g, request
 
 from common.config import Config, Search
+from common.deadline import deadline_of
 from common.digest import check_digests
 from common.errors import UnsupportedMedia
 from common.inside import Inside
-from common.peer import DEADLINE_HEADER, deadline_s
+from common.metrics import ANSWERS
 from common.service import create_service, on_close, wants_fresh
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
@@ -55,7 +55,7 @@ def create_app(config: Config, root: Path, generation: Generation) -> Flask:
     classifier = Classifier(embedder)
     for part in (searcher, cache, watch):
         part.start()
-    deadline = partial(_deadline, config.middle.deadline_ms / 1000)
+    deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
 
     def is_ready() -> str | None:
         return searcher.why_not_ready(deadline())
@@ -106,11 +106,6 @@ def _create_fan_out(search: Search, inside: Inside) -> FanOut:
     return FanOut(servers, holds, search.shard_count)
 
 
-def _deadline(most_s: float) -> float:
-    """When this request's answer must be there, on the clock of time.monotonic()."""
-    return time.monotonic() + deadline_s(request.headers.get(DEADLINE_HEADER), most_s)
-
-
 def _body(kind: type[Message]) -> Message:
     """The message in the request's body; raises BadRequest or UnsupportedMedia."""
     data = request.get_data(cache=False)
@@ -125,6 +120,8 @@ def _body(kind: type[Message]) -> Message:
 
 
 def _served(served: Served) -> Response:
+    ANSWERS.labels("degraded" if served.answer.coverage.degraded else "full").inc()
+    g.took_ms = served.answer.took_ms
     response = _reply(served.answer)
     response.headers["X-Cache"] = served.outcome
     if served.outcome == "hit":

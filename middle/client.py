@@ -1,13 +1,15 @@
 """The client of middle: what front asks it; answers are passed on as the JSON that they are."""
 
+import math
 import time
 from urllib.parse import quote
 
 import msgspec
 
 from common.connection import Reply
+from common.deadline import DEADLINE_HEADER
 from common.inside import Inside
-from common.peer import DEADLINE_HEADER, Peer
+from common.peer import Peer
 from common.wire import encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
@@ -25,20 +27,26 @@ class MiddleClient:
         self._peer = Peer(address, connections, inside)
         self._deadline_ms = deadline_ms
 
-    def search(self, query: Query, request_id: str, *, fresh: bool = False) -> Reply:
+    def search(
+        self, query: Query, request_id: str, deadline: float, *, fresh: bool = False
+    ) -> Reply:
         """The `Answer` to a query, in JSON; raises the ServiceError that it ended in.
 
-        With `fresh`, here and below, it is from no cache.
+        `deadline` is on time.monotonic(). With `fresh`, here and below, it is from no cache.
         """
-        return self._post("/search", encode(query), request_id, fresh)
+        return self._post("/search", encode(query), request_id, deadline, fresh)
 
-    def embed(self, query: EmbedQuery, request_id: str, *, fresh: bool = False) -> bytes:
+    def embed(
+        self, query: EmbedQuery, request_id: str, deadline: float, *, fresh: bool = False
+    ) -> bytes:
         """The `EmbedAnswer` to a query, in JSON; raises a ServiceError."""
-        return self._post("/embed", encode(query), request_id, fresh).body
+        return self._post("/embed", encode(query), request_id, deadline, fresh).body
 
-    def classify(self, query: ClassifyQuery, request_id: str, *, fresh: bool = False) -> bytes:
+    def classify(
+        self, query: ClassifyQuery, request_id: str, deadline: float, *, fresh: bool = False
+    ) -> bytes:
         """The `ClassifyAnswer` to a query, in JSON; raises a ServiceError."""
-        return self._post("/classify", encode(query), request_id, fresh).body
+        return self._post("/classify", encode(query), request_id, deadline, fresh).body
 
     def purge(self) -> None:
         """Empty the prediction cache; raises a ServiceError."""
@@ -60,11 +68,12 @@ class MiddleClient:
         """Close the connections."""
         self._peer.close()
 
-    def _post(self, path: str, body: bytes, request_id: str, fresh: bool) -> Reply:
-        headers = {DEADLINE_HEADER: str(self._deadline_ms), "X-Request-Id": request_id}
+    def _post(self, path: str, body: bytes, request_id: str, deadline: float, fresh: bool) -> Reply:
+        left_ms = max(0, math.floor(1000 * (deadline - time.monotonic())))
+        headers = {DEADLINE_HEADER: str(left_ms), "X-Request-Id": request_id}
         if fresh:
             headers["Cache-Control"] = "no-cache"
-        return self._peer.ask("POST", path, body, self._until(), headers)
+        return self._peer.ask("POST", path, body, deadline + GRACE_S, headers)
 
     def _get(self, path: str) -> bytes:
         return self._peer.get(path, self._until())

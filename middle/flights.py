@@ -10,6 +10,7 @@ import msgspec
 from common.batcher import Awaited
 from common.errors import BadRequest, DeadlineExceeded, ServiceError
 from common.metrics import CACHE_REQUESTS
+from common.origin import ORIGIN
 from middle.store import Entry, Generation, Store
 
 LOOKUP, PREDICTION = 0, 1
@@ -37,6 +38,7 @@ class Flight:
         """`outcome` is what it counts as when the prediction begins."""
         self.deadline = 0.0
         """The latest of those who wait."""
+        self.origin = ORIGIN.get()
         self._level = level
         self._key = key
         self._task = task

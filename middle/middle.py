@@ -17,9 +17,16 @@ def main() -> None:
     loaded = load(argument_parser(__doc__).parse_args().config)
     config = loaded.config
     middle = config.middle
-    limit = config.max_message_bytes
-    tls = Inside(config.inside, loaded.root).tls
-    serving = Serving(middle.address, middle.port, middle.threads, limit, middle.workers, tls)
+    serving = Serving(
+        middle.address,
+        middle.port,
+        middle.threads,
+        config.max_message_bytes,
+        middle.workers,
+        config.process,
+        middle.max_in_flight,
+        tls=Inside(config.inside, loaded.root).tls,
+    )
     # made before the fork: all workers share it
     arguments = (config, loaded.root, Generation())
     serve_workers("middle.app:create_app", arguments, serving)

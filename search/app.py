@@ -2,13 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Response, request
 
+from common.deadline import deadline_of, is_gone
 from common.digest import check_digests
-from common.errors import BadRequest, DeadlineExceeded, NotFound, ServiceError, Unavailable
-from common.peer import DEADLINE_HEADER, deadline_s
+from common.errors import (
+    BadRequest,
+    CallerGone,
+    DeadlineExceeded,
+    NotFound,
+    ServiceError,
+    Unavailable,
+)
 from common.service import create_service
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
 from search.index import ef_of_shard
@@ -25,7 +31,6 @@ from search.messages import (
 from search.shelf import Shelf, Version
 
 MAX_BODY_BYTES = 64 * 2**20
-GONE = "waitress.client_disconnected"
 
 
 def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
@@ -43,9 +48,9 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
 
     @app.post("/search")
     def search() -> Response:
-        wanted = Wanted(request)
+        deadline = deadline_of(request, math.inf)
         message = decode(request.get_data(), SearchRequest)
-        reply = _search(shelf.get(message.version), message, ef_search, threads, wanted)
+        reply = _search(shelf.get(message.version), message, ef_search, threads, deadline)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
@@ -84,29 +89,25 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     return app
 
 
-class Wanted:
-    """Whether a request's answer still is: its deadline, and who waits for it."""
-
-    def __init__(self, request: Request) -> None:
-        self._is_gone: Callable[[], bool] = request.environ.get(GONE, lambda: False)
-        self._until = time.monotonic() + deadline_s(request.headers.get(DEADLINE_HEADER), math.inf)
-
-    def check(self) -> None:
-        """Raise DeadlineExceeded when nobody wants it any more."""
-        if time.monotonic() > self._until or self._is_gone():
-            raise DeadlineExceeded("nobody waits for this answer any more")
+def _check_wanted(deadline: float) -> None:
+    """Raise DeadlineExceeded or CallerGone when nobody wants the answer any more."""
+    if time.monotonic() > deadline:
+        raise DeadlineExceeded("the deadline passed before all shards were searched")
+    if is_gone(request):
+        raise CallerGone("whoever asked has closed the connection")
 
 
 def _search(
-    version: Version, message: SearchRequest, ef_search: int, threads: int, wanted: Wanted
+    version: Version, message: SearchRequest, ef_search: int, threads: int, deadline: float
 ) -> SearchReply:
-    """What the shards of a version have for a batch; raises BadRequest and DeadlineExceeded."""
+    """What the shards of a version have for a batch; raises BadRequest,
+    DeadlineExceeded and CallerGone."""
     manifest = version.manifest
     vectors = _vectors(message, manifest.dim)
     ef = ef_of_shard(ef_search, len(manifest.shards))
     shards = []
     for number, shard in version.shards.items():
-        wanted.check()
+        _check_wanted(deadline)
         shards.append(ShardHits(number, shard.search(vectors, message.ks, ef, threads)))
     return SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
 

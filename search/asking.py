@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from common.connection import BrokenReply, wait
+from common.deadline import DEADLINE_HEADER
 from common.digest import DIGEST, Sealed
 from common.errors import DeadlineExceeded, Garbled, ServiceError, Unavailable
-from common.peer import DEADLINE_HEADER, Exchange, checked
+from common.peer import Exchange, checked
 from search.replicas import Outcome, Replica, Replicas
 
 Told = TypeVar("Told")

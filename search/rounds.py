@@ -9,6 +9,7 @@ import numpy as np
 
 from common.batcher import Gather
 from common.digest import Sealed, seal
+from common.origin import together
 from common.wire import Matrix, encode, pack_rows
 from search.messages import SearchRequest
 
@@ -36,6 +37,7 @@ class Round:
         """One entry at least."""
         self.queries = [query for query, _ in entries]
         self.deadline = max(gather.deadline for _, gather in entries)
+        self.origin = together(gather.origin for _, gather in entries)
         self._gathers = [gather for _, gather in entries]
 
     @property

@@ -33,6 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     search, prepare = loaded.config.search, loaded.config.prepare
+    process = loaded.config.process
     try:
         replicas = search.replicas(arguments.server_index)
         host, port = split_address(replicas[arguments.replica])
@@ -57,7 +58,9 @@ def main() -> None:
         on_close(app, shelf.close)
         return app
 
-    serve_threads(create, Serving(host, port, THREADS, MAX_BODY_BYTES, tls=inside.tls))
+    serve_threads(
+        create, Serving(host, port, THREADS, MAX_BODY_BYTES, process=process, tls=inside.tls)
+    )
 
 
 if __name__ == "__main__":

@@ -111,9 +111,9 @@ class _Load:
     def __init__(
         self, address: str, truth: Truth, within_ms: float, path: str, outcomes: Outcomes
     ) -> None:
-        self._client = Client(address)
+        self._client = Client(address, path)
         self._truth, self._within_ms = truth, within_ms
-        self._path, self._outcomes = path, outcomes
+        self._outcomes = outcomes
         self._random = np.random.default_rng()
 
     async def run(self, rate: float, ended: threading.Event) -> None:
@@ -133,7 +133,7 @@ class _Load:
         message = {"embedding": vector.tolist(), "k": K}
         try:
             async with asyncio.timeout(30):
-                status, body = await self._client.post(self._path, msgspec.json.encode(message))
+                status, body = await self._client.post(msgspec.json.encode(message))
         except (OSError, EOFError, ValueError, TimeoutError) as error:
             status, body = 0, repr(error).encode()
         took_ms = 1000 * (asyncio.get_running_loop().time() - due)

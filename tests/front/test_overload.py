@@ -1,0 +1,218 @@
+"""More than front can do: what is too much is refused at once, what nobody waits for is left."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks import arrivals, overload
+from benchmarks.generated import queries
+from tests.caching import embedded, metric, until
+from tests.collection import Collection
+from tests.front.asking import Reply
+from tests.services import Cluster, cluster, hanging, with_section
+
+LIMIT = 4
+LONG_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """40 images in two shards."""
+    return Collection(tmp_path_factory.mktemp("overload"), images=40, shards=2)
+
+
+@pytest.fixture
+def services(collection: Collection) -> Iterator[Cluster]:
+    """All services; front takes four requests at a time and answers one of them."""
+    config = with_section(collection.config, "Front", max_in_flight=LIMIT, threads=1)
+    config = with_section(config, "Middle", deadline_ms=LONG_MS)
+    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as running:
+        yield running
+
+
+def search(services: Cluster, text: str, **headers: str) -> Reply:
+    """The reply to a text."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return services.front.request("POST", "/v1/search", json={"text": text}, headers=named)
+
+
+class Asking:
+    """Texts that are asked for at the same time, each in a thread."""
+
+    def __init__(self, services: Cluster, texts: list[str], **headers: str) -> None:
+        self.replies: dict[str, Reply] = {}
+        self._threads = [
+            threading.Thread(target=self._ask, args=(services, text, headers)) for text in texts
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _ask(self, services: Cluster, text: str, headers: dict[str, str]) -> None:
+        self.replies[text] = search(services, text, **headers)
+
+    def statuses(self) -> list[int]:
+        """Of all replies, once they are there."""
+        for thread in self._threads:
+            thread.join()
+        return [reply.status for reply in self.replies.values()]
+
+
+def in_flight(services: Cluster) -> float:
+    """What front has in hand, as it tells."""
+    return metric(services.front, 'in_flight{service="front"}')
+
+
+def dropped(services: Cluster, reason: str) -> float:
+    """How many requests front dropped for a reason."""
+    return metric(services.front, f'dropped_total{{reason="{reason}",service="front"}}')
+
+
+def send(services: Cluster, text: str) -> socket.socket:
+    """A query on a connection of its own, whose answer has not been read."""
+    connection = socket.create_connection(("127.0.0.1", services.front.port), timeout=20)
+    body = json.dumps({"text": text}).encode()
+    head = "POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    return connection
+
+
+def test_what_is_too_much_is_refused_at_once(services: Cluster) -> None:
+    """With all places taken a query is 503 while they hang; health and metrics are answered."""
+    with hanging(services.inference):
+        asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
+        until(lambda: LIMIT == in_flight(services))
+        for size in (10, 100_000):
+            refused = search(services, "a" * size)
+            assert (503, "overloaded") == (refused.status, refused.json()["code"])
+            assert int(refused.headers["Retry-After"]) > 0
+            assert "application/problem+json" == refused.headers["Content-Type"]
+        assert {"status": "alive"} == services.front.get("/healthz")
+    assert [200] * LIMIT == asking.statuses()
+    assert 200 == search(services, "blue").status
+    until(lambda: 0 == in_flight(services))
+    assert 2 == dropped(services, "overloaded")
+
+
+def test_a_refused_connection_that_can_be_kept_is_kept(services: Cluster) -> None:
+    """The next request on it is answered, and the body of the refused one is not taken for it."""
+    with hanging(services.inference):
+        asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
+        until(lambda: LIMIT == in_flight(services))
+        with send(services, "blue") as connection:
+            assert b"HTTP/1.1 503" == connection.recv(65536)[:12]
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert b"HTTP/1.1 200" == connection.recv(65536)[:12]
+    assert [200] * LIMIT == asking.statuses()
+
+
+def test_what_waited_past_its_deadline_is_not_begun(services: Cluster) -> None:
+    """A query that says to have 1 ms, behind one that hangs, is 503 and never embedded."""
+    before = embedded(services.inference)
+    with hanging(services.inference):
+        first = Asking(services, ["red"])
+        until(lambda: 1 == in_flight(services))
+        late = Asking(services, ["green", "blue"], X_Deadline_Ms="1")
+        until(lambda: 3 == in_flight(services))
+    assert [200] == first.statuses()
+    assert [503, 503] == late.statuses()
+    assert {"deadline_exceeded"} == {reply.json()["code"] for reply in late.replies.values()}
+    assert 2 == dropped(services, "expired")
+    assert 1 == embedded(services.inference) - before
+
+
+def test_what_nobody_waits_for_is_not_begun(services: Cluster) -> None:
+    """Clients that go while their queries wait cost no inference, nor an error."""
+    before = embedded(services.inference)
+    with hanging(services.inference):
+        first = Asking(services, ["red"])
+        until(lambda: 1 == in_flight(services))
+        gone = [send(services, f"a green square {number}") for number in range(3)]
+        until(lambda: LIMIT == in_flight(services))
+        for connection in gone:
+            connection.close()
+    assert [200] == first.statuses()
+    until(lambda: 0 == in_flight(services))
+    assert 3 == dropped(services, "caller_gone")
+    assert 1 == embedded(services.inference) - before
+    metrics = services.front.request("GET", "/metrics").data.decode()
+    assert 'status="500"' not in metrics
+
+
+def test_a_client_that_goes_while_it_is_answered_does_no_harm(services: Cluster) -> None:
+    """It is nobody's error, and its place is free again."""
+    with hanging(services.inference):
+        send(services, "red").close()
+        until(lambda: 0 < in_flight(services))
+    until(lambda: 0 == in_flight(services))
+    assert 200 == search(services, "green").status
+    metrics = services.front.request("GET", "/metrics").data.decode()
+    assert 'status="500"' not in metrics
+
+
+def test_a_client_may_have_less_time(services: Cluster) -> None:
+    """By X-Deadline-Ms, which middle and inference keep to; what is no number is 400."""
+    with hanging(services.inference):
+        reply = search(services, "red", X_Deadline_Ms="200")
+        assert (503, "deadline_exceeded") == (reply.status, reply.json()["code"])
+    for bad in ("soon", "-1", "1.5", "1e3", "9" * 10, ""):
+        assert 400 == search(services, "red", X_Deadline_Ms=bad).status, bad
+    assert 200 == search(services, "red", X_Deadline_Ms="999999999").status
+
+
+def test_connections_that_never_ask_take_no_place(services: Cluster) -> None:
+    """Twice as many as there are places, silent: queries are answered beside them."""
+    silent = [
+        socket.create_connection(("127.0.0.1", services.front.port)) for _ in range(2 * LIMIT)
+    ]
+    try:
+        assert 200 == search(services, "red").status
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_under_overload_there_are_answers_and_refusals_alone(collection: Collection) -> None:
+    """Far too many queries: each is answered, rightly, or refused; then all is well again."""
+    config = with_section(collection.config, "Front", max_in_flight=8, threads=4)
+    config = with_section(config, "Middle", cache="off")
+    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as services:
+        due = arrivals.draw(1500, 3, queries())
+        address = services.front.address
+        during = arrivals.send(address, due, 3, kept=len(due), path=overload.PATH)
+        after = [search(services, f"a red photo {number}") for number in range(20)]
+
+    assert {200, 503} == {one.status for one in during}
+    assert {200} == {reply.status for reply in after}
+    answers = {one.text: json.loads(one.body)["hits"] for one in during if one.ok}
+    assert [] == wrong(collection, answers)
+
+
+def wrong(collection: Collection, answers: dict[str, Any]) -> list[str]:
+    """The texts whose best hit is not that of exact search."""
+    texts = list(answers)[:200]
+    vectors = collection.model().encode_text(texts)
+    best = (vectors @ collection.vectors().T).max(axis=1)
+    return [
+        text
+        for text, score in zip(texts, best, strict=True)
+        if abs(answers[text][0]["score"] - score) > 1e-4
+    ]
+
+
+def test_the_figures_tell_answers_from_refusals_and_when_all_is_well() -> None:
+    """Goodput is of the peak; the last failure after the overload is when it was over."""
+    reply = arrivals.Reply
+    during = [reply("a", 0, 10, True, b"", 200), reply("b", 0, 2, False, b"", 503)]
+    during.append(reply("c", 0, 2, False, b"", 0))
+    after = [reply("d", 1, 5, False, b"", 503), reply("e", 2, 5, True, b"", 200)]
+
+    found = {one.name: one for one in overload.figures(0.5, 3, 1, during, after)}
+
+    assert 2.0 == found["at 3 times the peak rate: answers of the peak"].value
+    assert 2.0 == found["at 3 times the peak rate: refused, p99"].value
+    assert 1.0 == found["until all is well again"].value
+    assert 1 == found["neither answered nor refused"].value
