@@ -147,7 +147,10 @@ class _Asking:
         self._replicas.answered(attempt.replica)
         now = time.monotonic()
         for one in self.flying:
-            one.replica.latency.observe(now - one.started, now)
+            if one is attempt:
+                one.replica.latency.observe(now - one.started, now)
+            else:
+                self._replicas.outrun(one.replica, now - one.started)
         self._recent.observe(now - attempt.started)
         self._replicas.count_in(attempt.replica, -1)
         self.flying.remove(attempt)

@@ -4,7 +4,7 @@ import math
 import threading
 from collections import deque
 
-DECAY_S = 10.0
+DECAY_S = 3.0
 """In so long an estimate falls to a third, so that a replica that was slow is tried again."""
 WEIGHT = 0.1
 """Of the last time in an estimate that was higher."""

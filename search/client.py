@@ -16,8 +16,9 @@ from search.replicas import Replicas
 from search.replies import read_info, read_lookup, read_search
 from search.rounds import Round, body_of
 
-MAX_BATCH = 4
-"""Rounds that go together when a server has fallen behind; a round has 256 queries at most."""
+MAX_BATCH = 32
+"""Rounds that go together when a server has fallen behind: so many are all that may be asked in the
+time of one reply. A round has 256 queries at most, on a quiet system one."""
 MAX_WAITING = 1024
 CONNECTIONS = 1
 """Batches under way to a replica at a time: with two, batches are half as large, and 21 servers

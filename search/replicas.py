@@ -105,6 +105,13 @@ class Replicas:
         REPLIES.labels(self._name, "ok").inc()
         replica.failures = 0
 
+    def outrun(self, replica: Replica, took_s: float) -> None:
+        """Take in that another one answered first, and see whether this one answers at all."""
+        now = time.monotonic()
+        # it takes longer than that, nobody knows how much
+        replica.latency.observe(max(took_s, 2 * replica.latency.estimate_s(now)), now)
+        self._start_probe(replica)
+
     def failed(self, replica: Replica, how: Outcome, why: ServiceError) -> None:
         """Take in that one did not, and have it probed when it may be gone."""
         REPLIES.labels(self._name, how).inc()
@@ -117,7 +124,12 @@ class Replicas:
             is_suspect = replica.failures >= FAILURES
             if is_suspect and any(not one.is_out for one in self._replicas if one is not replica):
                 self._put(replica, is_out=True, reason=f"{replica.failures} failures in a row")
-            if replica.is_probed or not (is_suspect or how == "late"):
+        if is_suspect or how == "late":
+            self._start_probe(replica)
+
+    def _start_probe(self, replica: Replica) -> None:
+        with self._lock:
+            if replica.is_probed:
                 return
             replica.is_probed = True
         threading.Thread(target=self._probe, args=(replica,), name="probe", daemon=True).start()
@@ -138,8 +150,9 @@ class Replicas:
                 if is_silent:
                     self._put(replica, is_out=True, reason="it does not answer")
                 if is_ready:
-                    self._put(replica, is_out=False, reason="it is ready")
-                    replica.failures = 0
+                    if replica.is_out:
+                        self._put(replica, is_out=False, reason="it is ready")
+                        replica.failures, replica.latency = 0, Latency()
                     replica.is_probed = False
                     return
             self._closed.wait(PROBE_EVERY_S)

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-CHUNK = 4096
+CHUNK = 2**16
+AT_ONCE_S = 0.005
+"""What comes so soon after it was waited for belongs to what came before, and is as late."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: a close sends RST."""
 
@@ -93,10 +95,16 @@ class Proxy:
     def _pass_on(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         fault, passed = self.fault, 0
         with suppress(OSError):
-            while data := source.recv(CHUNK):
+            while True:
+                asked = time.monotonic()
+                if not (data := source.recv(CHUNK)):
+                    break
+                is_first = passed == 0 or time.monotonic() - asked > AT_ONCE_S
                 if fault is not self.fault:
                     fault, passed = self.fault, 0
-                if not (data := self._spoilt(data, fault, passed, is_reply)):
+                if is_reply and is_first:
+                    time.sleep(max(0.0, random.gauss(fault.latency_s, fault.jitter_s)))
+                if not (data := _spoilt(data, fault, passed, is_reply)):
                     _reset(sink) if fault.reset_after is not None else None
                     break
                 if not fault.black_hole:
@@ -105,21 +113,6 @@ class Proxy:
                 self.passed_bytes += len(data)
         _cut(source)
         _cut(sink)
-
-    def _spoilt(self, data: bytes, fault: Fault, passed: int, is_reply: bool) -> bytes:
-        """The data as the fault leaves it, after its time; nothing when it ends the connection."""
-        if is_reply:
-            time.sleep(max(0.0, random.gauss(fault.latency_s, fault.jitter_s)))
-            if fault.bytes_per_s:
-                time.sleep(len(data) / fault.bytes_per_s)
-            ends = [end for end in (fault.reset_after, fault.close_after) if end is not None]
-            if ends:
-                data = data[: max(0, min(ends) - passed)]
-        if fault.flip_every and random.random() < len(data) / fault.flip_every:
-            spoilt = bytearray(data)
-            spoilt[random.randrange(len(data))] ^= 1 << random.randrange(8)
-            data = bytes(spoilt)
-        return data
 
 
 @contextmanager
@@ -144,3 +137,18 @@ def _reset(connection: socket.socket) -> None:
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     connection.close()
+
+
+def _spoilt(data: bytes, fault: Fault, passed: int, is_reply: bool) -> bytes:
+    """The data as the fault leaves it, after its time; nothing when it ends the connection."""
+    if is_reply:
+        if fault.bytes_per_s:
+            time.sleep(len(data) / fault.bytes_per_s)
+        ends = [end for end in (fault.reset_after, fault.close_after) if end is not None]
+        if ends:
+            data = data[: max(0, min(ends) - passed)]
+    if fault.flip_every and random.random() < len(data) / fault.flip_every:
+        spoilt = bytearray(data)
+        spoilt[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        data = bytes(spoilt)
+    return data
