@@ -21,10 +21,10 @@ class Stopping:
         self._is_told = False
 
     def __call__(self) -> None:
-        """Tell supervisord; the second time the services themselves, which then do not wait."""
+        """Tell supervisord; the second time interrupt the services, which then end at once."""
         if self._is_told:
             for child in _children(self._process.pid):
-                os.kill(child, signal.SIGTERM)
+                os.kill(child, signal.SIGINT)
             return
         self._is_told = True
         os.write(1, TEXT.encode())  # print may be under way in the thread that was interrupted

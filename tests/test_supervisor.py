@@ -111,6 +111,23 @@ def test_everything_starts_what_dies_comes_back_and_everything_stops(config_file
         process.send_signal(signal.SIGINT)
 
         assert process.wait(WAIT_S) == 0
+    assert any("stopping: the public server first" in line for line in lines)
+    assert services_of(config_file) == {}
+
+
+def test_a_second_ctrl_c_ends_everything_at_once(config_file: Path) -> None:
+    """Services that would serve on for ten minutes end when they are told again."""
+    config = with_section(json.loads(config_file.read_bytes()), "Process", drain_wait_s=600)
+    config_file.write_text(json.dumps(config))
+    with supervising(config_file) as (process, lines):
+        until(lambda: any("ready: http" in line for line in lines), f"not ready: {lines}")
+        process.send_signal(signal.SIGINT)
+        until(lambda: any("stopping: " in line for line in lines), f"not told: {lines}")
+        deadline = time.monotonic() + WAIT_S
+        while process.poll() is None:
+            assert time.monotonic() < deadline, lines
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
     assert services_of(config_file) == {}
 
 
