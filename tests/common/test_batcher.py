@@ -199,3 +199,34 @@ def test_closing_finishes_what_is_queued_and_takes_no_more() -> None:
     batcher.submit(9, late)
     with pytest.raises(Unavailable):
         late.first()
+
+
+@pytest.mark.parametrize("refuse_late", [True, False])
+def test_what_would_wait_too_long_is_refused_at_once_where_that_is_asked_for(
+    refuse_late: bool,
+) -> None:
+    """By the time that batches took; those with time enough are queued all the same."""
+    goes = threading.Event()
+
+    def slow(items: Sequence[int], _deadline: float) -> Sequence[int]:
+        time.sleep(0.05)
+        assert items[0] == 0 or goes.wait(SOON_S)
+        return items
+
+    batcher = Batcher("test", [slow], 1, 64, refuse_late=refuse_late)
+    batcher.start()
+    for _ in range(2):  # the time of the first is known once the second is there
+        warm = Gather(1, soon())
+        batcher.submit(0, warm)
+        assert 0 == warm.first()
+    patient = Gather(8, soon())
+    for item in range(8):
+        batcher.submit(item + 1, patient, item)
+    hasty = Gather(1, time.monotonic() + 0.05)
+    batcher.submit(9, hasty)
+    result = hasty.wait()[0]
+    goes.set()
+    batcher.close()
+
+    assert (Overloaded if refuse_late else DeadlineExceeded) is type(result)
+    assert list(range(1, 9)) == patient.wait()

@@ -158,6 +158,8 @@ def test_a_client_may_have_less_time(services: Cluster) -> None:
     with hanging(services.inference):
         reply = search(services, "red", X_Deadline_Ms="200")
         assert (503, "deadline_exceeded") == (reply.status, reply.json()["code"])
+        given_up = 'requests_total{route="/search",service="middle",status="503"}'
+        until(lambda: 1 == metric(services.middle, given_up))
     for bad in ("soon", "-1", "1.5", "1e3", "9" * 10, ""):
         assert 400 == search(services, "red", X_Deadline_Ms=bad).status, bad
     assert 200 == search(services, "red", X_Deadline_Ms="999999999").status
