@@ -211,12 +211,12 @@ def test_the_figures_tell_answers_from_refusals_and_when_all_is_well() -> None:
     """Goodput is of the peak; the last failure after the overload is when it was over."""
     reply = arrivals.Reply
     during = [reply("a", 0, 10, True, b"", 200), reply("b", 0, 2, False, b"", 503)]
-    during.append(reply("c", 0, 2, False, b"", 0))
+    during += [reply("c", 0, 2, False, b"", 0), reply("late", 0, 2001, True, b"", 200)]
     after = [reply("d", 1, 5, False, b"", 503), reply("e", 2, 5, True, b"", 200)]
 
     found = {one.name: one for one in overload.figures(0.5, 3, 1, during, after)}
 
-    assert 2.0 == found["at 3 times the peak rate: answers of the peak"].value
+    assert 2.0 == found["at 3 times the peak rate: answers in time, of the peak"].value
     assert 2.0 == found["at 3 times the peak rate: refused, p99"].value
     assert 1.0 == found["until all is well again"].value
     assert 1 == found["neither answered nor refused"].value
