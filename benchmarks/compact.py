@@ -94,7 +94,7 @@ def _write(folders: Folders, vectors: Matrix, kind: IndexKind) -> ShardFiles:
     keys = np.zeros(len(vectors), dtype=KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"images/{number:08}.jpg") for number in range(len(vectors))]
-    how = Build(kind, Prepare().M, Prepare().ef_construction, THREADS)
+    how = Build(kind, Prepare().M, Prepare().ef_construction, THREADS, EF_SEARCH)
     return write_shard(folders, VERSION, 0, Rows(vectors, keys, records), how)
 
 

@@ -17,6 +17,7 @@ from inference.model import Model
 from inference.registry import find_model
 from prepare.build_index import build
 from prepare.chunks import EmbeddingFolder
+from search.manifest import BadIndex, Folders, manifest_in_use
 from tests.services import with_section
 
 FOLDER = "data/benchmarks"
@@ -51,7 +52,11 @@ def index(config: dict[str, Any], shards: int, collection: Path) -> dict[str, An
         for name in ("index", "path", "hash")
     }
     config = with_section(config, "Prepare", embedding_dir=str(collection / "embeddings"), **names)
-    if not (Path(names["index_dir"]) / "CURRENT").exists():
+    try:
+        manifest_in_use(
+            Folders(*map(Path, (names["index_dir"], names["path_dir"], names["hash_dir"])))
+        )
+    except BadIndex:
         build(Loaded(parsed(config), collection))
     return config
 

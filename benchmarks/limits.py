@@ -29,7 +29,7 @@ from inference.model import load_model
 from search import hnsw
 from search.engine import EnginePaths
 from search.index import ef_of_shard
-from search.manifest import BadIndex, folders_of, read_current, read_manifest
+from search.manifest import BadIndex, folders_of, manifest_in_use
 from tests.services import running
 
 SECTION = "limits"
@@ -59,7 +59,7 @@ def hnswlib_alone(config: Config, root: Path, queries: Matrix) -> Contender:
         prepare = config.prepare
         folders = folders_of(root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
         try:
-            manifest = read_manifest(folders, read_current(folders) or "")
+            manifest = manifest_in_use(folders)
         except BadIndex as error:
             raise ConfigError(str(error)) from None
         where = folders.index / manifest.version

@@ -33,7 +33,7 @@ from inference.registry import find_model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.embed import Decoding, decode_source
 from prepare.sources import find_sources
-from search.manifest import DISTANCE, Folders, read_current, read_manifest
+from search.manifest import DISTANCE, Folders, manifest_in_use
 from tests.services import run_command, running, with_section
 
 SECTION = "preparing"
@@ -168,7 +168,7 @@ def indexing(bench: Bench) -> list[Figure]:
     plain = hnswlib_rate(made, config)
     built = VECTORS / _timed(bench, "prepare/build_index.py", config)
     folders = Folders(*(bench.folder / name for name in ("index", "paths", "hashes")))
-    manifest = read_manifest(folders, read_current(folders) or "")
+    manifest = manifest_in_use(folders)
     files = (path for folder in folders.all() for path in folder.rglob("*"))
     disk = sum(path.stat().st_size for path in files if path.is_file())
     memory = _resident(bench, config) - empty

@@ -12,14 +12,23 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Have `write` make the file at a temporary name; sync it and move it to `path`."""
     temporary = path.with_name(path.name + TEMPORARY)
     write(temporary)
-    _sync(temporary)
+    sync(temporary)
     temporary.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
     """Put `data` at `path` in one step."""
     write_whole(path, lambda temporary: _write(temporary, data))
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def content_hash(data: bytes) -> str:
@@ -49,11 +58,3 @@ def stamp_of(path: Path) -> tuple[int, int]:
 
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

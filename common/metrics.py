@@ -88,6 +88,10 @@ STUCK = Counter(
     "clip_search_stuck_requests_total", "Requests that took several deadlines", ["service"]
 )
 ANSWERS = Counter("clip_search_answers_total", "Answers to queries", ["coverage"])
+INDEX_IN_USE = Gauge("clip_search_index_in_use", "1 for the index version in use", ["version"])
+INDEX_REFUSED = Counter(
+    "clip_search_index_refused_total", "New index versions that were not put in use"
+)
 
 
 def exposition() -> tuple[bytes, str]:

@@ -84,10 +84,12 @@ def load_model(
     *,
     text: bool = True,
     image: bool = True,
+    space: str | None = None,
 ) -> Model:
     """Load the model `name`, or one tower of it, to run as `how` says.
 
-    Raises ConfigError for what is not there or cannot run, MissingPackage where it needs one.
+    Who knows its space already gives it: its files are not read for that again. Raises
+    ConfigError for what is not there or cannot run, MissingPackage where it needs one.
     """
     folder = find_model(name, root)
     try:
@@ -100,7 +102,7 @@ def load_model(
             _check_size(layout.visual, networks[0], preprocessing)
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
         text_tower = _text_tower(layout, how) if text else None
-        space = space_of(layout)
+        space = space_of(layout) if space is None else space
         # Without its texts it is not served, and the files of a large text tower need not be read.
         digest = digest_of(layout, space, how) if text else ""
     except (OSError, msgspec.DecodeError) as error:

@@ -19,10 +19,11 @@ from common.wire import Matrix
 from inference import images
 from prepare.chunks import EmbeddingFolder
 from prepare.collection import Collection, read_collection
+from prepare.handover import hand_over
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.recall import recall
-from prepare.versions import find_version, next_version, put_in_use
+from prepare.versions import find_version, next_version
 from search.engine import Build
 from search.index import Shard, ef_of_shard, engine_of, load_shard, write_shard
 from search.manifest import (
@@ -35,7 +36,7 @@ from search.manifest import (
     write_manifest,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same embeddings would give other files."""
 
 RECALL_K = 10
@@ -43,7 +44,10 @@ RECALL_QUERIES = 200
 
 
 def build(loaded: Loaded) -> Manifest:
-    """Build and put in use the next version, unless nothing has changed; raises ConfigError."""
+    """Build and put in use the next version, unless nothing has changed; raises ConfigError.
+
+    Running search servers have taken it when this returns; one that refuses it is such an error.
+    """
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
     embeddings = EmbeddingFolder(loaded.path(prepare.embedding_dir))
@@ -57,8 +61,8 @@ def build(loaded: Loaded) -> Manifest:
             version = next_version(folders)
             shards = _write_shards(loaded, folders, version, collection)
             manifest = _describe(loaded, folders, version, collection, shards, inputs)
-            write_manifest(folders, manifest)
-        put_in_use(folders, manifest.version, prepare.keep_versions)
+            manifest = write_manifest(folders, manifest)
+        hand_over(folders, manifest, loaded.config.search, prepare.keep_versions)
         return manifest
 
 
@@ -82,7 +86,9 @@ def _write_shards(
     prepare = loaded.config.prepare
     count = loaded.config.search.shard_count
     cores = os.cpu_count() or 1
-    how = Build(prepare.index, prepare.M, prepare.ef_construction, max(1, cores // count))
+    threads = max(1, cores // count)
+    ef = ef_of_shard(loaded.config.search.ef_search, count)
+    how = Build(prepare.index, prepare.M, prepare.ef_construction, threads, ef)
 
     def write(shard: int) -> ShardFiles:
         rows = collection.rows(collection.members(shard, count))

@@ -164,8 +164,11 @@ class EmbeddingFolder:
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as file:  # np.save would add .npy to the temporary name
-        np.save(file, array)
+    """Write an .npy file; not by numpy, which is silent when the disk fills up at its end."""
+    header = np.lib.format.header_data_from_array_1_0(array)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(array).data)
 
 
 def _lines(lines: Iterable[Any]) -> bytes:

@@ -22,5 +22,7 @@ def locked(folder: Path) -> Iterator[None]:
             yield
     except Timeout:
         raise ConfigError(f"another run is writing into {folder}") from None
-    except (OSError, BadIndex) as error:  # BadIndex: hnswlib does not tell that the disk is full
+    except OSError as error:
         raise ConfigError(f"cannot write into {folder}: {error}") from None
+    except BadIndex as error:  # hnswlib does not tell that it could not write all
+        raise ConfigError(f"cannot write into {folder}, is the disk full? {error}") from None

@@ -57,7 +57,7 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
         known = _known(folder, space)
         todo = [source for source in sources if not _is_unchanged(source, known)]
         if todo or not known:  # else there is no need to wait for the model
-            model = load_model(how.clip, how, loaded.root, text=False)
+            model = load_model(how.clip, how, loaded.root, text=False, space=space)
             if prepare.feature_dim not in (None, model.dim):
                 raise ConfigError(
                     f"config: Prepare.feature-dim is {prepare.feature_dim}, "
@@ -143,7 +143,8 @@ def _finish(
 def report(outcome: Outcome) -> None:
     """Print what was done."""
     for skipped in outcome.skipped[:20]:
-        print(f"skipped {skipped.path}: {skipped.reason}")
+        path = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in skipped.path)
+        print(f"skipped {path}: {skipped.reason}")
     if len(outcome.skipped) > 20:
         print(f"skipped {len(outcome.skipped) - 20} more: see the .skipped.jsonl files")
     print(

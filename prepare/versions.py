@@ -5,11 +5,14 @@ import re
 import shutil
 from pathlib import Path
 
+from common.files import sync
 from search.manifest import (
     MANIFEST,
     BadIndex,
+    Current,
     Folders,
     Manifest,
+    Named,
     read_current,
     read_manifest,
     verify_files,
@@ -33,6 +36,7 @@ def next_version(folders: Folders) -> str:
     version = f"v{max(numbers, default=0) + 1:06}"
     for folder in folders.all():
         (folder / version).mkdir(parents=True)
+        sync(folder)
     return version
 
 
@@ -49,11 +53,27 @@ def find_version(folders: Folders, inputs: str) -> Manifest | None:
     return None
 
 
-def put_in_use(folders: Folders, version: str, keep: int) -> None:
-    """Make `version` the one in use, and delete all but it and the `keep` - 1 last others."""
-    if read_current(folders) != version:
-        write_current(folders, version)
-    others = [name for name in _names(folders.index) if name != version]
+def current_of(folders: Folders) -> Current | None:
+    """What CURRENT says; None where it says nothing that can be read."""
+    try:
+        return read_current(folders)
+    except BadIndex as error:
+        log.warning("passed over: %s", error)
+        return None
+
+
+def put_in_use(folders: Folders, named: Named, keep: int) -> None:
+    """Put a version in use, and delete all but it, the one before it and the last of the others.
+
+    `keep` is how many stay in all.
+    """
+    current = current_of(folders)
+    if current is None or current.now != named:
+        current = Current(named, current.now if current else None)
+        write_current(folders, current)
+    before = current.before.version if current.before else None
+    others = [name for name in _names(folders.index) if name not in (named.version, before)]
+    others += [before] if before else []
     for name in others[: max(0, len(others) - (keep - 1))]:
         _delete(folders, name)
 

@@ -73,7 +73,7 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     @app.get("/info")
     def info() -> Response:
         version = shelf.newest()
-        manifest = version.manifest
+        manifest, refusal = version.manifest, shelf.refusal
         reply = Info(
             manifest.version,
             manifest.space,
@@ -83,6 +83,9 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
             list(version.shards),
             len(manifest.shards),
             manifest.created,
+            manifest.sha256,
+            refusal.named.sha256 if refusal and refusal.named else "",
+            refusal.reason if refusal else "",
         )
         return Response(encode(reply), content_type=MSGPACK)
 

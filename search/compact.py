@@ -35,8 +35,14 @@ def write(folder: Path, name: str, vectors: Matrix, how: Build) -> EnginePaths:
     """Build and write an index: `engine.EngineModule`."""
     index, exact = folder / f"{name}.compact", folder / f"{name}.float16"
     write_whole(index, lambda temporary: _build(vectors, how, temporary))
-    write_whole(exact, lambda temporary: vectors.astype(FLOAT16).tofile(temporary))
+    rounded = vectors.astype(FLOAT16)
+    # not by numpy's tofile, which says nothing when the disk is full
+    write_whole(exact, lambda temporary: _write(temporary, rounded))
     return EnginePaths(index, exact)
+
+
+def _write(path: Path, rows: NDArray[np.float16]) -> None:
+    path.write_bytes(np.ascontiguousarray(rows).data)
 
 
 def _build(vectors: Matrix, how: Build, path: Path) -> None:

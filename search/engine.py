@@ -20,6 +20,8 @@ class Build(NamedTuple):
     M: int
     ef_construction: int
     threads: int
+    ef: int
+    """With which its canaries are asked."""
 
 
 class EnginePaths(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import IndexKind
-from common.files import write_whole
+from common.files import replace_bytes, write_whole
 from common.wire import Matrix
-from search import hnsw
+from search import canaries, hnsw
 from search.engine import Build, Engine, EngineModule, EnginePaths
 from search.keys import KEY, Keys
 from search.manifest import BadIndex, Folders, ShardFiles, describe, verify
@@ -45,19 +45,21 @@ def write_shard(folders: Folders, version: str, shard: int, rows: Rows, how: Bui
     name = f"shard-{shard:03}"
     count, dim = rows.vectors.shape
     engine_paths = engine.write(index, name, rows.vectors, how)
-    engine.load(engine_paths, dim, count)
+    drawn = canaries.draw(rows.vectors, engine.load(engine_paths, dim, count), how.ef)
     packed = [msgspec.msgpack.encode(record) for record in rows.records]
     offsets = np.zeros(count + 1, dtype="<i8")
     offsets[1:] = np.cumsum([len(one) for one in packed])
     write_whole(paths / f"{name}.records", lambda path: _write_all(path, packed))
-    write_whole(paths / f"{name}.offsets", lambda path: offsets.tofile(path))
-    write_whole(hashes / f"{name}.keys", lambda path: rows.keys.tofile(path))
+    replace_bytes(paths / f"{name}.offsets", offsets.tobytes())
+    replace_bytes(hashes / f"{name}.keys", rows.keys.tobytes())
+    replace_bytes(index / f"{name}.canaries", msgspec.msgpack.encode(drawn))
     return ShardFiles(
         count,
         describe(engine_paths.index_path),
         describe(paths / f"{name}.records"),
         describe(paths / f"{name}.offsets"),
         describe(hashes / f"{name}.keys"),
+        describe(index / f"{name}.canaries"),
         how.kind,
         describe(engine_paths.vectors_path) if engine_paths.vectors_path else None,
     )
@@ -143,7 +145,19 @@ def ef_of_shard(ef_search: int, shard_count: int) -> int:
 
 
 def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> Shard:
-    """Load a shard, each of its files checked against the manifest first; raises BadIndex."""
+    """Load a shard: its files checked against the manifest, then its canaries asked.
+
+    Raises BadIndex, MissingPackage.
+    """
+    try:
+        return _load(folders, version, dim, files)
+    except MemoryError:
+        raise BadIndex(f"{version}: too little memory") from None
+    except OSError as error:  # deleted after it was checked, when newer versions were made
+        raise BadIndex(f"{version}: {error}") from None
+
+
+def _load(folders: Folders, version: str, dim: int, files: ShardFiles) -> Shard:
     index, paths, hashes = (folder / version for folder in folders.all())
     engine_paths = EnginePaths(
         verify(index, files.index), verify(index, files.vectors) if files.vectors else None
@@ -152,8 +166,10 @@ def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> S
     offsets = np.fromfile(verify(paths, files.offsets), dtype="<i8")
     records = _map(verify(paths, files.records))
     if len(keys) != files.count or len(offsets) != files.count + 1 or offsets[-1] != len(records):
-        raise BadIndex(f"{version}: the files of a shard do not belong together")
+        raise BadIndex(f"{index}: the files of a shard do not belong together")
     engine = engine_of(files.kind).load(engine_paths, dim, files.count)
+    drawn = canaries.read(verify(index, files.canaries), dim, files.count)
+    canaries.check(drawn, engine, str(engine_paths.index_path))
     return Shard(engine, keys, records, offsets)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from common.config import IndexKind
 from common.errors import ConfigError
 from common.files import replace_bytes, sha256_of
+from search.seal import Message, seal, unseal
 
 CURRENT = "CURRENT"
 MANIFEST = "MANIFEST"
@@ -34,8 +35,8 @@ class ShardFiles(msgspec.Struct, frozen=True):
     records: File
     offsets: File
     hashes: File
-    kind: IndexKind = "hnsw"
-    """Versions written before there was another do not say."""
+    canaries: File
+    kind: IndexKind
     vectors: File | None = None
     """Beside the index, where its kind keeps them apart."""
 
@@ -47,6 +48,13 @@ class Recall(msgspec.Struct, frozen=True):
     queries: int
     ef_search: int
     value: float
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A version, told by the seal of its manifest from others that were made under its name."""
+
+    version: str
+    sha256: str
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -66,6 +74,22 @@ class Manifest(msgspec.Struct, frozen=True):
     """Digest of what went in; equal inputs need no new version."""
     recall: Recall
     shards: list[ShardFiles]
+    sha256: str = ""
+    """The seal: see search.seal."""
+
+    @property
+    def named(self) -> Named:
+        """What CURRENT says of it."""
+        return Named(self.version, self.sha256)
+
+
+class Current(msgspec.Struct, frozen=True):
+    """What CURRENT says: the version in use, and the one to go back to."""
+
+    now: Named
+    before: Named | None = None
+    sha256: str = ""
+    """The seal."""
 
 
 class Folders(msgspec.Struct, frozen=True):
@@ -80,35 +104,53 @@ class Folders(msgspec.Struct, frozen=True):
         return self.index, self.paths, self.hashes
 
 
-def read_current(folders: Folders) -> str | None:
-    """The name of the version in use, or None before the first."""
-    try:
-        return (folders.index / CURRENT).read_text(errors="replace").strip()
-    except FileNotFoundError:
-        return None
+def read_current(folders: Folders) -> Current | None:
+    """What CURRENT says, or None before the first version; raises BadIndex."""
+    path = folders.index / CURRENT
+    return _read(path, Current) if path.exists() else None
 
 
-def write_current(folders: Folders, version: str) -> None:
-    """Put `version` in use."""
-    replace_bytes(folders.index / CURRENT, f"{version}\n".encode())
+def write_current(folders: Folders, current: Current) -> None:
+    """Put a version in use."""
+    replace_bytes(folders.index / CURRENT, seal(current))
 
 
 def read_manifest(folders: Folders, version: str) -> Manifest:
     """Read the manifest of a version; raises BadIndex."""
-    path = folders.index / version / MANIFEST
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, ValueError, RecursionError, msgspec.DecodeError) as error:
-        raise BadIndex(f"{version}: no readable {MANIFEST}: {error}") from None
+    manifest = _read(folders.index / version / MANIFEST, Manifest)
     if manifest.version != version or manifest.distance != DISTANCE:
         raise BadIndex(f"{version}: its {MANIFEST} is of another version or distance")
     return manifest
 
 
-def write_manifest(folders: Folders, manifest: Manifest) -> None:
-    """Write the manifest: from here on the version is complete."""
-    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    replace_bytes(folders.index / manifest.version / MANIFEST, data)
+def manifest_of(folders: Folders, named: Named) -> Manifest:
+    """The manifest of just this version; raises BadIndex."""
+    manifest = read_manifest(folders, named.version)
+    if manifest.named != named:
+        raise BadIndex(f"{named.version}: its {MANIFEST} is another than {CURRENT} says")
+    return manifest
+
+
+def manifest_in_use(folders: Folders) -> Manifest:
+    """The manifest of the version in use; raises BadIndex."""
+    if not (current := read_current(folders)):
+        raise BadIndex(f"{folders.index}: no version is in use")
+    return manifest_of(folders, current.now)
+
+
+def write_manifest(folders: Folders, manifest: Manifest) -> Manifest:
+    """Write the manifest, from when on the version is complete; gives it with its seal."""
+    replace_bytes(folders.index / manifest.version / MANIFEST, seal(manifest))
+    return read_manifest(folders, manifest.version)
+
+
+def _read(path: Path, kind: type[Message]) -> Message:
+    try:
+        return unseal(path.read_bytes(), kind)
+    except OSError as error:
+        raise BadIndex(f"{path}: {error.strerror}") from None
+    except (ValueError, msgspec.DecodeError) as error:
+        raise BadIndex(f"{path}: {error}") from None
 
 
 def describe(path: Path) -> File:
@@ -134,6 +176,7 @@ def verify_files(folders: Folders, manifest: Manifest) -> None:
     index, paths, hashes = (folder / manifest.version for folder in folders.all())
     for shard in manifest.shards:
         verify(index, shard.index)
+        verify(index, shard.canaries)
         if shard.vectors:
             verify(index, shard.vectors)
         verify(paths, shard.records)

@@ -80,3 +80,8 @@ class Info(msgspec.Struct):
     shard_count: int
     created: str = ""
     """When the version was made: one made anew from nothing may have the same name."""
+    seal: str = ""
+    """Of the version's manifest."""
+    refused: str = ""
+    """The seal of a newer version that is not put in use, and why."""
+    reason: str = ""

@@ -7,14 +7,25 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from common.errors import MissingPackage, NotFound, Unavailable
+from common.metrics import INDEX_IN_USE, INDEX_REFUSED
 from search.index import Shard, load_shard
-from search.manifest import BadIndex, Folders, Manifest, read_current, read_manifest
+from search.manifest import (
+    BadIndex,
+    Current,
+    Folders,
+    Manifest,
+    Named,
+    manifest_of,
+    read_current,
+)
 
 log = logging.getLogger(__name__)
 
 KEEP_OLD_S = 30.0
-"""How long the version before is kept after a swap: other servers may still be loading theirs."""
-
+"""How long the version before is kept after a swap, and after it was asked for by its name: other
+servers may still be loading theirs, or have refused it."""
+TRY_AGAIN_S = 60.0
+"""A refused version is looked at again: its files may have been on their way here."""
 
 Choose = Callable[[int], Sequence[int]]
 """Which shards a server holds of an index with so many."""
@@ -27,11 +38,19 @@ class Version(NamedTuple):
     shards: dict[int, Shard]
 
 
-def load_version(folders: Folders, name: str, choose: Choose) -> Version:
-    """Load the chosen shards of a version, verified; raises BadIndex."""
-    manifest = read_manifest(folders, name)
+class Refusal(NamedTuple):
+    """What was refused last, None for a CURRENT that cannot be read; when and why."""
+
+    named: Named | None
+    reason: str
+    at: float
+
+
+def load_version(folders: Folders, named: Named, choose: Choose) -> Version:
+    """Load the chosen shards of a version, verified; raises BadIndex, MissingPackage."""
+    manifest = manifest_of(folders, named)
     loaded = {
-        shard: load_shard(folders, name, manifest.dim, manifest.shards[shard])
+        shard: load_shard(folders, named.version, manifest.dim, manifest.shards[shard])
         for shard in choose(len(manifest.shards))
         if shard < len(manifest.shards)
     }
@@ -42,12 +61,13 @@ class Shelf:
     """Follows CURRENT: loads a new version beside the old one and then swaps them."""
 
     def __init__(self, folders: Folders, choose: Choose, reload_s: float) -> None:
+        self.refusal: Refusal | None = None
+        """Why this server does not hold what CURRENT names; None when it does."""
         self._folders = folders
         self._choose = choose
         self._reload_s = reload_s
         self._versions: list[Version] = []  # the newest first
-        self._swapped = 0.0
-        self._refused: str | None = None
+        self._wanted = 0.0  # when the one before was last of use
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
 
@@ -69,39 +89,76 @@ class Shelf:
 
     def get(self, name: str | None) -> Version:
         """The version of that name, or the newest for None; raises NotFound."""
-        if name is None:
-            return self.newest()
-        for version in self._versions:
+        newest, *others = self._versions or [self.newest()]
+        if name in (None, newest.manifest.version):
+            return newest
+        for version in others:
             if version.manifest.version == name:
+                self._wanted = time.monotonic()
                 return version
         raise NotFound(f"version {name} is not loaded", "no_such_version")
 
     def refresh(self) -> None:
-        """Swap to what CURRENT names; one that cannot be loaded is refused and logged once."""
-        name = read_current(self._folders)
-        loaded = [version.manifest.version for version in self._versions]
-        if name and name != self._refused and name not in loaded[:1]:
-            try:
-                version = load_version(self._folders, name, self._choose)
-            except BadIndex as error:
-                self._refused = name
-                log.error("version refused, %s stays: %s", (loaded or ["none"])[0], error)
-                return
-            except MissingPackage:
-                self._refused = name
-                raise
-            self._versions = [version, *self._versions[:1]]
-            self._swapped = time.monotonic()
-            self._refused = None
-            log.info("version %s: shards %s", name, sorted(version.shards))
-        elif len(self._versions) > 1 and time.monotonic() - self._swapped > KEEP_OLD_S:
+        """Swap to what CURRENT names; what cannot be loaded is refused, and tried again later.
+
+        Raises MissingPackage.
+        """
+        current = None
+        try:
+            current = read_current(self._folders)
+            if current and self._is_due(current.now):
+                self._take(current.now)
+                self.refusal = None
+        except BadIndex as error:
+            self._refuse(current, str(error))
+        except MissingPackage as error:
+            self._refuse(current, str(error))
+            raise
+        if time.monotonic() - self._wanted > KEEP_OLD_S:
             self._versions = self._versions[:1]
+
+    def _is_due(self, named: Named) -> bool:
+        refused = self.refusal
+        if refused is None:
+            return named not in [one.manifest.named for one in self._versions[:1]]
+        return refused.named != named or time.monotonic() - refused.at > TRY_AGAIN_S
+
+    def _take(self, named: Named) -> None:
+        """Put a version in use, loaded where it is not held; raises BadIndex, MissingPackage."""
+        held = [one for one in self._versions if one.manifest.named == named]
+        version = held[0] if held else load_version(self._folders, named, self._choose)
+        others = [one for one in self._versions if one is not version][:1]
+        if others and others[0].manifest.space != version.manifest.space:
+            raise BadIndex(
+                f"{named.version} is of another model, {version.manifest.model}: "
+                "start this server and inference anew to change it"
+            )
+        self._versions = [version, *others]
+        self._wanted = time.monotonic()
+        INDEX_IN_USE.clear()
+        INDEX_IN_USE.labels(named.version).set(1)
+        log.info("version %s: shards %s", named.version, sorted(version.shards))
+
+    def _refuse(self, current: Current | None, reason: str) -> None:
+        """Keep what there is; where there is nothing, take the version before."""
+        named = current.now if current else None
+        told = self.refusal
+        self.refusal = Refusal(named, reason, time.monotonic())
+        if told is None or told[:2] != (named, reason):
+            INDEX_REFUSED.inc()
+            stays = self._versions[0].manifest.version if self._versions else "none"
+            log.error("version refused, %s stays: %s", stays, reason)
+        if not self._versions and current and current.before:
+            try:
+                self._take(current.before)
+            except BadIndex as error:
+                log.error("nor is the version before it whole: %s", error)
 
     def _follow(self) -> None:
         while not self._closed.wait(self._reload_s):
             try:
                 self.refresh()
-            except MissingPackage as error:
-                log.error("version refused: %s", error)
+            except MissingPackage:
+                continue  # told when it was refused
             except Exception:  # the edge of the thread: the next look may succeed
                 log.exception("looking for a new version failed")

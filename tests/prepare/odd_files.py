@@ -1,6 +1,7 @@
 """Image files of every kind we read, and of every kind that must be passed over."""
 
 import os
+import stat
 import struct
 import zlib
 from pathlib import Path
@@ -65,6 +66,10 @@ def write_bad(folder: Path) -> dict[str, str]:
     (folder / "loop.jpg").symlink_to("loop.jpg")
     (folder / "gone.jpg").symlink_to("nowhere.jpg")
     os.mkfifo(folder / "fifo.jpg")
+    os.mknod(folder / "socket.jpg", stat.S_IFSOCK | 0o600)
+    (folder / "device.jpg").symlink_to("/dev/zero")
+    (folder / "endless.jpg").touch()
+    os.truncate(folder / "endless.jpg", 5 * 2**30)  # of which the disk holds nothing
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.jpg")).write_bytes(b"x")
     return {
         "truncated.jpg": "truncated",
@@ -80,6 +85,9 @@ def write_bad(folder: Path) -> dict[str, str]:
         "loop.jpg": "symbolic links",
         "gone.jpg": "No such file",
         "fifo.jpg": "not a regular file",
+        "socket.jpg": "not a regular file",
+        "device.jpg": "not a regular file",
+        "endless.jpg": "over 536870912 bytes",
         "\\xff\\xfe.jpg": "not UTF-8",
     }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from search.manifest import MANIFEST, BadIndex
+from tests.chaos.damage import reseal
 from tests.prepare.searching import brute_force, search, unit_queries
 from tests.prepare.workspace import Workspace, add_images
 
@@ -38,17 +39,6 @@ def test_the_recall_of_a_compact_index_is_measured(compact: Workspace) -> None:
     np.testing.assert_allclose(brute_force(version, queries, 5), found, rtol=0, atol=1e-5)
 
 
-def test_a_manifest_that_names_no_kind_is_of_hnswlib(twelve: Workspace) -> None:
-    """As they were written before there was a choice."""
-    path = twelve.folders.index / "v000001" / MANIFEST
-    manifest = json.loads(path.read_bytes())
-    for shard in manifest["shards"]:
-        del shard["kind"], shard["vectors"]
-    path.write_text(json.dumps(manifest))
-
-    assert 12 == sum(shard.count for shard in twelve.load().shards.values())
-
-
 def test_damage_to_either_file_is_seen_and_built_anew(compact: Workspace) -> None:
     """A flipped bit in the index or in its vectors is refused, and prepare makes another."""
     for number, suffix in enumerate(("compact", "float16"), 2):
@@ -65,7 +55,8 @@ def test_a_kind_that_is_none_is_refused(twelve: Workspace) -> None:
     """In the configuration by the start, in a manifest by the load."""
     done = twelve.having(index="small").run(script=BUILD)
     path = twelve.folders.index / "v000001" / MANIFEST
-    path.write_text(path.read_text().replace('"hnsw"', '"small"'))
+    shards = json.loads(path.read_bytes())["shards"]
+    reseal(path, {"shards": [{**one, "kind": "small"} for one in shards]})
 
     assert 2 == done.returncode
     assert "Prepare.index" in done.stderr

@@ -49,6 +49,50 @@ def test_what_is_no_good_image_is_skipped_with_the_reason(workspace: Workspace) 
     assert paths_of(good) == workspace.ids().keys()
 
 
+ODD_NAMES = [
+    "-rf.png",
+    " .png",
+    "new\nline.png",
+    "%41%00.png",
+    "'\"`$(x).png",
+    "\\n#?&.png",
+    "\x1b[31mred.png",
+    "\u202egnp.png",
+    "e\u0301.png",
+    "\xe9.png",
+    "🦉.PNG",
+    "a" * 247 + ".png",  # 255 bytes with another suffix, the longest there can be
+]
+
+
+def test_odd_names_are_names(workspace: Workspace) -> None:
+    """Any that is UTF-8 is indexed as it is; where it is told it is one line, and printable."""
+    for seed, name in enumerate(ODD_NAMES):
+        noise(seed).save(workspace.images / name)
+        (workspace.images / f"{name}.jpg").write_bytes(b"broken")
+
+    told = workspace.prepare()
+
+    assert paths_of(ODD_NAMES) == workspace.ids().keys()
+    assert paths_of([f"{name}.jpg" for name in ODD_NAMES]) == workspace.skipped().keys()
+    lines = told.splitlines()
+    assert len(ODD_NAMES) == sum(line.startswith("skipped images/") for line in lines)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_copies_and_an_image_named_twice(workspace: Workspace) -> None:
+    """A copy is an image of its own; the same file by two ways to it is one, links are others."""
+    (path,) = add_images(workspace.images, [0])
+    (workspace.images / "copy.png").write_bytes(path.read_bytes())
+    (workspace.images / "link.png").symlink_to(path)
+    os.link(path, workspace.images / "hard.png")
+
+    workspace.prepare("images", "images/00000.png", "images/../images", str(workspace.images))
+
+    names = ["00000.png", "copy.png", "link.png", "hard.png"]
+    assert paths_of(names) == workspace.ids().keys()
+
+
 def test_broken_files_are_not_tried_again(workspace: Workspace) -> None:
     """A second run looks only at those that a limit or the disk refused, and counts all."""
     add_images(workspace.images, range(3))

@@ -141,7 +141,8 @@ def files_of(workspace: Workspace) -> tuple[set[str], set[str], set[str]]:
     names: dict[Path, set[str]] = {index: {"MANIFEST"}, paths: set(), hashes: set()}
     for shard in manifest.shards:
         of_paths = [(paths, shard.records), (paths, shard.offsets)]
-        for folder, file in [(index, shard.index), *of_paths, (hashes, shard.hashes)]:
+        of_index = [(index, shard.index), (index, shard.canaries)]
+        for folder, file in [*of_index, *of_paths, (hashes, shard.hashes)]:
             path = folder / manifest.version / file.name
             assert (file.size_bytes, file.sha256) == (path.stat().st_size, sha256_of(path))
             names[folder].add(file.name)

@@ -1,14 +1,20 @@
 """What may keep prepare from writing: a full disk, or another run."""
 
 import errno
+import json
+import re
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from common.files import write_whole
 from prepare.lock import locked
-from tests.prepare.workspace import Workspace, add_images, journal_grows
+from tests.prepare.workspace import PREPARE, Workspace, add_images, journal_grows
+from tests.services import CHECKOUT
 
 
 # Too little for vectors, then for rows, then for an index, in the order in which they are written.
@@ -27,6 +33,75 @@ def test_a_full_disk_fails_the_run_and_changes_nothing(twelve: Workspace, limit_
     assert before == large.load().manifest
     large.prepare()
     assert 212 == len(large.ids())
+
+
+def own_disk(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where it may mount what only it sees."""
+    return subprocess.run(
+        ["unshare", "--map-root-user", "--mount", *command],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_disk_that_fills_up_at_any_file(twelve: Workspace, tmp_path: Path) -> None:
+    """A page more room each time: whichever file it ends at, one clear line and nothing changed.
+
+    Containers mostly may not mount: there the limits above must do.
+    """
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    may = own_disk("mount", "-t", "tmpfs", "none", str(disk))
+    if may.returncode:
+        pytest.skip(f"no disk of its own: {may.stderr}")
+    small = twelve.having(shards=1)
+    add_images(small.images, range(12, 16))
+    small.write_config()
+
+    done = own_disk(sys.executable, "-m", "tests.prepare.full_disk", str(small.root), str(disk))
+
+    assert 0 == done.returncode, done.stderr
+    *failed, last = [json.loads(line) for line in done.stdout.splitlines()]
+    ended_at: set[str] = set()
+    for status, told, halves, untouched, again in failed:
+        line = told.splitlines()[-1]
+        assert (2, True, 0) == (status, untouched, again), told
+        assert line.startswith("error: cannot write into "), told
+        assert "Traceback" not in told
+        ended_at.update(halves or [line.rpartition(" ")[2]])
+    assert 0 == last[0]
+    kinds = {".npy", ".rows.jsonl", "live.npy", ".records", ".offsets", ".keys", ".canaries"}
+    for kind in kinds | {"MANIFEST", "CURRENT"}:
+        assert any(name.endswith(kind) for name in ended_at), f"{kind}: {ended_at}"
+
+
+def test_what_is_renamed_is_on_the_disk_before_and_after(twelve: Workspace) -> None:
+    """No file gets its name before its bytes are synced, and its folder is synced next."""
+    if not (strace := shutil.which("strace")):
+        pytest.skip("no strace here")
+    add_images(twelve.images, range(12, 14))
+    log = twelve.root / "strace"
+    command = [strace, "-f", "-y", "-e", "trace=fsync,rename,renameat,renameat2", "-o", str(log)]
+    config = twelve.having(shards=1).write_config()
+    script = [sys.executable, str(CHECKOUT / PREPARE), "--config", str(config)]
+    done = subprocess.run([*command, *script], capture_output=True, text=True, check=False)
+    if "PTRACE" in done.stderr:
+        pytest.skip(done.stderr)
+    assert 0 == done.returncode, done.stderr
+
+    calls_made = [line for line in log.read_text().splitlines() if " = 0" in line]
+    synced = [re.search(r"fsync\(\d+<(.*)>\)", line) for line in calls_made]
+    renamed = 0
+    for place, line in enumerate(calls_made):
+        if names := re.search(r'rename\w*\(.*?"(.*?)".*?"(.*?)"', line):
+            before, after = synced[place - 1], next(filter(None, synced[place + 1 :]))
+            assert before is not None, line
+            assert names[1] == before[1], line
+            assert str(Path(names[2]).parent) == after[1], line
+            renamed += 1
+    assert renamed >= 11  # three of a chunk, live.npy, five of a shard, MANIFEST and CURRENT
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

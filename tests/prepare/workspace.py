@@ -18,7 +18,7 @@ from common.config import Config, Loaded, parse
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from search.keys import KEY, image_id
-from search.manifest import Folders, Manifest, folders_of, read_current, read_manifest
+from search.manifest import Folders, Manifest, folders_of, manifest_in_use, read_current
 from search.messages import Record
 from search.shelf import Version, load_version
 from tests.services import CHECKOUT, run_command
@@ -135,7 +135,8 @@ class Workspace:
 
     def current(self) -> str | None:
         """The name of the version in use."""
-        return read_current(self.folders)
+        current = read_current(self.folders)
+        return current.now.version if current else None
 
     def versions(self) -> list[set[str]]:
         """The names of the versions in each of the three folders."""
@@ -143,11 +144,11 @@ class Workspace:
 
     def manifest(self) -> Manifest:
         """The manifest of the version in use."""
-        return read_manifest(self.folders, self.current() or "none")
+        return manifest_in_use(self.folders)
 
     def load(self) -> Version:
         """The version in use, whole and verified."""
-        return load_version(self.folders, self.current() or "none", range)
+        return load_version(self.folders, self.manifest().named, range)
 
     def vectors(self) -> dict[str, Matrix]:
         """The stored vector of each image of the collection, by path."""

@@ -37,7 +37,7 @@ def write_vectors(
     keys = np.zeros(len(vectors), dtype=KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"{number}.jpg") for number in range(len(vectors))]
-    how = Build(kind, links, 200, 1)
+    how = Build(kind, links, 200, 1, 64)
     return write_shard(folders, VERSION, shard, Rows(vectors, keys, records), how)
 
 

@@ -1,14 +1,17 @@
 """Index versions: swapped under load without an error, refused when they are not whole."""
 
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from search.manifest import read_current
+from tests.chaos.damage import ask, flip, folders_of
+from tests.chaos.swaps import asking, replicated, swaps, until_line
 from tests.collection import Collection
-from tests.services import Service, cluster, with_section
+from tests.services import cluster, hanging, run_command, running, with_section
 
 WAIT_S = 30
 
@@ -67,42 +70,106 @@ def test_a_new_version_is_taken_without_an_error(collection: Collection) -> None
         assert expected[answer["index_version"]] == len(answer["hits"])
 
 
-def test_a_damaged_version_is_refused_and_the_old_one_stays(collection: Collection) -> None:
-    """With a byte flipped in the new version, the server says why and answers from the old one."""
-    folder = collection.folder / "data/index"
-    with cluster(collection.config, 2, collection.folder) as services:
-        for kind in ("index", "paths", "hashes"):
-            data = collection.folder / "data" / kind
-            shutil.copytree(data / "v000001", data / "v000002")
-        manifest = folder / "v000002/MANIFEST"
-        manifest.write_text(manifest.read_text().replace("v000001", "v000002"))
-        flip_a_byte(folder / "v000002/shard-000.hnsw")
-        (folder / "CURRENT.new").write_text("v000002")
-        (folder / "CURRENT.new").replace(folder / "CURRENT")
-        wait_for_line(services.search[0], "refused")
-
-        answer = services.front.post("/v1/search", {"text": "red", "k": 100})
-
-    assert (answer["index_version"], len(answer["hits"])) == ("v000001", 40)
-    assert not answer["coverage"]["degraded"]
-    (line,) = [line for line in services.search[0].output if "refused" in line]
-    assert "shard-000.hnsw" in line
+def test_versions_are_swapped_again_and_again(tmp_path: Path) -> None:
+    """New ones, a bad one, and back: each answer full, and right for the version that it names."""
+    assert swaps(tmp_path, 4) > 50
 
 
-def flip_a_byte(path: Path) -> None:
-    """Flip a bit in the middle of a file."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+def harmed_beside(folder: Path) -> str:
+    """A folder as data/index, but with garbage for a shard of v000002, which is not made yet."""
+    index, other = folder / "data/index", folder / "other"
+    (other / "v000002").mkdir(parents=True)
+    for name in ("CURRENT", "v000001"):
+        (other / name).symlink_to(index / name)
+    for path in (index / "v000001").iterdir():
+        (other / "v000002" / path.name).symlink_to(index / "v000002" / path.name)
+    harmed = other / "v000002/shard-001.hnsw"
+    harmed.unlink()
+    harmed.write_bytes(b"garbage")
+    return "other"
 
 
-def wait_for_line(service: Service, word: str) -> None:
-    """Wait until a service has logged a line with a word."""
-    for _ in range(WAIT_S * 20):
-        if any(word in line for line in service.output):
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError(f"no line with {word}: {service.output}")
+def test_a_version_that_one_server_refuses_is_taken_back(collection: Collection) -> None:
+    """prepare says who refused it and why; every answer was full, and from the version before."""
+    folder = collection.folder
+    with replicated(collection, 1, {1: {"index_dir": harmed_beside(folder)}}) as system:
+        with asking(system):
+            system.until("v000001")
+            collection.write_images(range(40, 60))
+            done = run_command("prepare/prepare.py", collection.config, cwd=folder)
+            current = read_current(folders_of(folder))
+            until_line(system.search[0], "version v000002")
+            system.until("v000001")
+
+        assert 2 == done.returncode
+        line = done.stderr.splitlines()[-1]
+        assert f"error: {system.search[1].address} refused v000002: " in line
+        assert "shard-001.hnsw" in line
+        assert line.endswith("; v000001 is in use again")
+        assert current is not None
+        assert "v000001" == current.now.version
+        assert {"v000001"} == {asked.answer["index_version"] for asked in system.asked}
+        for number in range(40, 60):
+            (folder / f"images/{number:04}.png").unlink()
+        system.learn("version v000001:")
+        system.check()
+
+
+def test_a_server_that_starts_takes_the_version_before_a_bad_one(collection: Collection) -> None:
+    """Where CURRENT names what cannot be loaded there is an answer nevertheless, and a reason."""
+    collection.write_images(range(40, 60))
+    collection.prepare()
+    flip(collection.folder / "data/index/v000002/shard-001.hnsw", np.random.default_rng(0))
+    config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"])
+    with running("search/search.py", config, cwd=collection.folder) as service:
+        assert "v000001" == ask(service).version
+        assert 200 == service.request("GET", "/ready").status
+        until_line(service, "shard-001.hnsw")
+
+
+def test_one_command_goes_back_and_again_forth(collection: Collection) -> None:
+    """rollback.py puts the version before in use, checked; the first version has none."""
+    folder, folders = collection.folder, folders_of(collection.folder)
+    alone = run_command("prepare/rollback.py", collection.config, cwd=folder)
+    collection.write_images(range(40, 60))
+    collection.prepare()
+    back, forth = (
+        run_command("prepare/rollback.py", collection.config, cwd=folder) for _ in range(2)
+    )
+    flip(folder / "data/index/v000001/shard-001.hnsw", np.random.default_rng(0))
+    harmed = run_command("prepare/rollback.py", collection.config, cwd=folder)
+    current = read_current(folders)
+
+    assert 2 == alone.returncode
+    assert "no version to go back to" in alone.stderr
+    assert "version v000001: 40 images\n" == back.stdout
+    assert "version v000002: 60 images\n" == forth.stdout
+    assert 2 == harmed.returncode
+    assert "shard-001.hnsw" in harmed.stderr
+    assert current is not None
+    assert "v000002" == current.now.version
+
+
+def test_a_server_that_lags_is_not_torn(collection: Collection) -> None:
+    """Its version's files are deleted while it hangs: it answers from them, then takes the newest.
+
+    What it has mapped stays readable, as no file is ever cut or written again.
+    """
+    config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"], reload_s=0.2)
+    extra = ("--index", "0,1")
+    with running("search/search.py", config, *extra, cwd=collection.folder) as service:
+        before = ask(service)
+        with hanging(service):
+            for number in range(40, 43):
+                collection.write_images(range(number, number + 1))
+                collection.prepare()
+            assert not (collection.folder / "data/index/v000001").exists()
+        first = ask(service)
+        until_line(service, "version v000004")
+
+        assert first.version in ("v000001", "v000004")
+        assert first.version != "v000001" or first == before
+        assert "v000004" == ask(service).version
 
 
 def test_a_server_without_an_index_is_not_ready_and_then_is(tmp_path: Path) -> None:
@@ -115,6 +182,6 @@ def test_a_server_without_an_index_is_not_ready_and_then_is(tmp_path: Path) -> N
         assert services.search[0].request("GET", "/ready").status == 503
         assert services.search[0].request("GET", "/healthz").status == 200
         (tmp_path / "later").rename(tmp_path / "data")
-        wait_for_line(services.search[0], "v000001")
+        until_line(services.search[0], "v000001")
 
         assert len(services.front.post("/v1/search", {"text": "red"})["hits"]) == 5

@@ -1,0 +1,51 @@
+"""Put the version before the one in use in use again: python prepare/rollback.py."""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from common.config import argument_parser, load
+from common.errors import ConfigError
+from common.process import run
+from prepare.lock import locked
+from prepare.versions import current_of
+from search.manifest import (
+    BadIndex,
+    Current,
+    Folders,
+    Manifest,
+    folders_of,
+    manifest_of,
+    verify_files,
+    write_current,
+)
+
+
+def roll_back(folders: Folders) -> Manifest:
+    """Put the version before in use, checked; again undoes it. Raises ConfigError."""
+    with locked(folders.index):
+        current = current_of(folders)
+        if current is None or current.before is None:
+            raise ConfigError(f"{folders.index} tells of no version to go back to")
+        try:
+            manifest = manifest_of(folders, current.before)
+            verify_files(folders, manifest)
+        except BadIndex as error:
+            raise ConfigError(f"the version before cannot be used: {error}") from None
+        write_current(folders, Current(manifest.named, current.now))
+    return manifest
+
+
+def main() -> None:
+    """Go back one version in what config.json names."""
+    loaded = load(argument_parser(__doc__).parse_args().config)
+    prepare = loaded.config.prepare
+    folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
+    manifest = roll_back(folders)
+    print(f"version {manifest.version}: {manifest.count} images", flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

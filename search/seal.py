@@ -1,0 +1,37 @@
+"""JSON that vouches for itself: its last field is the SHA-256 of all that stands before it."""
+
+import hashlib
+from typing import Protocol, TypeVar
+
+import msgspec
+
+
+class Sealed(Protocol):
+    """A message whose last field is its seal."""
+
+    @property
+    def sha256(self) -> str:
+        """The seal; "" until it was written and read back."""
+
+
+Message = TypeVar("Message", bound=Sealed)
+LAST = b',\n "sha256": "'
+END = b'"\n}'
+
+
+def seal(message: Sealed) -> bytes:
+    """The message as JSON for people, sealed."""
+    body, last, _ = msgspec.json.format(msgspec.json.encode(message), indent=1).rpartition(LAST)
+    return body + last + _digest(body) + END
+
+
+def unseal(data: bytes, kind: type[Message]) -> Message:
+    """The message in what `seal` gave; raises ValueError or DecodeError for anything else."""
+    body, _, end = data.rpartition(LAST)
+    if end != _digest(body) + END:
+        raise ValueError("it is not as it was written")
+    return msgspec.json.decode(data, type=kind)
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()

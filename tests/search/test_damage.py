@@ -1,0 +1,96 @@
+"""A running search server refuses what is not as it was written, and answers from what it has."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from benchmarks.vectors import unit
+from search import hnsw
+from search.engine import Build
+from search.manifest import describe, read_manifest
+from tests.chaos.damage import Watched, flips, replace, watched
+
+FLIPS = 20
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A search server over 40 images."""
+    with watched(tmp_path_factory.mktemp("collection")) as one:
+        yield one
+
+
+def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
+    """In indexes, keys, records, offsets, canaries, manifests and CURRENT: each time, by name."""
+    assert FLIPS == len(flips(tmp_path, FLIPS))
+
+
+@pytest.mark.parametrize("suffix", ["hnsw", "canaries", "records", "offsets", "keys", "MANIFEST"])
+def test_a_truncated_or_missing_file_is_refused(server: Watched, suffix: str) -> None:
+    """Half a file, an empty one and none."""
+
+    def find(files: list[Path]) -> Path:
+        return next(path for path in files if path.name.endswith(suffix))
+
+    def cut(files: list[Path], share: float) -> Path:
+        data = (path := find(files)).read_bytes()
+        replace(path, data[: int(share * len(data))])
+        return path
+
+    def remove(files: list[Path]) -> Path:
+        (path := find(files)).unlink()
+        return path
+
+    server.refuses(lambda files: cut(files, 0.5))
+    server.refuses(lambda files: cut(files, 0))
+    assert "No such file" in server.refuses(remove)
+
+
+def index_of(files: list[Path]) -> Path:
+    return next(path for path in files if path.suffix == ".hnsw")
+
+
+def version_of(files: list[Path]) -> Path:
+    return index_of(files).parent
+
+
+def test_another_dimension_is_refused(server: Watched) -> None:
+    """A manifest, sealed and all, whose dimension is not that of its indexes."""
+    reason = server.refuses(index_of, dim=24)
+    assert "vectors of 16 numbers, not 24" in reason
+
+
+def test_another_model_is_refused_until_a_new_start(server: Watched) -> None:
+    """A whole version of another image tower: no running server changes its space."""
+    reason = server.refuses(version_of, space="other", model="other")
+    assert "of another model, other" in reason
+
+
+def test_a_poor_index_is_refused_by_its_canaries(server: Watched, tmp_path: Path) -> None:
+    """Files that are just as written, but whose index finds other images than the nearest."""
+    manifest = read_manifest(server.folders, "v000001")
+    count, dim = manifest.shards[0].count, manifest.dim
+    others = np.random.default_rng(0).standard_normal((count, dim)).astype(np.float32)
+    poor = hnsw.write(tmp_path, "shard-000", unit(others), Build("hnsw", 16, 200, 1, 64))
+    harmed = msgspec.structs.replace(manifest.shards[0], index=describe(poor.index_path))
+    shards = [msgspec.to_builtins(one) for one in (harmed, *manifest.shards[1:])]
+
+    def harm(files: list[Path]) -> Path:
+        replace(index_of(files), poor.index_path.read_bytes())
+        return index_of(files)
+
+    assert "canary queries find 0." in server.refuses(harm, shards=shards)
+
+
+def test_refusals_are_counted(server: Watched) -> None:
+    """The counter tells of each, the gauge of the version in use, and the log of the reason."""
+    before = len(server.reasons)
+    reason = server.refuses(version_of, space="other", model="other")
+    metrics = server.service.request("GET", "/metrics").data.decode()
+
+    assert f"clip_search_index_refused_total {before + 1}.0" in metrics
+    assert 'clip_search_index_in_use{version="v000001"} 1.0' in metrics
+    assert any(reason in line for line in server.service.output)
