@@ -48,11 +48,10 @@ def draw(vectors: Matrix, engine: Engine, ef: int) -> Canaries:
     count, dim = vectors.shape
     chosen = np.random.default_rng(0).choice(count, min(QUERIES, count), replace=False)
     k = min(K, count)
-    scores = vectors[chosen] @ vectors.T
-    rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    best = np.take_along_axis(scores, rows, 1)
-    queries = pack_rows(vectors[chosen])
-    drawn = Canaries(count, dim, max(ef, k), k, queries, rows.tobytes(), best.tobytes(), 0.0)
+    nearest = [_nearest(vectors, vectors[i], k) for i in chosen]
+    rows = b"".join([one.astype("<i8").tobytes() for one, _ in nearest])
+    scores = b"".join([one.astype("<f4").tobytes() for _, one in nearest])
+    drawn = Canaries(count, dim, max(ef, k), k, pack_rows(vectors[chosen]), rows, scores, 0.0)
     found = _share(drawn, engine)
     if found < LEAST:
         raise ConfigError(
@@ -60,6 +59,14 @@ def draw(vectors: Matrix, engine: Engine, ef: int) -> Canaries:
             "Prepare.ef-construction or Search.ef-search"
         )
     return msgspec.structs.replace(drawn, least=max(LEAST, found - SLACK))
+
+
+def _nearest(vectors: Matrix, query: Matrix, k: int) -> tuple[Numbers, Matrix]:
+    """The rows and scores of the k nearest, best first, by comparing with every vector."""
+    scores = vectors @ query
+    best = np.argpartition(-scores, k - 1)[:k]
+    best = best[np.argsort(-scores[best])]
+    return best, scores[best]
 
 
 def read(path: Path, dim: int, count: int) -> Canaries:

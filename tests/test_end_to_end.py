@@ -134,6 +134,7 @@ SCRIPTS = [
     "prepare/save_embedding.py",
     "prepare/build_index.py",
     "prepare/prepare.py",
+    "prepare/rollback.py",
     "common/supervisor.py",
 ]
 

@@ -11,7 +11,8 @@ from search.manifest import read_current
 from tests.chaos.damage import ask, flip, folders_of
 from tests.chaos.swaps import asking, replicated, swaps, until_line
 from tests.collection import Collection
-from tests.services import cluster, hanging, run_command, running, with_section
+from tests.services import cluster, free_ports, hanging, run_command, running, with_section
+from tests.tiny_model import write_tiny_model
 
 WAIT_S = 30
 
@@ -125,6 +126,23 @@ def test_a_server_that_starts_takes_the_version_before_a_bad_one(collection: Col
         assert "v000001" == ask(service).version
         assert 200 == service.request("GET", "/ready").status
         until_line(service, "shard-001.hnsw")
+
+
+def test_another_model_waits_for_a_new_start(collection: Collection) -> None:
+    """prepare says so and takes nothing back; the running server keeps what its model made."""
+    folder, address = collection.folder, f"127.0.0.1:{free_ports(1)[0]}"
+    config = with_section(collection.config, "Search", server_list=[address], reload_s=0.2)
+    write_tiny_model(folder / "other", seed=1)
+    with running("search/search.py", config, cwd=folder) as service:
+        other = with_section(config, "Inference", clip="other")
+        done = run_command("prepare/prepare.py", other, cwd=folder)
+        until_line(service, "of another model")
+
+        assert 0 == done.returncode, done.stderr
+        assert f"{address} answers from v000001 until it is started anew" in done.stderr
+        assert "v000001" == ask(service).version
+    with running("search/search.py", config, cwd=folder) as service:
+        assert "v000002" == ask(service).version
 
 
 def test_one_command_goes_back_and_again_forth(collection: Collection) -> None:
