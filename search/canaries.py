@@ -107,16 +107,9 @@ def _share(canaries: Canaries, engine: Engine) -> float:
 def _right(rows: Numbers, scores: Matrix, true: Numbers, best: Matrix) -> float:
     """The share of one query's hits that are right.
 
-    A hit that reaches the score of the last of the nearest is as good as it; one that is known has
-    the score that it should have.
+    Each has the score that it should have: a row that is none of the nearest, that of the last of
+    them, whose equal it is.
     """
     known = dict(zip(true.tolist(), best.tolist(), strict=True))
-    hits = zip(rows.tolist(), scores.tolist(), strict=True)
-    return float(
-        np.mean(
-            [
-                score >= best[-1] - ROUNDING and abs(score - known.get(row, score)) <= ROUNDING
-                for row, score in hits
-            ]
-        )
-    )
+    should = [known.get(row, float(best[-1])) for row in rows.tolist()]
+    return float((np.abs(scores - should) <= ROUNDING).mean())

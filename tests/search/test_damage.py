@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.vectors import unit
-from search import hnsw
+from common.errors import ConfigError
+from search import canaries, hnsw
 from search.engine import Build
 from search.manifest import describe, read_manifest
 from tests.chaos.damage import Watched, flips, replace, watched
@@ -83,6 +84,18 @@ def test_a_poor_index_is_refused_by_its_canaries(server: Watched, tmp_path: Path
         return index_of(files)
 
     assert "canary queries find 0." in server.refuses(harm, shards=shards)
+
+
+def test_a_poor_index_is_not_made(tmp_path: Path) -> None:
+    """Where its own canaries find less than half, prepare says what to raise."""
+    vectors, others = (
+        unit(np.random.default_rng(seed).standard_normal((500, 16)).astype(np.float32))
+        for seed in range(2)
+    )
+    paths = hnsw.write(tmp_path, "shard-000", others, Build("hnsw", 16, 200, 1, 64))
+
+    with pytest.raises(ConfigError, match=r"raise Prepare\.M"):
+        canaries.draw(vectors, hnsw.load(paths, 16, 500), 64)
 
 
 def test_refusals_are_counted(server: Watched) -> None:
