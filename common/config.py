@@ -46,6 +46,9 @@ class Front(Section, frozen=True):
     cors_origins: tuple[Origin, ...] = ()  # other sites whose pages may ask and read
     tls_cert: str | None = None
     tls_key: str | None = None
+    image_url: bool = False  # whether front fetches images for those who ask it
+    image_url_ports: tuple[Port, ...] = (80, 443)
+    image_url_ms: Positive = 5000  # a photo from far away; then the deadline of the query begins
 
 
 class Middle(Section, frozen=True):

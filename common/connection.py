@@ -61,7 +61,7 @@ class Connection:
     def send(self, request: bytes) -> None:
         """Begin to send a request, all of it where there is room; raises OSError."""
         self._unsent = memoryview(request)
-        self._reading = _Reading()
+        self._reading = Reading()
         self._parser = httptools.HttpResponseParser(self._reading)
         self._write()
 
@@ -81,7 +81,7 @@ class Connection:
             raise BrokenReply("the reply broke off")
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise BrokenReply(f"no HTTP reply: {error}") from None
         if not self._reading.complete:
             return None
@@ -113,21 +113,30 @@ def seconds_left(deadline: float) -> float:
     return left_s
 
 
-class _Reading:
-    """What httptools calls while it reads."""
+class Reading:
+    """What httptools calls while it reads a reply."""
 
     def __init__(self) -> None:
         self.headers: dict[str, str] = {}
         self.parts: list[bytes] = []
+        self.head_complete = False
         self.complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        """Keep a header; not those that come after the body."""
+        if not self.head_complete:
+            self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The status and the headers are there."""
+        self.head_complete = True
 
     def on_body(self, part: bytes) -> None:
+        """Keep a part of the body."""
         self.parts.append(part)
 
     def on_message_complete(self) -> None:
+        """The body is there."""
         self.complete = True
 
 

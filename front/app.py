@@ -8,17 +8,18 @@ from pathlib import Path
 from flask import Flask, Response, g, request, send_file, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from common.config import Config
+from common.config import Config, Front
 from common.deadline import deadline_of
-from common.errors import ServiceError, TooLarge, problem_response
+from common.errors import BadRequest, ServiceError, TooLarge, problem_response
 from common.hooks import close_after_reply
 from common.inside import Inside
 from common.service import create_service, on_close, wants_fresh
 from front.docs import create_docs
+from front.fetch import Fetcher, Internet
 from front.guard import guard
 from front.headers import add_headers
 from front.keys import Keys
-from front.query import read_classify_query, read_embed_query, read_query
+from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
 from front.rates import Rates
 from front.thumbnails import Thumbnails, content_type_of, read_image
 from middle.client import MiddleClient
@@ -33,8 +34,11 @@ CACHE_HEADERS = ("X-Cache", "Age")
 """Of middle's replies, passed on."""
 
 
-def create_app(config: Config, root: Path) -> Flask:
-    """Serve the public API; relative image paths start from `root`."""
+def create_app(config: Config, root: Path, internet: Internet | None = None) -> Flask:
+    """Serve the public API; relative image paths start from `root`.
+
+    `internet` is where image_url leads; None: to public addresses alone.
+    """
     front, middle = config.front, config.middle
     client = MiddleClient(
         f"{middle.address}:{middle.port}",
@@ -58,7 +62,8 @@ def create_app(config: Config, root: Path) -> Flask:
     add_headers(app, front)
     guard(app, keys, rates, front.proxies)
     app.register_blueprint(create_docs(keys.are_on))
-    _add_api(app, client, partial(deadline_of, request, middle.deadline_ms / 1000))
+    fetcher = _create_fetcher(app, front, internet or Internet())
+    _add_api(app, client, fetcher, partial(deadline_of, request, middle.deadline_ms / 1000))
     _add_images(
         app,
         client,
@@ -71,10 +76,21 @@ def create_app(config: Config, root: Path) -> Flask:
     return app
 
 
-def _add_api(app: Flask, client: MiddleClient, deadline: Callable[[], float]) -> None:
+def _create_fetcher(app: Flask, front: Front, internet: Internet) -> Fetcher | None:
+    if not front.image_url:
+        return None
+    fetcher = Fetcher(front, internet)
+    fetcher.start()
+    on_close(app, fetcher.close)
+    return fetcher
+
+
+def _add_api(
+    app: Flask, client: MiddleClient, fetcher: Fetcher | None, deadline: Callable[[], float]
+) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        query, fresh = read_query(request), wants_fresh(request)
+        query, fresh = _with_image(read_query(request), fetcher), wants_fresh(request)
         reply = client.search(query, g.request_id, deadline(), fresh=fresh)
         response = _json(reply.body)
         for name in CACHE_HEADERS:
@@ -100,6 +116,18 @@ def _add_api(app: Flask, client: MiddleClient, deadline: Callable[[], float]) ->
     @app.get("/v1/info")
     def info() -> Response:
         return _json(client.info())
+
+
+def _with_image(query: SearchQuery, fetcher: Fetcher | None) -> SearchQuery:
+    """The query with the image that its image_url leads to; raises a ServiceError."""
+    if query.image_url is None:
+        return query
+    if fetcher is None:
+        raise BadRequest(
+            "image_url is off: whoever runs this server can set Front.image-url", "image_url_off"
+        )
+    query.image, query.image_url = fetcher.fetch(query.image_url), None
+    return query
 
 
 def _add_images(

@@ -6,6 +6,7 @@ import msgspec
 
 from common.errors import Problem
 from front.guard import PURGE, scope_of
+from front.query import SearchQuery
 from middle.messages import (
     Answer,
     ClassifyAnswer,
@@ -14,16 +15,16 @@ from middle.messages import (
     EmbedQuery,
     Image,
     Info,
-    Query,
 )
 
 VERSION = "0.1.0"
 JSON = "application/json"
-URL_PARAMETERS = ("text", "id", "k", "model", "dedup", "min_score", "require_full")
+URL_PARAMETERS = ("text", "image_url", "id", "k", "model", "dedup", "min_score", "require_full")
 ERRORS = {
     "400": "The request is wrong; `detail` says how",
     "401": "No key, or none that is valid",
     "403": "The key is not good for this, or the server takes no keys",
+    "404": "No image has this id",
     "413": "Too large: the body, or the image's pixels",
     "415": "Not a content type, or not an image, that we read",
     "422": "The image is broken",
@@ -57,7 +58,7 @@ Without `labels`, `template` and `model` the image model's own classifier answer
 else the classes are nearest by text (zero-shot). In a form, `image` and `label` may be repeated;
 more than 900 labels go into JSON."""
 TYPES = (
-    Query,
+    SearchQuery,
     Answer,
     EmbedQuery,
     EmbedAnswer,
@@ -73,7 +74,7 @@ def document(has_keys: bool) -> dict[str, Any]:
     """The OpenAPI 3.1 document; with keys, each operation names the scope that it needs."""
     _, schemas = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
     paths = {
-        **_search_paths(schemas["Query"]["properties"]),
+        **_search_paths(schemas["SearchQuery"]["properties"]),
         "/v1/classify": {"post": _classify(schemas["ClassifyQuery"]["properties"])},
         **_other_paths(),
     }
@@ -103,7 +104,7 @@ def document(has_keys: bool) -> dict[str, Any]:
 
 def _search_paths(fields: dict[str, Any]) -> dict[str, Any]:
     hits = {**_reply("The best hits", "Answer"), "headers": HEADERS}
-    search = {"200": hits, **_errors(*FROM_CLIENT)}
+    search = {"200": hits, **_errors(*FROM_CLIENT, "404")}
     return {
         "/v1/search": {
             "get": {
@@ -126,7 +127,7 @@ def _search_paths(fields: dict[str, Any]) -> dict[str, Any]:
                 "requestBody": {
                     "required": True,
                     "content": {
-                        JSON: {"schema": _ref("Query")},
+                        JSON: {"schema": _ref("SearchQuery")},
                         "multipart/form-data": {"schema": _form(fields)},
                     },
                 },

@@ -1,21 +1,23 @@
 """From an HTTP request, in each form that the public API takes, to a checked query."""
 
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 from flask import Request
+from msgspec import Meta
 
 from common.errors import BadRequest, UnsupportedMedia
+from common.json_input import decode_json
 from middle.messages import (
+    SOURCES,
     ClassifyQuery,
     EmbedQuery,
     Query,
     check,
     check_classify,
     check_embed,
-    decode_json,
 )
 
 Message = TypeVar("Message")
@@ -23,14 +25,25 @@ Fields = list[tuple[str, str]]
 NOT_AS_TEXT = ("image", "images", "labels", "embedding")
 
 
-def read_query(request: Request) -> Query:
+class SearchQuery(Query, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """What to search for, by exactly one of text, image, image_url, id and embedding."""
+
+    image_url: (
+        Annotated[
+            str, Meta(description="where an image is, http or https; off unless the server says so")
+        ]
+        | None
+    ) = None
+
+
+def read_query(request: Request) -> SearchQuery:
     """The query in a request's JSON, form or address; raises a ServiceError."""
     if request.method in ("GET", "HEAD"):
-        return check(_from_fields(_url_fields(request), {}, Query))
+        return _check(_from_fields(_url_fields(request), {}, SearchQuery))
     _check_post(request)
     if request.mimetype == "multipart/form-data":
-        return check(_from_form(request))
-    return check(decode_json(_json_body(request), Query))
+        return _check(_from_form(request))
+    return _check(decode_json(_json_body(request), SearchQuery))
 
 
 def read_embed_query(request: Request) -> EmbedQuery:
@@ -50,6 +63,10 @@ def read_classify_query(request: Request) -> ClassifyQuery:
         given["labels"] = labels
     others = [field for field in fields if field[0] != "label"]
     return check_classify(_from_fields(others, given, ClassifyQuery))
+
+
+def _check(query: SearchQuery) -> SearchQuery:
+    return check(query, (*SOURCES, "image_url"))
 
 
 def _check_post(request: Request) -> None:
@@ -77,13 +94,13 @@ def _url_fields(request: Request) -> Fields:
         raise BadRequest("the address holds what is not UTF-8, or too much") from None
 
 
-def _from_form(request: Request) -> Query:
+def _from_form(request: Request) -> SearchQuery:
     files, fields = _read_form(request)
     if len(files) > 1:
         raise BadRequest("a form has one file at most, in the field `image`")
     if files and not files[0]:
         raise BadRequest("the image is empty")
-    return _from_fields(fields, {"image": files[0]} if files else {}, Query)
+    return _from_fields(fields, {"image": files[0]} if files else {}, SearchQuery)
 
 
 def _read_form(request: Request) -> tuple[list[bytes], Fields]:

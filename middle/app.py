@@ -12,6 +12,7 @@ from common.deadline import deadline_of
 from common.digest import check_digests
 from common.errors import UnsupportedMedia
 from common.inside import Inside
+from common.json_input import decode_json
 from common.metrics import ANSWERS
 from common.service import create_service, on_close, wants_fresh
 from common.wire import MSGPACK, decode
@@ -27,7 +28,6 @@ from middle.messages import (
     check,
     check_classify,
     check_embed,
-    decode_json,
 )
 from middle.results import Results, Served
 from middle.searcher import Searcher

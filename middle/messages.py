@@ -2,6 +2,7 @@
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -17,7 +18,6 @@ MAX_LABELS = 1000
 
 SOURCES = ("text", "image", "id", "embedding")
 
-Message = TypeVar("Message")
 ModelChoice = Literal["auto", "clip", "mclip"]
 Dedup = Literal["exact", "near", "none"]
 
@@ -42,6 +42,9 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     ] = "exact"
     min_score: Annotated[float, Meta(ge=-1, le=1, description="leave out hits below")] | None = None
     require_full: Annotated[bool, Meta(description="fail unless all shards answer")] = False
+
+
+Asked = TypeVar("Asked", bound=Query)
 
 
 class Hit(msgspec.Struct):
@@ -172,11 +175,11 @@ class Info(msgspec.Struct):
     shards: int
 
 
-def check(query: Query) -> Query:
+def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
     """Check what types cannot say; raises BadRequest."""
-    given = [name for name in SOURCES if getattr(query, name) is not None]
+    given = [name for name in sources if getattr(query, name) is not None]
     if len(given) != 1:
-        raise BadRequest(f"give exactly one of {', '.join(SOURCES)}; got {len(given)}")
+        raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
     if query.text is not None:
         check_text(query.text)
     if query.embedding is not None:
@@ -219,19 +222,3 @@ def check_text(text: str) -> None:
         raise BadRequest(f"the text has {len(text)} characters; {MAX_TEXT} is the limit")
     if all(unicodedata.category(character)[0] in "CZM" for character in text):
         raise BadRequest("the text is empty")
-
-
-def decode_json(body: bytes, kind: type[Message]) -> Message:
-    """Decode JSON strictly; raises BadRequest naming the field at fault."""
-    if body.count(b",") > 2 * MAX_EMBEDDING:  # before memory is spent on them
-        raise BadRequest("the message has too many values")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except RecursionError:
-        raise BadRequest("malformed JSON: nested too deeply") from None
-    except UnicodeDecodeError:
-        raise BadRequest("malformed JSON: not UTF-8") from None
-    except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from None
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"malformed JSON: {error}") from None

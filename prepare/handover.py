@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from common.config import Search, split_address
 from common.errors import ConfigError, DeadlineExceeded, ServiceError
-from common.peer import Peer, decode_reply
+from common.peer import Peer
+from common.wire import decode_reply
 from prepare.versions import current_of, put_in_use
 from search.manifest import Current, Folders, Manifest, Named, write_current
 from search.messages import Info

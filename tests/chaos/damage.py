@@ -12,7 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from common.peer import Peer, decode_reply, encode, pack_rows
+from common.peer import Peer
+from common.wire import decode_reply, encode, pack_rows
 from search.manifest import (
     CURRENT,
     MANIFEST,

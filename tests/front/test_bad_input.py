@@ -45,6 +45,8 @@ MALFORMED = {
     "overlong UTF-8": b'{"text": "\xc0\xaf"}',
     "number for a text": b'{"text": 5}',
     "unknown field": query(colour="red"),
+    "repeated field": b'{"text": "red", "k": 5, "k": 5}',
+    "repeated in other words": b'{"text": "red", "\\u0074ext": "red"}',
     "unknown model": query(model="gpt"),
     "unknown dedup": query(dedup="all"),
     "number for a bool": query(require_full=1),

@@ -62,7 +62,7 @@ def test_answers_are_as_described(cluster: Cluster, description: Any) -> None:
 def test_the_description_refuses_what_the_server_does(description: Any) -> None:
     """The schemas are not so wide that everything is valid."""
     for message in ({"text": "red", "k": 0}, {"text": 5}, {"colour": "red"}):
-        assert _faults(description, "Query", message)
+        assert _faults(description, "SearchQuery", message)
 
 
 def test_every_described_address_is_served(cluster: Cluster, description: Any) -> None:
