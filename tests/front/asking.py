@@ -60,9 +60,10 @@ def assert_problem(response: Reply, status: int, code: str) -> None:
     assert not LEAK.search(f"{problem['title']} {problem['detail']}")
 
 
-def raw(cluster: Cluster, request: bytes) -> tuple[int, bytes]:
-    """Status and body of the reply to bytes that no HTTP client sends; front must then close."""
-    with socket.create_connection(("127.0.0.1", cluster.front.port), timeout=20) as connection:
+def raw(cluster: Cluster, request: bytes, name: str = "front") -> tuple[int, bytes]:
+    """Status and body of the reply to bytes that no HTTP client sends; it must then hang up."""
+    port = getattr(cluster, name).port
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request)
         reply = b""
         while data := connection.recv(65536):

@@ -1,5 +1,6 @@
 import json
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +124,29 @@ def test_many_texts_in_an_image_are_not_kept(cluster: Cluster) -> None:
     file = png((1, 1), 8, 0, b"\0\0", *[text] * 150)
 
     assert_problem(upload(cluster, file), 422, "unprocessable")
+
+
+def _exif(entries: bytes, count: int = 1) -> bytes:
+    """A JPEG with a directory of metadata as told."""
+    directory = struct.pack("<H", count) + entries
+    return encoded(noise(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + directory)
+
+
+EXIF = {
+    "cut": _exif(b"", 1000),
+    "a turn that is none": _exif(struct.pack("<HHII", 0x0112, 3, 1, 99)),
+    "a turn of 4 GB": _exif(struct.pack("<HHII", 0x0112, 3, 2**32 - 1, 8)),
+    "a text for a turn": _exif(struct.pack("<HHI4s", 0x0112, 2, 4, b"six\0")),
+    "a directory in itself": _exif(struct.pack("<HHIII", 0x8769, 4, 1, 8, 8)),
+    "full": encoded(noise(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0" + b"\xff" * 65_000),
+}
+
+
+@pytest.mark.usefixtures("_small_memory")
+@pytest.mark.parametrize("file", EXIF.values(), ids=EXIF)
+def test_broken_metadata_costs_no_more_than_the_image(cluster: Cluster, file: bytes) -> None:
+    """What a camera should have written is read, left alone, or the image is broken for it."""
+    assert upload(cluster, file).status in (200, 422)
 
 
 def test_an_empty_image_is_refused(cluster: Cluster) -> None:

@@ -166,6 +166,28 @@ def test_a_huge_image_costs_no_memory(workspace: Workspace) -> None:
     assert "3 images, 11 looked at in this run, 8 skipped" in done.stdout
 
 
+def test_a_file_of_5_gb_is_not_read(workspace: Workspace) -> None:
+    """It is skipped for its size, with memory for none of it."""
+    add_images(workspace.images, range(1))
+    (workspace.images / "film.jpg").touch()
+    os.truncate(workspace.images / "film.jpg", 5 * 10**9)  # sparse: it takes no space
+
+    done = workspace.limited("--data=1500000000")
+
+    assert done.returncode == 0, done.stderr
+    assert "skipped images/film.jpg: over 536870912 bytes" in done.stdout
+
+
+def test_copies_of_an_image_are_all_indexed(workspace: Workspace) -> None:
+    """Duplicates are images of their own, told apart by their paths."""
+    (path,) = add_images(workspace.images, range(1))
+    (workspace.images / "copy.png").write_bytes(path.read_bytes())
+
+    workspace.prepare()
+
+    assert paths_of([path.name, "copy.png"]) == workspace.ids().keys()
+
+
 def test_an_unreadable_file_is_skipped_until_it_can_be_read(workspace: Workspace) -> None:
     """Without permission it is skipped with that reason; with it, the next run takes it."""
     (path,) = add_images(workspace.images, range(1))
