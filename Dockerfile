@@ -1,0 +1,16 @@
+# One image for all services of compose.yaml; hnswlib is compiled in the first stage,
+# for the processor of this machine (HNSWLIB_NO_NATIVE=1 makes it for any).
+FROM python:3.11-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential
+COPY requirements.txt /
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -r /requirements.txt
+
+FROM python:3.11-slim
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home clip && mkdir -p /srv/data && chown clip /srv/data
+COPY --from=build /venv /venv
+COPY . /app
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
+USER clip
+WORKDIR /app

@@ -1,0 +1,30 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests import services
+from tests.collection import Collection
+from tests.edge.nginx import edge, require_nginx
+from tests.services import Cluster
+
+
+@pytest.fixture(scope="session")
+def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """Some images, indexed."""
+    require_nginx()
+    return Collection(tmp_path_factory.mktemp("edge"), 20, 2)
+
+
+@pytest.fixture(scope="session")
+def behind(collection: Collection) -> Iterator[Cluster]:
+    """All services, behind the edge."""
+    arguments = [["--index", "0,1"]]
+    with services.cluster(collection.config, 1, collection.folder, arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def address(behind: Cluster, collection: Collection) -> Iterator[str]:
+    """Where the edge listens."""
+    with edge(behind.front.port, collection.folder) as port:
+        yield f"http://127.0.0.1:{port}"

@@ -1,0 +1,95 @@
+"""The edge before a running front: what passes, what it refuses, and what it adds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common.config import Front, parse
+from tests.edge.nginx import CONF, edge
+from tests.services import CHECKOUT, Cluster, free_ports, http
+
+GOOD = {"text": "a red square", "k": 5}
+
+
+def test_a_search_passes_as_it_is(address: str, behind: Cluster) -> None:
+    """The answer is that of front, with the id that the client chose."""
+    headers = {"X-Request-Id": "mine"}
+
+    answer = http.request("POST", f"{address}/v1/search", json=GOOD, headers=headers)
+
+    assert behind.front.post("/v1/search", GOOD)["hits"] == answer.json()["hits"]
+    assert ("mine", "mine") == (answer.headers["X-Request-Id"], answer.json()["request_id"])
+    assert 200 == http.request("GET", f"{address}/v1/search?text=red").status
+    assert 200 == http.request("GET", f"{address}/").status
+
+
+def test_what_front_refuses_is_told_by_front(address: str) -> None:
+    """An error's reply is passed on."""
+    answer = http.request("POST", f"{address}/v1/search", json={"k": 0})
+
+    assert (400, "bad_request") == (answer.status, answer.json()["code"])
+    assert "application/problem+json" == answer.headers["Content-Type"]
+
+
+def test_json_is_compressed_for_who_can_read_it(address: str) -> None:
+    """An embedding in decimals is half the size."""
+    headers = {"Accept-Encoding": "gzip"}
+    inputs = {"texts": ["red"] * 20}
+
+    answer = http.request("POST", f"{address}/v1/embed", json=inputs, headers=headers)
+
+    assert "gzip" == answer.headers["Content-Encoding"]
+    assert 20 == len(answer.json()["embeddings"])
+
+
+REFUSED: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "large": (413, "/v1/search", {"body": bytes(Front().max_body_bytes + 1)}),
+    "long line": (414, f"/{'a' * 9000}", {}),
+    "long header": (431, "/", {"headers": {"X-Long": "a" * 9000}}),
+    "metrics": (404, "/metrics", {}),
+}
+
+
+@pytest.mark.parametrize(("status", "path", "how"), REFUSED.values(), ids=REFUSED)
+def test_the_edge_refuses_by_itself(
+    address: str, status: int, path: str, how: dict[str, Any]
+) -> None:
+    """With front's statuses; front gets none of it."""
+    answer = http.request("POST", f"{address}{path}", **how)
+
+    assert status == answer.status
+    if status != 414:  # which nginx tells in its own words
+        problem = json.loads(answer.data)
+        assert status == problem["status"]
+        assert {"code", "detail", "title", "request_id"} <= set(problem)
+
+
+def test_a_front_that_is_down_is_told_as_unavailable(tmp_path: Path) -> None:
+    """503 with Retry-After, as by front itself."""
+    with edge(free_ports(1)[0], tmp_path) as port:
+        headers = {"X-Request-Id": 'a","b":"c'}
+        answer = http.request("GET", f"http://127.0.0.1:{port}/v1/info", headers=headers)
+
+    assert (503, "unavailable") == (answer.status, answer.json()["code"])
+    assert "1" == answer.headers["Retry-After"]
+    assert answer.headers["X-Request-Id"] == answer.json()["request_id"] != headers["X-Request-Id"]
+
+
+def test_the_files_of_the_containers_fit_together() -> None:
+    """compose.yaml starts programs that exist, with a configuration whose addresses it serves."""
+    services = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"]
+    config = parse((CHECKOUT / "edge/config.json").read_text())
+    text = CONF.read_text()
+
+    for name in services.keys() - {"edge"}:
+        assert (CHECKOUT / services[name]["command"][1]).is_file()
+        assert "/srv/config.json" == services[name]["command"][-1]
+    listed = [config.search.replicas(server)[0] for server in range(len(config.search.server_list))]
+    assert {f"{name}:9000" for name in services if name.startswith("search")} == set(listed)
+    assert {config.middle.address, config.inference.address, "front"} <= services.keys()
+    assert f"server front:{config.front.port};" in text
+    assert f"client_max_body_size {config.front.max_body_bytes};" in text
+    assert f"{config.front.max_body_bytes} bytes" in text

@@ -1,0 +1,26 @@
+"""Row 19 of the faults: 200 slow clients, of heads, bodies and reading, through the edge."""
+
+import json
+from typing import Any
+
+from benchmarks.slow_clients import measure
+from tests.services import Cluster
+
+CLIENTS = 200
+"""More than front has threads."""
+RATE, SECONDS = 50, 6
+
+
+def test_slow_clients_leave_the_others_alone(address: str, behind: Cluster) -> None:
+    """Every query beside them is answered, and as it is answered in quiet by front itself."""
+    replies = measure(int(address.rpartition(":")[2]), RATE, SECONDS, CLIENTS)
+
+    assert RATE * SECONDS == len(replies)
+    assert [] == [one for one in replies if not one.ok]
+    for reply in replies:
+        quiet = behind.front.post("/v1/search", {"text": reply.text, "k": 10})
+        assert ids(quiet) == ids(json.loads(reply.body))
+
+
+def ids(answer: Any) -> list[str]:
+    return [hit["id"] for hit in answer["hits"]]
