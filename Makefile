@@ -7,8 +7,9 @@ CONFIG ?= config.json
 IMAGES ?=
 ONLY ?=
 DEVICE ?= cpu
+SECONDS ?= 60
 
-.PHONY: demo install dev torch lint format test bench bench-runtimes clean
+.PHONY: demo install dev torch lint format test bench bench-runtimes fuzz clean
 
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
@@ -50,6 +51,9 @@ format: dev ## what ruff can put right by itself
 test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
 	$(BIN)/python -m pytest $(TESTS)
 	$(if $(TESTS),,$(TORCH)/bin/python -m pytest tests/torch)
+
+fuzz: dev ## fuzz everything that reads what others send, SECONDS each
+	$(BIN)/python -m pytest tests/fuzz --seconds $(SECONDS)
 
 bench: torch ## everything beside others, its limits and its targets, in one run; writes benchmarks/results/
 	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))

@@ -211,8 +211,11 @@ def _request(
 def problem_of(status: int, body: bytes) -> Problem:
     """The problem in an error reply, also when the peer is not one of ours."""
     try:
-        return msgspec.json.decode(body, type=Problem)
-    except msgspec.DecodeError:
-        code = Unavailable.code if status >= 500 else ServiceError.code
-        detail = f"a server behind this one answered with HTTP status {status}"
-        return Problem(503 if status >= 500 else status, code, detail)
+        problem = msgspec.json.decode(body, type=Problem)
+        if problem.status == status:
+            return problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    code = Unavailable.code if status >= 500 else ServiceError.code
+    detail = f"a server behind this one answered with HTTP status {status}"
+    return Problem(503 if status >= 500 else status, code, detail)

@@ -1,0 +1,46 @@
+"""Fuzz one target with libFuzzer (atheris): python -m tests.fuzz.fuzz TARGET SECONDS FOLDER.
+
+Ends with status 0 when the time is up; else what broke it is printed and kept in the folder.
+"""
+
+import sys
+from pathlib import Path
+
+import atheris
+
+OURS = ["common", "front", "middle", "inference", "search", "PIL"]
+"""Where what was reached guides what is tried next."""
+TIMEOUT_S = 10
+"""Of one input: it hangs."""
+MEMORY_MB = 1500
+"""Of the process, which takes 250 as it starts; the largest image that is decoded takes 1."""
+ALLOCATION_MB = 256
+
+
+def main() -> None:
+    """Begin with the target's seeds, and whatever an earlier run left in the folder."""
+    name, seconds, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    with atheris.instrument_imports(include=OURS, enable_loader_override=False):
+        from tests.fuzz.targets import TARGETS
+    target = TARGETS[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.seeds()):
+        (folder / f"seed-{number}").write_bytes(seed)
+    options = {
+        "max_total_time": seconds,
+        "max_len": target.max_bytes,
+        "timeout": TIMEOUT_S,
+        "rss_limit_mb": MEMORY_MB,
+        "malloc_limit_mb": ALLOCATION_MB,
+        "artifact_prefix": f"{folder}/broke-",
+        "verbosity": 1,
+    }
+    atheris.Setup(
+        [sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(folder)],
+        target.run,
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

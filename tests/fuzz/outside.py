@@ -1,0 +1,129 @@
+"""Fuzz targets for what strangers send: images, requests, addresses of images."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+
+from common.errors import BadRequest, ServiceError
+from common.wire import decode
+from front.fetch import HOST, read_url
+from front.query import read_classify_query, read_embed_query, read_query
+from front.thumbnails import shrink
+from inference.images import Preprocessing, decode_for, preprocess
+from middle.messages import Query, check
+from tests.front import pictures
+
+SIDE = 32
+HOW = Preprocessing(size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+MAX_PIXELS = 250_000
+MAX_BODY_BYTES = 2**16
+
+
+def image(data: bytes) -> None:
+    """Decode an image as inference does, and shrink one that can be as front does."""
+    try:
+        decoded = decode_for(data, HOW, MAX_PIXELS)
+    except ServiceError:
+        return
+    assert (3, SIDE, SIDE) == preprocess(decoded, HOW).shape
+    assert b"\xff\xd8" == shrink(data, SIDE)[:2]
+
+
+def images() -> list[bytes]:
+    """What to begin with."""
+    bombs = [pictures.png((20_000, 20_000), 8, 2, b""), pictures.png((1, 2000), 8, 0, b"")]
+    kinds = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+    plain = [pictures.encoded(pictures.noise(size=(16, 12)), kind) for kind in kinds]
+    return [*bombs, *plain, *(make()[0] for make in pictures.VARIANTS.values())]
+
+
+JSON, FORM = "application/json", "multipart/form-data; boundary=b"
+READERS: list[tuple[str, str, Callable[[Any], Any]]] = [
+    ("POST", JSON, read_query),
+    ("POST", JSON, read_embed_query),
+    ("POST", JSON, read_classify_query),
+    ("POST", FORM, read_query),
+    ("POST", FORM, read_classify_query),
+    ("GET", "", read_query),
+]
+APP = Flask("fuzz")
+APP.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+
+
+def request(data: bytes) -> None:
+    """Read a request as front does, in the form that the first byte says, or middle's message."""
+    number = data[0] % (len(READERS) + 1) if data else 0
+    data = data[1:]
+    try:
+        if number == len(READERS):
+            check(decode(data, Query))
+            return
+        method, kind, read = READERS[number]
+        body, address = (b"", data) if method == "GET" else (data, b"")
+        overrides = {"QUERY_STRING": address.decode("latin-1")}
+        context = APP.test_request_context(
+            "/", method=method, data=body, content_type=kind, environ_overrides=overrides
+        )
+        with context as given:
+            read(given.request)
+    except (ServiceError, HTTPException):
+        return
+    if kind == JSON:  # whatever was read, no field was there twice
+        json.loads(body, object_pairs_hook=_assert_once, parse_int=float)
+
+
+def _assert_once(pairs: list[tuple[str, object]]) -> None:
+    assert len(pairs) == len(dict(pairs)), pairs
+
+
+def requests() -> list[bytes]:
+    """What to begin with."""
+    messages: list[dict[str, Any]] = [
+        {"text": "red", "k": 5, "min_score": 0.1, "model": "auto", "dedup": "near"},
+        {"image": "YWJj", "require_full": True},
+        {"image_url": "http://1.1.1.1/"},
+        {"id": "0" * 32},
+        {"embedding": [1.0, -2e3]},
+        {"texts": ["a", "b"]},
+        {"images": ["YWJj"], "labels": ["a", "b"], "template": "a {}", "top": 3},
+    ]
+    bodies = [json.dumps(message).encode() for message in messages]
+    field = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    form = field % (b"image", b'; filename="a"', b"abc") + field % (b"k", b"", b"5") + b"--b--\r\n"
+    address = b"text=red&k=5&min_score=0.1&require_full=true"
+    packed = b"\x82\xa4text\xa3red\xa1k\x05"
+    return [
+        *(bytes([number]) + body for number in range(3) for body in bodies),
+        *(bytes([number]) + form for number in (3, 4)),
+        b"\x05" + address,
+        b"\x06" + packed,
+    ]
+
+
+REQUEST = re.compile(rb"GET \S+ HTTP/1.1(\r\n[A-Z][A-Za-z-]+: [^\r\n]+){5}\r\n\r\n")
+"""Five headers, and nothing that a URL could have put among them."""
+
+
+def url(data: bytes) -> None:
+    """Take apart the address of an image."""
+    try:
+        target = read_url(data.decode(errors="replace"), (80, 443))
+    except BadRequest:
+        return
+    assert HOST.fullmatch(target.host)
+    assert REQUEST.fullmatch(target.request())
+
+
+def urls() -> list[bytes]:
+    """What to begin with."""
+    return [
+        b"http://pictures.example/a.jpg?b=c#d",
+        "https://münchen.example:443/ü".encode(),
+        b"http://[2606:4700::1]:80/",
+        b"http://user:secret@8.8.8.8/",
+        b"http://0x7f.1/\\@x",
+    ]
