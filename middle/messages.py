@@ -26,13 +26,36 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     """What to search for, by exactly one of text, image, id and embedding."""
 
     text: (
-        Annotated[str, Meta(description="what the images should show, in any language")] | None
+        Annotated[
+            str,
+            Meta(
+                description="what the images should show, in any language",
+                extra_json_schema={"minLength": 1, "maxLength": MAX_TEXT},
+            ),
+        ]
+        | None
     ) = None
     image: Annotated[bytes, Meta(description="an image file, in base64")] | None = None
-    id: Annotated[str, Meta(description="the id of an indexed image: more like it")] | None = None
-    embedding: Annotated[list[float], Meta(description="a vector of the index's model")] | None = (
-        None
-    )
+    id: (
+        Annotated[
+            str,
+            Meta(
+                description="the id of an indexed image: more like it",
+                extra_json_schema={"pattern": "^[0-9a-f]{32}$"},
+            ),
+        ]
+        | None
+    ) = None
+    embedding: (
+        Annotated[
+            list[float],
+            Meta(
+                description="a vector of the index's model",
+                extra_json_schema={"minItems": 1, "maxItems": MAX_EMBEDDING},
+            ),
+        ]
+        | None
+    ) = None
     k: Annotated[int, Meta(ge=1, le=MAX_K, description="how many hits at most")] = 10
     model: Annotated[
         ModelChoice, Meta(description="the text model; auto: clip for English, else mclip")

@@ -1,0 +1,64 @@
+"""Requests that are made from the OpenAPI document, good and bad, by schemathesis."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests.collection import Collection
+from tests.services import Cluster, run_command, with_section
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,"
+CHECKS += "response_headers_conformance,response_schema_conformance,negative_data_rejection,"
+CHECKS += "missing_required_header,unsupported_method,allow_header_conformance,ignored_auth"
+"""All but positive_data_acceptance: no schema tells which bytes are an image, or which id is one
+of the index."""
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the system lies."""
+    return tmp_path_factory.mktemp("schema")
+
+
+@pytest.fixture(scope="module")
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """All services."""
+    collection = Collection(folder, 10, 2)
+    keys = {"keys_file": "keys.json", "image_url": True, "image_url_ports": [1]}
+    config = with_section(collection.config, "Front", **keys)
+    arguments = [["--index", "0,1"]]
+    with services.cluster(config, 1, folder, arguments) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def key(cluster: Cluster, folder: Path) -> str:
+    """A key for all that needs one."""
+    done = run_command("front/keys.py", cluster.config, "fuzz", "--scope", "admin", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[-1]
+
+
+def test_the_api_is_as_it_is_described(
+    cluster: Cluster, key: str, seconds: int, tmp_path: Path
+) -> None:
+    """Whatever is sent, the status and the body of the answer are documented, and never 5xx."""
+    url = f"http://{cluster.front.address}/openapi.json"
+    command = [sys.executable, "-m", "schemathesis.cli", "run", url, "--mode", "all"]
+    how = ["--checks", CHECKS, "--seed", str(SEED), "--max-time", str(5 * seconds)]
+
+    done = subprocess.run(
+        [*command, *how, "--header", f"Authorization: Bearer {key}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300 + 10 * seconds,
+    )
+
+    assert 0 == done.returncode, done.stdout[-8000:]
+    assert 200 == cluster.front.request("GET", "/v1/search?text=red").status
