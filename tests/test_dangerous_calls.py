@@ -76,3 +76,30 @@ def test_the_test_finds_what_it_looks_for(code: str) -> None:
 def test_the_test_lets_the_rest_be(code: str) -> None:
     """The safe forms are none of them."""
     assert [] == list(faults(ast.parse(code)))
+
+
+COMPARING = {"front/keys.py": "find_key", "common/inside.py": "_demand"}
+"""Where a secret that somebody sent meets those that we know."""
+
+
+@pytest.mark.parametrize(("file", "name"), COMPARING.items(), ids=COMPARING)
+def test_secrets_are_compared_in_constant_time(file: str, name: str) -> None:
+    """By hmac.compare_digest, with every key, however alike or early the right one is."""
+    tree = ast.parse((CHECKOUT / file).read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    (function,) = [one for one in functions if one.name == name]
+    loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
+    left_early = [
+        node for one in loops for node in ast.walk(one) if isinstance(node, ast.Return | ast.Break)
+    ]
+    # `in OPEN` compares a path
+    unequal = [
+        operator
+        for node in ast.walk(function)
+        if isinstance(node, ast.Compare)
+        for operator in node.ops
+        if isinstance(operator, ast.Eq | ast.NotEq)
+    ]
+
+    assert "hmac.compare_digest(" in ast.unparse(function)
+    assert [] == left_early + unequal
