@@ -34,7 +34,7 @@ def closing_over(max_body_bytes: int) -> Callable[[Any, Any], None]:
 
 def close_worker(_server: Any, worker: Any) -> None:
     """Close what the application of a worker has opened."""
-    if isinstance(worker.wsgi, Flask):  # it failed to start, else
+    if isinstance(getattr(worker, "wsgi", None), Flask):  # else it failed to start
         worker.wsgi.extensions["closing"].close()
 
 

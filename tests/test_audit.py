@@ -7,6 +7,9 @@ import pytest
 
 from tests.services import CHECKOUT
 
+PINNED = 'for last; do :; done; printf "numpy==1\\nurllib3==1\\n" > "$last"'
+NONE = 'echo "No known vulnerabilities found" >&2'
+UNKNOWN = f'{NONE}; echo "numpy Dependency not found on PyPI and could not be audited"'
 FOUND = 'echo "Found 1 known vulnerability in 1 package" >&2; echo "urllib3 1.0 CVE-1"; exit 1'
 OFFLINE = 'echo "ConnectionError: no route to host" >&2; exit 1'
 
@@ -14,9 +17,11 @@ OFFLINE = 'echo "ConnectionError: no route to host" >&2; exit 1'
 @pytest.mark.parametrize(
     ("uv", "audit", "status", "said"),
     [
-        ("exit 0", 'echo "No known vulnerabilities found" >&2', 0, "No known vulnerabilities"),
-        ("exit 0", FOUND, 1, "CVE-1"),
-        ("exit 0", OFFLINE, 0, "SKIPPED, nothing was audited"),
+        (PINNED, NONE, 0, "No known vulnerabilities"),
+        (PINNED, UNKNOWN, 0, "SKIPPED 1 of 2 packages"),
+        (PINNED, f"{UNKNOWN}; {UNKNOWN}", 0, "SKIPPED, nothing was audited"),
+        (PINNED, FOUND, 1, "CVE-1"),
+        (PINNED, OFFLINE, 0, "SKIPPED, nothing was audited"),
         (OFFLINE, FOUND, 0, "SKIPPED, nothing was audited"),
     ],
 )

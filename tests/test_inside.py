@@ -101,6 +101,7 @@ def test_no_certificate_is_let_in(
     for certificate in (None, stranger.issue("stranger")):
         with authority.client(certificate) as client, pytest.raises(urllib3.exceptions.HTTPError):
             ask(client, service, "GET", "/healthz", token)
+    assert "did not return a certificate" in "".join(service.output).lower().replace("_", " ")
     with authority.client(authority.issue("other")) as client:
         assert 200 == ask(client, service, "GET", "/healthz", None).status
 

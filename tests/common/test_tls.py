@@ -13,6 +13,7 @@ from common.inside import Inside
 from common.peer import Peer
 from tests.certificates import Authority
 from tests.common.test_peer import peer
+from tests.services import run_command, with_section
 
 
 @pytest.fixture
@@ -38,6 +39,17 @@ def test_a_server_without_tls_is_unavailable(inside: Inside) -> None:
         with pytest.raises(Unavailable) as error:
             encrypted.get("/", time.monotonic() + 5)
     assert not isinstance(error.value, DeadlineExceeded)
+
+
+def test_what_cannot_be_served_over_tls_ends_in_one_line(inside: Inside) -> None:
+    """Models are loaded after the fork there; a wrong name still stops the start, and says why."""
+    assert inside.tls
+    config = {"Inside": {"tls-cert": str(inside.tls.cert)}, "Inference": {"clip": "startr"}}
+    done = run_command("inference/inference.py", with_section(config, "Inference", port=0))
+
+    assert 0 != done.returncode
+    assert "error: no model 'startr'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_client_that_never_shakes_hands_is_given_up(
