@@ -85,7 +85,9 @@ class Connection:
             raise BrokenReply(f"no HTTP reply: {error}") from None
         if not self._reading.complete:
             return None
-        self.is_kept = self._parser.should_keep_alive() and not self._unsent
+        # not the parser's should_keep_alive: after the end of a message it always says no
+        is_last = self._reading.headers.get("connection", "").lower() == "close"
+        self.is_kept = self._parser.get_http_version() == "1.1" and not (is_last or self._unsent)
         parts = b"".join(self._reading.parts)
         return Reply(self._parser.get_status_code(), self._reading.headers, parts)
 

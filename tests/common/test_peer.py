@@ -76,6 +76,25 @@ def test_a_reply_that_is_whole_is_taken() -> None:
         assert b"0123456789" == client.post("/", b"", time.monotonic() + 5)
 
 
+def keep_on(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"0123456789")
+    while connection.recv(65536):
+        connection.sendall(HEAD + b"9876543210")
+
+
+def test_a_connection_is_kept_for_the_next_request() -> None:
+    """Ten requests, one connection; a peer that says close gets another for each."""
+    with peer(keep_on) as (client, connections):
+        for _ in range(10):
+            client.post("/", b"", time.monotonic() + 5)
+        assert 1 == len(connections)
+    last = HEAD.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with peer(lambda connection: connection.sendall(last + b"0123456789")) as (client, closed):
+        for _ in range(3):
+            client.post("/", b"", time.monotonic() + 5)
+        assert 3 == len(closed)
+
+
 def test_an_error_that_is_no_problem_says_nothing_of_its_body() -> None:
     """What another program answers is not passed on."""
     page = b"HTTP/1.1 520 Odd\r\nContent-Length: 6\r\n\r\n<html>"
