@@ -24,13 +24,15 @@ from benchmarks.figures import Figure, table
 from common.config import argument_parser
 from common.process import run
 from tests.collection import Collection
-from tests.edge.nginx import edge
+from tests.edge.nginx import MANY, edge
 from tests.services import cluster
 
 SECTION = "slow clients"
 EDGE = "through the edge"
-ROUNDS = 3
+ROUNDS = 5
 DRIP_S = 0.5
+SETTLE_S = 2.0
+"""They come all at once, and those that read ask for 90 MB together: that is load, not slowness."""
 LARGE = "/docs/swagger/js/swagger-ui-bundle.js"
 """1.4 MB: more than the buffers of a connection hold."""
 HEAD = b"POST /v1/search HTTP/1.1\r\nHost: slow\r\nX-Slow: "
@@ -100,7 +102,8 @@ def _go_on(connection: socket.socket, kind: bytes) -> bool:
 def measure(port: int, rate: float, seconds: float, clients: int) -> list[arrivals.Reply]:
     """The replies to queries that never repeat, beside so many slow clients."""
     texts = (f"a photo of square {number}" for number in count())
-    due = arrivals.draw(rate, seconds, texts, seed=clients)
+    drawn = arrivals.draw(rate, seconds, texts, seed=clients)
+    due = [one._replace(at_s=SETTLE_S + one.at_s) for one in drawn]
     with slow_clients(port, clients):
         return arrivals.send(f"127.0.0.1:{port}", due, 10, len(due), "/v1/search")
 
@@ -128,7 +131,7 @@ def main() -> None:
         search = [["--index", "0,1"]]
         with (
             cluster(collection.config, 1, collection.folder, search) as services,
-            edge(services.front.port, collection.folder) as port,
+            edge(services.front.port, collection.folder, MANY) as port,
         ):
             # Last, as front alone does not recover at once.
             turns = [(EDGE, port)] * ROUNDS + [("front alone", services.front.port)]

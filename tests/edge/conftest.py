@@ -4,7 +4,7 @@ import pytest
 
 from tests import services
 from tests.collection import Collection
-from tests.edge.nginx import edge, require_nginx
+from tests.edge.nginx import MANY, edge, require_nginx
 from tests.services import Cluster
 
 
@@ -26,5 +26,5 @@ def behind(collection: Collection) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def address(behind: Cluster, collection: Collection) -> Iterator[str]:
     """Where the edge listens."""
-    with edge(behind.front.port, collection.folder) as port:
+    with edge(behind.front.port, collection.folder, MANY) as port:
         yield f"http://127.0.0.1:{port}"

@@ -1,5 +1,6 @@
 """nginx with the configuration that ships, before a front on this machine."""
 
+import getpass
 import os
 import re
 import shutil
@@ -15,6 +16,9 @@ import pytest
 from tests.services import CHECKOUT, STOP_S, free_ports
 
 CONF = CHECKOUT / "edge/nginx.conf"
+PER_ADDRESS = 64
+MANY = 1000
+"""For a test or a benchmark, where one address stands for all the people there are."""
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
@@ -27,10 +31,13 @@ def require_nginx() -> str:
     return program
 
 
-def write_conf(front: str, port: int, folder: Path) -> Path:
+def write_conf(front: str, port: int, folder: Path, per_address: int) -> Path:
     """The shipped configuration for another front and port, that writes into a folder only."""
     text = CONF.read_text().replace("server front:8000;", f"server {front};")
     text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    text = text.replace(
+        f"limit_conn addresses {PER_ADDRESS};", f"limit_conn addresses {per_address};"
+    )
     kept = "".join(f"{name}_temp_path {folder}/{name};" for name in TEMPORARY)
     text = re.sub(r"^http \{", f"http {{ {kept}", text, flags=re.MULTILINE)
     conf = folder / "nginx.conf"
@@ -39,12 +46,17 @@ def write_conf(front: str, port: int, folder: Path) -> Path:
 
 
 @contextmanager
-def edge(front_port: int, folder: Path) -> Iterator[int]:
-    """Run the edge before a front; gives its port."""
+def edge(front_port: int, folder: Path, per_address: int = PER_ADDRESS) -> Iterator[int]:
+    """Run the edge before a front; gives its port.
+
+    `per_address` is how many requests at a time one address may have under way.
+    """
     program, (port,) = require_nginx(), free_ports(1)
-    conf = write_conf(f"127.0.0.1:{front_port}", port, folder)
+    conf = write_conf(f"127.0.0.1:{front_port}", port, folder, per_address)
     command = [program, "-p", str(folder), "-c", str(conf), "-e", "stderr"]
-    how = ["-g", f"daemon off; pid {folder}/nginx.pid;"]
+    # What pytest makes is for its own user alone: the workers must be that, too.
+    user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
+    how = ["-g", f"daemon off; {user} pid {folder}/nginx.pid;"]
     with (folder / "nginx.log").open("wb") as log:
         process = subprocess.Popen([*command, *how], stdout=log, stderr=log)
         try:

@@ -1,14 +1,20 @@
 """The edge before a running front: what passes, what it refuses, and what it adds."""
 
 import json
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from benchmarks.slow_clients import LARGE
 from common.config import Front, parse
-from tests.edge.nginx import CONF, edge
+from tests.caching import until
+from tests.edge.nginx import CONF, PER_ADDRESS, edge
+from tests.front.elsewhere import elsewhere, reply
+from tests.front.pictures import encoded, noise
 from tests.services import CHECKOUT, Cluster, free_ports, http
 
 GOOD = {"text": "a red square", "k": 5}
@@ -24,6 +30,17 @@ def test_a_search_passes_as_it_is(address: str, behind: Cluster) -> None:
     assert ("mine", "mine") == (answer.headers["X-Request-Id"], answer.json()["request_id"])
     assert 200 == http.request("GET", f"{address}/v1/search?text=red").status
     assert 200 == http.request("GET", f"{address}/").status
+
+
+def test_what_is_large_passes_in_both_directions(address: str) -> None:
+    """A photo that no buffer holds goes through the disk, and a script comes back whole."""
+    photo = encoded(noise(size=(1500, 1000)), "BMP")
+
+    answer = http.request("POST", f"{address}/v1/search", fields={"image": ("a", photo)})
+
+    assert (4_500_000 < len(photo), 200) == (True, answer.status)
+    script = http.request("GET", f"{address}{LARGE}")
+    assert len(script.data) == int(script.headers["Content-Length"]) > 1_000_000
 
 
 def test_what_front_refuses_is_told_by_front(address: str) -> None:
@@ -76,6 +93,26 @@ def test_a_front_that_is_down_is_told_as_unavailable(tmp_path: Path) -> None:
     assert (503, "unavailable") == (answer.status, answer.json()["code"])
     assert "1" == answer.headers["Retry-After"]
     assert answer.headers["X-Request-Id"] == answer.json()["request_id"] != headers["X-Request-Id"]
+
+
+def test_one_address_does_not_get_everything(tmp_path: Path) -> None:
+    """While as many requests as it may have are under way, the next is told so at once."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(elsewhere())
+        silent.drips["/slow"] = b""
+        port = stack.enter_context(edge(silent.port, tmp_path))
+
+        def ask(path: str, source: str) -> socket.socket:
+            one = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
+            one.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            return stack.enter_context(one)
+
+        for _ in range(PER_ADDRESS):
+            ask("/slow", "127.0.0.1")
+        until(lambda: len(silent.heads) == PER_ADDRESS)
+        silent.answers["/"] = reply(b"fine")
+        assert b"429" in ask("/", "127.0.0.1").recv(100).split(b"\r\n")[0]
+        assert b"200" in ask("/", "127.0.0.2").recv(100).split(b"\r\n")[0]
 
 
 def test_the_files_of_the_containers_fit_together() -> None:

@@ -69,6 +69,7 @@ def elsewhere(
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
         allow_reuse_address = True
+        request_queue_size = 128
 
         def get_request(self) -> Any:
             connection, peer = super().get_request()

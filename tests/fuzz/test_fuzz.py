@@ -28,7 +28,7 @@ def test_fuzzing_finds_nothing(name: str, seconds: int, tmp_path: Path) -> None:
     """Inputs that reach ever more of the code raise nothing but our own errors, and soon."""
     if importlib.util.find_spec("atheris") is None:
         absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        absent("atheris is not installed (requirements-dev.txt, on Linux)")
+        absent("atheris is not installed (requirements-dev.txt, for Linux on x86-64)")
     command = [sys.executable, "-m", "tests.fuzz.fuzz", name, str(seconds), str(tmp_path)]
 
     done = subprocess.run(
