@@ -162,8 +162,8 @@ class Batcher:
         waiting = len(self._queue)
         if waiting >= self._max_queue:
             return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
-        wait_s = waiting * self._item_s
-        if self._refuse_late and wait_s > PATIENCE * (deadline - time.monotonic()):
+        left_s = deadline - time.monotonic()
+        if self._refuse_late and 0 < PATIENCE * left_s < waiting * self._item_s:
             return Overloaded(f"the {self.name} queue is too long for the deadline")
         return None
 

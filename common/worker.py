@@ -83,12 +83,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             return
         conn.since = time.monotonic()
         conn.is_closed = False
-        conn.is_aside = self.in_flight.admitted >= self.limit or _is_about_us(conn.sock)
+        conn.is_aside = self._is_aside(conn)
         self.in_flight.admitted += not conn.is_aside
         pool = self.aside if conn.is_aside else self.tpool
         future: Future[bool] = pool.submit(self.handle, conn)
         done = partial(self.method_queue.defer, self.finish_request, conn)
         future.add_done_callback(done)
+
+    def _is_aside(self, conn: TConn) -> bool:
+        """Whether a request is one too many, or should not wait behind all others."""
+        admitted = self.in_flight.admitted
+        if admitted >= self.limit:
+            return True
+        # not asked for each: a system call lets go of the interpreter, which others wait for
+        return bool(admitted >= self.cfg.threads and _is_about_us(conn.sock))
 
     def _await_request(self, conn: TConn) -> None:
         """Watch a new connection, without a thread that waits for it."""
