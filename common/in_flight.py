@@ -23,7 +23,9 @@ class InFlight:
     def __init__(self) -> None:
         self.draining = threading.Event()
         self.admitted = 0
-        """Those that wait for a thread, too, where the server counts them."""
+        """Those that wait for a thread, too, where the server counts them; by one thread."""
+        self._excused = 0
+        self._lock = threading.Lock()
         self._by_thread: dict[int, Underway] = {}
 
     def enter(self, since: float, request_id: str) -> None:
@@ -34,9 +36,14 @@ class InFlight:
         """It does so no more."""
         self._by_thread.pop(threading.get_ident(), None)
 
+    def excuse(self, change: int) -> None:
+        """Leave some that were admitted out of the count: they ask for nothing but how it is."""
+        with self._lock:
+            self._excused += change
+
     def count(self) -> int:
         """How many requests are in hand."""
-        return max(self.admitted, len(self._by_thread))
+        return max(self.admitted - self._excused, len(self._by_thread))
 
     def by_age(self) -> list[tuple[int, Underway]]:
         """The threads and their requests, the oldest first."""

@@ -82,7 +82,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._await_request(conn)
             return
         conn.since = time.monotonic()
-        conn.is_closed = False
+        conn.is_closed = conn.is_excused = False
         conn.is_aside = self._is_aside(conn)
         self.in_flight.admitted += not conn.is_aside
         pool = self.aside if conn.is_aside else self.tpool
@@ -109,6 +109,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def finish_request(self, conn: TConn, future: Future[bool]) -> None:
         """Watch the connection again, or forget it."""
         self.in_flight.admitted -= not conn.is_aside
+        if conn.is_excused:
+            self.in_flight.excuse(-1)
         if conn.is_closed:
             self.nr_conns -= 1
         else:
@@ -125,6 +127,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: TConn) -> bool:
         """Answer a request whose head has been read; one too many without the application."""
+        if req.path in ABOUT_ITSELF and not conn.is_aside:
+            conn.is_excused = True
+            self.in_flight.excuse(1)
         if not conn.is_aside or req.path in ABOUT_ITSELF:
             return bool(super().handle_request(req, conn))
         name = self.wsgi.name

@@ -38,6 +38,7 @@ from search.client import SearchServer
 JSON = "application/json"
 Message = TypeVar("Message")
 _encoder = msgspec.json.Encoder()
+_counts = {False: ANSWERS.labels("full"), True: ANSWERS.labels("degraded")}
 
 
 def create_app(config: Config, root: Path, generation: Generation) -> Flask:
@@ -120,7 +121,7 @@ def _body(kind: type[Message]) -> Message:
 
 
 def _served(served: Served) -> Response:
-    ANSWERS.labels("degraded" if served.answer.coverage.degraded else "full").inc()
+    _counts[served.answer.coverage.degraded].inc()
     g.took_ms = served.answer.took_ms
     response = _reply(served.answer)
     response.headers["X-Cache"] = served.outcome

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import arrivals, overload
 from benchmarks.generated import queries
+from common.deadline import AT_ONCE_S
 from tests.caching import embedded, metric, until
 from tests.collection import Collection
 from tests.front.asking import Reply
@@ -134,6 +135,9 @@ def test_what_nobody_waits_for_is_not_begun(services: Cluster) -> None:
         until(lambda: LIMIT == in_flight(services))
         for connection in gone:
             connection.close()
+        name = 'oldest_request_seconds{service="front"}'
+        age_s = metric(services.front, name)
+        until(lambda: metric(services.front, name) > age_s + 2 * AT_ONCE_S)
     assert [200] == first.statuses()
     until(lambda: 0 == in_flight(services))
     assert 3 == dropped(services, "caller_gone")
