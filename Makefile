@@ -6,10 +6,11 @@ TORCH := .venv-torch
 CONFIG ?= config.json
 IMAGES ?=
 ONLY ?=
+MINUTES ?= 10
 DEVICE ?= cpu
 SECONDS ?= 60
 
-.PHONY: demo install dev torch lint format test bench bench-runtimes fuzz clean
+.PHONY: demo install dev torch lint format test chaos bench bench-runtimes fuzz clean
 
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
@@ -54,6 +55,10 @@ test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of
 
 fuzz: dev ## fuzz everything that reads what others send, SECONDS each
 	$(BIN)/python -m pytest tests/fuzz --seconds $(SECONDS)
+
+chaos: dev ## everything that can go wrong, for long: faults at random for MINUTES, 100 kills, 200 flips, 20 restarts
+	$(BIN)/python tests/chaos/chaos.py --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,$(BIN)/python tests/chaos/sabotage.py)
 
 bench: torch ## everything beside others, its limits and its targets, in one run; writes benchmarks/results/
 	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
