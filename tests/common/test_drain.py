@@ -1,10 +1,13 @@
 """The gentle end: what was let in is answered, whatever moment the end comes at."""
 
 import http.client
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +113,37 @@ def test_no_request_to_a_search_server_is_lost_at_the_end(
     for _ in range(ROUNDS):
         with running("search/search.py", config, cwd=collection.folder) as service:
             end_under_load(service, "/info")
+
+
+def test_connections_that_nobody_has_taken_yet_are_answered(
+    services: Cluster, collection: Collection
+) -> None:
+    """Several that the kernel had made when the worker learnt that it is to stop."""
+    config = with_section(services.config, "Middle", port=0)
+    request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with running("middle/middle.py", config, cwd=collection.folder) as service:
+        pid = service.process.pid
+        worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        os.kill(worker, signal.SIGSTOP)
+        waiting = [
+            socket.create_connection(("127.0.0.1", service.port), STOP_S) for _ in range(CLIENTS)
+        ]
+        for connection in waiting:
+            connection.sendall(request)
+        service.process.send_signal(signal.SIGTERM)
+        while not _pending(worker) & 1 << signal.SIGTERM - 1:
+            time.sleep(0.01)
+        os.kill(worker, signal.SIGCONT)
+        for connection in waiting:
+            with connection:
+                assert b"HTTP/1.1 200" == connection.recv(12)
+
+
+def _pending(process: int) -> int:
+    """The signals that a process has not been given yet, a bit each."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("ShdPnd"))
+    return int(line.split()[1], 16)
 
 
 @pytest.mark.parametrize("script", ["front/front.py", "middle/middle.py", "search/search.py"])

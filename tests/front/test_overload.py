@@ -86,8 +86,9 @@ def test_what_is_too_much_is_refused_at_once(services: Cluster) -> None:
     with hanging(services.inference):
         asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
         until(lambda: LIMIT == in_flight(services))
-        for size in (10, 100_000):
+        for size, kept in ((10, "keep-alive"), (100_000, "close")):  # which is not all read
             refused = search(services, "a" * size)
+            assert kept == refused.headers["Connection"]
             assert (503, "overloaded") == (refused.status, refused.json()["code"])
             assert int(refused.headers["Retry-After"]) > 0
             assert "application/problem+json" == refused.headers["Content-Type"]
