@@ -220,6 +220,8 @@ class Log(Logger):  # type: ignore[misc]
         super().exception(msg.partition(" %")[0], **how)
 
     def warning(self, msg: str, *args: Any, **how: Any) -> None:
-        """Of a request that is no HTTP, only who sent it."""
-        told = msg.partition(":")[0] if msg.startswith("Invalid request") else msg
+        """Of a request that is no HTTP, only who sent it; of a handshake also why it failed."""
+        what, _, why = msg.partition(": ")
+        is_clients = what.startswith("Invalid request") and not why.startswith("[SSL: ")
+        told = what if is_clients else msg
         super().warning(told, *args, **how)
