@@ -18,6 +18,7 @@ from common.origin import NOBODY, ORIGIN, together
 
 log = logging.getLogger(__name__)
 
+LATE = "the {} queue is too long for the deadline"
 PATIENCE = 0.5
 """The part of its time that an item may be expected to wait: the batch takes its share, and what is
 expected is a guess."""
@@ -125,10 +126,10 @@ class Batcher:
         *,
         refuse_late: bool = False,
     ) -> None:
-        """With `refuse_late` an item that would probably wait too long is refused at once."""
+        """`refuse_late`: an item that would probably wait too long is refused at once."""
         self.name = name
         self._refuse_late = refuse_late
-        self._item_s = 0.0
+        self._batch_s = 0.0
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._queue: deque[tuple[Any, Awaited, int]] = deque()
@@ -162,10 +163,10 @@ class Batcher:
         waiting = len(self._queue)
         if waiting >= self._max_queue:
             return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
-        left_s = deadline - time.monotonic()
-        if self._refuse_late and 0 < PATIENCE * left_s < waiting * self._item_s:
-            return Overloaded(f"the {self.name} queue is too long for the deadline")
-        return None
+        # by batches and not by items: a small batch takes nearly as long as a full one
+        wait_s = waiting / self._max_batch * self._batch_s / len(self._workers)
+        is_late = 0 < PATIENCE * (deadline - time.monotonic()) < wait_s
+        return Overloaded(LATE.format(self.name)) if self._refuse_late and is_late else None
 
     def close(self) -> None:
         """Take no more, finish what is queued, and end the workers."""
@@ -181,8 +182,7 @@ class Batcher:
             BATCH_SIZE.labels(self.name).observe(len(batch))
             began = time.monotonic()
             self._settle(batch, run)
-            item_s = (time.monotonic() - began) / len(batch) / len(self._workers)
-            self._item_s += NEWEST * (item_s - self._item_s)
+            self._batch_s += NEWEST * (time.monotonic() - began - self._batch_s)
 
     def _take(self) -> list[tuple[Any, Awaited, int]]:
         """Wait for items and take them; empty once the batcher is closed and drained."""
