@@ -179,6 +179,7 @@ def _ms(seconds: float) -> float:
 def _mismatch() -> Unavailable:
     return Unavailable(
         "the index was made with another model than the inference server has now: run prepare "
-        "again, or put the model back (TorchServe: python inference/archive.py, and start it anew)",
+        "again and start the search servers anew, or put the model back (TorchServe: python "
+        "inference/archive.py, and start it anew)",
         "model_mismatch",
     )

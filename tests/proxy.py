@@ -79,6 +79,8 @@ class Proxy:
         except OSError:
             _reset(client)
             return
+        for one in (client, server):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open |= {client, server}
         threads = [
             threading.Thread(target=self._pass_on, args=way, daemon=True)
