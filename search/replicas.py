@@ -87,7 +87,8 @@ class Replicas:
 
     def why_out(self) -> ServiceError:
         """What the last failure was, for when no replica is left."""
-        return self._why_out
+        last = self._why_out  # raised again and again it would keep every place that it passed
+        return type(last)(last.detail, last.code, last.status)
 
     def may(self, why: Why) -> bool:
         """Whether the budget has another request for this reason; if so it is spent."""
