@@ -147,8 +147,12 @@ def _encrypted(
 ) -> ssl.SSLSocket:
     """The socket after its handshake; closed when that fails."""
     try:
-        plain.settimeout(seconds_left(deadline))
+        plain.settimeout(min(CONNECT_S, seconds_left(deadline)))
         return tls.wrap_socket(plain, server_hostname=host)
+    except TimeoutError:
+        plain.close()
+        seconds_left(deadline)  # raises where it was the deadline
+        raise ConnectionError("no TLS handshake in time") from None
     except BaseException:
         plain.close()
         raise

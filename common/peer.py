@@ -145,6 +145,7 @@ class Exchange:
         seconds_left(deadline)
         kept = peer.kept()
         self._is_new = kept is None
+        self._is_over = False
         self.connection = kept or peer.open(deadline)
         """The one to wait for."""
         self._step(self._send)
@@ -153,12 +154,14 @@ class Exchange:
         """The reply once it is whole; raises BrokenReply and OSError, also TimeoutError."""
         reply = self._step(lambda: self.connection.read())
         if reply:
+            self._is_over = True
             self._peer.keep(self.connection)
         return reply
 
     def abandon(self) -> None:
         """Wait for no reply; a peer that looks sees that nobody does."""
-        self.connection.close()
+        if not self._is_over:  # else the connection may be somebody else's by now
+            self.connection.close()
 
     def _send(self) -> None:
         self.connection.send(self._request)

@@ -213,6 +213,7 @@ def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
     if tls := serving.tls:
         settings |= {
             "certfile": str(tls.cert),  # which says that there is TLS; the hook says how
+            "do_handshake_on_connect": True,  # there it has a limit: tls.HANDSHAKE_S
             "ssl_context": lambda _settings, _default: server_context(tls),
         }
     return settings

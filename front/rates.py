@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import IPv6Address, IPv6Network
 
 from cachetools import LRUCache
 
@@ -51,6 +51,9 @@ class Rates:
 def _network(caller: str) -> str:
     """The part of an IPv6 address that a provider gives away whole; others are as they are."""
     try:
-        return str(ip_network(f"{caller}/64", strict=False))
+        address = IPv6Address(caller)
     except ValueError:
         return caller
+    if address.ipv4_mapped:  # of a listener for both
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, 64), strict=False))

@@ -25,6 +25,7 @@ class FannedOut(NamedTuple):
     """What the shards of one version found, and how many of them answered."""
 
     version: str
+    seal: str
     space: str
     shards: dict[int, Hits]
     coverage: Coverage
@@ -90,16 +91,16 @@ class FanOut:
         results = sent.gather.wait()
         answers = [found for found in results if isinstance(found, Found)]
         self._learn(results)
-        for version in sorted({found.version for found in answers}):
+        for version, seal in sorted({(found.version, found.seal) for found in answers}):
             others = [
                 server
                 for server, found in enumerate(results)
-                if isinstance(found, Found) and found.version != version
+                if isinstance(found, Found) and (found.version, found.seal) != (version, seal)
             ]
             if not others:
                 break
             # a swap is under way, to a newer version or back: one of the two all still hold
-            again = self._ask_again(query._replace(version=version), others, deadline)
+            again = self._ask_again(query._replace(seal=seal), others, deadline)
             answers += [found for found in again if isinstance(found, Found)]
             if all(isinstance(found, Found) for found in again):
                 break
@@ -154,19 +155,19 @@ class FanOut:
 
     def _outcome(self, answers: list[Found], failures: dict[int, Exception]) -> FannedOut:
         """The version that most shards answered from, the newest of equals, and its coverage."""
-        by_version: dict[tuple[str, str, int], dict[int, Hits]] = {}
+        by_version: dict[tuple[str, str, str, int], dict[int, Hits]] = {}
         for found in answers:
             # who names a version but means another index by it is not believed by the others
-            named = (found.version, found.space, found.shard_count)
+            named = (found.version, found.seal, found.space, found.shard_count)
             by_version.setdefault(named, {}).update(found.shards)
         if not any(by_version.values()):
             raise _why_none(list(failures.values()))
         best = max(by_version, key=lambda named: (len(by_version[named]), named))
-        version, space, total = best
+        version, seal, space, total = best
         shards = by_version[best]
         late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
         timeout = sum(len(self._holds[server]) for server in late)
-        return FannedOut(version, space, shards, _coverage(total, len(shards), timeout))
+        return FannedOut(version, seal, space, shards, _coverage(total, len(shards), timeout))
 
 
 def _coverage(total: int, answered: int, timeout: int) -> Coverage:

@@ -36,7 +36,7 @@ class Known(NamedTuple):
     """A query's key, and what its answer must be made with to be kept under it."""
 
     key: str
-    version: str
+    seal: str
     digest: str
 
 
@@ -103,7 +103,7 @@ class Results:
         if index is None or models is None:
             return None
         key = result_key(query, *index, *models, self._ef_search)
-        return Known(key, index.version, models[-1])
+        return Known(key, index.seal, models[-1])
 
     def _models(self, query: Query) -> tuple[str, ...] | None:
         """The digest of what embeds a query, after that of what should have."""
@@ -120,7 +120,7 @@ def keep_answer(known: Known, made: Any) -> bytes | None:
     """The value to keep of a result: an answer that is whole and made with what is known."""
     if not isinstance(made, Made) or made.answer.coverage.degraded:
         return None
-    if made.answer.index_version != known.version or made.digest != known.digest:
+    if made.seal != known.seal or made.digest != known.digest:
         return None
     return _encode(msgspec.structs.replace(made.answer, took_ms={}))
 

@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
-    """An answer, and the digest of what embedded the query; "" where nothing did."""
+    """An answer; the digest of what embedded the query, "" for nothing; the seal of the index."""
 
     answer: Answer
     digest: str
+    seal: str
 
 
 class Searcher:
@@ -69,7 +70,7 @@ class Searcher:
         }
         warnings = list(embedded.warnings)
         answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
-        return Made(answer, embedded.digest)
+        return Made(answer, embedded.digest, found.seal)
 
     def embed(self, query: EmbedQuery, deadline: float, *, fresh: bool = False) -> EmbedAnswer:
         """Embed checked inputs; raises the error of the first that fails, naming its place."""

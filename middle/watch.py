@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
-    """An index version; `created` tells it from others of its name."""
+    """An index version; `seal` tells it from others of its name."""
 
     version: str
-    created: str
+    seal: str
 
 
 class Watch:
@@ -70,7 +70,7 @@ class Watch:
             info = self._fan_out.info(time.monotonic() + PATIENCE_S)
         except ServiceError:
             return
-        self._index = Index(info.version, info.created)
+        self._index = Index(info.version, info.seal)
 
     def _ask_inference(self, role: Role) -> None:
         try:

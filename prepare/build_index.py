@@ -14,6 +14,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import numpy as np
 
 from common.config import Loaded, argument_parser, load
+from common.inside import Inside
 from common.process import run
 from common.wire import Matrix
 from inference import images
@@ -52,6 +53,7 @@ def build(loaded: Loaded) -> Manifest:
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
     embeddings = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     engine_of(prepare.index)  # before there is much work done in vain
+    inside = Inside(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
         collection = read_collection(embeddings)
         inputs = _digest(loaded, collection)
@@ -62,7 +64,7 @@ def build(loaded: Loaded) -> Manifest:
             shards = _write_shards(loaded, folders, version, collection)
             manifest = _describe(loaded, folders, version, collection, shards, inputs)
             manifest = write_manifest(folders, manifest)
-        hand_over(folders, manifest, loaded.config.search, prepare.keep_versions)
+        hand_over(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
         return manifest
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from common.config import Search, split_address
 from common.errors import ConfigError, DeadlineExceeded, ServiceError
+from common.inside import Inside
 from common.peer import Peer
 from common.wire import decode_reply
 from prepare.versions import current_of, put_in_use
@@ -22,7 +23,9 @@ while it lags, middle answers from the version before."""
 log = logging.getLogger(__name__)
 
 
-def hand_over(folders: Folders, manifest: Manifest, search: Search, keep: int) -> None:
+def hand_over(
+    folders: Folders, manifest: Manifest, search: Search, keep: int, inside: Inside
+) -> None:
     """Put a version in use and wait until the servers that run have taken it.
 
     Where one refuses it, the version before is in use again: raises ConfigError that says why.
@@ -31,7 +34,7 @@ def hand_over(folders: Folders, manifest: Manifest, search: Search, keep: int) -
     if before is None or before.now == manifest.named:
         put_in_use(folders, manifest.named, keep)
         return
-    servers = list(_followers(search, before.now, manifest))
+    servers = list(_followers(search, before.now, manifest, inside))
     put_in_use(folders, manifest.named, keep)
     refusal = _wait(servers, manifest.named)
     for server in servers:
@@ -41,16 +44,18 @@ def hand_over(folders: Folders, manifest: Manifest, search: Search, keep: int) -
         raise ConfigError(f"{refusal}; {before.now.version} is in use again")
 
 
-def _followers(search: Search, before: Named, manifest: Manifest) -> Iterator[Peer]:
+def _followers(search: Search, before: Named, manifest: Manifest, inside: Inside) -> Iterator[Peer]:
     """The servers that hold the version before, and so follow the same CURRENT."""
     for number in range(len(search.server_list)):
         for address in search.replicas(number):
             if not _listens(address):
                 continue
-            server = Peer(address)
+            server = Peer(address, inside=inside)
             try:
                 info = _info(server)
-            except ServiceError:
+            except ServiceError as error:
+                log.warning("%s is not waited for: %s", address, error.detail)
+                server.close()
                 continue
             if info.seal == before.sha256 and info.space == manifest.space:
                 yield server

@@ -50,7 +50,7 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     def search() -> Response:
         deadline = deadline_of(request, math.inf)
         message = decode(request.get_data(), SearchRequest)
-        reply = _search(shelf.get(message.version), message, ef_search, threads, deadline)
+        reply = _search(shelf.get(message.seal), message, ef_search, threads, deadline)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
@@ -82,7 +82,6 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
             manifest.count,
             list(version.shards),
             len(manifest.shards),
-            manifest.created,
             manifest.sha256,
             refusal.named.sha256 if refusal and refusal.named else "",
             refusal.reason if refusal else "",
@@ -112,7 +111,8 @@ def _search(
     for number, shard in version.shards.items():
         _check_wanted(deadline)
         shards.append(ShardHits(number, shard.search(vectors, message.ks, ef, threads)))
-    return SearchReply(manifest.version, manifest.space, len(manifest.shards), shards)
+    named, total = manifest.named, len(manifest.shards)
+    return SearchReply(named.version, named.sha256, manifest.space, total, shards)
 
 
 def _vectors(message: SearchRequest, dim: int) -> Matrix:

@@ -116,7 +116,11 @@ class _Asking:
         try:
             exchange = replica.peer.begin(request, self._deadline)
         except TimeoutError:
-            raise DeadlineExceeded("no time was left to ask a search server") from None
+            late = DeadlineExceeded("a search server took no connection in time")
+            self._replicas.failed(replica, "late", late)
+            if not self.flying:
+                raise late from None
+            return
         except OSError:
             self._fail(replica, "unreachable", _unreachable())
             return

@@ -32,6 +32,7 @@ class Found(NamedTuple):
     """One query's hits from one server: per shard, all of one version."""
 
     version: str
+    seal: str
     space: str
     shard_count: int
     shards: dict[int, Hits]
@@ -83,12 +84,13 @@ class SearchServer:
 
     def _send_alike(self, rounds: list[Round], deadline: float) -> Iterator[Found]:
         ks = [query.k for one in rounds for query in one.queries]
-        read = partial(read_search, ks=ks, version=rounds[0].queries[0].version)
+        read = partial(read_search, ks=ks, seal=rounds[0].queries[0].seal)
         reply = ask(self._replicas, "/search", body_of(rounds), deadline, read)
         shards = [(one.shard, one.hits) for one in reply.shards]
         for i in range(len(ks)):
             yield Found(
                 reply.version,
+                reply.seal,
                 reply.space,
                 reply.shard_count,
                 {shard: hits[i] for shard, hits in shards},

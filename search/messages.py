@@ -13,8 +13,9 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     vectors: bytes
     """float32, little-endian, [queries, dim]."""
     ks: list[int]
-    version: str | None = None
-    """Answer from this version, kept for a while after a swap; None: from the newest."""
+    seal: str | None = None
+    """Answer from the version whose manifest has this seal, kept for a while after a swap; None:
+    from the newest."""
 
 
 class Hits(msgspec.Struct, array_like=True):
@@ -39,6 +40,8 @@ class SearchReply(msgspec.Struct):
     """All shards of this server, from one version."""
 
     version: str
+    seal: str
+    """Of the manifest: a version that was made anew from nothing may have an old name."""
     space: str
     shard_count: int
     shards: list[ShardHits]
@@ -78,10 +81,8 @@ class Info(msgspec.Struct):
     """In all shards of the version, also those of other servers."""
     shards: list[int]
     shard_count: int
-    created: str = ""
-    """When the version was made: one made anew from nothing may have the same name."""
     seal: str = ""
-    """Of the version's manifest."""
+    """Of the version's manifest: one made anew from nothing may have the same name."""
     refused: str = ""
     """The seal of a newer version that is not put in use, and why."""
     reason: str = ""

@@ -16,11 +16,11 @@ ROUNDING = 1e-3
 """What a cosine of float32 unit vectors may be over 1; a search server takes as much."""
 
 
-def read_search(body: bytes, ks: Sequence[int], version: str | None) -> SearchReply:
-    """The reply to queries for `ks` hits of a version, None for any; raises Garbled."""
+def read_search(body: bytes, ks: Sequence[int], seal: str | None) -> SearchReply:
+    """The reply to queries for `ks` hits of the version of a seal, None for any; raises Garbled."""
     reply = decode_reply(body, SearchReply)
     numbers = [one.shard for one in reply.shards]
-    _expect(version in (None, reply.version), "another version")
+    _expect(seal in (None, reply.seal), "another version")
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
     for one in reply.shards:

@@ -15,16 +15,16 @@ from search.messages import SearchRequest
 
 
 class VectorQuery(NamedTuple):
-    """A unit vector, float32 [dim], how many hits, and the version to ask, None for the newest."""
+    """A unit vector, float32 [dim]; how many hits; the version's seal, None for the newest."""
 
     vector: Matrix
     k: int
-    version: str | None = None
+    seal: str | None = None
 
     @property
     def kind(self) -> tuple[str | None, int]:
         """What is the same in all queries of a message."""
-        return self.version, len(self.vector)
+        return self.seal, len(self.vector)
 
 
 class Round:
@@ -50,7 +50,7 @@ class Round:
         """The queries as a message."""
         vectors = np.stack([query.vector for query in self.queries])
         ks = [query.k for query in self.queries]
-        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, self.queries[0].version)
+        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, self.queries[0].seal)
 
     @cached_property
     def body(self) -> Sealed:
@@ -71,4 +71,4 @@ def body_of(rounds: Sequence[Round]) -> Sealed:
     requests = [one.request for one in rounds]
     vectors = b"".join([one.vectors for one in requests])
     ks = [k for one in requests for k in one.ks]
-    return seal(encode(SearchRequest(requests[0].dim, vectors, ks, requests[0].version)))
+    return seal(encode(SearchRequest(requests[0].dim, vectors, ks, requests[0].seal)))

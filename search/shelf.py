@@ -22,7 +22,7 @@ from search.manifest import (
 log = logging.getLogger(__name__)
 
 KEEP_OLD_S = 30.0
-"""How long the version before is kept after a swap, and after it was asked for by its name: other
+"""How long the version before is kept after a swap, and after it was asked for by its seal: other
 servers may still be loading theirs, or have refused it."""
 TRY_AGAIN_S = 60.0
 """A refused version is looked at again: its files may have been on their way here."""
@@ -87,16 +87,16 @@ class Shelf:
             raise Unavailable("no index is loaded: run prepare first", "no_index")
         return self._versions[0]
 
-    def get(self, name: str | None) -> Version:
-        """The version of that name, or the newest for None; raises NotFound."""
+    def get(self, seal: str | None) -> Version:
+        """The version with that seal, or the newest for None; raises NotFound."""
         newest, *others = self._versions or [self.newest()]
-        if name in (None, newest.manifest.version):
+        if seal in (None, newest.manifest.named.sha256):
             return newest
         for version in others:
-            if version.manifest.version == name:
+            if version.manifest.named.sha256 == seal:
                 self._wanted = time.monotonic()
                 return version
-        raise NotFound(f"version {name} is not loaded", "no_such_version")
+        raise NotFound("no version with this seal is loaded", "no_such_version")
 
     def refresh(self) -> None:
         """Swap to what CURRENT names; what cannot be loaded is refused, and tried again later.

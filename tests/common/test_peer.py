@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from common.connection import wait
 from common.digest import content_digest
 from common.errors import DeadlineExceeded, Garbled, Unavailable
 from common.peer import Peer
@@ -93,6 +94,18 @@ def test_a_connection_is_kept_for_the_next_request() -> None:
         for _ in range(3):
             client.post("/", b"", time.monotonic() + 5)
         assert 3 == len(closed)
+
+
+def test_giving_up_after_the_reply_leaves_the_connection_to_others() -> None:
+    """An exchange that is over has no connection any more: whoever took it keeps it."""
+    with peer(keep_on) as (client, connections):
+        deadline = time.monotonic() + 5
+        exchange = client.begin(client.request("GET", "/", b""), deadline)
+        while not exchange.advance():
+            wait([exchange.connection], deadline)
+        exchange.abandon()
+        client.post("/", b"", deadline)
+        assert 1 == len(connections)
 
 
 def test_an_error_that_is_no_problem_says_nothing_of_its_body() -> None:

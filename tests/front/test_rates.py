@@ -108,6 +108,10 @@ def test_the_memory_for_callers_is_bounded() -> None:
     with pytest.raises(TooOften):
         rates.take("2001:db8::ffff:2")
     rates.take("2001:db8:0:1::1")
+    rates.take("::ffff:192.0.2.7")  # as a listener for both kinds tells of IPv4
+    rates.take("::ffff:192.0.2.8")
+    with pytest.raises(TooOften):
+        rates.take("192.0.2.7")
 
 
 @pytest.mark.parametrize("rate", [0, -1, "5"])

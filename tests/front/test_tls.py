@@ -100,3 +100,17 @@ def test_a_key_in_a_file_of_its_own(
         done = run_command("front/front.py", bad, cwd=root)
         assert 2 == done.returncode
         assert done.stderr.startswith("error: the files of Front.tls-cert")
+
+
+def test_half_a_handshake_holds_no_thread_for_ever(
+    config: dict[str, Any], authority: Authority, root: Path
+) -> None:
+    """As many clients as there are threads begin and go silent: the next is answered."""
+    few = with_section(config, "Front", threads=2, workers=1)
+    with running("front/front.py", few, cwd=root) as front, authority.client() as client:
+        silent = [socket.create_connection(("127.0.0.1", front.port)) for _ in range(2)]
+        for one in silent:
+            one.sendall(b"\x16")  # how a handshake begins
+        assert 200 == client.request("GET", url(front, "/healthz"), timeout=30).status
+        for one in silent:
+            one.close()
