@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -130,7 +130,8 @@ def watched(folder: Path, **prepare: Any) -> Iterator[Watched]:
     collection = Collection(folder, images=40, shards=2, **prepare)
     config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"], reload_s=0.02)
     with running("search/search.py", config, cwd=folder) as service:
-        yield Watched(folders_of(folder), service, ask(service), Peer(service.address))
+        with closing(Peer(service.address)) as peer:
+            yield Watched(folders_of(folder), service, ask(service), peer)
 
 
 def flips(folder: Path, count: int, seed: int = 0) -> list[str]:

@@ -46,20 +46,21 @@ def swap(folders: Folders) -> None:
 def test_the_version_before_stays_while_it_is_asked_for(
     folders: Folders, held: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long after the swap, when it was asked for by its name just now; then it goes."""
+    """Long after the swap, when it was asked for by its seal just now; then it goes."""
     monkeypatch.setattr(shelf, "KEEP_OLD_S", 1.0)
+    seal = held.newest().manifest.named.sha256
     swap(folders)
     held.refresh()
     time.sleep(1.1)
-    assert "v000001" == held.get("v000001").manifest.version
+    assert "v000001" == held.get(seal).manifest.version
     held.refresh()
-    assert "v000001" == held.get("v000001").manifest.version
+    assert "v000001" == held.get(seal).manifest.version
     assert "v000002" == held.newest().manifest.version
 
     monkeypatch.setattr(shelf, "KEEP_OLD_S", 0.0)
     held.refresh()
     with pytest.raises(NotFound):
-        held.get("v000001")
+        held.get(seal)
 
 
 def test_a_refused_version_is_looked_at_again(
