@@ -118,7 +118,8 @@ def _search_paths(fields: dict[str, Any]) -> dict[str, Any]:
                     FRESH,
                     PATIENCE,
                 ],
-                "responses": search,
+                # before it gets to us, so without a problem
+                "responses": {**search, "414": {"description": "A long text: send it by POST"}},
             },
             "post": {
                 "operationId": "search",
