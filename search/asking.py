@@ -167,9 +167,7 @@ class _Asking:
 
 def _is_answer(error: ServiceError) -> bool:
     """Whether an error is what any replica would answer; else another may do better."""
-    if error.code in ("wrong_shard", "no_such_version"):
-        return error.code == "wrong_shard"
-    return error.status < 500
+    return error.code == "wrong_shard" or (error.status < 500 and error.code != "no_such_version")
 
 
 def _how(error: ServiceError) -> Outcome:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.caching import metric, until
 from tests.checking import Truth
 from tests.collection import Collection
 from tests.proxy import Proxy, proxied
@@ -40,12 +41,14 @@ class Replicated:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(20) == 0
 
-    def metric(self, name: str, **labels: Any) -> float:
-        """The sum of middle's samples of a metric that have these labels."""
-        wanted = [f'{key}="{value}"' for key, value in labels.items()]
-        lines = self.middle.request("GET", "/metrics").data.decode().splitlines()
-        found = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
-        return sum(float(s.split()[-1]) for s in found if all(one in s for one in wanted))
+    def is_out(self, shard: int, number: int) -> bool:
+        """Whether middle asks a replica nothing."""
+        name = f'replica_out{{replica="{number}",server="search-{shard}"}}'
+        return metric(self.middle, name) == 1
+
+    def until_in(self, shard: int, number: int) -> None:
+        """Wait until middle asks a replica again."""
+        until(lambda: not self.is_out(shard, number))
 
 
 @contextmanager

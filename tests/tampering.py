@@ -1,15 +1,15 @@
 """A search server that lies: a real one's replies, changed before they are passed on."""
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import msgspec
 
 from common.digest import DIGEST, content_digest
 from common.wire import encode
 from search.messages import SearchReply
+from tests.answering import Quiet, answering
 from tests.services import Service
 
 Tamper = Callable[[SearchReply], SearchReply | bytes]
@@ -19,9 +19,7 @@ Tamper = Callable[[SearchReply], SearchReply | bytes]
 def tampering(service: Service, tamper: Tamper) -> Iterator[str]:
     """The address of one that answers searches as `service` does, but for what `tamper` does."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet, BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self._pass_on("GET", b"")
 
@@ -40,14 +38,5 @@ def tampering(service: Service, tamper: Tamper) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as address:
+        yield address

@@ -1,12 +1,12 @@
 """Replicas that die, hang, crawl or talk nonsense: every answer is checked against brute force."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.soak import until_in
+from tests.caching import metric, until
 from tests.checking import Outcomes, checked_load
 from tests.collection import Collection
 from tests.proxy import GOOD, Fault
@@ -39,20 +39,6 @@ def loaded(services: Replicated, seconds: float) -> Outcomes:
     return outcomes
 
 
-def until(reached: Callable[[], bool], what: str) -> None:
-    """Wait until something has come about."""
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
-def is_out(services: Replicated, shard: int, number: int) -> bool:
-    """Whether middle asks a replica nothing."""
-    labels = {"server": f"search-{shard}", "replica": number}
-    return services.metric("clip_search_replica_out", **labels) == 1
-
-
 def test_a_killed_replica_costs_no_answer_and_comes_back(twins: Replicated) -> None:
     """Row 1: SIGKILL under load; its twin answers all, and it is asked again when it is back."""
     with checked_load(twins.middle.address, twins.truth, RATE, LATE_MS) as outcomes:
@@ -60,9 +46,9 @@ def test_a_killed_replica_costs_no_answer_and_comes_back(twins: Replicated) -> N
         twins.replicas[0][0].kill()
         time.sleep(2)
         twins.restart(0, 0)
-        until_in(twins, 0, 0)
+        twins.until_in(0, 0)
         passed = twins.proxies[0][0].passed_bytes
-        until(lambda: twins.proxies[0][0].passed_bytes > passed + 20_000, "nobody asked it again")
+        until(lambda: twins.proxies[0][0].passed_bytes > passed + 20_000)
 
     assert [] == outcomes.wrong
     assert {"full"} == set(outcomes.counts)
@@ -77,8 +63,8 @@ def test_a_dead_shard_is_told_and_refused_where_all_are_required(twins: Replicat
     outcomes = loaded(twins, 2)
     for number in (0, 1):
         twins.restart(1, number)
-    until_in(twins, 1, 0)
-    until_in(twins, 1, 1)
+    twins.until_in(1, 0)
+    twins.until_in(1, 1)
 
     assert {"total": 2, "ok": 1, "timeout": 0, "failed": 1} == answer["coverage"]["shards"]
     assert 0.5 == answer["coverage"]["fraction"]
@@ -92,20 +78,20 @@ def test_a_replica_that_hangs_is_hedged(twins: Replicated) -> None:
     loaded(twins, 1)
     with hanging(twins.replicas[0][0]):
         outcomes = loaded(twins, 3)
-    until_in(twins, 0, 0)
+    twins.until_in(0, 0)
 
     assert {"full"} == set(outcomes.counts)
-    assert twins.metric("clip_search_extra_requests_total", server="search-0", why="hedge")
+    assert metric(twins.middle, 'extra_requests_total{server="search-0",why="hedge"}')
 
 
 def test_a_shard_that_hangs_is_waited_for_once(twins: Replicated) -> None:
     """Row 4: both replicas stopped; degraded at the deadline, then at once, then whole again."""
     with hanging(twins.replicas[1][0]), hanging(twins.replicas[1][1]):
         first = loaded(twins, 2)
-        until(lambda: is_out(twins, 1, 0) and is_out(twins, 1, 1), "they are still asked")
+        until(lambda: twins.is_out(1, 0) and twins.is_out(1, 1))
         answer = twins.middle.post("/search", {"text": "red"})
-    until_in(twins, 1, 0)
-    until_in(twins, 1, 1)
+    twins.until_in(1, 0)
+    twins.until_in(1, 1)
 
     assert {"degraded"} == set(first.counts)
     assert 1 == answer["coverage"]["shards"]["timeout"]
@@ -133,7 +119,7 @@ def test_a_bad_way_to_one_replica_costs_no_answer(twins: Replicated, fault: Faul
         outcomes = loaded(twins, 3)
     finally:
         twins.proxies[0][1].fault = GOOD
-    until_in(twins, 0, 1)
+    twins.until_in(0, 1)
 
     assert set(outcomes.counts) <= {"full", "degraded"}
     assert outcomes.counts["full"] >= 0.95 * outcomes.counts.total()
@@ -159,7 +145,7 @@ def test_replicas_are_restarted_one_by_one_without_an_error(twins: Replicated) -
         for shard, number in ((0, 0), (1, 0), (0, 1), (1, 1)):
             twins.terminate(shard, number)
             twins.restart(shard, number)
-            until_in(twins, shard, number)
+            twins.until_in(shard, number)
 
     assert [] == outcomes.wrong
     assert {"full"} == set(outcomes.counts)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from tests.chaos.soak import DEADLINE_MS, until_in
+from tests.caching import metric
+from tests.chaos.soak import DEADLINE_MS
 from tests.checking import Outcomes, checked_load
 from tests.proxy import GOOD, Fault
 from tests.replicated import Replicated
@@ -62,8 +63,8 @@ def measure(
             with fault:
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
-                    most = max(most, services.metric("clip_search_in_flight", service="middle"))
+                    most = max(most, metric(services.middle, 'in_flight{service="middle"}'))
                     time.sleep(0.1)
         for number in (0, 1):
-            until_in(services, 0, number)
+            services.until_in(0, number)
         yield name, outcomes, most

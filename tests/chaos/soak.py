@@ -75,17 +75,8 @@ def rolling_restarts(services: Replicated, rounds: int, rate: float) -> Outcomes
                 for number in range(len(row)):
                     services.terminate(shard, number)
                     services.restart(shard, number)
-                    until_in(services, shard, number)
+                    services.until_in(shard, number)
     return outcomes
-
-
-def until_in(services: Replicated, shard: int, number: int) -> None:
-    """Wait until middle asks a replica again."""
-    labels = {"server": f"search-{shard}", "replica": number}
-    deadline = time.monotonic() + 30
-    while services.metric("clip_search_replica_out", **labels):
-        assert time.monotonic() < deadline, f"{labels} stayed out"
-        time.sleep(0.1)
 
 
 def _size(service: Service) -> tuple[int, int]:

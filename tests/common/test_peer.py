@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -14,6 +14,7 @@ from common.connection import wait
 from common.digest import content_digest
 from common.errors import DeadlineExceeded, Garbled, Unavailable
 from common.peer import Peer
+from tests.answering import Quiet, answering
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 Behave = Callable[[socket.socket], None]
@@ -148,8 +149,7 @@ def test_a_reply_that_was_changed_on_the_way_is_not_taken() -> None:
 def closing_idle(after_s: float) -> Iterator[str]:
     """The address of a server that closes a connection after so long without a request."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Handler(Quiet, BaseHTTPRequestHandler):
         timeout = after_s
 
         def do_POST(self) -> None:
@@ -159,20 +159,8 @@ def closing_idle(after_s: float) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(b"ok")
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 128
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Handler) as address:
+        yield address
 
 
 def test_a_kept_connection_that_is_closed_as_we_write_is_no_error() -> None:
