@@ -14,7 +14,7 @@ if __name__ == "__main__" and __spec__ is None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was benchmarks/
 
 from benchmarks.starter_recall import STAMPS, read_stamps
-from middle.embedder import choose_role
+from middle.embed import choose_role
 
 QUERIES = Path(__file__).with_name("queries.txt")
 Texts = Mapping[str, Sequence[str]]

@@ -56,6 +56,7 @@ class Middle(Section, frozen=True):
 
     address: str = "127.0.0.1"
     port: Port = 8001
+    server_list: tuple[str, ...] = ()  # of several, "ip:port"; else there is the one above
     workers: Positive = 1
     threads: Positive = 128
     max_in_flight: Positive = 256  # as in front, of each worker
@@ -66,12 +67,18 @@ class Middle(Section, frozen=True):
     cache_expiry_s: Annotated[float, Meta(gt=0)] = 1800.0
     cache_policy: Literal["idle", "absolute", "lru"] = "idle"
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The "host:port" of each middle server."""
+        return self.server_list or (join_address(self.address, self.port),)
+
 
 class Inference(Section, frozen=True):
     """The server that embeds; our own or TorchServe, which both listen on 8080."""
 
     address: str = "127.0.0.1"
     port: Port = 8080
+    server_list: tuple[str, ...] = ()  # of several, "ip:port"; else there is the one above
     clip: str = "starter"
     mclip: str | None = "auto"  # what belongs to clip, where that is known
     key_file: str | None = None  # TorchServe's key_file.json; our own server wants none
@@ -86,6 +93,11 @@ class Inference(Section, frozen=True):
     max_batch: Positive = 64
     max_queue: Positive = 1024
     max_pixels: Positive = 50_000_000  # a 50-megapixel photo decodes to 150 MB
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The "host:port" of each inference server."""
+        return self.server_list or (join_address(self.address, self.port),)
 
 
 class Search(Section, frozen=True):
@@ -192,6 +204,9 @@ def parse(text: str | bytes) -> Config:
         raise ConfigError(f"config: {error}") from None
     if not config.search.server_list or not all(config.search.server_list):
         raise ConfigError("config: Search.server-list is empty")
+    for section, servers in (("Middle", config.middle), ("Inference", config.inference)):
+        for address in servers.server_list:
+            split_address(address, section)
     for server in range(len(config.search.server_list)):
         for replica in config.search.replicas(server):
             split_address(replica)
@@ -210,11 +225,16 @@ def load(name: str) -> Loaded:
     return Loaded(parse(text), path.resolve().parent)
 
 
-def split_address(address: str) -> tuple[str, int]:
+def join_address(host: str, port: int) -> str:
+    """The "host:port" of a server."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(address: str, section: str = "Search") -> tuple[str, int]:
     """Split "host:port"; raises ConfigError."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"config: Search.server-list: {address!r} is not ip:port")
+        raise ConfigError(f"config: {section}.server-list: {address!r} is not ip:port")
     return host.strip("[]"), int(port)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from flask import Flask, Response, g, request, send_file, send_from_directory
+from flask import Flask, Response, request, send_file, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config, Front
@@ -13,6 +13,7 @@ from common.deadline import deadline_of
 from common.errors import BadRequest, ServiceError, TooLarge, problem_response
 from common.hooks import close_after_reply
 from common.inside import Inside
+from common.loop import LoopThread
 from common.service import create_service, on_close, wants_fresh
 from front.docs import create_docs
 from front.fetch import Fetcher, Internet
@@ -40,22 +41,20 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
     `internet` is where image_url leads; None: to public addresses alone.
     """
     front, middle = config.front, config.middle
-    client = MiddleClient(
-        f"{middle.address}:{middle.port}",
-        front.threads,
-        middle.deadline_ms,
-        Inside(config.inside, root),
-    )
+    client = MiddleClient(middle.addresses, middle.deadline_ms, Inside(config.inside, root))
+    loop = LoopThread()
 
     def is_ready() -> str | None:
         try:
-            client.ready()
+            loop.run(client.ready())
         except ServiceError as error:
             return error.detail
         return None
 
     app = create_service("front", is_ready, front.max_body_bytes)
-    on_close(app, client.close)
+    loop.start()
+    on_close(app, loop.close)
+    on_close(app, lambda: loop.run(client.close()))
     app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
     keys = Keys(root / front.keys_file if front.keys_file else None)
     rates = Rates(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
@@ -63,11 +62,11 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
     guard(app, keys, rates, front.proxies)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
-    _add_api(app, client, fetcher, partial(deadline_of, request, middle.deadline_ms / 1000))
+    deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
+    _add_api(app, client, loop, fetcher, deadline)
     _add_images(
         app,
-        client,
-        root,
+        lambda image_id: root / loop.run(client.image(image_id)).path,
         Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes),
         f"{'private' if keys.are_on else 'public'}, {IMMUTABLE}",
     )
@@ -86,36 +85,40 @@ def _create_fetcher(app: Flask, front: Front, internet: Internet) -> Fetcher | N
 
 
 def _add_api(
-    app: Flask, client: MiddleClient, fetcher: Fetcher | None, deadline: Callable[[], float]
+    app: Flask,
+    client: MiddleClient,
+    loop: LoopThread,
+    fetcher: Fetcher | None,
+    deadline: Callable[[], float],
 ) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        query, fresh = _with_image(read_query(request), fetcher), wants_fresh(request)
-        reply = client.search(query, g.request_id, deadline(), fresh=fresh)
+        query, bypass = _with_image(read_query(request), fetcher), wants_fresh(request)
+        reply = loop.run(client.search(query, deadline(), bypass=bypass))
         response = _json(reply.body)
         for name in CACHE_HEADERS:
-            if value := reply.headers.get(name.lower()):
+            if value := reply.headers.get(name):
                 response.headers[name] = value
         return response
 
     @app.post("/v1/embed")
     def embed() -> Response:
-        query, fresh = read_embed_query(request), wants_fresh(request)
-        return _json(client.embed(query, g.request_id, deadline(), fresh=fresh))
+        query, bypass = read_embed_query(request), wants_fresh(request)
+        return _json(loop.run(client.embed(query, deadline(), bypass=bypass)))
 
     @app.post("/v1/classify")
     def classify() -> Response:
-        query, fresh = read_classify_query(request), wants_fresh(request)
-        return _json(client.classify(query, g.request_id, deadline(), fresh=fresh))
+        query, bypass = read_classify_query(request), wants_fresh(request)
+        return _json(loop.run(client.classify(query, deadline(), bypass=bypass)))
 
     @app.delete("/v1/cache")
     def purge() -> Response:
-        client.purge()
+        loop.run(client.purge())
         return Response(status=204)
 
     @app.get("/v1/info")
     def info() -> Response:
-        return _json(client.info())
+        return _json(loop.run(client.info()))
 
 
 def _with_image(query: SearchQuery, fetcher: Fetcher | None) -> SearchQuery:
@@ -131,11 +134,11 @@ def _with_image(query: SearchQuery, fetcher: Fetcher | None) -> SearchQuery:
 
 
 def _add_images(
-    app: Flask, client: MiddleClient, root: Path, thumbnails: Thumbnails, caching: str
+    app: Flask, path_of: Callable[[str], Path], thumbnails: Thumbnails, caching: str
 ) -> None:
     @app.get("/v1/images/<image_id>")
     def image(image_id: str) -> Response:
-        path = root / client.image(image_id).path
+        path = path_of(image_id)
         data = read_image(image_id, path)
         kind = content_type_of(data)
         response = send_file(
@@ -148,7 +151,7 @@ def _add_images(
     def thumbnail(image_id: str) -> Response:
         data = thumbnails.get(image_id)
         if data is None:
-            data = thumbnails.make(image_id, root / client.image(image_id).path)
+            data = thumbnails.make(image_id, path_of(image_id))
         return Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
 
 

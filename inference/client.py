@@ -1,15 +1,18 @@
 """The client of the inference API, whichever engine is behind it."""
 
-import time
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from common.batcher import Batcher, Gather
+from common.coalescing import Coalescer
 from common.errors import NotFound, ServiceError
+from common.http_client import HttpClient, Request, sealed
 from common.inside import Inside
-from common.peer import Peer
+from common.loop import within
+from common.upstream import Upstream
 from common.wire import Matrix, decode_reply, encode, unpack_rows
 from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
 from inference.torchserve.key import Key
@@ -17,10 +20,10 @@ from inference.torchserve.key import Key
 Role = Literal["clip", "mclip"]
 
 TEXT_BATCH = 64
-MAX_WAITING = 1024
+MAX_QUEUE = 1024
 IMAGENET_CLASSES = Path(__file__).resolve().parent / "models/starter/visual/labels.json"
-CONNECTIONS = 2
-"""Batches under way at a time: while one is computed the next is already there."""
+SLOTS = 2
+"""Batches under way to a replica at a time: while one is computed the next is already there."""
 
 
 class Embedding(NamedTuple):
@@ -45,81 +48,96 @@ class Probabilities(NamedTuple):
 
 
 class InferenceClient:
-    """Coalesces what the threads of this process want embedded into few requests."""
+    """Sends what is to be embedded in few requests, to one of several inference servers.
+
+    Belongs to one event loop; deadlines are on its clock.
+    """
 
     def __init__(
-        self, address: str, key_file: Path | None = None, inside: Inside | None = None
+        self,
+        addresses: Sequence[str],
+        key_file: Path | None = None,
+        inside: Inside | None = None,
     ) -> None:
-        """`address` is "host:port", `key_file` TorchServe's; nothing is opened before `start`.
+        """`addresses` are "host:port", `key_file` TorchServe's; nothing is opened here.
 
         TorchServe has its key instead of what our own services show each other `inside`.
         """
         self._key = Key(key_file)
-        self._peer = Peer(address, 3 * CONNECTIONS, None if key_file else inside)
+        self._http = HttpClient(None if key_file else inside)
+        self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
+        self._slots = SLOTS * len(addresses)
         self._texts = {role: self._line(role, "texts", TEXT_BATCH) for role in ("clip", "mclip")}
         self._images = self._line("clip", "images", IMAGE_BATCH)
         self._classes = self._line("clip", "images", IMAGE_BATCH, classify=True)
 
-    def _line(self, role: str, kind: str, max_batch: int, classify: bool = False) -> Batcher:
-        def send(items: list[Any], deadline: float) -> list[Any]:
-            left_ms = 1000 * (deadline - time.monotonic())
-            inputs: dict[str, Any] = {kind: items}
-            request = EmbedRequest(**inputs, classify=classify, deadline_ms=left_ms)
-            return self._send(role, request, deadline)
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._upstream.close()
+        await self._http.close()
 
-        name = f"inference-{role}-{'classes' if classify else kind}"
-        return Batcher(name, [send] * CONNECTIONS, max_batch, MAX_WAITING, refuse_late=True)
+    async def embed_text(self, role: Role, text: str, deadline: float) -> Embedding:
+        """Embed a text; raises a ServiceError."""
+        found: Embedding = await within(deadline, self._texts[role].submit(text, deadline))
+        return found
 
-    def start(self) -> None:
-        """Start the threads that send; call it after the process has forked."""
-        for line in self._lines():
-            line.start()
+    async def embed_image(self, data: bytes, deadline: float) -> Embedding:
+        """Embed an image file; raises a ServiceError."""
+        found: Embedding = await within(deadline, self._images.submit(data, deadline))
+        return found
 
-    def close(self) -> None:
-        """Finish what waits and close the connections."""
-        for line in self._lines():
-            line.close()
-        self._peer.close()
+    async def classify_image(self, data: bytes, deadline: float) -> Probabilities | Embedding:
+        """An image's Probabilities, or its Embedding if there is no classifier."""
+        return await within(deadline, self._classes.submit(data, deadline))
 
-    def embed_text(self, role: Role, text: str, gather: Gather, slot: int = 0) -> None:
-        """Settle a slot of `gather` with the Embedding of a text."""
-        self._texts[role].submit(text, gather, slot)
-
-    def embed_image(self, data: bytes, gather: Gather, slot: int = 0) -> None:
-        """Settle a slot of `gather` with the Embedding of an image file."""
-        self._images.submit(data, gather, slot)
-
-    def classify_image(self, data: bytes, gather: Gather, slot: int = 0) -> None:
-        """Settle a slot with an image's Probabilities, or Embedding if there is no classifier."""
-        self._classes.submit(data, gather, slot)
-
-    def digest(self, role: Role, deadline: float) -> str:
+    async def digest(self, role: Role, deadline: float) -> str:
         """The digest of what embeds in a role; raises NotFound when nothing does."""
-        request = EmbedRequest(describe=True)
-        return decode_reply(self._post(role, encode(request), deadline), EmbedReply).digest
+        return (await self._ask(role, EmbedRequest(describe=True), deadline)).digest
 
-    def is_alive(self, timeout_s: float = 1.0) -> bool:
-        """Whether the server answers its ping."""
+    async def is_alive(self, deadline: float) -> bool:
+        """Whether a server answers its ping."""
+
+        async def ping(headers: dict[str, str]) -> None:
+            request = Request("GET", "/ping", headers=headers)
+            await self._upstream.ask(request, deadline, lambda _reply: None)
+
         try:
-            deadline = time.monotonic() + timeout_s
-            self._key.use(lambda headers: self._peer.get("/ping", deadline, headers))
+            await self._key.use(ping)
         except ServiceError:
             return False
         return True
 
-    def _lines(self) -> tuple[Batcher, ...]:
-        return (*self._texts.values(), self._images, self._classes)
+    def _line(
+        self, role: Role, kind: str, max_batch: int, classify: bool = False
+    ) -> Coalescer[Any, Any]:
+        async def send(items: list[Any], deadline: float) -> list[Any]:
+            left_ms = 1000 * (deadline - asyncio.get_running_loop().time())
+            inputs: dict[str, Any] = {kind: items}
+            request = EmbedRequest(**inputs, classify=classify, deadline_ms=left_ms)
+            reply = await self._ask(role, request, deadline)
+            rows = unpack_rows(reply.rows, reply.dim)
+            return [_result(reply, i, row) for i, row in enumerate(rows)]
 
-    def _send(self, role: str, request: EmbedRequest, deadline: float) -> list[Any]:
-        body = self._post(role, encode(request), deadline)
-        reply = decode_reply(body, EmbedReply)
-        rows = unpack_rows(reply.rows, reply.dim)
-        return [_result(reply, i, row) for i, row in enumerate(rows)]
+        return Coalescer(
+            f"inference-{role}-{'classes' if classify else kind}",
+            send,
+            slots=self._slots,
+            max_batch=max_batch,
+            max_queue=MAX_QUEUE,
+            refuse_late=True,
+        )
 
-    def _post(self, role: str, body: bytes, deadline: float) -> bytes:
-        path = f"/predictions/{role}"
+    async def _ask(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
+        body = await sealed(encode(message))
+
+        async def post(headers: dict[str, str]) -> EmbedReply:
+            request = Request("POST", f"/predictions/{role}", body, headers)
+            return await self._upstream.ask(
+                request, deadline, lambda reply: decode_reply(reply.body, EmbedReply)
+            )
+
         try:
-            return self._key.use(lambda headers: self._peer.post(path, body, deadline, headers))
+            return await self._key.use(post)
         except ServiceError as error:
             if error.status == 404 and error.code == ServiceError.code:  # in TorchServe's words
                 detail = f"the server that embeds has no model {role}"

@@ -2,37 +2,46 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from flask import Flask, Response, g, request
+from msgspec.structs import replace
 
 from common.config import Config, Search
 from common.deadline import deadline_of
 from common.digest import check_digests
-from common.errors import UnsupportedMedia
+from common.errors import ServiceError, UnsupportedMedia
+from common.http_client import HttpClient
 from common.inside import Inside
 from common.json_input import decode_json
+from common.loop import LoopThread
 from common.metrics import ANSWERS
 from common.service import create_service, on_close, wants_fresh
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
-from middle.cache import Embeddings, PredictionCache
-from middle.classifier import Classifier
-from middle.embedder import Embedder
+from middle.cache_keys import image_file, normal_text
+from middle.classify import Classifier
+from middle.embed import Embedder
 from middle.fan_out import FanOut
+from middle.language import is_english
+from middle.memory_store import CacheEpoch
 from middle.messages import (
+    Answer,
+    ClassifyAnswer,
     ClassifyQuery,
+    EmbedAnswer,
     EmbedQuery,
+    Image,
+    Info,
     Query,
     check,
     check_classify,
     check_embed,
 )
-from middle.results import Results, Served
-from middle.searcher import Searcher
-from middle.store import Generation
-from middle.watch import Watch
+from middle.pipeline import CachedAnswer, Pipeline
+from middle.prediction_cache import PredictionCache
+from middle.upstream_state import UpstreamState
 from search.client import SearchServer
 
 JSON = "application/json"
@@ -41,68 +50,102 @@ _encoder = msgspec.json.Encoder()
 _counts = {False: ANSWERS.labels("full"), True: ANSWERS.labels("degraded")}
 
 
-def create_app(config: Config, root: Path, generation: Generation) -> Flask:
-    """Serve queries with the servers of `config`; called in each worker, after the fork."""
-    how = config.inference
-    key_file = root / how.key_file if how.key_file else None
+def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
+    """Serve queries with the servers of `config`; called in each worker, after the fork.
+
+    A view checks what is asked and hands it to the event loop, on which all the rest happens.
+    """
     inside = Inside(config.inside, root)
-    inference = InferenceClient(f"{how.address}:{how.port}", key_file, inside)
-    fan_out = _create_fan_out(config.search, inside)
-    watch = Watch(inference, fan_out)
-    cache = PredictionCache(config.middle, generation)
-    embedder = Embedder(inference, Embeddings(inference, cache, watch))
-    searcher = Searcher(embedder, fan_out, config.middle.min_coverage)
-    results = Results(searcher, cache, watch, config.search.ef_search)
+    key_file = root / config.inference.key_file if config.inference.key_file else None
+    http = HttpClient(inside)
+    inference = InferenceClient(config.inference.addresses, key_file, inside)
+    fan_out = _create_fan_out(config.search, http)
+    state = UpstreamState(inference, fan_out)
+    cache = PredictionCache(config.middle, epoch)
+    embedder = Embedder(inference, cache, state)
+    pipeline = Pipeline(embedder, fan_out, cache, state, config)
     classifier = Classifier(embedder)
-    for part in (searcher, cache, watch):
-        part.start()
     deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
+    loop = LoopThread()
 
-    def is_ready() -> str | None:
-        return searcher.why_not_ready(deadline())
+    async def why_not_ready(until: float) -> str | None:
+        if not await inference.is_alive(until):
+            return "the inference server does not answer"
+        try:
+            await fan_out.info(until)
+        except ServiceError as error:
+            return error.detail
+        return None
 
-    app = create_service("middle", is_ready, config.max_message_bytes)
+    app = create_service(
+        "middle", lambda: loop.run(why_not_ready(deadline())), config.max_message_bytes
+    )
     inside.guard(app, config.middle.address)
     check_digests(app)
-    for part in (searcher, cache, watch):
-        on_close(app, part.close)
+    is_english("a")  # loads the dictionary, so that no query waits for it
+    loop.start()
+    loop.run(state.start())
+    on_close(app, loop.close)
+    for part in (http, inference, fan_out, cache, state):
+        on_close(app, partial(_close, loop, part))
 
     @app.post("/search")
     def search() -> Response:
-        until = deadline()
-        return _served(results.answer(check(_body(Query)), until, fresh=wants_fresh(request)))
+        until, bypass = deadline(), wants_fresh(request)
+        query = check(_body(Query))
+        if query.text is not None:
+            query = replace(query, text=normal_text(query.text))
+        image = image_file(query.image) if query.image is not None else None
+        key = pipeline.key_of(query, image)
+        kept = None if bypass or key is None else pipeline.peek(key)
+        return _answered(kept or loop.run(pipeline.answer(query, image, key, until, bypass=bypass)))
 
     @app.post("/embed")
     def embed() -> Response:
-        until = deadline()
+        until, bypass = deadline(), wants_fresh(request)
         query = check_embed(_body(EmbedQuery))
-        return _reply(searcher.embed(query, until, fresh=wants_fresh(request)))
+        images = [image_file(image) for image in query.images]
+        return _reply(loop.run(pipeline.embed(query, images, until, bypass=bypass)))
 
     @app.post("/classify")
     def classify() -> Response:
-        until = deadline()
+        until, bypass = deadline(), wants_fresh(request)
         query = check_classify(_body(ClassifyQuery))
-        return _reply(classifier.classify(query, until, fresh=wants_fresh(request)))
+        images = [image_file(image) for image in query.images]
+        return _reply(loop.run(classifier.classify(query, images, until, bypass=bypass)))
 
     @app.delete("/cache")
     def purge() -> Response:
-        cache.purge(deadline())
+        loop.run(cache.purge(deadline()))
         return Response(status=204)
 
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
-        return _json(searcher.image(image_id, deadline()))
+        record = loop.run(fan_out.lookup(image_id, deadline())).record
+        return _json(Image(image_id, record.path, record.metadata))
 
     @app.get("/info")
     def info() -> Response:
-        return _json(searcher.info(deadline()))
+        found = loop.run(fan_out.info(deadline()))
+        return _json(Info(found.images, found.version, found.model, found.dim, found.shard_count))
 
     return app
 
 
-def _create_fan_out(search: Search, inside: Inside) -> FanOut:
+class Closable(Protocol):
+    """What is to be closed on the event loop."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+def _close(loop: LoopThread, part: Closable) -> None:
+    loop.run(part.close())
+
+
+def _create_fan_out(search: Search, http: HttpClient) -> FanOut:
     entries = range(len(search.server_list))
-    servers = [SearchServer(f"search-{i}", search.replicas(i), inside) for i in entries]
+    servers = [SearchServer(f"search-{i}", search.replicas(i), http) for i in entries]
     holds = [search.shards_of(i, search.shard_count) for i in entries]
     return FanOut(servers, holds, search.shard_count)
 
@@ -120,19 +163,18 @@ def _body(kind: type[Message]) -> Message:
     raise UnsupportedMedia("send application/json")
 
 
-def _served(served: Served) -> Response:
-    _counts[served.answer.coverage.degraded].inc()
-    g.took_ms = served.answer.took_ms
-    response = _reply(served.answer)
-    response.headers["X-Cache"] = served.outcome
-    if served.outcome == "hit":
-        response.headers["Age"] = str(int(served.age_s))
+def _answered(cached: CachedAnswer) -> Response:
+    _counts[cached.answer.coverage.degraded].inc()
+    g.took_ms = cached.answer.took_ms
+    response = _reply(cached.answer)
+    response.headers["X-Cache"] = cached.outcome
+    if cached.outcome == "hit":
+        response.headers["Age"] = str(int(cached.age_s))
     return response
 
 
-def _reply(answer: Any) -> Response:
-    answer.request_id = g.request_id
-    return _json(answer)
+def _reply(answer: Answer | EmbedAnswer | ClassifyAnswer) -> Response:
+    return _json(replace(answer, request_id=g.request_id))
 
 
 def _json(message: Any) -> Response:

@@ -1,82 +1,85 @@
 """The client of middle: what front asks it; answers are passed on as the JSON that they are."""
 
-import math
-import time
+import asyncio
+from collections.abc import Sequence
 from urllib.parse import quote
 
 import msgspec
 
-from common.connection import Reply
-from common.deadline import DEADLINE_HEADER
+from common.digest import Sealed
+from common.http_client import HttpClient, Reply, Request, sealed
 from common.inside import Inside
-from common.peer import Peer
+from common.upstream import Upstream
 from common.wire import encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
-GRACE_S = 0.5
+GRACE_S = 0.1
 """Middle answers by its deadline itself, degraded or with an error: wait for that."""
 
 
 class MiddleClient:
-    """Connections to middle, for all threads of this process."""
+    """The middle servers. Belongs to one event loop; deadlines are on its clock."""
 
     def __init__(
-        self, address: str, connections: int, deadline_ms: int, inside: Inside | None = None
+        self, addresses: Sequence[str], deadline_ms: int, inside: Inside | None = None
     ) -> None:
-        """`address` is "host:port"; nothing is opened before the first question."""
-        self._peer = Peer(address, connections, inside)
-        self._deadline_ms = deadline_ms
+        """`addresses` are "host:port"; nothing is opened before the first question."""
+        self._http = HttpClient(inside)
+        self._upstream = Upstream("middle", addresses, self._http, grace_s=GRACE_S)
+        self._deadline_s = deadline_ms / 1000
 
-    def search(
-        self, query: Query, request_id: str, deadline: float, *, fresh: bool = False
-    ) -> Reply:
+    async def search(self, query: Query, deadline: float, *, bypass: bool = False) -> Reply:
         """The `Answer` to a query, in JSON; raises the ServiceError that it ended in.
 
-        `deadline` is on time.monotonic(). With `fresh`, here and below, it is from no cache.
+        With `bypass`, here and below, nothing is from a cache.
         """
-        return self._post("/search", encode(query), request_id, deadline, fresh)
+        return await self._post("/search", query, deadline, bypass)
 
-    def embed(
-        self, query: EmbedQuery, request_id: str, deadline: float, *, fresh: bool = False
-    ) -> bytes:
+    async def embed(self, query: EmbedQuery, deadline: float, *, bypass: bool = False) -> bytes:
         """The `EmbedAnswer` to a query, in JSON; raises a ServiceError."""
-        return self._post("/embed", encode(query), request_id, deadline, fresh).body
+        return (await self._post("/embed", query, deadline, bypass)).body
 
-    def classify(
-        self, query: ClassifyQuery, request_id: str, deadline: float, *, fresh: bool = False
+    async def classify(
+        self, query: ClassifyQuery, deadline: float, *, bypass: bool = False
     ) -> bytes:
         """The `ClassifyAnswer` to a query, in JSON; raises a ServiceError."""
-        return self._post("/classify", encode(query), request_id, deadline, fresh).body
+        return (await self._post("/classify", query, deadline, bypass)).body
 
-    def purge(self) -> None:
-        """Empty the prediction cache; raises a ServiceError."""
-        self._peer.ask("DELETE", "/cache", b"", self._until())
+    async def purge(self) -> None:
+        """Empty the prediction cache of each middle server; raises a ServiceError."""
+        await self._upstream.ask_all(Request("DELETE", "/cache"), self._deadline())
 
-    def image(self, image_id: str) -> Image:
+    async def image(self, image_id: str) -> Image:
         """An indexed image; raises a ServiceError."""
-        return msgspec.json.decode(self._get(f"/images/{quote(image_id, safe='')}"), type=Image)
+        body = await self._get(f"/images/{quote(image_id, safe='')}")
+        return msgspec.json.decode(body, type=Image)
 
-    def info(self) -> bytes:
+    async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""
-        return self._get("/info")
+        return await self._get("/info")
 
-    def ready(self) -> None:
+    async def ready(self) -> None:
         """Raise a ServiceError unless middle can answer queries."""
-        self._get("/ready")
+        await self._get("/ready")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections."""
-        self._peer.close()
+        await self._upstream.close()
+        await self._http.close()
 
-    def _post(self, path: str, body: bytes, request_id: str, deadline: float, fresh: bool) -> Reply:
-        left_ms = max(0, math.floor(1000 * (deadline - time.monotonic())))
-        headers = {DEADLINE_HEADER: str(left_ms), "X-Request-Id": request_id}
-        if fresh:
-            headers["Cache-Control"] = "no-cache"
-        return self._peer.ask("POST", path, body, deadline + GRACE_S, headers)
+    async def _post(
+        self, path: str, query: Query | EmbedQuery | ClassifyQuery, deadline: float, bypass: bool
+    ) -> Reply:
+        body: Sealed = await sealed(encode(query))
+        headers = {"Cache-Control": "no-cache"} if bypass else {}
+        request = Request("POST", path, body, headers)
+        return await self._upstream.ask(request, deadline, lambda reply: reply)
 
-    def _get(self, path: str) -> bytes:
-        return self._peer.get(path, self._until())
+    async def _get(self, path: str) -> bytes:
+        reply = await self._upstream.ask(
+            Request("GET", path), self._deadline(), lambda reply: reply
+        )
+        return reply.body
 
-    def _until(self) -> float:
-        return time.monotonic() + self._deadline_ms / 1000 + GRACE_S
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._deadline_s

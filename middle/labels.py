@@ -1,22 +1,22 @@
 """The vectors of labels, kept, since the same labels are asked for again and again."""
 
-import threading
-import time
+import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
 from cachetools import LRUCache
 
-from common.errors import DeadlineExceeded, ServiceError
+from common.errors import ServiceError
+from common.loop import within
 from inference.client import Role
-from middle.embedder import Embedded, Embedder, answered_by_clip, choose_role
+from middle.embed import Embedded, Embedder, answered_by_clip, choose_role
 from middle.messages import ModelChoice
 
 TEMPLATE = "a photo of a {}."
 """What CLIP's authors put around a label (Radford et al., 2021, section 3.1.4)."""
-KEPT = 8192
+MAX_KEPT = 8192
 """Labels: ImageNet's and some long lists; 32 MB where a vector has 1,024 numbers."""
-WAVE = 128
+LABEL_BATCH = 128
 """Labels that are embedded together: other queries get between the waves, and what a wave made is
 kept even when there is no time for the next."""
 
@@ -26,11 +26,10 @@ class Labels:
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._lock = threading.Lock()
-        self._turn = threading.Lock()
-        self._kept: LRUCache[tuple[Role, str], Embedded] = LRUCache(KEPT)
+        self._turn = asyncio.Lock()
+        self._kept: LRUCache[tuple[Role, str], Embedded] = LRUCache(MAX_KEPT)
 
-    def embed(
+    async def embed(
         self,
         labels: Sequence[str],
         template: str | None,
@@ -47,48 +46,47 @@ class Labels:
         texts = [(template or TEMPLATE).replace("{}", label) for label in labels]
         warnings = []
         try:
-            embedded = self._embed(role, texts, deadline, space)
+            embedded = await self._embed(role, texts, deadline, space)
         except ServiceError as error:
             if choice != "auto" or role == "clip" or error.code != "model_unavailable":
                 raise
             warnings.append(answered_by_clip(error.detail))
-            embedded = self._embed("clip", texts, deadline, space)
+            embedded = await self._embed("clip", texts, deadline, space)
         return embedded, warnings + _summed([one.warnings for one in embedded])
 
-    def _embed(
+    async def _embed(
         self, role: Role, texts: Sequence[str], deadline: float, space: str | None
     ) -> list[Embedded]:
         known = self._known(role, texts, space)
-        if len(texts) <= WAVE or not _missing(texts, known):
-            known |= self._make(role, _missing(texts, known), deadline)
+        if len(texts) <= LABEL_BATCH or not _missing(texts, known):
+            known |= await self._make(role, _missing(texts, known), deadline)
             return [known[text] for text in texts]
         # Long lists take turns: else many queries for one list would each embed all of it.
-        if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise DeadlineExceeded("no time for the labels: other long lists are embedded")
+        await within(deadline, self._turn.acquire())
         try:
             known = self._known(role, texts, space)
             while wave := _missing(texts, known):
-                known |= self._make(role, wave, deadline)
+                known |= await self._make(role, wave, deadline)
         finally:
             self._turn.release()
         return [known[text] for text in texts]
 
     def _known(self, role: Role, texts: Sequence[str], space: str | None) -> dict[str, Embedded]:
-        with self._lock:
-            kept = [(text, self._kept.get((role, text))) for text in texts]
+        kept = [(text, self._kept.get((role, text))) for text in texts]
         return {text: one for text, one in kept if one and space in (None, one.space)}
 
-    def _make(self, role: Role, texts: dict[int, str], deadline: float) -> dict[str, Embedded]:
+    async def _make(
+        self, role: Role, texts: dict[int, str], deadline: float
+    ) -> dict[str, Embedded]:
         """Embed texts, each given by its place, and keep them; raises for the first that fails."""
-        results = self._embedder.texts(list(texts.values()), role, deadline)
+        results = await self._embedder.texts(list(texts.values()), role, deadline)
         made = {
             # a copy: the vector is a row of the reply, which it would keep whole
             text: result._replace(vector=result.vector.copy())
             for text, result in zip(texts.values(), results, strict=True)
             if not isinstance(result, ServiceError)
         }
-        with self._lock:
-            self._kept.update({(role, text): one for text, one in made.items()})
+        self._kept.update({(role, text): one for text, one in made.items()})
         for place, result in zip(texts, results, strict=True):
             if isinstance(result, ServiceError):
                 raise _named(place, result)
@@ -98,7 +96,7 @@ class Labels:
 def _missing(texts: Sequence[str], known: dict[str, Embedded]) -> dict[int, str]:
     """The next texts to embed, by their places."""
     places = (place for place, text in enumerate(texts) if text not in known)
-    return {place: texts[place] for place in islice(places, WAVE)}
+    return {place: texts[place] for place in islice(places, LABEL_BATCH)}
 
 
 def _summed(warnings: Sequence[Sequence[str]]) -> list[str]:

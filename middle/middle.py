@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import argument_parser, load
 from common.inside import Inside
 from common.process import Serving, run, serve_workers
-from middle.store import Generation
+from middle.memory_store import CacheEpoch
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         tls=Inside(config.inside, loaded.root).tls,
     )
     # made before the fork: all workers share it
-    arguments = (config, loaded.root, Generation())
+    arguments = (config, loaded.root, CacheEpoch())
     serve_workers("middle.app:create_app", arguments, serving)
 
 

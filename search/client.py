@@ -1,34 +1,46 @@
-"""The client of the search servers: each has a line on which queries go out in batches."""
+"""The client of the search servers: queries go to each in batches, replies are checked."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from common.batcher import Batcher
-from common.digest import seal
-from common.errors import ServiceError
-from common.inside import Inside
-from common.wire import encode
-from search.asking import ask
-from search.messages import Hits, Info, LookupReply, LookupRequest
-from search.replicas import Replicas
+import numpy as np
+
+from common.coalescing import Coalescer
+from common.digest import Sealed, seal
+from common.errors import DeadlineExceeded, ServiceError
+from common.http_client import HttpClient, Request
+from common.origin import ORIGIN, together
+from common.upstream import Upstream
+from common.wire import Matrix, encode, pack_rows
+from search.messages import Hits, Info, LookupReply, LookupRequest, SearchRequest
 from search.replies import read_info, read_lookup, read_search
-from search.rounds import Round, body_of
 
 MAX_BATCH = 32
-"""Rounds that go together when a server has fallen behind: so many are all that may be asked in the
-time of one reply. A round has 256 queries at most, on a quiet system one."""
-MAX_WAITING = 1024
-CONNECTIONS = 1
+"""Query batches that go together when a server has fallen behind: so many are all that may be asked
+in the time of one reply. A query batch has 256 queries at most, on a quiet system one."""
+MAX_QUEUE = 1024
+SLOTS = 1
 """Batches under way to a replica at a time: with two, batches are half as large, and 21 servers
 spend 8.3 ms of CPU on a query instead of 4.5."""
 
-LOOKUPS = 16
-"""Connections kept for lookups: a page of thumbnails asks for as many at once."""
+
+class VectorQuery(NamedTuple):
+    """A unit vector, float32 [dim]; how many hits; the version's seal, None for the newest."""
+
+    vector: Matrix
+    k: int
+    seal: str | None = None
+
+    @property
+    def kind(self) -> tuple[str | None, int]:
+        """What is the same in all queries of a message."""
+        return self.seal, len(self.vector)
 
 
-class Found(NamedTuple):
+class ShardResult(NamedTuple):
     """One query's hits from one server: per shard, all of one version."""
 
     version: str
@@ -38,60 +50,150 @@ class Found(NamedTuple):
     shards: dict[int, Hits]
 
 
+class QueryBatch:
+    """Queries of one kind that go to all servers together: packed and hashed once."""
+
+    def __init__(self) -> None:
+        self.queries: list[VectorQuery] = []
+        self.deadline = 0.0
+        """The latest of the queries'."""
+        self._origins = [ORIGIN.get()]
+        self._results: list[asyncio.Future[list[ShardResult]]] = []
+        self._missing = 0
+        self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting = 0
+
+    def add(self, query: VectorQuery, deadline: float) -> int:
+        """Add a query before the batch is sent; returns its place."""
+        self.queries.append(query)
+        self.deadline = max(self.deadline, deadline)
+        self._origins.append(ORIGIN.get())
+        self._waiting += 1
+        return len(self.queries) - 1
+
+    def send(self, servers: Sequence["SearchServer"]) -> None:
+        """Ask some servers; an answer of each is awaited by `results`."""
+        ORIGIN.set(together(self._origins))
+        self._results = [server.submit(self) for server in servers]
+        self._missing = len(servers)
+        for result in self._results:
+            result.add_done_callback(self._count)
+
+    async def results(self, place: int, deadline: float) -> list[ShardResult | Exception]:
+        """What each server has for the query at a place; DeadlineExceeded where it is late."""
+        left_s = deadline - asyncio.get_running_loop().time()
+        await asyncio.wait([self._complete], timeout=max(0.0, left_s))
+        self._waiting -= 1
+        found = [_result(one, place) for one in self._results]
+        if not self._waiting:
+            for result in self._results:
+                result.cancel()  # nobody waits any more: what is still queued need not be sent
+        return found
+
+    @cached_property
+    def request(self) -> SearchRequest:
+        """The queries as a message."""
+        vectors = np.stack([query.vector for query in self.queries])
+        ks = [query.k for query in self.queries]
+        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, self.queries[0].seal)
+
+    @cached_property
+    def body(self) -> Sealed:
+        """The same on the wire."""
+        return seal(encode(self.request))
+
+    def _count(self, result: "asyncio.Future[list[ShardResult]]") -> None:
+        if not result.cancelled():
+            result.exception()  # looked at, also where nobody waits
+        self._missing -= 1
+        if not self._missing and not self._complete.done():
+            self._complete.set_result(None)
+
+
 class SearchServer:
     """One entry of the server list: replicas that hold the same shards."""
 
-    def __init__(self, name: str, addresses: Sequence[str], inside: Inside | None = None) -> None:
-        self.name = name
-        self._replicas = Replicas(name, addresses, len(addresses) * CONNECTIONS + LOOKUPS, inside)
-        lines = [self._send] * (CONNECTIONS * len(addresses))
-        self._line = Batcher(name, lines, MAX_BATCH, MAX_WAITING)
+    def __init__(self, name: str, addresses: Sequence[str], http: HttpClient) -> None:
+        """`http` is closed by who made it."""
+        self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
+        self._batches: Coalescer[QueryBatch, list[ShardResult]] = Coalescer(
+            name,
+            self._send,
+            slots=SLOTS * len(addresses),
+            max_batch=MAX_BATCH,
+            max_queue=MAX_QUEUE,
+        )
 
-    def start(self) -> None:
-        """Start the threads that send; call it after the process has forked."""
-        self._line.start()
+    async def close(self) -> None:
+        """Stop probing."""
+        await self._upstream.close()
 
-    def close(self) -> None:
-        """Finish what waits and close the connections."""
-        self._line.close()
-        self._replicas.close()
+    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[ShardResult]]":
+        """What this server finds for each query of a batch, to come."""
+        return self._batches.submit(batch, batch.deadline)
 
-    def search(self, queries: Round, slot: int) -> None:
-        """Settle a slot of a round with what this server has Found for each query, or the error."""
-        self._line.submit(queries, queries, slot)
-
-    def lookup(self, image_id: str, deadline: float) -> LookupReply:
+    async def lookup(self, image_id: str, deadline: float) -> LookupReply:
         """The image of an id; raises NotFound's ServiceError, Unavailable or DeadlineExceeded."""
-        body = seal(encode(LookupRequest(image_id)))
-        return ask(self._replicas, "/lookup", body, deadline, read_lookup)
+        request = Request("POST", "/lookup", seal(encode(LookupRequest(image_id))))
+        return await self._upstream.ask(request, deadline, lambda reply: read_lookup(reply.body))
 
-    def info(self, deadline: float) -> Info:
+    async def info(self, deadline: float) -> Info:
         """What this server holds; raises as `lookup`."""
-        return ask(self._replicas, "/info", None, deadline, read_info)
+        return await self._upstream.ask(
+            Request("GET", "/info"), deadline, lambda reply: read_info(reply.body)
+        )
 
-    def _send(self, rounds: list[Round], deadline: float) -> list[Any]:
-        """Send the rounds of one kind together; for each what is found, or the error."""
-        results: dict[Round, list[Found] | ServiceError] = {}
-        kinds = {one: one.queries[0].kind for one in rounds}
+    async def _send(
+        self, batches: list[QueryBatch], deadline: float
+    ) -> list[list[ShardResult] | Exception]:
+        """Send the batches of one kind together; what is found for the queries of each."""
+        results: dict[QueryBatch, list[ShardResult] | Exception] = {}
+        kinds = {batch: batch.queries[0].kind for batch in batches}
         for kind in set(kinds.values()):
-            alike = [one for one in rounds if kinds[one] == kind]
+            alike = [batch for batch in batches if kinds[batch] == kind]
             try:
-                found = self._send_alike(alike, deadline)
-                results |= {one: list(islice(found, len(one.queries))) for one in alike}
+                found = await self._send_alike(alike, deadline)
+                results |= {batch: list(islice(found, len(batch.queries))) for batch in alike}
             except ServiceError as error:
                 results |= dict.fromkeys(alike, error)
-        return [results[one] for one in rounds]
+        return [results[batch] for batch in batches]
 
-    def _send_alike(self, rounds: list[Round], deadline: float) -> Iterator[Found]:
-        ks = [query.k for one in rounds for query in one.queries]
-        read = partial(read_search, ks=ks, seal=rounds[0].queries[0].seal)
-        reply = ask(self._replicas, "/search", body_of(rounds), deadline, read)
+    async def _send_alike(
+        self, batches: list[QueryBatch], deadline: float
+    ) -> Iterator[ShardResult]:
+        ks = [query.k for batch in batches for query in batch.queries]
+        version = batches[0].queries[0].seal
+        request = Request("POST", "/search", _body_of(batches))
+        reply = await self._upstream.ask(
+            request, deadline, lambda reply: read_search(reply.body, ks, version)
+        )
         shards = [(one.shard, one.hits) for one in reply.shards]
-        for i in range(len(ks)):
-            yield Found(
+        return (
+            ShardResult(
                 reply.version,
                 reply.seal,
                 reply.space,
                 reply.shard_count,
-                {shard: hits[i] for shard, hits in shards},
+                {shard: hits[place] for shard, hits in shards},
             )
+            for place in range(len(ks))
+        )
+
+
+def _result(result: "asyncio.Future[list[ShardResult]]", place: int) -> ShardResult | Exception:
+    if not result.done():
+        return DeadlineExceeded("a search server did not answer within the deadline")
+    error = result.exception()
+    if error is None:
+        return result.result()[place]
+    return error if isinstance(error, Exception) else ServiceError("a search was cancelled")
+
+
+def _body_of(batches: Sequence[QueryBatch]) -> Sealed:
+    """The message with the queries of batches of one kind, in order."""
+    if len(batches) == 1:
+        return batches[0].body
+    requests = [batch.request for batch in batches]
+    vectors = b"".join([one.vectors for one in requests])
+    ks = [k for one in requests for k in one.ks]
+    return seal(encode(SearchRequest(requests[0].dim, vectors, ks, requests[0].seal)))

@@ -1,14 +1,17 @@
 """The key that TorchServe asks for, in the file that it writes anew at each start."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from common.errors import ServiceError, Unavailable
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 class _Entry(msgspec.Struct):
@@ -27,7 +30,7 @@ class Key:
         self._path = path
         self._headers: dict[str, str] = {}
 
-    def use(self, ask: Callable[[dict[str, str]], bytes]) -> bytes:
+    async def use(self, ask: Callable[[dict[str, str]], Awaitable[Result]]) -> Result:
         """What `ask` returns, given the headers that carry the key.
 
         The file is read again when the key is refused. Raises what `ask` does, and Unavailable
@@ -36,7 +39,7 @@ class Key:
         headers, refused = self._headers or self._read(), None
         while headers != refused:
             try:
-                return ask(headers)
+                return await ask(headers)
             except ServiceError as error:
                 if not _is_refusal(error):
                     raise

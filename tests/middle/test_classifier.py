@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from common.errors import ServiceError, Unavailable, UnsupportedMedia
 from inference.client import Probabilities, imagenet_classes
 from inference.messages import Logits
-from middle.classifier import best, classified, is_zero_shot, join, scores
-from middle.embedder import Embedded
+from middle.classify import best, classified, is_zero_shot, join, scores
+from middle.embed import Embedded
 from middle.messages import ClassifyQuery
 
 COSINES = arrays(

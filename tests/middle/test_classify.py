@@ -14,7 +14,7 @@ import pytest
 from inference.client import imagenet_classes
 from inference.messages import Logits
 from inference.model import Model, load_model
-from middle.classifier import scores
+from middle.classify import scores
 from tests.caching import until
 from tests.front.pictures import encoded, noise
 from tests.services import Service, running, with_section

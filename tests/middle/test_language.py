@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from middle.embedder import choose_role
+from middle.embed import choose_role
 from middle.language import is_english
 
 ENGLISH = {

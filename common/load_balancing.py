@@ -1,23 +1,22 @@
-"""What choosing among replicas goes by: how quick each has been, and what may be asked twice."""
+"""What choosing among replicas goes by: how quick each is, and how much may be asked twice."""
 
 import math
-import threading
 from collections import deque
 
 DECAY_S = 3.0
-"""In so long an estimate falls to a third, so that a replica that was slow is tried again."""
+"""An estimate falls to a third in so long, so that a replica that was slow is tried again."""
 WEIGHT = 0.1
-"""Of the last time in an estimate that was higher."""
+"""The weight of a time that is shorter than the estimate."""
 UNKNOWN_S = 0.1
-"""What is taken for the p95 before there are enough times to tell."""
+"""The p95 before there are enough times to tell."""
 RECENT = 200
 ENOUGH = 20
-RESERVE = 10.0
+BUDGET_CAP = 10.0
 """What a budget starts with and never exceeds: a quiet server may still be asked again."""
 
 
-class Latency:
-    """How long a replica takes, in seconds: never less than it just took, and fading from there.
+class PeakEwma:
+    """How long a replica takes, in seconds: at least as long as it just took, fading from there.
 
     Source: Finagle's peak EWMA.
     """
@@ -34,12 +33,12 @@ class Latency:
         self._at = now
 
     def estimate_s(self, now: float) -> float:
-        """The time to expect; `now` is on time.monotonic()."""
+        """The time to expect."""
         return self._value_s * math.exp((self._at - now) / DECAY_S)
 
 
-class Recent:
-    """The last times of all replicas of a server, and their 95th percentile."""
+class LatencyWindow:
+    """The last times of all replicas of a server, in seconds, and their 95th percentile."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque(maxlen=RECENT)
@@ -55,25 +54,22 @@ class Recent:
 
 
 class Budget:
-    """How much may be asked twice: a share of what is asked, saved up to a reserve.
+    """How much may be asked twice: a share of what is asked, saved up to a cap.
 
     Source: Finagle's retry budget. Without it, retries are what keeps an overloaded server down.
     """
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._left = RESERVE
-        self._lock = threading.Lock()
+        self._left = BUDGET_CAP
 
     def earn(self) -> None:
         """Count a request."""
-        with self._lock:
-            self._left = min(RESERVE, self._left + self._share)
+        self._left = min(BUDGET_CAP, self._left + self._share)
 
     def spend(self) -> bool:
-        """Whether one may be sent again now; if so it is counted."""
-        with self._lock:
-            if self._left < 1:
-                return False
-            self._left -= 1
-            return True
+        """Whether one more may be sent now; if so it is counted."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -1,8 +1,7 @@
 """What stands behind middle: the index's version and the models, asked about once a second."""
 
+import asyncio
 import logging
-import threading
-import time
 from typing import NamedTuple
 
 from common.errors import ServiceError
@@ -10,7 +9,7 @@ from inference.client import InferenceClient, Role
 from middle.fan_out import FanOut
 
 INTERVAL_S = 1.0
-PATIENCE_S = 1.0
+TIMEOUT_S = 1.0
 ABSENT = "absent"
 """Instead of a digest: the inference server says that it has no such model."""
 
@@ -24,27 +23,28 @@ class Index(NamedTuple):
     seal: str
 
 
-class Watch:
-    """The last that each server said; that one does not answer now changes nothing."""
+class UpstreamState:
+    """The last that each service said; that one does not answer now changes nothing.
+
+    It asks on the event loop that starts it; what it learnt is read from any thread.
+    """
 
     def __init__(self, inference: InferenceClient, fan_out: FanOut) -> None:
-        """Both are started and closed by who made them."""
+        """Both are closed by who made them."""
         self._inference = inference
         self._fan_out = fan_out
         self._digests: dict[Role, str] = {}
         self._index: Index | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._asking: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Start to ask; call it after the process has forked."""
-        self._thread.start()
+    async def start(self) -> None:
+        """Begin to ask."""
+        self._asking = asyncio.create_task(self._run())
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ask no more."""
-        self._closing.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        if self._asking:
+            self._asking.cancel()
 
     def index(self) -> Index | None:
         """The index version; None when no search server ever answered."""
@@ -54,27 +54,26 @@ class Watch:
         """The digest of the model in a role, or ABSENT; None when it is not known."""
         return self._digests.get(role)
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
+    async def _run(self) -> None:
+        while True:
             try:
-                self._ask_search()
+                await self._ask_search()
                 for role in ("clip", "mclip"):
-                    if not self._closing.is_set():
-                        self._ask_inference(role)
-            except Exception:  # the edge of a thread: without it nothing new would be noticed
+                    await self._ask_inference(role)
+            except Exception:  # the edge of a task: without it nothing new would be noticed
                 log.exception("the servers behind cannot be watched")
-            self._closing.wait(INTERVAL_S)
+            await asyncio.sleep(INTERVAL_S)
 
-    def _ask_search(self) -> None:
+    async def _ask_search(self) -> None:
         try:
-            info = self._fan_out.info(time.monotonic() + PATIENCE_S)
+            info = await self._fan_out.info(_timeout())
         except ServiceError:
             return
         self._index = Index(info.version, info.seal)
 
-    def _ask_inference(self, role: Role) -> None:
+    async def _ask_inference(self, role: Role) -> None:
         try:
-            digest = self._inference.digest(role, time.monotonic() + PATIENCE_S)
+            digest = await self._inference.digest(role, _timeout())
         except ServiceError as error:
             if error.code == "model_unavailable":
                 self._digests[role] = ABSENT
@@ -83,3 +82,7 @@ class Watch:
             self._digests[role] = digest
         else:
             self._digests.pop(role, None)
+
+
+def _timeout() -> float:
+    return asyncio.get_running_loop().time() + TIMEOUT_S

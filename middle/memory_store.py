@@ -1,14 +1,14 @@
-"""Where the prediction cache keeps its entries, and the store that is this process's memory."""
+"""Where the prediction cache keeps its entries; and the store that is this process's memory."""
 
 import mmap
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from cachetools import TLRUCache
 
-from common.batcher import Awaited
 from common.config import Middle
 from common.metrics import CACHE_BYTES, CACHE_EVICTIONS
 
@@ -19,7 +19,7 @@ RENEWAL = 1 / 64
 renewing takes three times as long as finding."""
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
     """What was kept, and for how long."""
 
     value: bytes
@@ -29,26 +29,26 @@ class Entry(NamedTuple):
 class Store(Protocol):
     """Values by key; what it lost or cannot give just now is as if it had never been there."""
 
-    def start(self) -> None:
-        """Start its threads; call it after the process has forked."""
+    is_remote: bool
+    """Whether `find` asks a server; else `peek` finds all that there is."""
 
-    def close(self) -> None:
-        """End them."""
+    def peek(self, key: str) -> CacheEntry | None:
+        """The entry of a key, where it is at hand without any waiting; from any thread."""
 
-    def peek(self, key: str) -> Entry | None:
-        """The Entry of a key, where it is at hand without any waiting."""
-
-    def lookup(self, key: str, awaited: Awaited, slot: int) -> None:
-        """Settle a slot with the Entry of a key; with anything else when there is none."""
+    async def find(self, key: str) -> CacheEntry | None:
+        """The entry of a key; raises nothing."""
 
     def save(self, key: str, value: bytes) -> None:
         """Keep a value; returns at once."""
 
-    def purge(self, deadline: float) -> None:
+    async def purge(self, deadline: float) -> None:
         """Forget everything; raises Unavailable or DeadlineExceeded."""
 
+    async def close(self) -> None:
+        """Write what waits, and close the connections."""
 
-class Generation:
+
+class CacheEpoch:
     """A mark that worker processes share: they drop what they keep when it has changed."""
 
     def __init__(self) -> None:
@@ -83,30 +83,29 @@ class _Entries(TLRUCache[str, _Kept]):
 class MemoryStore:
     """A `Store` in this process, for all its threads, up to a number of bytes."""
 
-    def __init__(self, how: Middle, generation: Generation) -> None:
-        """`how` has the size, the policy and the expiry."""
-        expiry_s = float("inf") if how.cache_policy == "lru" else how.cache_expiry_s
-        self._renewal_s = RENEWAL * expiry_s if how.cache_policy == "idle" else float("inf")
-        if how.cache_policy == "idle":
+    is_remote = False
+
+    def __init__(
+        self, settings: Middle, epoch: CacheEpoch, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`settings` has the size, the policy and the expiry."""
+        expiry_s = float("inf") if settings.cache_policy == "lru" else settings.cache_expiry_s
+        self._renewal_s = RENEWAL * expiry_s if settings.cache_policy == "idle" else float("inf")
+        if settings.cache_policy == "idle":
             expiry_s += self._renewal_s
+        self._now = now
         self._lock = threading.Lock()
-        self._generation = generation
-        self._seen = generation.read()
+        self._epoch = epoch
+        self._seen = epoch.read()
         self._entries = _Entries(
-            how.cache_bytes, lambda _key, _kept, now: now + expiry_s, time.monotonic, _size
+            settings.cache_bytes, lambda _key, _kept, then: then + expiry_s, now, _size
         )
 
-    def start(self) -> None:
-        """Nothing: it has no threads."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-    def peek(self, key: str) -> Entry | None:
-        """The Entry of a key."""
-        now = time.monotonic()
+    def peek(self, key: str) -> CacheEntry | None:
+        """The entry of a key."""
+        now = self._now()
         with self._lock:
-            if self._seen != self._generation.read():  # another worker was told to purge
+            if self._seen != self._epoch.read():  # another worker was told to purge
                 self._clear()
             try:
                 kept = self._entries[key]
@@ -114,28 +113,31 @@ class MemoryStore:
                 return None
             if now - kept.used > self._renewal_s:
                 self._entries[key] = kept._replace(used=now)
-        return Entry(kept.value, now - kept.made)
+        return CacheEntry(kept.value, now - kept.made)
 
-    def lookup(self, key: str, awaited: Awaited, slot: int) -> None:
-        """Settle a slot with the Entry of a key, or None, before it returns."""
-        awaited.settle(slot, self.peek(key))
+    async def find(self, key: str) -> CacheEntry | None:
+        """The entry of a key."""
+        return self.peek(key)
 
     def save(self, key: str, value: bytes) -> None:
         """Keep a value that is not larger than all there may be."""
-        now = time.monotonic()
+        now = self._now()
         kept = _Kept(value, now, now)
         with self._lock:
             if _size(kept) <= self._entries.maxsize:
                 self._entries[key] = kept
             CACHE_BYTES.set(self._entries.currsize)
 
-    def purge(self, _deadline: float) -> None:
+    async def purge(self, _deadline: float) -> None:
         """Forget everything; the other workers do so at their next query."""
         with self._lock:
             self._clear()
 
+    async def close(self) -> None:
+        """Nothing: it has no connections."""
+
     def _clear(self) -> None:
-        self._seen = self._generation.read()
+        self._seen = self._epoch.read()
         self._entries.clear()
         CACHE_BYTES.set(0)
 

@@ -10,7 +10,8 @@ from common.errors import Problem, ServiceError, Unavailable
 from common.wire import Matrix
 from inference.client import Probabilities, imagenet_classes
 from inference.messages import Logits
-from middle.embedder import Embedded, Embedder
+from middle.cache_keys import ImageFile
+from middle.embed import Embedded, Embedder
 from middle.labels import Labels
 from middle.messages import Classified, ClassifyAnswer, ClassifyQuery, ClassScore
 
@@ -22,28 +23,34 @@ class Classifier:
     """Answers queries for classes with an inference server."""
 
     def __init__(self, embedder: Embedder) -> None:
-        """`embedder` is started and closed by who made it."""
+        """`embedder` is closed by who made it."""
         self._embedder = embedder
         self._labels = Labels(embedder)
 
-    def classify(
-        self, query: ClassifyQuery, deadline: float, *, fresh: bool = False
+    async def classify(
+        self,
+        query: ClassifyQuery,
+        files: Sequence[ImageFile],
+        deadline: float,
+        *,
+        bypass: bool = False,
     ) -> ClassifyAnswer:
-        """Answer a checked query, with `fresh` by no kept embedding of an image.
+        """Answer a checked query, with `bypass` by no kept embedding of an image.
 
+        `files` are the query's images.
         Raises a ServiceError when no image can be classified.
         """
         started = time.perf_counter()
         if is_zero_shot(query):  # first the labels: late images fail alone, a late label fails all
-            self._embed_labels(query, deadline, None)
+            await self._embed_labels(query, deadline, None)
         labelled_at = time.perf_counter()
         images: Sequence[Outcome]
         if is_zero_shot(query):
-            images = self._embedder.images(query.images, deadline, fresh=fresh)
+            images = await self._embedder.images(files, deadline, bypass=bypass)
         else:
-            images = self._embedder.classify(query.images, deadline)
+            images = await self._embedder.classify(files, deadline)
         imaged_at = time.perf_counter()
-        answer = self._score(query, images, deadline)
+        answer = await self._score(query, images, deadline)
         ended = time.perf_counter()
         answer.took_ms = {
             "labels": round(1000 * (labelled_at - started + ended - imaged_at), 3),
@@ -52,7 +59,7 @@ class Classifier:
         }
         return answer
 
-    def _score(
+    async def _score(
         self,
         query: ClassifyQuery,
         images: Sequence[Outcome],
@@ -66,7 +73,7 @@ class Classifier:
             return ClassifyAnswer(results, known[0].model, "classifier", {})
         embedded = [one for one in good if isinstance(one, Embedded)]
         space, logits = embedded[0].space, embedded[0].logits
-        labels, warnings = self._embed_labels(query, deadline, space)
+        labels, warnings = await self._embed_labels(query, deadline, space)
         if any(one.space != space for one in labels):
             raise _changed()
         vectors = np.stack([one.vector for one in embedded])
@@ -74,14 +81,14 @@ class Classifier:
         results = join(images, rows, query.labels or imagenet_classes(), query.top)
         return ClassifyAnswer(results, labels[0].model or "", "zero-shot", {}, warnings)
 
-    def _embed_labels(
+    async def _embed_labels(
         self, query: ClassifyQuery, deadline: float, space: str | None
     ) -> tuple[list[Embedded], list[str]]:
         if query.labels:
             labels, choice = query.labels, query.model
         else:  # they are English, whatever their letters
             labels, choice = imagenet_classes(), "clip" if query.model == "auto" else query.model
-        return self._labels.embed(labels, query.template, choice, deadline, space)
+        return await self._labels.embed(labels, query.template, choice, deadline, space)
 
 
 def is_zero_shot(query: ClassifyQuery) -> bool:

@@ -1,0 +1,162 @@
+"""Doing together what is asked for at the same time: batches, and one call for equal questions."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from common.errors import DeadlineExceeded, Overloaded, ServiceError
+from common.metrics import BATCH_ITEMS, BATCH_SIZE
+from common.origin import ORIGIN, Origin, together
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Send = Callable[[list[Item], float], Awaitable[Sequence[Result | Exception]]]
+"""Takes the items of a batch and the latest of their deadlines; gives a result or an exception for
+each, in order."""
+
+MAX_WAIT_SHARE = 0.5
+"""The share of its remaining time that an item may be expected to wait: the batch takes time too, and
+the estimate is a guess."""
+EWMA_WEIGHT = 0.3
+"""The weight of the last batch in that estimate: it is right again a few batches after a stall."""
+
+
+class _Entry(NamedTuple):
+    item: Any
+    deadline: float
+    origin: Origin
+    future: "asyncio.Future[Any]"
+
+
+class Coalescer(Generic[Item, Result]):
+    """Dynamic batching without timers: while a slot is free, an item is sent at once; what comes
+    while all slots are busy goes as the next batch. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        send: Send[Item, Result],
+        *,
+        slots: int,
+        max_batch: int,
+        max_queue: int,
+        refuse_late: bool = False,
+    ) -> None:
+        """`refuse_late`: an item is refused if it would probably wait for too long."""
+        self.name = name
+        self._send = send
+        self._slots = self._free = slots
+        self._max_batch, self._max_queue = max_batch, max_queue
+        self._refuse_late = refuse_late
+        self._batch_s = 0.0
+        self._queue: deque[_Entry] = deque()
+        self._senders: set[asyncio.Task[None]] = set()  # the loop has weak references alone
+        outcomes = ("refused", "abandoned", "expired", "ok", "failed")
+        self._counts = {outcome: BATCH_ITEMS.labels(name, outcome) for outcome in outcomes}
+        self._sizes = BATCH_SIZE.labels(name)
+
+    def submit(self, item: Item, deadline: float) -> "asyncio.Future[Result]":
+        """The item's result to come, or the ServiceError that it ends in.
+
+        `deadline` is on the clock of the loop. Cancel the future to give up.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        if refusal := self._refusal(deadline - loop.time()):
+            self._counts["refused"].inc()
+            future.set_exception(refusal)
+            return future
+        self._queue.append(_Entry(item, deadline, ORIGIN.get(), future))
+        if self._free:
+            self._free -= 1
+            sender = loop.create_task(self._send_all())
+            self._senders.add(sender)
+            sender.add_done_callback(self._senders.discard)
+        return future
+
+    async def drain(self) -> None:
+        """Wait until all that was submitted has been sent."""
+        await asyncio.gather(*self._senders)
+
+    def _refusal(self, left_s: float) -> ServiceError | None:
+        waiting = len(self._queue)
+        if waiting >= self._max_queue:
+            return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
+        # by batches and not by items: a small batch takes nearly as long as a full one
+        wait_s = waiting / self._max_batch * self._batch_s / self._slots
+        if self._refuse_late and 0 < MAX_WAIT_SHARE * left_s < wait_s:
+            return Overloaded(f"the {self.name} queue is too long for the deadline")
+        return None
+
+    async def _send_all(self) -> None:
+        await asyncio.sleep(0)  # what is submitted in this pass of the loop goes together
+        while self._queue:
+            if batch := self._take():  # else all of them gave up, and others may wait behind them
+                await self._send_batch(batch)
+        self._free += 1
+
+    def _take(self) -> list[_Entry]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Entry] = []
+        while self._queue and len(batch) < self._max_batch:
+            entry = self._queue.popleft()
+            if entry.future.done():
+                self._counts["abandoned"].inc()
+            elif entry.deadline <= now:
+                self._counts["expired"].inc()
+                late = DeadlineExceeded("the deadline passed in the queue")
+                entry.future.set_exception(late)
+            else:
+                batch.append(entry)
+        return batch
+
+    async def _send_batch(self, batch: list[_Entry]) -> None:
+        """Send a batch and end each of its futures once, whatever happens."""
+        self._sizes.observe(len(batch))
+        ORIGIN.set(together(entry.origin for entry in batch))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        results: Sequence[Any]
+        try:
+            deadline = max(entry.deadline for entry in batch)
+            results = await self._send([entry.item for entry in batch], deadline)
+            if len(results) != len(batch):
+                raise RuntimeError(f"{self.name}: {len(results)} results for {len(batch)} items")
+        except Exception as error:  # the edge of a batch: its items must end
+            if not isinstance(error, ServiceError):
+                log.exception("a batch of %s failed", self.name)
+            results = [error] * len(batch)
+        self._batch_s += EWMA_WEIGHT * (loop.time() - began - self._batch_s)
+        for entry, result in zip(batch, results, strict=True):
+            is_failed = isinstance(result, Exception)
+            self._counts["failed" if is_failed else "ok"].inc()
+            if not entry.future.done():
+                (entry.future.set_exception if is_failed else entry.future.set_result)(result)
+
+
+class SingleFlight:
+    """One call for all who ask for the same key at the same time; who gives up ends no other's."""
+
+    def __init__(self) -> None:
+        self._calls: dict[Hashable, asyncio.Task[Any]] = {}
+
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether a call for a key is under way."""
+        return key in self._calls
+
+    async def do(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """What `make` returns or raises, or the call that is under way for an equal key."""
+        if key not in self._calls:
+            call = self._calls[key] = asyncio.get_running_loop().create_task(make())
+            call.add_done_callback(lambda done: self._forget(key, done))
+        result: Result = await asyncio.shield(self._calls[key])
+        return result
+
+    def _forget(self, key: Hashable, done: "asyncio.Task[Any]") -> None:
+        del self._calls[key]
+        if not done.cancelled():
+            done.exception()  # looked at, also where all gave up: else asyncio complains

@@ -1,0 +1,162 @@
+"""HTTP to other services of ours: one request at a time on a connection that is kept."""
+
+import asyncio
+import io
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from common.digest import DIGEST, WANTED, Sealed, content_digest
+from common.errors import Garbled, Problem, ServiceError, Unauthorized, Unavailable
+from common.inside import Inside
+from common.origin import ORIGIN
+from common.wire import MSGPACK
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 0.5
+"""A host that is there takes a connection in a few milliseconds, also when its process hangs."""
+LARGE_BYTES = 2**20
+"""A body over this is hashed in another thread: it takes the loop's time otherwise, 1 ms a MB."""
+NO_USER_AGENT = ("User-Agent", "Accept", "Accept-Encoding")
+
+
+class NotConnected(Unavailable):
+    """No connection, so nothing was sent: asking another replica costs nothing."""
+
+
+class BrokenReply(Unavailable):
+    """The connection ended, or held something else, before the reply was whole."""
+
+
+class Request(NamedTuple):
+    """What is asked; a body is msgpack."""
+
+    method: str
+    path: str
+    body: Sealed | None = None
+    headers: Mapping[str, str] = {}
+
+
+class Reply(NamedTuple):
+    """What is answered; the names of headers are found in upper and lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+async def sealed(body: bytes) -> Sealed:
+    """A body with its digest."""
+    if len(body) <= LARGE_BYTES:
+        return Sealed(body, content_digest(body))
+    return Sealed(body, await asyncio.to_thread(content_digest, body))
+
+
+class HttpClient:
+    """The connections of one event loop to other services."""
+
+    def __init__(self, inside: Inside | None = None) -> None:
+        """`inside` is how we show who we are. Nothing is opened before the first request."""
+        self._inside = inside
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def send(
+        self,
+        address: str,
+        request: Request,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_retry: bool = False,
+    ) -> Reply:
+        """The reply of the server at "host:port", whatever its status.
+
+        A retry goes on a new connection: a kept one may be what failed. Raises NotConnected and
+        BrokenReply; aiohttp itself sends nothing twice but GET and DELETE.
+        """
+        tls = self._inside.context() if self._inside else None
+        url = _url(f"http{'s' if tls else ''}://{address}{request.path}")
+        try:
+            async with self._session(is_retry).request(
+                request.method,
+                url,
+                data=_data(request.body),
+                headers=self._headers(request, headers or {}),
+                allow_redirects=False,
+                ssl=tls or True,
+            ) as response:
+                return Reply(response.status, response.headers, await response.read())
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            log.warning("%s: no connection: %s", address, error)
+            raise NotConnected("a server behind this one cannot be reached") from None
+        except (aiohttp.ClientError, OSError) as error:
+            log.warning("%s: %r", address, error)
+            raise BrokenReply("a server behind this one cannot be reached") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for session in self._sessions.values():
+            await session.close()
+
+    def _headers(self, request: Request, headers: Mapping[str, str]) -> dict[str, str]:
+        ours = {WANTED: "sha-256=1", **ORIGIN.get().headers()}
+        if self._inside:
+            ours |= self._inside.headers()
+        if request.body:
+            ours |= {"Content-Type": MSGPACK, DIGEST: request.body.digest}
+        return {**ours, **request.headers, **headers}
+
+    def _session(self, is_retry: bool) -> aiohttp.ClientSession:
+        if is_retry not in self._sessions:
+            self._sessions[is_retry] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, force_close=is_retry),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=NO_USER_AGENT,
+                auto_decompress=False,
+            )
+        return self._sessions[is_retry]
+
+
+async def checked(reply: Reply, *, needs_digest: bool = False) -> Reply:
+    """A reply that is no error; raises the ServiceError that it is, or Garbled."""
+    digest = reply.headers.get(DIGEST)
+    if needs_digest if digest is None else digest != (await sealed(reply.body)).digest:
+        raise Garbled("a server behind this one answered what was changed on the way")
+    if reply.status >= 400:
+        problem = problem_of(reply.status, reply.body)
+        if problem.code == Unauthorized.code:  # us, not the client who asks us
+            log.warning("a server behind this one refuses our token: see Inside.token-file")
+            raise Unavailable("a server behind this one refuses us")
+        raise problem.error()
+    return reply
+
+
+def problem_of(status: int, body: bytes) -> Problem:
+    """The problem in an error reply, also when the server is not one of ours."""
+    try:
+        problem = msgspec.json.decode(body, type=Problem)
+        if problem.status == status:
+            return problem
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    code = Unavailable.code if status >= 500 else ServiceError.code
+    detail = f"a server behind this one answered with HTTP status {status}"
+    return Problem(503 if status >= 500 else status, code, detail)
+
+
+@lru_cache(maxsize=256)
+def _url(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+def _data(body: Sealed | None) -> bytes | io.BytesIO | None:
+    """The body as aiohttp takes it: a large one in pieces, so that others get between."""
+    if body is None:
+        return None
+    return body.body if len(body.body) <= LARGE_BYTES else io.BytesIO(body.body)

@@ -1,0 +1,247 @@
+"""A query from what was asked to its hits: look up, embed, fan out, merge, keep."""
+
+import logging
+import time
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from common.config import Config
+from common.errors import ServiceError, Unavailable
+from common.wire import unpack_rows
+from middle.cache_keys import ImageFile, result_key
+from middle.embed import Embedded, Embedder, choose_role
+from middle.fan_out import FanOut, FanOutResult
+from middle.memory_store import CacheEntry
+from middle.merge import BrokenShard, is_complete, merge, share
+from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Query
+from middle.prediction_cache import CacheOutcome, PredictionCache
+from middle.upstream_state import ABSENT, UpstreamState
+from search.messages import MAX_K
+
+log = logging.getLogger(__name__)
+
+_answers = msgspec.msgpack.Decoder(Answer)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SearchResult(NamedTuple):
+    """An answer; the digest of what embedded the query, "" for nothing; the seal of the index."""
+
+    answer: Answer
+    digest: str
+    seal: str
+    age_s: float = 0.0
+    """How long it has been kept."""
+
+
+class CachedAnswer(NamedTuple):
+    """An answer, how it came about, and how old it is."""
+
+    answer: Answer
+    outcome: CacheOutcome
+    age_s: float = 0.0
+
+
+class ResultKey(NamedTuple):
+    """A query's key, and what its answer must be made with to be kept under it."""
+
+    key: str
+    digest: str
+    seal: str
+
+
+class Pipeline:
+    """Answers queries. What is async belongs to one event loop; deadlines are on its clock, which
+    is time.monotonic()."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        fan_out: FanOut,
+        cache: PredictionCache,
+        state: UpstreamState,
+        config: Config,
+    ) -> None:
+        """The parts are closed by who made them."""
+        self._embedder = embedder
+        self._fan_out = fan_out
+        self._state = state
+        self._tier = cache.tier("result", read_result)
+        self._min_coverage = config.middle.min_coverage
+        self._ef_search = config.search.ef_search
+
+    def key_of(self, query: Query, image: ImageFile | None) -> ResultKey | None:
+        """The key of a query whose text is normal; None when not all that it needs is known."""
+        index = self._state.index()
+        digest = ""
+        models: tuple[str, ...] = ("",)
+        if query.text is not None or image is not None:
+            role = "clip" if query.text is None else choose_role(query.text, query.model)
+            chosen, clip = self._state.digest(role), self._state.digest("clip")
+            if chosen is None or clip is None:
+                return None
+            digest = clip if chosen == ABSENT else chosen
+            models = (chosen, clip) if chosen == ABSENT else (chosen,)
+        if index is None or self._tier is None:
+            return None
+        key = result_key(query, image, *index, *models, self._ef_search)
+        return ResultKey(key, digest, index.seal)
+
+    def peek(self, key: ResultKey) -> CachedAnswer | None:
+        """The answer that is kept for a key in this process; from any thread."""
+        started = time.perf_counter()
+        kept = self._tier.peek(key.key) if self._tier else None
+        return _as_own(kept, "hit", started) if kept else None
+
+    async def answer(
+        self,
+        query: Query,
+        image: ImageFile | None,
+        key: ResultKey | None,
+        deadline: float,
+        *,
+        bypass: bool = False,
+    ) -> CachedAnswer:
+        """Answer a checked query; with `bypass` nothing is from the cache.
+
+        `image` is the query's. Raises a ServiceError.
+        """
+        started = time.perf_counter()
+        search = partial(self._search, query, image, deadline, bypass)
+        if self._tier is None or key is None:
+            if self._tier:
+                self._tier.count("bypass")
+            return CachedAnswer((await search()).answer, "bypass")
+        result, outcome = await self._tier.get(
+            key.key, search, partial(keep_result, key), deadline, bypass=bypass
+        )
+        if outcome in ("hit", "join"):
+            return _as_own(result, outcome, started)
+        return CachedAnswer(result.answer, outcome)
+
+    async def _search(
+        self, query: Query, image: ImageFile | None, deadline: float, bypass: bool
+    ) -> SearchResult:
+        """Embed a query, ask all shards, merge what they found."""
+        started = time.perf_counter()
+        embedded = await self._embed(query, image, deadline, bypass)
+        embedded_at = time.perf_counter()
+        found, hits = await self._find(query, embedded, deadline)
+        least = 1.0 if query.require_full else self._min_coverage
+        if found.coverage.fraction < least:
+            shards = found.coverage.shards
+            told = f"{shards.ok} of {shards.total} shards answered"
+            raise Unavailable(told, "insufficient_coverage")
+        ended = time.perf_counter()
+        took_ms = {
+            "embed": _ms(embedded_at - started),
+            "search": _ms(ended - embedded_at),
+            "total": _ms(ended - started),
+        }
+        warnings = list(embedded.warnings)
+        answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
+        return SearchResult(answer, embedded.digest, found.seal)
+
+    async def _embed(
+        self, query: Query, image: ImageFile | None, deadline: float, bypass: bool
+    ) -> Embedded:
+        """The vector to search for."""
+        if query.id is not None:
+            like = await self._fan_out.lookup(query.id, deadline)
+            return Embedded(unpack_rows(like.vector, like.dim)[0], like.space)
+        if query.embedding is not None:
+            vector = np.array(query.embedding, dtype=np.float64)
+            return Embedded((vector / np.linalg.norm(vector)).astype(np.float32))
+        if image is not None:
+            (result,) = await self._embedder.images([image], deadline, bypass=bypass)
+        else:
+            texts = [query.text or ""]
+            (result,) = await self._embedder.texts(texts, query.model, deadline, bypass=bypass)
+        if isinstance(result, ServiceError):
+            raise result
+        return result
+
+    async def _find(
+        self, query: Query, embedded: Embedded, deadline: float
+    ) -> tuple[FanOutResult, list[Hit]]:
+        """Ask the shards for a share of the hits, and again for more where that was too little."""
+        # the image itself is found, then left out
+        fetch = share(query.k + (query.id is not None), self._fan_out.shard_count)
+        last: tuple[FanOutResult, list[Hit]] | None = None
+        while True:
+            try:
+                found = await self._fan_out.search(embedded.vector, fetch, deadline)
+            except ServiceError as error:
+                if embedded.space and error.code == "wrong_length":  # our own vector
+                    raise _mismatch() from None
+                if last and isinstance(error, Unavailable) and last[0].coverage.degraded:
+                    return last  # a hung shard took the time: what there is, told as degraded
+                raise
+            if embedded.space and found.space != embedded.space:
+                raise _mismatch()
+            found, hits = last = _merge(query, found)
+            if fetch == MAX_K or is_complete(found.shards, fetch, hits, query.k, query.min_score):
+                return found, hits
+            fetch = min(MAX_K, 4 * fetch)
+
+    async def embed(
+        self, query: EmbedQuery, images: list[ImageFile], deadline: float, *, bypass: bool = False
+    ) -> EmbedAnswer:
+        """Embed checked inputs; raises the error of the first that fails, naming its place."""
+        if query.texts:
+            results = await self._embedder.texts(query.texts, query.model, deadline, bypass=bypass)
+        else:
+            results = await self._embedder.images(images, deadline, bypass=bypass)
+        answer = EmbedAnswer([], "")
+        for place, result in enumerate(results):
+            if isinstance(result, ServiceError):
+                raise ServiceError(f"input {place}: {result.detail}", result.code, result.status)
+            answer.embeddings.append(result.vector.tolist())
+            answer.model = result.model or ""
+            answer.warnings += [f"input {place}: {warning}" for warning in result.warnings]
+        return answer
+
+
+def keep_result(key: ResultKey, result: SearchResult) -> bytes | None:
+    """The value to keep of a result: an answer that is whole and made with what is known."""
+    if result.answer.coverage.degraded or (result.digest, result.seal) != (key.digest, key.seal):
+        return None
+    return _encode(msgspec.structs.replace(result.answer, took_ms={}))
+
+
+def read_result(entry: CacheEntry) -> SearchResult:
+    """The result in an entry; raises DecodeError."""
+    return SearchResult(_answers.decode(entry.value), "", "", entry.age_s)
+
+
+def _merge(query: Query, found: FanOutResult) -> tuple[FanOutResult, list[Hit]]:
+    """The hits, and what they are from: a shard whose records cannot be read is left out."""
+    while True:
+        try:
+            return found, merge(found.shards, query.k, query.dedup, query.min_score, query.id)
+        except BrokenShard as broken:
+            log.warning("%s", broken)
+            found = found.without(broken.shard)
+
+
+def _as_own(result: SearchResult, outcome: CacheOutcome, started: float) -> CachedAnswer:
+    """The answer for one of several that share it, with times of its own."""
+    took_ms = {"embed": 0.0, "search": 0.0, "total": _ms(time.perf_counter() - started)}
+    answer = msgspec.structs.replace(result.answer, took_ms=took_ms)
+    return CachedAnswer(answer, outcome, result.age_s)
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 3)
+
+
+def _mismatch() -> Unavailable:
+    return Unavailable(
+        "the index was made with another model than the inference server has now: run prepare "
+        "again and start the search servers anew, or put the model back (TorchServe: python "
+        "inference/archive.py, and start it anew)",
+        "model_mismatch",
+    )
