@@ -16,6 +16,8 @@ from middle.memory_store import CacheEntry, CacheEpoch, MemoryStore, Store
 
 HEAD_START_S = 0.005
 """A cache server in this data centre has answered by then; a slow one is not waited for."""
+GRACE_S = 0.05
+"""What is made ends by its deadline itself, perhaps with a part of the answer: wait for that."""
 
 CacheOutcome = Literal["hit", "miss", "join", "bypass"]
 Result = TypeVar("Result")
@@ -100,7 +102,8 @@ class CacheTier(Generic[Result]):
             self.count("join")
         find = partial(self._find_or_make, key, make, keep)
         try:
-            result, is_kept = await within(deadline, self._flights.do(key, find))
+            flight = self._flights.do(key, find)
+            result, is_kept = await within(deadline + GRACE_S, flight)
         except ServiceError as error:
             # the deadline of the query that began it was earlier than ours
             is_early = asyncio.get_running_loop().time() < deadline
