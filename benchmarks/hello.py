@@ -9,7 +9,8 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from flask import Flask
 
 from common.config import argument_parser, load
-from common.process import Serving, run, serve_workers
+from common.process import run
+from common.server.serve import Serving, serve_workers
 
 
 def create_app() -> Flask:

@@ -7,10 +7,6 @@ import base64
 from hashlib import sha256
 from typing import NamedTuple
 
-from flask import Flask, Response, request
-
-from common.errors import Garbled
-
 DIGEST = "Content-Digest"
 WANTED = "Want-Content-Digest"
 """With it a reply is asked for one."""
@@ -31,19 +27,3 @@ def content_digest(body: bytes) -> str:
 def seal(body: bytes) -> Sealed:
     """A body with its digest."""
     return Sealed(body, content_digest(body))
-
-
-def check_digests(app: Flask) -> None:
-    """Have a service refuse bodies that are not what their digest says, and seal its replies."""
-
-    @app.before_request
-    def check() -> None:
-        given = request.headers.get(DIGEST)
-        if given is not None and given != content_digest(request.get_data()):
-            raise Garbled("what was asked was changed on the way")
-
-    @app.after_request
-    def add(response: Response) -> Response:
-        if WANTED in request.headers and not response.is_streamed:
-            response.headers[DIGEST] = content_digest(response.get_data())
-        return response

@@ -13,14 +13,12 @@ ConfigError                   the start stops and prints it
 └── MissingPackage            unless what needs it is optional
 """
 
-import logging
 from http.client import responses
 
 import msgspec
-from flask import Flask, Response, g, has_request_context
-from werkzeug.exceptions import HTTPException
 
-log = logging.getLogger(__name__)
+PROBLEM = "application/problem+json"
+"""The content type of a `Problem`."""
 
 
 class ConfigError(Exception):
@@ -145,9 +143,6 @@ class Problem(msgspec.Struct, omit_defaults=True):
             error = Unavailable("there is not enough memory for this just now", "out_of_memory")
         if isinstance(error, ServiceError):
             problem = cls(error.status, error.code, error.detail)
-        elif isinstance(error, HTTPException) and error.code:
-            code = error.name.lower().replace(" ", "_")
-            problem = cls(error.code, code, error.description or "")
         else:
             problem = cls(500, "internal", "something went wrong on our side")
         problem.title = responses.get(problem.status, "Error")
@@ -159,26 +154,11 @@ class Problem(msgspec.Struct, omit_defaults=True):
         return kind(self.detail, self.code, self.status)
 
 
-def problem_response(error: Exception) -> Response:
-    """The reply to a request that ended in `error`."""
-    problem = Problem.of(error)
-    if problem.status >= 500 and not isinstance(error, ServiceError):
-        log.exception("unforeseen error", exc_info=error)
-    if has_request_context():
-        problem.request_id = g.get("request_id", "")
-    response = Response(
-        msgspec.json.encode(problem), problem.status, content_type="application/problem+json"
-    )
-    if isinstance(error, HTTPException):  # a 405 names the methods it allows
-        kept = [h for h in error.get_headers() if h[0].lower() not in ("content-type",)]
-        response.headers.extend(kept)
+def problem_headers(problem: Problem, error: Exception) -> dict[str, str]:
+    """The headers that go with a problem in every reply, whatever server sends it."""
+    headers = {"Content-Type": PROBLEM}
     if problem.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = "Bearer"
     if problem.status in (429, 503):
-        response.headers["Retry-After"] = str(getattr(error, "retry_after_s", None) or 1)
-    return response
-
-
-def handle_errors(app: Flask) -> None:
-    """Answer every error of `app` with a problem."""
-    app.register_error_handler(Exception, problem_response)
+        headers["Retry-After"] = str(getattr(error, "retry_after_s", None) or 1)
+    return headers

@@ -7,17 +7,13 @@ import re
 import ssl
 from pathlib import Path
 
-from flask import Flask, request
-
 from common import config
-from common.errors import ConfigError, Unauthorized
+from common.errors import ConfigError
 from common.files import stamp_of
 from common.tls import Tls, client_context, tls_of
 
 log = logging.getLogger(__name__)
 
-OPEN = ("/healthz", "/ready")
-"""For whoever watches over the processes."""
 TOKEN = re.compile(r"[!-~]{16,}")
 
 
@@ -37,18 +33,6 @@ class Inside:
         """What a connection to another service is encrypted with, if it is."""
         return client_context(self.tls) if self.tls else None
 
-    def guard(self, app: Flask, address: str) -> None:
-        """Have an app refuse whoever lacks the token; warn where nothing keeps strangers out."""
-        if self.token:
-            _demand(app, self.token)
-        elif is_public(address) and not (self.tls and self.tls.ca):
-            log.warning(
-                "%s listens on %s and ANSWERS WHOEVER REACHES IT: set Inside.token-file or"
-                " Inside.tls-ca, or keep it in a network of its own (docs/security.md)",
-                app.name,
-                address,
-            )
-
 
 class Token:
     """A secret in a file, which is read again whenever it has changed."""
@@ -58,6 +42,11 @@ class Token:
         self._path = path
         self._stamp = stamp_of(path)
         self._value = _read_token(path)
+
+    def is_shown(self, authorization: str) -> bool:
+        """Whether the header Authorization of a request shows the secret."""
+        given = authorization.encode(errors="surrogateescape")
+        return hmac.compare_digest(given, f"Bearer {self.read()}".encode())
 
     def read(self) -> str:
         """The secret."""
@@ -76,17 +65,6 @@ def is_public(address: str) -> bool:
         return not ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address != "localhost"
-
-
-def _demand(app: Flask, token: Token) -> None:
-    @app.before_request
-    def check() -> None:
-        if request.path in OPEN:
-            return
-        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if not hmac.compare_digest(given, f"Bearer {token.read()}".encode()):
-            log.warning("%s asks without the token", request.remote_addr)
-            raise Unauthorized("this server answers only those who have its token")
 
 
 def _read_token(path: Path) -> str:

@@ -33,11 +33,11 @@ from common.config import (
     load,
     split_address,
 )
-from common.drain import DRAIN_S
 from common.errors import ConfigError
 from common.inside import Inside
 from common.process import ERROR, run
 from common.ready import unverified, url_of, wait_until_ready
+from common.server.drain import DRAIN_S
 from common.stopping import Stopping
 
 EXAMPLE = "a cat"

@@ -1,9 +1,9 @@
 """Traces by OpenTelemetry, for those who install it; off, nothing of it is imported or run."""
 
 import time
+from collections.abc import Mapping
 from importlib.util import find_spec
-
-from flask import Flask, Response, g, request
+from typing import Any
 
 from common.errors import MissingPackage
 from common.origin import ORIGIN
@@ -14,7 +14,7 @@ STAGES = ("embed", "search")
 
 
 def require() -> None:
-    """Raise MissingPackage unless there is what `trace` needs."""
+    """Raise MissingPackage unless there is what a `Tracer` needs."""
     try:
         found = find_spec(PACKAGE)
     except ModuleNotFoundError:
@@ -23,44 +23,50 @@ def require() -> None:
         raise MissingPackage("Process.traces needs: pip install -r requirements-otel.txt")
 
 
-def trace(app: Flask, endpoint: str) -> None:
-    """Send a span of each request of an app to a collector; call it after the fork.
+class Tracer:
+    """Sends a span of each request of a service to a collector; make it after the fork."""
 
-    Its parent comes with the request, by W3C Trace Context, and goes on with `ORIGIN`.
-    """
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.trace import SpanKind, set_span_in_context
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    def __init__(self, service: str, endpoint: str) -> None:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider(resource=Resource({"service.name": f"clip-search-{app.name}"}))
-    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    app.extensions["closing"].callback(provider.shutdown)
-    tracer, propagator = provider.get_tracer("clip-search"), TraceContextTextMapPropagator()
+        resource = Resource({"service.name": f"clip-search-{service}"})
+        self._provider = TracerProvider(resource=resource)
+        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("clip-search")
 
-    @app.before_request
-    def begin() -> None:
-        route = request.url_rule.rule if request.url_rule else "unknown"
-        parent = propagator.extract(request.headers)
-        g.span = tracer.start_span(f"{request.method} {route}", parent, SpanKind.SERVER)
+    def close(self) -> None:
+        """Send what has not been sent yet."""
+        self._provider.shutdown()
+
+    def begin(self, name: str, headers: Mapping[str, str]) -> Any:
+        """The span of a request that begins.
+
+        Its parent comes with the headers, by W3C Trace Context, and goes on with `ORIGIN`.
+        """
+        from opentelemetry.trace import SpanKind, set_span_in_context
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        propagator = TraceContextTextMapPropagator()
+        span = self._tracer.start_span(name, propagator.extract(headers), SpanKind.SERVER)
         carrier: dict[str, str] = {}
-        propagator.inject(carrier, set_span_in_context(g.span))
+        propagator.inject(carrier, set_span_in_context(span))
         ORIGIN.set(ORIGIN.get()._replace(traceparent=carrier["traceparent"]))
+        return span
 
-    @app.after_request
-    def end(response: Response) -> Response:
-        g.span.set_attribute("http.response.status_code", response.status_code)
-        g.span.set_attribute("clip_search.request_id", g.request_id)
-        ends_ns = time.time_ns()
+    def end(self, span: Any, status: int, request_id: str, took_ms: Mapping[str, float]) -> None:
+        """End the span of a request, with a span for each stage in `took_ms`."""
+        from opentelemetry.trace import set_span_in_context
+
+        span.set_attribute("http.response.status_code", status)
+        span.set_attribute("clip_search.request_id", request_id)
+        context, ends_ns = set_span_in_context(span), time.time_ns()
         for stage in reversed(STAGES):
-            took_ns = int(1e6 * g.get("took_ms", {}).get(stage, 0))
-            if took_ns:
+            if took_ns := int(1e6 * took_ms.get(stage, 0)):
                 began_ns = ends_ns - took_ns
-                context = set_span_in_context(g.span)
-                tracer.start_span(stage, context, start_time=began_ns).end(ends_ns)
+                self._tracer.start_span(stage, context, start_time=began_ns).end(ends_ns)
                 ends_ns = began_ns
-        g.span.end()
-        return response
+        span.end()

@@ -9,12 +9,13 @@ from flask import Flask, Response, request, send_file, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config, Front
-from common.deadline import deadline_of
-from common.errors import BadRequest, ServiceError, TooLarge, problem_response
-from common.hooks import close_after_reply
+from common.errors import BadRequest, ServiceError, TooLarge
 from common.inside import Inside
 from common.loop import LoopThread
-from common.service import create_service, on_close, wants_fresh
+from common.server.hooks import close_after_reply
+from common.server.problems import problem_response
+from common.server.request import deadline_of, wants_fresh
+from common.server.service import create_service, on_close
 from front.docs import create_docs
 from front.fetch import Fetcher, Internet
 from front.guard import guard

@@ -8,7 +8,8 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from common.config import argument_parser, load
 from common.inside import Inside
-from common.process import Serving, run, serve_workers
+from common.process import run
+from common.server.serve import Serving, serve_workers
 from common.tls import tls_of
 from front.guard import check_exposure
 from front.keys import Keys

@@ -8,9 +8,11 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 from common.config import Config
-from common.digest import check_digests
+from common.inside import Inside
+from common.server.internal_auth import guard
+from common.server.request import check_digests
 from common.errors import MissingPackage, NotFound
-from common.service import create_service, on_close
+from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.engine import Engine
 from inference.messages import IMAGE_BATCH, EmbedRequest
@@ -27,6 +29,7 @@ def create_app(config: Config, root: Path) -> Flask:
     )
     engines, missing = _load_engines(config, root, pool)
     app = create_service("inference", lambda: None, max_body_bytes(config))
+    guard(app, Inside(config.inside, root), config.inference.address)
     check_digests(app)
     on_close(app, pool.shutdown)
     for engine in engines.values():

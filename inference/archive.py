@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -17,25 +18,33 @@ from inference.registry import find_model, folder_name, mclip_of, shown_name
 from inference.torchserve.contents import Contents, write_contents
 
 HANDLER = CHECKOUT / "inference/torchserve/handler.py"
+LEFT_OUT = ("common/server/*", "inference/app.py", "inference/inference.py")
+"""Our own servers: TorchServe has its own, and needs none of their packages."""
 
 
 def archive(role: str, folder: Path, contents: Contents, store: Path) -> Path:
     """Write `store`/`role`.mar with the model in `folder` and our code; returns its path."""
     with tempfile.TemporaryDirectory(prefix=".archive-", dir=store) as name:
         stage = Path(name, "stage")
-        for package in ("common", "inference"):
-            for file in (CHECKOUT / package).rglob("*.py"):
-                if MODELS in file.parents:
-                    continue
-                target = stage / file.relative_to(CHECKOUT)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(file, target)
+        for file in packed():
+            target = stage / file.relative_to(CHECKOUT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target)
         models = stage / MODELS.relative_to(CHECKOUT)
         shutil.copytree(folder, models / folder_name(contents.model))
         shutil.copy2(CLIP_TOKENIZER, models)
         write_contents(stage, contents)
         _run_archiver(role, stage, Path(name))
         return Path(name, f"{role}.mar").replace(store / f"{role}.mar")
+
+
+def packed() -> Iterator[Path]:
+    """The files of our code that an archive holds."""
+    for package in ("common", "inference"):
+        for file in (CHECKOUT / package).rglob("*.py"):
+            is_left_out = any(file.relative_to(CHECKOUT).match(pattern) for pattern in LEFT_OUT)
+            if not is_left_out and MODELS not in file.parents:
+                yield file
 
 
 def _run_archiver(role: str, stage: Path, target: Path) -> None:

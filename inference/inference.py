@@ -6,11 +6,10 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from flask import Flask
-
 from common.config import argument_parser, load
 from common.inside import Inside
-from common.process import Serving, run, serve_threads
+from common.process import run
+from common.server.serve import Serving, serve_threads
 from inference.app import create_app, max_body_bytes
 
 THREADS = 64
@@ -21,18 +20,15 @@ def main() -> None:
     """Load the models, then serve them."""
     loaded = load(argument_parser(__doc__).parse_args().config)
     config = loaded.config
-    inside = Inside(config.inside, loaded.root)
-    address, port = config.inference.address, config.inference.port
-
-    def create() -> Flask:
-        app = create_app(config, loaded.root)
-        inside.guard(app, address)
-        return app
-
-    limit = max_body_bytes(config)
-    serve_threads(
-        create, Serving(address, port, THREADS, limit, process=config.process, tls=inside.tls)
+    serving = Serving(
+        config.inference.address,
+        config.inference.port,
+        THREADS,
+        max_body_bytes(config),
+        process=config.process,
+        tls=Inside(config.inside, loaded.root).tls,
     )
+    serve_threads(lambda: create_app(config, loaded.root), serving)
 
 
 if __name__ == "__main__":

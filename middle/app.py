@@ -9,15 +9,15 @@ from flask import Flask, Response, g, request
 from msgspec.structs import replace
 
 from common.config import Config, Search
-from common.deadline import deadline_of
-from common.digest import check_digests
 from common.errors import ServiceError, UnsupportedMedia
 from common.http_client import HttpClient
 from common.inside import Inside
 from common.json_input import decode_json
 from common.loop import LoopThread
 from common.metrics import ANSWERS
-from common.service import create_service, on_close, wants_fresh
+from common.server.internal_auth import guard
+from common.server.request import check_digests, deadline_of, wants_fresh
+from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode
 from inference.client import InferenceClient
 from middle.cache_keys import image_file, normal_text
@@ -80,7 +80,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     app = create_service(
         "middle", lambda: loop.run(why_not_ready(deadline())), config.max_message_bytes
     )
-    inside.guard(app, config.middle.address)
+    guard(app, inside, config.middle.address)
     check_digests(app)
     is_english("a")  # loads the dictionary, so that no query waits for it
     loop.start()

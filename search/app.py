@@ -5,8 +5,6 @@ import time
 
 from flask import Flask, Response, request
 
-from common.deadline import deadline_of, is_gone
-from common.digest import check_digests
 from common.errors import (
     BadRequest,
     CallerGone,
@@ -15,7 +13,10 @@ from common.errors import (
     ServiceError,
     Unavailable,
 )
-from common.service import create_service
+from common.inside import Inside
+from common.server.internal_auth import guard
+from common.server.request import check_digests, deadline_of, is_gone
+from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
 from search.index import ef_of_shard
 from search.keys import parse_id, shard_of
@@ -31,6 +32,15 @@ from search.messages import (
 from search.shelf import Shelf, Version
 
 MAX_BODY_BYTES = 64 * 2**20
+
+
+def start_app(shelf: Shelf, ef_search: int, threads: int, inside: Inside, address: str) -> Flask:
+    """As `create_app`, for those whom `inside` lets in, with a shelf that is looked after."""
+    app = create_app(shelf, ef_search, threads)
+    guard(app, inside, address)
+    shelf.start()
+    on_close(app, shelf.close)
+    return app
 
 
 def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:

@@ -7,14 +7,12 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from flask import Flask
-
 from common.config import argument_parser, load, split_address
 from common.errors import ConfigError
 from common.inside import Inside
-from common.process import Serving, run, serve_threads
-from common.service import on_close
-from search.app import MAX_BODY_BYTES, create_app
+from common.process import run
+from common.server.serve import Serving, serve_threads
+from search.app import MAX_BODY_BYTES, start_app
 from search.manifest import folders_of
 from search.shelf import Shelf
 
@@ -49,18 +47,12 @@ def main() -> None:
         return named or search.shards_of(arguments.server_index, shard_count)
 
     inside = Inside(loaded.config.inside, loaded.root)
+    serving = Serving(host, port, THREADS, MAX_BODY_BYTES, process=process, tls=inside.tls)
 
-    def create() -> Flask:
-        shelf = Shelf(folders, choose, search.reload_s)
-        app = create_app(shelf, search.ef_search, threads)
-        inside.guard(app, host)
-        shelf.start()
-        on_close(app, shelf.close)
-        return app
+    def shelf() -> Shelf:
+        return Shelf(folders, choose, search.reload_s)
 
-    serve_threads(
-        create, Serving(host, port, THREADS, MAX_BODY_BYTES, process=process, tls=inside.tls)
-    )
+    serve_threads(lambda: start_app(shelf(), search.ef_search, threads, inside, host), serving)
 
 
 if __name__ == "__main__":

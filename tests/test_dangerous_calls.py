@@ -78,7 +78,7 @@ def test_the_test_lets_the_rest_be(code: str) -> None:
     assert [] == list(faults(ast.parse(code)))
 
 
-COMPARING = {"front/keys.py": "find_key", "common/inside.py": "_demand"}
+COMPARING = {"front/keys.py": "find_key", "common/inside.py": "is_shown"}
 """Where a secret that somebody sent meets those that we know."""
 
 
@@ -92,7 +92,6 @@ def test_secrets_are_compared_in_constant_time(file: str, name: str) -> None:
     left_early = [
         node for one in loops for node in ast.walk(one) if isinstance(node, ast.Return | ast.Break)
     ]
-    # `in OPEN` compares a path
     unequal = [
         operator
         for node in ast.walk(function)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.archive import packed
 from tests.services import CHECKOUT
 
 PACKAGES = ("common", "front", "middle", "inference", "search", "prepare", "benchmarks")
@@ -33,6 +34,10 @@ WIRES = {
 }
 
 
+FRAMEWORK = {"flask", "werkzeug"}
+SERVERS = {"gunicorn", "waitress", "granian"}
+
+
 def modules(package: str) -> Iterator[Path]:
     return (CHECKOUT / package).rglob("*.py")
 
@@ -55,6 +60,31 @@ def test_imports_point_one_way(package: str) -> None:
                 assert owner in MAY_IMPORT[package], f"{path} imports {name}"
                 wire = WIRES.get(package)
                 assert owner == "common" or not wire or name in wire, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("package", PACKAGES[:-1])
+def test_the_web_is_at_the_edge(package: str) -> None:
+    """Flask is known in front, the apps and common/server alone; servers in common/server."""
+    for path in modules(package):
+        is_server = CHECKOUT / "common/server" in path.parents
+        is_edge = is_server or package == "front" or path.name == "app.py"
+        used = {name.split(".")[0] for name in imports(path)}
+        assert is_server or not used & SERVERS, path
+        assert is_edge or not used & FRAMEWORK, path
+
+
+def test_what_torchserve_runs_needs_no_web_framework() -> None:
+    """The handler can be imported from what an archive holds, without our servers' packages."""
+    code = (
+        "import sys; sys.modules |= dict.fromkeys"
+        "(['flask', 'werkzeug', 'gunicorn', 'waitress', 'aiohttp', 'common.server']);"
+        "import inference.torchserve.handler"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
+    left_out = {"common/server/serve.py", "inference/app.py"}
+    names = {path.relative_to(CHECKOUT).as_posix() for path in packed()}
+    assert {"common/wire.py", "inference/engine.py"} <= names
+    assert not left_out & names
 
 
 @pytest.mark.parametrize("module", ["middle.app", "front.app"])
@@ -85,7 +115,9 @@ def test_files_and_functions_are_short() -> None:
 
 def test_only_the_configuration_reads_the_environment() -> None:
     """os.environ is for common/config.py, and for what a library reads there."""
-    allowed = {CHECKOUT / f"common/{name}.py" for name in ("config", "process", "hooks")}
+    allowed = {
+        CHECKOUT / f"common/{name}.py" for name in ("config", "server/serve", "server/hooks")
+    }
     for package in PACKAGES[:-1]:
         for path in set(modules(package)) - allowed:
             assert "os.environ" not in path.read_text(), path

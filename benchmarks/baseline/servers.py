@@ -25,7 +25,8 @@ from requests.adapters import HTTPAdapter
 
 from common.config import Inference
 from common.errors import ConfigError
-from common.process import Serving, announce, run, serve_workers
+from common.process import run
+from common.server.serve import Serving, announce, serve_workers
 from inference.layout import read_layout
 from inference.model import Model, load_model
 from inference.towers import TokenTextTower

@@ -4,16 +4,16 @@ TorchServe takes the class of this module, makes one in each worker process, and
 requests that it batched. They go into one Engine together and are answered one by one.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from flask import Response
 
-from common.errors import problem_response
+from common.errors import Problem, ServiceError, problem_headers
 from common.wire import MSGPACK, decode, encode
 from inference.engine import Engine
 from inference.messages import EmbedReply, EmbedRequest
@@ -22,6 +22,17 @@ from inference.torchserve.contents import read_contents
 
 WORKERS = 8
 """Of a model: snapshot_8.cfg starts as many, and they share the cores."""
+
+
+log = logging.getLogger(__name__)
+
+
+class Reply(NamedTuple):
+    """The answer to one request of a batch."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
 
 class Handler:
@@ -49,11 +60,10 @@ class Handler:
         begun = [self._begin(item.get("body", b"")) for item in data]
         replies = [_reply(one) for one in begun]
         for number, reply in enumerate(replies):
-            context.set_response_status(reply.status_code, idx=number)
-            for name, value in reply.headers:
-                if name != "Content-Length":  # TorchServe gives it itself
-                    context.set_response_header(number, name.lower(), value)
-        return [reply.get_data() for reply in replies]
+            context.set_response_status(reply.status, idx=number)
+            for name, value in reply.headers.items():
+                context.set_response_header(number, name.lower(), value)
+        return [reply.body for reply in replies]
 
     def _begin(self, body: bytes) -> Callable[[], EmbedReply] | Exception:
         if self._engine is None:
@@ -64,10 +74,17 @@ class Handler:
             return error
 
 
-def _reply(begun: Callable[[], EmbedReply] | Exception) -> Response:
+def _reply(begun: Callable[[], EmbedReply] | Exception) -> Reply:
     if isinstance(begun, Exception):
-        return problem_response(begun)
+        return _problem(begun)
     try:
-        return Response(encode(begun()), content_type=MSGPACK)
+        return Reply(200, {"Content-Type": MSGPACK}, encode(begun()))
     except Exception as error:  # the edge of an item
-        return problem_response(error)
+        return _problem(error)
+
+
+def _problem(error: Exception) -> Reply:
+    problem = Problem.of(error)
+    if problem.status >= 500 and not isinstance(error, ServiceError):
+        log.exception("unforeseen error", exc_info=error)
+    return Reply(problem.status, problem_headers(problem, error), msgspec.json.encode(problem))

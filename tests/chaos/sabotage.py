@@ -55,7 +55,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "forget a release on error",
-        "common/worker.py",
+        "common/server/worker.py",
         "self.in_flight.admitted -= not conn.is_aside",
         "self.in_flight.admitted -= not (conn.is_aside or conn.is_closed)",
         "tests/front/test_overload.py::test_a_client_that_goes_while_it_is_answered_does_no_harm",

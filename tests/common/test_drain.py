@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from common.drain import turn_away
+from common.server.drain import turn_away
 from tests.collection import Collection
 from tests.services import STOP_S, Cluster, Service, cluster, running, with_section
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import arrivals, overload
 from benchmarks.generated import queries
-from common.deadline import AT_ONCE_S
+from common.server.request import AT_ONCE_S
 from tests.caching import embedded, metric, until
 from tests.collection import Collection
 from tests.front.asking import Reply

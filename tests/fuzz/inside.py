@@ -12,8 +12,9 @@ import numpy as np
 from flask import Flask
 from msgspec.structs import replace
 
-from common.errors import ServiceError, problem_response
+from common.errors import ServiceError
 from common.peer import Peer
+from common.server.problems import problem_response
 from common.wire import decode_reply
 from inference.messages import EmbedReply
 from search.index import load_shard

@@ -16,7 +16,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.task import WSGITask
 
-from common.in_flight import InFlight
+from common.server.in_flight import InFlight
 
 LINGER_S = 0.25
 """For the next request on connections that are in use: it is answered, and is the last."""

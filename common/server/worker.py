@@ -20,11 +20,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from common.drain import HANDSHAKE_S, turn_away
 from common.errors import Overloaded, Problem
-from common.in_flight import ARRIVED, InFlight
 from common.metrics import DROPPED, REQUESTS
-from common.service import ABOUT_ITSELF
+from common.server.drain import HANDSHAKE_S, turn_away
+from common.server.in_flight import ARRIVED, InFlight
+from common.server.service import ABOUT_ITSELF
 
 ASIDE_THREADS = 16
 """They answer in a tenth of a millisecond; a few, as some may be held up by slow clients."""

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache
 
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Response, g, request
 
-from common.errors import Unavailable, handle_errors
-from common.in_flight import ARRIVED, InFlight
+from common.errors import Unavailable
 from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import READY, REQUEST_SECONDS, REQUESTS, exposition
 from common.origin import MAX_IDS, ORIGIN, REQUEST_ID_HEADER, Origin
-from common.watchdog import measure
+from common.server.in_flight import ARRIVED, InFlight
+from common.server.problems import handle_errors
+from common.server.slow_requests import measure
 
 log = logging.getLogger(REQUEST_LINES)
 
@@ -69,11 +70,6 @@ def create_service(
 def on_close(app: Flask, close: Callable[[], None]) -> None:
     """Have `close` called when the process ends, after the last request; the newest first."""
     app.extensions["closing"].callback(close)
-
-
-def wants_fresh(given: Request) -> bool:
-    """Whether a request says `Cache-Control: no-cache`."""
-    return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
 
 
 def _measure(app: Flask, name: str, in_flight: InFlight) -> None:

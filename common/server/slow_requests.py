@@ -5,9 +5,9 @@ import sys
 import threading
 import time
 
-from common.in_flight import InFlight, Underway
 from common.logs import places
 from common.metrics import DRAINING, IN_FLIGHT, OLDEST_SECONDS, STUCK
+from common.server.in_flight import InFlight, Underway
 
 INTERVAL_S = 1.0
 

@@ -1,0 +1,36 @@
+"""Services inside answer only those who show the token that all of them share."""
+
+import logging
+
+from flask import Flask, request
+
+from common.errors import Unauthorized
+from common.inside import Inside, Token, is_public
+
+log = logging.getLogger(__name__)
+
+OPEN = ("/healthz", "/ready")
+"""For whoever watches over the processes."""
+
+
+def guard(app: Flask, inside: Inside, address: str) -> None:
+    """Have an app refuse whoever lacks the token; warn where nothing keeps strangers out."""
+    if inside.token:
+        _demand(app, inside.token)
+    elif is_public(address) and not (inside.tls and inside.tls.ca):
+        log.warning(
+            "%s listens on %s and ANSWERS WHOEVER REACHES IT: set Inside.token-file or"
+            " Inside.tls-ca, or keep it in a network of its own (docs/security.md)",
+            app.name,
+            address,
+        )
+
+
+def _demand(app: Flask, token: Token) -> None:
+    @app.before_request
+    def check() -> None:
+        if request.path in OPEN:
+            return
+        if not token.is_shown(request.headers.get("Authorization", "")):
+            log.warning("%s asks without the token", request.remote_addr)
+            raise Unauthorized("this server answers only those who have its token")

@@ -1,0 +1,65 @@
+"""What a request says of itself: its deadline, its digest, whether its caller is still there."""
+
+import select
+
+from flask import Flask, Request, Response, current_app, g, request
+
+from common.deadline import DEADLINE_HEADER, deadline_in
+from common.digest import DIGEST, WANTED, content_digest
+from common.errors import CallerGone, DeadlineExceeded, Garbled
+from common.metrics import DROPPED
+
+AT_ONCE_S = 0.1
+"""Who asked less long ago is there; looking is a system call, which costs more than it takes: it
+lets go of the interpreter."""
+
+
+def deadline_of(given: Request, most_s: float) -> float:
+    """When the answer must be there, on time.monotonic(); the time runs once the caller has sent
+    it all. Raises BadRequest, DeadlineExceeded when it waited too long, and CallerGone.
+    """
+    try:
+        deadline = deadline_in(given.headers.get(DEADLINE_HEADER), most_s, g.waited_s)
+    except DeadlineExceeded:
+        DROPPED.labels(current_app.name, "expired").inc()
+        raise
+    if g.waited_s > AT_ONCE_S and is_gone(given):
+        DROPPED.labels(current_app.name, "caller_gone").inc()
+        raise CallerGone("whoever asked has closed the connection")
+    return deadline
+
+
+def is_gone(given: Request) -> bool:
+    """Whether the caller has closed the connection, or said that nothing more will come on it.
+
+    waitress and gunicorn tell; under granian nobody knows.
+    """
+    if told := given.environ.get("waitress.client_disconnected"):
+        return bool(told())
+    connection = given.environ.get("gunicorn.socket")
+    if connection is None or not hasattr(select, "POLLRDHUP"):
+        return False
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def wants_fresh(given: Request) -> bool:
+    """Whether a request says `Cache-Control: no-cache`."""
+    return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
+
+
+def check_digests(app: Flask) -> None:
+    """Refuse bodies that are not what their digest says, and add a digest to replies."""
+
+    @app.before_request
+    def check() -> None:
+        given = request.headers.get(DIGEST)
+        if given is not None and given != content_digest(request.get_data()):
+            raise Garbled("what was asked was changed on the way")
+
+    @app.after_request
+    def add(response: Response) -> Response:
+        if WANTED in request.headers and not response.is_streamed:
+            response.headers[DIGEST] = content_digest(response.get_data())
+        return response
