@@ -14,10 +14,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -131,10 +131,10 @@ def _running(script: list[str], config: str) -> Iterator[None]:
         _command(*script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
     )
     try:
-        assert process.stdin and process.stdout  # noqa: S101
-        process.stdin.write(config)
-        process.stdin.close()
-        while not process.stdout.readline().startswith("listening"):
+        stdin, stdout = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
+        stdin.write(config)
+        stdin.close()
+        while not stdout.readline().startswith("listening"):
             if process.poll() is not None:
                 raise RuntimeError(f"{script[0]} ended with {process.returncode}")
         yield

@@ -161,9 +161,10 @@ def test_a_killed_inference_server_costs_no_answer(twins: Twins) -> None:
     twins.services["Inference"][0].kill()
     assert before == [twins.text_hits(text) for text in TEXTS]
     twins.restart("Inference", 0)
-    passed = twins.proxies["Inference"][0].passed_bytes
+    proxy = twins.proxies["Inference"][0]
+    passed = proxy.passed_bytes
+    until(lambda: bool(twins.text_hits("red")) and proxy.passed_bytes > passed)
     assert before == [twins.text_hits(text) for text in TEXTS]
-    until(lambda: twins.text_hits("red") and twins.proxies["Inference"][0].passed_bytes > passed)
 
 
 def test_an_inference_server_that_hangs_costs_no_answer(twins: Twins) -> None:
