@@ -19,8 +19,8 @@ Send = Callable[[list[Item], float], Awaitable[Sequence[Result | Exception]]]
 each, in order."""
 
 MAX_WAIT_SHARE = 0.5
-"""The share of its remaining time that an item may be expected to wait: the batch takes time too, and
-the estimate is a guess."""
+"""The share of its remaining time that an item may be expected to wait: the batch takes time as
+well, and the estimate is a guess."""
 EWMA_WEIGHT = 0.3
 """The weight of the last batch in that estimate: it is right again a few batches after a stall."""
 
