@@ -79,7 +79,7 @@ class HttpClient:
         A retry goes on a new connection: a kept one may be what failed. Raises NotConnected and
         BrokenReply; aiohttp itself sends nothing twice but GET and DELETE.
         """
-        tls = self._inside.context() if self._inside else None
+        tls = self._inside.context() if self._inside and self._inside.tls else None
         url = _url(f"http{'s' if tls else ''}://{address}{request.path}")
         try:
             async with self._session(is_retry).request(
@@ -105,7 +105,7 @@ class HttpClient:
 
     def _headers(self, request: Request, headers: Mapping[str, str]) -> dict[str, str]:
         ours = {WANTED: "sha-256=1", **ORIGIN.get().headers()}
-        if self._inside:
+        if self._inside and self._inside.token:
             ours |= self._inside.headers()
         if request.body:
             ours |= {"Content-Type": MSGPACK, DIGEST: request.body.digest}

@@ -54,7 +54,9 @@ async def hedged(
     try:
         await asyncio.wait(tries, timeout=after_s)
         failure = tries[0].exception() if tries[0].done() else None
-        if (failure or not tries[0].done()) and (other := second(failure)):
+        if tries[0].done() and failure is None:
+            return tries[0].result()
+        if other := second(failure):
             tries.append(asyncio.ensure_future(other()))
         for done in asyncio.as_completed(tries):
             with suppress(Exception):

@@ -3,21 +3,22 @@
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from common.coalescing import Coalescer
 from common.errors import NotFound, ServiceError
-from common.http_client import HttpClient, Request, sealed
+from common.http_client import HttpClient, Reply, Request, sealed
 from common.inside import Inside
 from common.loop import within
-from common.upstream import Upstream
+from common.upstream import Read, Upstream
 from common.wire import Matrix, decode_reply, encode, unpack_rows
 from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
 from inference.torchserve.key import Key
 
 Role = Literal["clip", "mclip"]
+Result = TypeVar("Result")
 
 TEXT_BATCH = 64
 MAX_QUEUE = 1024
@@ -63,7 +64,7 @@ class InferenceClient:
 
         TorchServe has its key instead of what our own services show each other `inside`.
         """
-        self._key = Key(key_file)
+        self._key = Key(key_file) if key_file else None
         self._http = HttpClient(None if key_file else inside)
         self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
         self._slots = SLOTS * len(addresses)
@@ -97,12 +98,8 @@ class InferenceClient:
     async def is_alive(self, deadline: float) -> bool:
         """Whether a server answers its ping."""
 
-        async def ping(headers: dict[str, str]) -> None:
-            request = Request("GET", "/ping", headers=headers)
-            await self._upstream.ask(request, deadline, lambda _reply: None)
-
         try:
-            await self._key.use(ping)
+            await self._send(Request("GET", "/ping"), deadline, lambda _reply: None)
         except ServiceError:
             return False
         return True
@@ -128,26 +125,31 @@ class InferenceClient:
         )
 
     async def _ask(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
-        body = await sealed(encode(message))
-
-        async def post(headers: dict[str, str]) -> EmbedReply:
-            request = Request("POST", f"/predictions/{role}", body, headers)
-            return await self._upstream.ask(
-                request, deadline, lambda reply: decode_reply(reply.body, EmbedReply)
-            )
-
+        request = Request("POST", f"/predictions/{role}", await sealed(encode(message)))
         try:
-            return await self._key.use(post)
+            return await self._send(request, deadline, _read)
         except ServiceError as error:
             if error.status == 404 and error.code == ServiceError.code:  # in TorchServe's words
                 detail = f"the server that embeds has no model {role}"
                 raise NotFound(detail, "model_unavailable") from None
             raise
 
+    async def _send(self, request: Request, deadline: float, read: Read[Result]) -> Result:
+        """Ask a server, TorchServe with its key."""
+        if self._key is None:
+            return await self._upstream.ask(request, deadline, read)
+        return await self._key.use(
+            lambda headers: self._upstream.ask(request._replace(headers=headers), deadline, read)
+        )
+
 
 def imagenet_classes() -> list[str]:
     """The names of ImageNet's classes, for models that have no classifier; no two the same."""
     return list(dict.fromkeys(msgspec.json.decode(IMAGENET_CLASSES.read_bytes(), type=list[str])))
+
+
+def _read(reply: Reply) -> EmbedReply:
+    return decode_reply(reply.body, EmbedReply)
 
 
 def _result(reply: EmbedReply, i: int, row: Matrix) -> Embedding | Probabilities | ServiceError:
