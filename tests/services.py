@@ -4,7 +4,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import urllib3
+
+from tests.ports import free_ports as free_ports
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_S = 60
@@ -64,15 +65,6 @@ class Service:
         self.ended = True
         self.process.kill()
         self.process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @contextmanager
