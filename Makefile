@@ -12,6 +12,7 @@ MINUTES ?= 10
 DEVICE ?= cpu
 SECONDS ?= 60
 UPGRADE ?= --upgrade
+WORKERS ?= 2
 
 # Ends with one line unless $(1) is a Python of PYTHONS; comes before anything is made.
 supported = @v=$$($(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
@@ -75,8 +76,8 @@ format: dev ## what ruff can put right by itself
 	$(BIN)/ruff format .
 
 test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
-	$(BIN)/python -m pytest $(TESTS)
-	$(if $(TESTS),,$(TORCH)/bin/python -m pytest tests/torch)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(if $(TESTS),,$(TORCH)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/torch)
 
 fuzz: dev ## fuzz everything that reads what others send, SECONDS each
 	$(BIN)/python -m pytest tests/fuzz --seconds $(SECONDS)

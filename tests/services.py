@@ -39,6 +39,8 @@ class Service:
     output: list[str] = field(default_factory=list)
     ended: bool = False
     """Whether the test itself ended the process."""
+    told: bool = False
+    """Whether it has been told to end."""
 
     @property
     def address(self) -> str:
@@ -59,6 +61,12 @@ class Service:
         response = self.request("POST", path, json=message)
         assert response.status == 200, response.data
         return response.json()
+
+    def terminate(self) -> None:
+        """SIGTERM, once: a second one would cut short what is still under way."""
+        if not self.told:
+            self.process.send_signal(signal.SIGTERM)
+        self.told = True
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -112,13 +120,18 @@ def starting(
         try:
             yield listening
         finally:
-            status = stop(process)
+            service.terminate()
+            status = _wait(process)
         assert service.ended or status == 0, f"{script} ended with {status}: {''.join(output)}"
 
 
 def stop(process: subprocess.Popen[str]) -> int:
     """SIGTERM, and the exit status; SIGKILL and a failure when it does not go."""
     process.send_signal(signal.SIGTERM)
+    return _wait(process)
+
+
+def _wait(process: subprocess.Popen[str]) -> int:
     try:
         return process.wait(STOP_S)
     except subprocess.TimeoutExpired:
@@ -214,6 +227,7 @@ def cluster(
     config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
     for section in ("Inference", "Middle", "Front"):
         config = with_section(config, section, port=0)
+    shared = inference is not None
     with ExitStack() as stack:
         started = []
         for number in range(servers):
@@ -230,4 +244,7 @@ def cluster(
         config = with_section(config, "Middle", port=middle.port)
         front = stack.enter_context(running("front/front.py", config, cwd=cwd))
         config = with_section(config, "Front", port=front.port)
+        # In the end nobody waits for an answer any more, so they need not end one after the other.
+        for service in (front, middle, *search, *([] if shared else [inference])):
+            stack.callback(service.terminate)
         yield Cluster(config, front, middle, inference, search)

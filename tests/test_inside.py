@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import urllib3
 
+from tests.caching import until
 from tests.certificates import Authority
 from tests.collection import Collection
 from tests.services import Cluster, Service, cluster, run_command, running, with_section
@@ -101,7 +102,8 @@ def test_no_certificate_is_let_in(
     for certificate in (None, stranger.issue("stranger")):
         with authority.client(certificate) as client, pytest.raises(urllib3.exceptions.HTTPError):
             ask(client, service, "GET", "/healthz", token)
-    assert "did not return a certificate" in "".join(service.output).lower().replace("_", " ")
+    missing = "did not return a certificate"
+    until(lambda: missing in "".join(service.output).lower().replace("_", " "))
     with authority.client(authority.issue("other")) as client:
         assert 200 == ask(client, service, "GET", "/healthz", None).status
 

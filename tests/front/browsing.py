@@ -15,6 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.ports import free_ports
+
 WAIT_S = 20
 FLAGS = (
     "--headless",
@@ -41,7 +43,7 @@ def chrome(profile: Path) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    driver = Chrome(options, Service(programs[1]))
+    driver = Chrome(options, Service(programs[1], port=free_ports(1)[0]))
     try:
         yield driver
     finally:

@@ -78,15 +78,14 @@ def pair(request: pytest.FixtureRequest, exported: Callable[[str], Path]) -> Pai
 
 @pytest.mark.parametrize(("runtime", "precision"), RUNTIMES)
 def test_each_runtime_gives_what_torch_gives(
-    pair: Pair, runtime: str, precision: str, worst: dict[tuple[str, str, str], float]
+    pair: Pair, runtime: str, precision: str, record_property: Callable[[str, object], None]
 ) -> None:
     """Together and alone, trimmed as they are served, against batches padded to the context."""
     how = Inference(runtime=runtime, precision=precision)  # type: ignore[arg-type]
     model = load_model(str(pair.folder), how)
 
     for tower, cosine in _cosines(pair, model):
-        key = (runtime, precision, tower)
-        worst[key] = min(worst.get(key, 1), cosine)
+        record_property(f"{runtime} {precision} {tower}", cosine)
         assert cosine >= FLOORS[precision]
 
 
