@@ -148,7 +148,7 @@ def test_an_entry_lives_while_it_is_used(services: Cluster, collection: Collecti
     """Policy idle: used, it outlives the expiry; unused for that long, it is gone."""
     with caching(services, collection.folder, cache_expiry_s=3) as middle:
         ask(middle, text="red")
-        while (reply := ask(middle, text="red")).headers.get("Age", "0") != "5":
+        while int((reply := ask(middle, text="red")).headers.get("Age", "0")) < 5:
             assert "hit" == outcome(reply)
             time.sleep(0.05)
         time.sleep(3.2)  # a look would be a use

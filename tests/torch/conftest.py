@@ -1,12 +1,13 @@
 """What needs torch or TorchServe is tested in an environment of its own: `make torch`."""
 
-import functools
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 collect_ignore_glob = [] if find_spec("torch") else ["test_*.py"]
 
@@ -15,23 +16,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one exported model, or of one file, run in the same worker and share it."""
     for item in items:
         model = getattr(item, "callspec", None) and item.callspec.params.get("pair")  # type: ignore[attr-defined]
-        item.add_marker(pytest.mark.xdist_group(model or item.path.stem))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(model or item.path.stem))
 
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function: of a model in `originals`, the folder that holds its source and its export."""
+    """A function: of a model in `originals`, the folder that holds its source and its export.
+
+    It is made once, by whichever worker of pytest-xdist asks first.
+    """
     from inference.export import export
     from tests.torch.originals import write_m_clip, write_original
 
-    @functools.cache
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # which the workers have in common
+
     def make(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        if name == "m-clip":
-            write_m_clip(folder / "source")
-        else:
-            write_original(name, folder / "source")
-        export(str(folder / "source"), folder / "exported", ["fp16", "int8"], keep_torch=True)
+        folder, making = root / f"exported-{name}", root / f"exporting-{name}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                making.mkdir()
+                if name == "m-clip":
+                    write_m_clip(making / "source")
+                else:
+                    write_original(name, making / "source")
+                source, made = making / "source", making / "exported"
+                export(str(source), made, ["fp16", "int8"], keep_torch=True)
+                making.rename(folder)
         return folder
 
     return make
