@@ -68,7 +68,9 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
     _add_images(
         app,
         lambda image_id: root / loop.run(client.image(image_id)).path,
-        Thumbnails(front.thumbnail_pixels, front.thumbnail_cache_bytes),
+        Thumbnails(
+            front.thumbnail_pixels, config.inference.max_pixels, front.thumbnail_cache_bytes
+        ),
         f"{'private' if keys.are_on else 'public'}, {IMMUTABLE}",
     )
     _add_page(app)

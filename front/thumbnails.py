@@ -6,23 +6,24 @@ import threading
 from pathlib import Path
 
 from cachetools import LRUCache
-from PIL import Image, ImageOps
+from PIL import Image
 
-from common.errors import NotFound
+from common.errors import NotFound, ServiceError
 from common.files import content_hash
+from common.image_claims import format_of
+from common.image_files import open_image, upright
 
 QUALITY = 80
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""What is indexed."""
 UNKNOWN = "application/octet-stream"
 
 
 class Thumbnails:
     """Makes thumbnails, JPEG, and keeps those used last, up to a number of bytes."""
 
-    def __init__(self, pixels: int, cache_bytes: int) -> None:
-        """`pixels` is the length of a thumbnail's longer side."""
+    def __init__(self, pixels: int, max_pixels: int, cache_bytes: int) -> None:
+        """`pixels` is the length of a thumbnail's longer side, `max_pixels` all of an image."""
         self._pixels = pixels
+        self._max_pixels = max_pixels
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(os.cpu_count() or 1)
         self._cache: LRUCache[str, bytes] = LRUCache(cache_bytes, getsizeof=len)
@@ -38,8 +39,10 @@ class Thumbnails:
             if kept := self.get(image_id):
                 return kept
             try:
-                thumbnail = shrink(read_image(image_id, path), self._pixels)
-            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                thumbnail = shrink(read_image(image_id, path), self._pixels, self._max_pixels)
+            except NotFound:
+                raise
+            except (ServiceError, OSError, ValueError, SyntaxError):
                 raise NotFound("the file of this image is broken", "image_gone") from None
         with self._lock:
             if len(thumbnail) <= self._cache.maxsize:
@@ -61,21 +64,19 @@ def read_image(image_id: str, path: Path) -> bytes:
 
 def content_type_of(data: bytes) -> str:
     """What an image file is by its content: by its name it could be a page with scripts."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return image.get_format_mimetype() or UNKNOWN
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return UNKNOWN
+    kind = format_of(data)
+    return f"image/{kind.lower()}" if kind else UNKNOWN
 
 
-def shrink(data: bytes, pixels: int) -> bytes:
+def shrink(data: bytes, pixels: int, max_pixels: int) -> bytes:
     """An image file as a JPEG whose longer side is `pixels`, upright, on white."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with open_image(data, max_pixels) as image:
         image.draft("RGB", (2 * pixels, 2 * pixels))
-        upright = ImageOps.exif_transpose(image).convert("RGBA")  # palettes do not shrink well
-        upright.thumbnail((pixels, pixels))
-        flat = Image.new("RGB", upright.size, "white")
-        flat.paste(upright, mask=upright)
+        image.load()
+        whole = upright(image).convert("RGBA")  # palettes do not shrink well
+        whole.thumbnail((pixels, pixels))
+        flat = Image.new("RGB", whole.size, "white")
+        flat.paste(whole, mask=whole)
     buffer = io.BytesIO()
     flat.save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()

@@ -1,20 +1,19 @@
 """From the bytes of an image file to the pixels that an image tower takes."""
 
-import io
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from common.errors import BadRequest, TooLarge, UnsupportedMedia, Unprocessable
+from common.errors import BadRequest, Unprocessable
+from common.image_files import open_image, upright
 
 VERSION = 2
 """Raised whenever the same file would give other pixels: embeddings are then made anew."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_ASPECT = 20
 MODES = ("RGB", "L", "CMYK", "RGBA", "LA")
 """What images are resized in, as open_clip does; to RGB they go afterwards, so that what is
@@ -25,8 +24,6 @@ embeddings of 23 photos kept a cosine of 0.9999 in less than half the time; at 2
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 Pixels = NDArray[np.float32]
-
-Image.MAX_IMAGE_PIXELS = None  # the limit is decode's own, and its error another
 
 
 class Preprocessing(msgspec.Struct, frozen=True):
@@ -58,28 +55,20 @@ def read_preprocessing(path: Path) -> Preprocessing:
 def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
     """Decode the first frame of an image file, upright, to one of `MODES`.
 
-    What the header says is checked before any pixel is decoded. With `at_least`, a large JPEG may
-    be decoded smaller, its shorter side staying at least that long. Raises UnsupportedMedia when
-    it is no image of `FORMATS`, TooLarge, BadRequest for an extreme shape, and Unprocessable when
-    it is broken.
+    With `at_least`, a large JPEG may be decoded smaller, its shorter side staying at least that
+    long. Raises what `open_image` does, BadRequest for an extreme shape, and Unprocessable when
+    the pixels are broken.
     """
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise UnsupportedMedia(f"not an image we read ({', '.join(FORMATS)})") from None
-    except MemoryError:
-        raise
-    except Exception:  # Pillow's readers raise many kinds on a broken header
-        raise Unprocessable("the image is broken") from None
-    _check_size(image, max_pixels)
+    image = open_image(data, max_pixels)
+    _check_shape(image)
     try:
         if at_least:
             image.draft("RGB", _draft_size(image, at_least))
         image.load()
-        return _plain(ImageOps.exif_transpose(image))
+        return _plain(upright(image))
     except MemoryError:
         raise
-    except Exception:  # likewise for its pixels
+    except Exception:  # Pillow's decoders raise many kinds
         raise Unprocessable("the image is truncated or broken") from None
 
 
@@ -88,10 +77,8 @@ def decode_for(data: bytes, how: Preprocessing, max_pixels: int) -> Image.Image:
     return decode(data, max_pixels, DRAFT * resize_target(how) if how.draft else 0)
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def _check_shape(image: Image.Image) -> None:
     width, height = image.size
-    if width * height > max_pixels:
-        raise TooLarge(f"the image has {width}x{height} pixels; {max_pixels} is the limit")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadRequest(f"the image is {width}x{height}; {MAX_ASPECT}:1 is the limit")
 

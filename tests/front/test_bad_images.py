@@ -2,7 +2,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from tests.front import pictures
 from tests.front.asking import ask, assert_problem, embed, in_base64, post, upload
 from tests.front.pictures import encoded, noise, png
+from tests.hostile_images import HOSTILE
 from tests.services import Cluster
 
 MIB = 2**20
@@ -147,6 +148,13 @@ EXIF = {
 def test_broken_metadata_costs_no_more_than_the_image(cluster: Cluster, file: bytes) -> None:
     """What a camera should have written is read, left alone, or the image is broken for it."""
     assert upload(cluster, file).status in (200, 422)
+
+
+@pytest.mark.usefixtures("_small_memory")
+@pytest.mark.parametrize(("status", "make"), HOSTILE.values(), ids=HOSTILE)
+def test_few_bytes_cost_little(cluster: Cluster, status: int, make: Callable[[], bytes]) -> None:
+    """What would take gigabytes or seconds is refused for what it claims, or left alone."""
+    assert status == upload(cluster, make()).status
 
 
 def test_an_empty_image_is_refused(cluster: Cluster) -> None:

@@ -1,13 +1,16 @@
 """Decoding and preprocessing."""
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common.config import Inference
 from common.errors import ServiceError
 from inference.images import MODES, Preprocessing, decode, preprocess
+from tests.hostile_images import HOSTILE, LONG
 
 MAX_PIXELS = 1_000_000
 HOW = Preprocessing(size=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -99,6 +102,17 @@ def test_what_is_no_good_image_is_refused(data: bytes, status: int) -> None:
         decode(data, MAX_PIXELS)
     assert status == error.value.status
     assert "PIL" not in error.value.detail
+
+
+@pytest.mark.parametrize(("status", "make"), (HOSTILE | LONG).values(), ids=HOSTILE | LONG)
+def test_few_bytes_that_would_cost_much_are_refused(status: int, make: Callable[[], bytes]) -> None:
+    """By the limit that the server has; what only its metadata makes large is a picture."""
+    if status == 200:
+        assert (8, 8) == decode(make(), Inference().max_pixels).size
+        return
+    with pytest.raises(ServiceError) as error:
+        decode(make(), Inference().max_pixels)
+    assert status == error.value.status
 
 
 @pytest.mark.parametrize("size", [(60, 40), (40, 60), (32, 32), (33, 500), (8, 8)])
