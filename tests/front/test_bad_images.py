@@ -1,9 +1,7 @@
 import json
-import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,8 @@ from tests.front import pictures
 from tests.front.asking import ask, assert_problem, embed, in_base64, post, upload
 from tests.front.pictures import encoded, noise, png
 from tests.hostile_images import HOSTILE
+from tests.memory import small_memory
 from tests.services import Cluster
-
-MIB = 2**20
 
 
 @pytest.fixture(autouse=True)
@@ -27,17 +24,8 @@ def _good_after_bad(cluster: Cluster) -> Iterator[None]:
 @pytest.fixture
 def _small_memory(cluster: Cluster) -> Iterator[None]:
     """The inference server needs little memory for what it is asked."""
-    process = Path("/proc", str(cluster.inference.process.pid))
-    (process / "clear_refs").write_text("5")  # the peak is what is used now
-    before = _peak_bytes(process)
-    yield
-    assert _peak_bytes(process) - before < 64 * MIB
-
-
-def _peak_bytes(process: Path) -> int:
-    found = re.search(r"VmHWM:\s*(\d+) kB", (process / "status").read_text())
-    assert found
-    return int(found[1]) * 1024
+    with small_memory(cluster.inference.process.pid):
+        yield
 
 
 FOREIGN = {

@@ -1,6 +1,6 @@
 """Fuzz one target with libFuzzer (atheris): python -m tests.fuzz.fuzz TARGET SECONDS FOLDER.
 
-Ends with status 0 when the time is up; else what broke it is printed and kept in the folder.
+Ends with status 0 when the time is up; else what broke it is printed and kept in the corpus.
 """
 
 import sys
@@ -18,10 +18,10 @@ ALLOCATION_MB = 256
 
 
 def main() -> None:
-    """Begin with the target's seeds, and whatever an earlier run left in the folder."""
+    """Begin with the corpus, the target's seeds, and what an earlier run left in the folder."""
     name, seconds, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     with atheris.instrument_imports(include=OURS, enable_loader_override=False):
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz.targets import CORPUS, TARGETS
     target = TARGETS[name]
     folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
@@ -32,13 +32,12 @@ def main() -> None:
         "timeout": TIMEOUT_S,
         "rss_limit_mb": MEMORY_MB,
         "malloc_limit_mb": ALLOCATION_MB,
-        "artifact_prefix": f"{folder}/broke-",
+        "artifact_prefix": f"{CORPUS / name}/broke-",
         "verbosity": 1,
     }
-    atheris.Setup(
-        [sys.argv[0], *(f"-{key}={value}" for key, value in options.items()), str(folder)],
-        target.run,
-    )
+    told = [f"-{key}={value}" for key, value in options.items()]
+    # What reaches more of the code is written into the first folder; the other is only read.
+    atheris.Setup([sys.argv[0], *told, str(folder), str(CORPUS / name)], target.run)
     atheris.Fuzz()
 
 

@@ -1,9 +1,13 @@
 """What is fuzzed: whatever goes in, only our own documented errors may come out."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from tests.fuzz import inside, outside
+
+CORPUS = Path(__file__).parent / "corpus"
+"""A folder for each target, of inputs that broke it once, or would break what is written anew."""
 
 
 class Target(NamedTuple):
