@@ -11,7 +11,8 @@ import pytest
 from inference.archive import packed
 from tests.services import CHECKOUT
 
-PACKAGES = ("common", "front", "middle", "inference", "search", "prepare", "benchmarks")
+PRODUCTION = ("common", "front", "middle", "inference", "search", "prepare")
+PACKAGES = (*PRODUCTION, "benchmarks", "devtools")
 MAY_IMPORT = {
     "common": set(),
     "search": {"common"},
@@ -62,7 +63,7 @@ def test_imports_point_one_way(package: str) -> None:
                 assert owner == "common" or not wire or name in wire, f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("package", PACKAGES[:-1])
+@pytest.mark.parametrize("package", PRODUCTION)
 def test_the_web_is_at_the_edge(package: str) -> None:
     """Flask is known in front, the apps and common/server alone; servers in common/server."""
     for path in modules(package):
@@ -87,6 +88,13 @@ def test_what_torchserve_runs_needs_no_web_framework() -> None:
     assert not left_out & names
 
 
+def test_devtools_stand_below_what_uses_them() -> None:
+    """What tests and benchmarks share imports nothing of either."""
+    for path in modules("devtools"):
+        for name in imports(path):
+            assert name.split(".")[0] not in ("tests", "benchmarks"), f"{path} imports {name}"
+
+
 @pytest.mark.parametrize("module", ["middle.app", "front.app"])
 def test_importing_a_server_at_the_edge_is_light(module: str) -> None:
     """Importing front or middle pulls in no torch, no hnswlib and no ONNX Runtime."""
@@ -105,7 +113,7 @@ def test_files_and_functions_are_short() -> None:
             text = path.read_text()
             assert text.count("\n") <= 250, path
             for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.FunctionDef):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     lengths.append(
                         (1 + (node.end_lineno or 0) - node.lineno, f"{path}:{node.name}")
                     )
@@ -118,6 +126,6 @@ def test_only_the_configuration_reads_the_environment() -> None:
     allowed = {
         CHECKOUT / f"common/{name}.py" for name in ("config", "server/serve", "server/hooks")
     }
-    for package in PACKAGES[:-1]:
+    for package in PRODUCTION:
         for path in set(modules(package)) - allowed:
             assert "os.environ" not in path.read_text(), path
