@@ -10,11 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
-from common.origin import NOBODY, ORIGIN, together
+from common.origin import ORIGIN, together
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +27,6 @@ NEWEST = 0.3
 
 Run = Callable[[list[Any], float], Sequence[Any]]
 """Takes the items of a batch and their latest deadline; returns a result or an Exception each."""
-
-
-class Awaited(Protocol):
-    """What a batcher settles: a Gather, or what passes results on to several."""
-
-    deadline: float
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody waits for it any more."""
-
-    def settle(self, slot: int, result: Any) -> None:
-        """Give a slot its result, or the Exception that it ended in."""
 
 
 class Gather:
@@ -64,10 +51,6 @@ class Gather:
             if not self._open:
                 self._done.set()
 
-    def is_settled(self) -> bool:
-        """Whether all slots are."""
-        return not self._open
-
     def wait(self) -> list[Any]:
         """Wait until all slots are settled or the deadline; what is open then is an Exception."""
         if self._open:
@@ -87,31 +70,10 @@ class Gather:
         return result
 
 
-class Onward:
-    """A Gather whose good results also go on at once, in the thread that has them.
-
-    So what came out of one batch goes into the next together, before the threads that wait for
-    it are woken one by one.
-    """
-
-    def __init__(self, gather: Gather, go: Callable[[Any], None]) -> None:
-        """`go` must neither block nor raise."""
-        self.deadline = gather.deadline
-        self.origin = gather.origin
-        self._gather = gather
-        self._go = go
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody waits any more."""
-        return self._gather.abandoned
-
-    def settle(self, slot: int, result: Any) -> None:
-        """Go on with the result, and give it to the gather."""
-        if not isinstance(result, Exception) and not self.abandoned:
-            ORIGIN.set(self.origin)
-            self._go(result)
-        self._gather.settle(slot, result)
+class _Entry(NamedTuple):
+    item: Any
+    gather: Gather
+    slot: int
 
 
 class Batcher:
@@ -125,14 +87,16 @@ class Batcher:
         max_queue: int,
         *,
         refuse_late: bool = False,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`refuse_late`: an item that would probably wait too long is refused at once."""
         self.name = name
         self._refuse_late = refuse_late
+        self._now = now
         self._batch_s = 0.0
         self._max_batch = max_batch
         self._max_queue = max_queue
-        self._queue: deque[tuple[Any, Awaited, int]] = deque()
+        self._queue: deque[_Entry] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._workers = [
@@ -145,12 +109,12 @@ class Batcher:
         for worker in self._workers:
             worker.start()
 
-    def submit(self, item: Any, gather: Awaited, slot: int = 0) -> None:
+    def submit(self, item: Any, gather: Gather, slot: int = 0) -> None:
         """Queue `item`; its slot of `gather` is settled in any case, refused at once when full."""
         with self._changed:
             refusal = self._why_not(gather.deadline)
             if refusal is None:
-                self._queue.append((item, gather, slot))
+                self._queue.append(_Entry(item, gather, slot))
                 self._changed.notify()
                 return
         BATCH_ITEMS.labels(self.name, "refused").inc()
@@ -165,7 +129,7 @@ class Batcher:
             return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
         # by batches and not by items: a small batch takes nearly as long as a full one
         wait_s = waiting / self._max_batch * self._batch_s / len(self._workers)
-        is_late = 0 < PATIENCE * (deadline - time.monotonic()) < wait_s
+        is_late = 0 < PATIENCE * (deadline - self._now()) < wait_s
         return Overloaded(LATE.format(self.name)) if self._refuse_late and is_late else None
 
     def close(self) -> None:
@@ -180,13 +144,13 @@ class Batcher:
     def _work(self, run: Run) -> None:
         while batch := self._take():
             BATCH_SIZE.labels(self.name).observe(len(batch))
-            began = time.monotonic()
+            began = self._now()
             self._settle(batch, run)
-            self._batch_s += NEWEST * (time.monotonic() - began - self._batch_s)
+            self._batch_s += NEWEST * (self._now() - began - self._batch_s)
 
-    def _take(self) -> list[tuple[Any, Awaited, int]]:
+    def _take(self) -> list[_Entry]:
         """Wait for items and take them; empty once the batcher is closed and drained."""
-        batch: list[tuple[Any, Awaited, int]] = []
+        batch: list[_Entry] = []
         with self._changed:
             while not batch:
                 while not self._queue:
@@ -195,26 +159,27 @@ class Batcher:
                     self._changed.wait()
                 while self._queue and len(batch) < self._max_batch:
                     entry = self._queue.popleft()
-                    if self._is_live(entry[1], entry[2]):
+                    if self._is_live(entry):
                         batch.append(entry)
         return batch
 
-    def _is_live(self, gather: Awaited, slot: int) -> bool:
-        if gather.abandoned:
+    def _is_live(self, entry: _Entry) -> bool:
+        if entry.gather.abandoned:
             BATCH_ITEMS.labels(self.name, "abandoned").inc()
-        elif gather.deadline <= time.monotonic():
+        elif entry.gather.deadline <= self._now():
             BATCH_ITEMS.labels(self.name, "expired").inc()
-            gather.settle(slot, DeadlineExceeded("the deadline passed in the queue"))
+            entry.gather.settle(entry.slot, DeadlineExceeded("the deadline passed in the queue"))
         else:
             return True
         return False
 
-    def _settle(self, batch: list[tuple[Any, Awaited, int]], run: Run) -> None:
+    def _settle(self, batch: list[_Entry], run: Run) -> None:
         """Run a batch and settle every item of it, whatever happens."""
         results: Sequence[Any]
-        ORIGIN.set(together(getattr(gather, "origin", NOBODY) for _, gather, _ in batch))
+        ORIGIN.set(together(entry.gather.origin for entry in batch))
         try:
-            results = run([item for item, _, _ in batch], max(g.deadline for _, g, _ in batch))
+            deadline = max(entry.gather.deadline for entry in batch)
+            results = run([entry.item for entry in batch], deadline)
             if len(results) != len(batch):
                 raise RuntimeError(f"{self.name}: {len(results)} results for {len(batch)} items")
         except Exception as error:  # the edge of a batch: its items must be settled
@@ -224,8 +189,8 @@ class Batcher:
         failed = sum(isinstance(result, Exception) for result in results)
         BATCH_ITEMS.labels(self.name, "ok").inc(len(batch) - failed)
         BATCH_ITEMS.labels(self.name, "failed").inc(failed)
-        for (_, gather, slot), result in zip(batch, results, strict=True):
-            gather.settle(slot, result)
+        for entry, result in zip(batch, results, strict=True):
+            entry.gather.settle(entry.slot, result)
 
 
 def isolating(run: Run) -> Run:

@@ -4,12 +4,15 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 
 import pytest
 
 from common.batcher import Batcher, Gather, Run, isolating
 from common.errors import DeadlineExceeded, Overloaded, Unavailable
 from common.metrics import BATCH_ITEMS
+from common.origin import ORIGIN, Origin
+from devtools.fake_clock import FakeClock
 
 SOON_S = 10.0
 
@@ -209,27 +212,46 @@ def test_what_would_wait_too_long_is_refused_at_once_where_that_is_asked_for(
     refuse_late: bool,
 ) -> None:
     """By the time that batches took; those with time enough are queued all the same."""
-    goes = threading.Event()
+    clock = FakeClock(time.monotonic())
+    gate = Gate()
 
-    def slow(items: Sequence[int], _deadline: float) -> Sequence[int]:
-        time.sleep(0.05)
-        assert items[0] == 0 or goes.wait(SOON_S)
-        return items
+    def slow(items: Sequence[int], deadline: float) -> Sequence[int]:
+        clock.advance(1.0)
+        return gate(items, deadline)
 
-    batcher = Batcher("test", [slow], 1, 64, refuse_late=refuse_late)
+    batcher = Batcher("test", [slow], 1, 64, refuse_late=refuse_late, now=clock)
     batcher.start()
-    for _ in range(2):  # the time of the first is known once the second is there
-        warm = Gather(1, soon())
-        batcher.submit(0, warm)
-        assert 0 == warm.first()
-    patient = Gather(8, soon())
-    for item in range(8):
-        batcher.submit(item + 1, patient, item)
-    hasty = Gather(1, time.monotonic() + 0.05)
+    patient = Gather(4, clock() + 60.0)
+    for item in range(4):  # the time of the first is known once the second runs
+        batcher.submit(item, patient, item)
+    gate.go.release(1)
+    for _ in range(2):
+        assert gate.entered.acquire(timeout=SOON_S)
+    hasty = Gather(1, clock() + 0.5)
     batcher.submit(9, hasty)
-    result = hasty.wait()[0]
-    goes.set()
+    gate.go.release(3)
     batcher.close()
 
-    assert (Overloaded if refuse_late else DeadlineExceeded) is type(result)
-    assert list(range(1, 9)) == patient.wait()
+    assert patient.wait() == [0, 10, 20, 30]
+    assert type(hasty.wait()[0]) is (Overloaded if refuse_late else DeadlineExceeded)
+
+
+def test_a_batch_works_for_the_requests_of_all_its_items() -> None:
+    """Logs of a batch name every request that waits for it."""
+    gate = Gate()
+    seen: list[str] = []
+
+    def run(items: Sequence[int], deadline: float) -> Sequence[int]:
+        seen.append(ORIGIN.get().request_ids)
+        return gate(items, deadline)
+
+    with batching(run) as batcher:
+        for item, name in enumerate("abc"):
+            context = copy_context()
+            context.run(ORIGIN.set, Origin(name))
+            batcher.submit(item, context.run(Gather, 1, soon()))
+            if not item:
+                assert gate.entered.acquire(timeout=SOON_S)
+        gate.go.release(2)
+
+    assert seen == ["a", "b,c"]
