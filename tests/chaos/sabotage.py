@@ -37,7 +37,7 @@ SABOTAGES = (
         "common/batcher.py",
         "self._done.wait(max(0.0, self.deadline - time.monotonic()))",
         "self._done.wait(30)",
-        "tests/unit/common/test_batcher.py::test_waiting_ends_at_the_deadline",
+        "tests/unit/common/test_gather.py::test_waiting_ends_at_the_deadline",
     ),
     Sabotage(
         "cache a degraded answer",

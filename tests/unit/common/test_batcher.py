@@ -162,22 +162,6 @@ def test_one_poison_item_fails_alone() -> None:
     assert isinstance(results[1], ValueError)
 
 
-def test_waiting_ends_at_the_deadline() -> None:
-    """A slot that nobody settles in time is a DeadlineExceeded, the others keep their results."""
-    gather = Gather(2, time.monotonic() + 0.01)
-    gather.settle(0, "here")
-    waiting = threading.Thread(target=gather.wait, daemon=True)
-    waiting.start()
-    waiting.join(SOON_S)
-
-    assert not waiting.is_alive()
-    result = gather.wait()
-    assert result[0] == "here"
-    assert isinstance(result[1], DeadlineExceeded)
-    gather.settle(1, "late")
-    assert isinstance(result[1], DeadlineExceeded)
-
-
 def test_a_device_is_never_entered_twice_and_all_take_from_one_queue() -> None:
     """Two workers share the queue, each runs one batch at a time."""
     gates = Gate(), Gate()

@@ -1,0 +1,25 @@
+"""What waits for the results of one request."""
+
+import threading
+import time
+
+from common.batcher import Gather
+from common.errors import DeadlineExceeded
+
+SOON_S = 10.0
+
+
+def test_waiting_ends_at_the_deadline() -> None:
+    """A slot that nobody settles in time is a DeadlineExceeded, the others keep their results."""
+    gather = Gather(2, time.monotonic() + 0.01)
+    gather.settle(0, "here")
+    waiting = threading.Thread(target=gather.wait, daemon=True)
+    waiting.start()
+    waiting.join(SOON_S)
+
+    assert not waiting.is_alive()
+    result = gather.wait()
+    assert result[0] == "here"
+    assert isinstance(result[1], DeadlineExceeded)
+    gather.settle(1, "late")
+    assert isinstance(result[1], DeadlineExceeded)
