@@ -15,6 +15,9 @@ MSGPACK = "application/msgpack"
 Message = TypeVar("Message")
 Matrix = NDArray[np.float32]
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the message they should be."""
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -27,7 +30,7 @@ def decode(body: bytes, kind: type[Message]) -> Message:
     """Decode a msgpack message; raises BadRequest naming the field at fault."""
     try:
         return msgspec.msgpack.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"malformed message: {error}") from None
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from common.wire import UNREADABLE
 from middle.messages import Dedup, Hit
 from search.keys import KEY, image_id
 from search.messages import Hits, Record
@@ -135,7 +136,7 @@ def _distinct(
 def _hit(candidate: Candidate) -> Hit:
     try:
         record = _records.decode(candidate.record)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise BrokenShard(candidate.shard) from None
     identity = image_id(candidate.key)
     return Hit(

@@ -4,10 +4,11 @@ from typing import get_args
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middle.merge import MISSED, NEAR_BITS, is_complete, merge, share
+from middle.merge import MISSED, NEAR_BITS, BrokenShard, is_complete, merge, share
 from middle.messages import Dedup
 from search.keys import KEY
 from search.messages import Hits, Record
@@ -124,3 +125,18 @@ def test_a_share_of_each_shard_nearly_always_holds_the_best(k: int, shards: int,
 def test_one_shard_is_asked_for_everything() -> None:
     """A single shard has all of the k best."""
     assert [10, 1000] == [share(10, 1), share(1000, 1)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"\xc1", b"\x91\xa1\xff", b"\x93\xa1a\x80" + b"\x91" * 5000 + b"\xc0"],
+    ids=["no msgpack", "no UTF-8", "nested"],
+)
+def test_a_record_that_cannot_be_read_names_its_shard(record: bytes) -> None:
+    """Whatever is wrong with it: the shard is left out, and the others answer."""
+    broken = hits((0.9, 1, 0))
+    broken.records[0] = msgspec.Raw(record)
+
+    with pytest.raises(BrokenShard) as told:
+        merge({0: hits((0.5, 2, 0)), 3: broken}, 5)
+    assert 3 == told.value.shard
