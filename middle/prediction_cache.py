@@ -5,13 +5,12 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
-import msgspec
-
 from common.coalescing import SingleFlight
 from common.config import Middle
 from common.errors import BadRequest, DeadlineExceeded, ServiceError
 from common.loop import within
 from common.metrics import CACHE_REQUESTS
+from common.wire import UNREADABLE
 from middle.memory_store import CacheEntry, CacheEpoch, MemoryStore, Store
 
 HEAD_START_S = 0.005
@@ -66,7 +65,7 @@ class CacheTier(Generic[Result]):
     def __init__(
         self, name: str, store: Store, epoch: CacheEpoch, read: Callable[[CacheEntry], Result]
     ) -> None:
-        """`read` makes a result of an entry; raises DecodeError or BadRequest for what is none."""
+        """`read` makes a result of an entry; raises one of UNREADABLE or BadRequest for none."""
         self._store = store
         self._epoch = epoch
         self._read = read
@@ -109,7 +108,7 @@ class CacheTier(Generic[Result]):
             is_early = asyncio.get_running_loop().time() < deadline
             if not (is_joined and is_early and error.code == DeadlineExceeded.code):
                 raise
-            return await make(), "miss"
+            return await self.get(key, make, keep, deadline, bypass=False)
         if is_kept:
             return result, "hit"
         return result, "join" if is_joined else "miss"
@@ -154,5 +153,5 @@ class CacheTier(Generic[Result]):
         """The result in an entry; None where there is none, or a broken one."""
         try:
             return self._read(entry) if entry else None
-        except (msgspec.DecodeError, BadRequest):
+        except (*UNREADABLE, BadRequest):
             return None
