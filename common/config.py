@@ -3,11 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import msgspec
 from msgspec import Meta
 
+from common.addresses import join_address, split_address
 from common.errors import ConfigError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -51,12 +52,33 @@ class Front(Section, frozen=True):
     image_url_ms: Positive = 5000  # a photo from far away; then the deadline of the query begins
 
 
-class Middle(Section, frozen=True):
-    """The server that answers one query."""
+class Listed(Section, frozen=True):
+    """Servers of which there may be several, all the same."""
 
     address: str = "127.0.0.1"
-    port: Port = 8001
+    port: Port = 0
     server_list: tuple[str, ...] = ()  # of several, "ip:port"; else there is the one above
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The "host:port" of each."""
+        return self.server_list or (join_address(self.address, self.port),)
+
+    def at(self, index: int | None) -> Self:
+        """With the address of one entry of the list; None: as it is. Raises ConfigError."""
+        if index is None:
+            return self
+        try:
+            host, port = split_address(self.addresses[index])
+        except IndexError:
+            raise ConfigError(f"there is no entry {index} of server-list: see --help") from None
+        return msgspec.structs.replace(self, address=host, port=port)
+
+
+class Middle(Listed, frozen=True):
+    """The server that answers one query."""
+
+    port: Port = 8001
     workers: Positive = 1
     threads: Positive = 128
     max_in_flight: Positive = 256  # as in front, of each worker
@@ -67,18 +89,11 @@ class Middle(Section, frozen=True):
     cache_expiry_s: Annotated[float, Meta(gt=0)] = 1800.0
     cache_policy: Literal["idle", "absolute", "lru"] = "idle"
 
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The "host:port" of each middle server."""
-        return self.server_list or (join_address(self.address, self.port),)
 
-
-class Inference(Section, frozen=True):
+class Inference(Listed, frozen=True):
     """The server that embeds; our own or TorchServe, which both listen on 8080."""
 
-    address: str = "127.0.0.1"
     port: Port = 8080
-    server_list: tuple[str, ...] = ()  # of several, "ip:port"; else there is the one above
     clip: str = "starter"
     mclip: str | None = "auto"  # what belongs to clip, where that is known
     key_file: str | None = None  # TorchServe's key_file.json; our own server wants none
@@ -93,11 +108,6 @@ class Inference(Section, frozen=True):
     max_batch: Positive = 64
     max_queue: Positive = 1024
     max_pixels: Positive = 50_000_000  # a 50-megapixel photo decodes to 150 MB
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """The "host:port" of each inference server."""
-        return self.server_list or (join_address(self.address, self.port),)
 
 
 class Search(Section, frozen=True):
@@ -115,6 +125,11 @@ class Search(Section, frozen=True):
         """How many shards the next index is split into."""
         return self.shards or len(self.server_list)
 
+    @property
+    def addresses(self) -> list[str]:
+        """Of all servers and all replicas."""
+        return [one for server in range(len(self.server_list)) for one in self.replicas(server)]
+
     def replicas(self, server: int) -> tuple[str, ...]:
         """The addresses of server-list entry `server`."""
         entry = self.server_list[server]
@@ -122,8 +137,7 @@ class Search(Section, frozen=True):
 
     def beside(self, host: str) -> int:
         """How many servers, replicas too, listen on a host."""
-        listed = [one for server in range(len(self.server_list)) for one in self.replicas(server)]
-        return sum(split_address(address)[0] == host for address in listed)
+        return sum(split_address(address)[0] == host for address in self.addresses)
 
     def shards_of(self, server: int, shard_count: int) -> list[int]:
         """The shards of an index that entry `server` holds: dealt out in turn."""
@@ -204,12 +218,9 @@ def parse(text: str | bytes) -> Config:
         raise ConfigError(f"config: {error}") from None
     if not config.search.server_list or not all(config.search.server_list):
         raise ConfigError("config: Search.server-list is empty")
-    for section, servers in (("Middle", config.middle), ("Inference", config.inference)):
-        for address in servers.server_list:
-            split_address(address, section)
-    for server in range(len(config.search.server_list)):
-        for replica in config.search.replicas(server):
-            split_address(replica)
+    for name in ("middle", "inference", "search"):
+        for address in getattr(config, name).addresses:
+            split_address(address, name.title())
     return config
 
 
@@ -225,21 +236,11 @@ def load(name: str) -> Loaded:
     return Loaded(parse(text), path.resolve().parent)
 
 
-def join_address(host: str, port: int) -> str:
-    """The "host:port" of a server."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def argument_parser(description: str | None, listed: str = "") -> argparse.ArgumentParser:
+    """A parser with the option that every command has, `--config`.
 
-
-def split_address(address: str, section: str = "Search") -> tuple[str, int]:
-    """Split "host:port"; raises ConfigError."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"config: {section}.server-list: {address!r} is not ip:port")
-    return host.strip("[]"), int(port)
-
-
-def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the option that every command has, `--config`."""
+    With `--server-index` where `listed` names a section that may have several servers.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--config",
@@ -247,4 +248,7 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
         default=str(CHECKOUT / "config.json"),
         help="the configuration; - reads it from standard input (default: config.json)",
     )
+    if listed:
+        text = f"listen at this entry of {listed}.server-list (default: {listed}.address, port)"
+        parser.add_argument("--server-index", type=int, metavar="N", help=text)
     return parser

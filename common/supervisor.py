@@ -25,13 +25,14 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import msgspec
 import urllib3
 
+from common.addresses import split_address
 from common.config import (
     CHECKOUT,
     Config,
+    Listed,
     Loaded,
     argument_parser,
     load,
-    split_address,
 )
 from common.errors import ConfigError
 from common.inside import Inside
@@ -76,16 +77,27 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
     search = config.search
     found: dict[str, list[str]] = {}
     if not config.inference.key_file:
-        found["inference"] = ["inference/inference.py"]
+        found |= _listed("inference", config.inference)
     for server in range(len(search.server_list)):
         for replica in range(len(search.replicas(server))):
             which = ["--server-index", str(server), "--replica", str(replica)]
             found[f"search-{server}-{replica}"] = ["search/search.py", *which]
-    found["middle"] = ["middle/middle.py"]
+    found |= _listed("middle", config.middle)
     found["front"] = ["front/front.py"]
     return {
         name: [sys.executable, str(CHECKOUT / script), *options, "--config", str(config_file)]
         for name, (script, *options) in found.items()
+    }
+
+
+def _listed(name: str, section: Listed) -> dict[str, list[str]]:
+    """The commands of all servers of a section, by their names."""
+    script = f"{name}/{name}.py"
+    if not section.server_list:
+        return {name: [script]}
+    return {
+        f"{name}-{index}": [script, "--server-index", str(index)]
+        for index in range(len(section.server_list))
     }
 
 
@@ -97,7 +109,7 @@ def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_
         parts.append(
             PROGRAM.format(
                 name=name,
-                priority=PRIORITY.get(name, 1),
+                priority=PRIORITY.get(name.partition("-")[0], 1),
                 command=_escape(shlex.join(command)),
                 directory=_escape(str(Path.cwd())),
                 stop_s=math.ceil(drain_wait_s + DRAIN_S) + 5,
@@ -113,12 +125,14 @@ def _escape(text: str) -> str:
 def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
     """The key of config.json that says where a service will listen, and where, for each."""
     search = config.search
-    found = [
-        ("Front.port", (config.front.address, config.front.port)),
-        ("Middle.port", (config.middle.address, config.middle.port)),
-    ]
+    found = [("Front.port", (config.front.address, config.front.port))]
+    sections: list[tuple[str, Listed]] = [("Middle", config.middle)]
     if not config.inference.key_file:
-        found.append(("Inference.port", (config.inference.address, config.inference.port)))
+        sections.append(("Inference", config.inference))
+    for name, section in sections:
+        for address in section.addresses:
+            key = f"{name}.server-list {address}" if section.server_list else f"{name}.port"
+            found.append((key, split_address(address)))
     for server in range(len(search.server_list)):
         for replica in search.replicas(server):
             found.append((f"Search.server-list {replica}", split_address(replica)))
@@ -172,7 +186,7 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop())
         try:
-            inference = url_of(config.inference, encrypted=bool(config.inside.tls_cert))
+            inference = url_of(config.inference.at(0), encrypted=bool(config.inside.tls_cert))
             front = url_of(config.front, encrypted=bool(config.front.tls_cert))
             if not config.inference.key_file:
                 # It may have gigabytes to download first.

@@ -1,4 +1,4 @@
-"""Start the embedded inference server: python inference/inference.py [--config FILE]."""
+"""Start the embedded inference server: python inference/inference.py [--server-index 0]."""
 
 import sys
 from pathlib import Path
@@ -18,11 +18,13 @@ THREADS = 64
 
 def main() -> None:
     """Load the models, then serve them."""
-    loaded = load(argument_parser(__doc__).parse_args().config)
+    arguments = argument_parser(__doc__, listed="Inference").parse_args()
+    loaded = load(arguments.config)
     config = loaded.config
+    inference = config.inference.at(arguments.server_index)
     serving = Serving(
-        config.inference.address,
-        config.inference.port,
+        inference.address,
+        inference.port,
         THREADS,
         max_body_bytes(config),
         process=config.process,

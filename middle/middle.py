@@ -1,4 +1,4 @@
-"""Start the middle server: python middle/middle.py [--config FILE]."""
+"""Start the middle server: python middle/middle.py [--config FILE] [--server-index 0]."""
 
 import sys
 from pathlib import Path
@@ -15,9 +15,10 @@ from middle.memory_store import CacheEpoch
 
 def main() -> None:
     """Serve queries from worker processes."""
-    loaded = load(argument_parser(__doc__).parse_args().config)
+    arguments = argument_parser(__doc__, listed="Middle").parse_args()
+    loaded = load(arguments.config)
     config = loaded.config
-    middle = config.middle
+    middle = config.middle.at(arguments.server_index)
     serving = Serving(
         middle.address,
         middle.port,
@@ -29,8 +30,8 @@ def main() -> None:
         tls=Inside(config.inside, loaded.root).tls,
     )
     # made before the fork: all workers share it
-    arguments = (config, loaded.root, CacheEpoch())
-    serve_workers("middle.app:create_app", arguments, serving)
+    epoch = CacheEpoch()
+    serve_workers("middle.app:create_app", (config, loaded.root, epoch), serving)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.config import argument_parser, load, split_address
+from common.addresses import split_address
+from common.config import argument_parser, load
 from common.errors import ConfigError
 from common.inside import Inside
 from common.process import run

@@ -56,7 +56,7 @@ class Twins:
 def one_of(section: str, config: dict[str, Any], folder: Path) -> Iterator[Service]:
     """A middle or an inference server on a port of its own."""
     name = section.lower()
-    alone = with_section(config, section, port=0)
+    alone = with_section(config, section, port=0, server_list=[])
     with running(f"{name}/{name}.py", alone, cwd=folder) as service:
         yield service
 

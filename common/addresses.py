@@ -1,0 +1,16 @@
+"""Addresses of servers as config.json has them: "host:port"."""
+
+from common.errors import ConfigError
+
+
+def join_address(host: str, port: int) -> str:
+    """The "host:port" of a server."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(address: str, section: str = "Search") -> tuple[str, int]:
+    """Split "host:port"; raises ConfigError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"config: {section}.server-list: {address!r} is not ip:port")
+    return host.strip("[]"), int(port)
