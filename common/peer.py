@@ -175,7 +175,7 @@ class Exchange:
                 raise
         self._is_new = True
         self.connection = self._peer.open(self._deadline)
-        self._send()
+        self._step(self._send)  # which closes it where it breaks too
         return None
 
 

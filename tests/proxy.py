@@ -71,13 +71,13 @@ class Proxy:
 
     def _join(self, client: socket.socket) -> None:
         if self.fault.refuse:
-            _reset(client)
+            reset(client)
             return
         host, _, port = self.target.rpartition(":")
         try:
             server = socket.create_connection((host, int(port)))
         except OSError:
-            _reset(client)
+            reset(client)
             return
         for one in (client, server):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -107,7 +107,7 @@ class Proxy:
                 if is_reply and is_first:
                     time.sleep(max(0.0, random.gauss(fault.latency_s, fault.jitter_s)))
                 if not (data := _spoilt(data, fault, passed, is_reply)):
-                    _reset(sink) if fault.reset_after is not None else None
+                    reset(sink) if fault.reset_after is not None else None
                     break
                 if not fault.black_hole:
                     sink.sendall(data)
@@ -135,7 +135,8 @@ def _cut(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _reset(connection: socket.socket) -> None:
+def reset(connection: socket.socket) -> None:
+    """End a connection as a process that dies does."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     connection.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from common.digest import content_digest
 from common.errors import DeadlineExceeded, Garbled, Unavailable
 from common.peer import Peer
 from tests.answering import Quiet, answering
+from tests.proxy import reset
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
 Behave = Callable[[socket.socket], None]
@@ -143,6 +145,33 @@ def test_a_reply_that_was_changed_on_the_way_is_not_taken() -> None:
             client.post("/", b"", time.monotonic() + 5)
     with peer(lambda connection: connection.sendall(sealed + b"0123456789")) as (client, _):
         assert b"0123456789" == client.post("/", b"", time.monotonic() + 5)
+
+
+def test_every_connection_that_breaks_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was kept, and the new ones that are cut as soon as they are made."""
+    opened: list[socket.socket] = []
+    accepted: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def connect_and_cut(*how: Any) -> socket.socket:
+        opened.append(connect(*how))
+        accepted.append(listener.accept()[0])
+        if len(opened) == 1:
+            accepted[0].sendall(HEAD + b"0123456789")
+        else:
+            reset(accepted[-1])
+        return opened[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connect_and_cut)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = Peer(f"127.0.0.1:{listener.getsockname()[1]}")
+        assert b"0123456789" == client.get("/", time.monotonic() + 5)
+        reset(accepted[0])
+        with pytest.raises(Unavailable):
+            client.get("/", time.monotonic() + 5)
+
+    assert 3 == len(opened)
+    assert {-1} == {one.fileno() for one in opened}
 
 
 @contextmanager
