@@ -82,13 +82,14 @@ class QueryBatch:
     async def results(self, place: int, deadline: float) -> list[ShardResult | Exception]:
         """What each server has for the query at a place; DeadlineExceeded where it is late."""
         left_s = deadline - asyncio.get_running_loop().time()
-        await asyncio.wait([self._complete], timeout=max(0.0, left_s))
-        self._waiting -= 1
-        found = [_result(one, place) for one in self._results]
-        if not self._waiting:
-            for result in self._results:
-                result.cancel()  # nobody waits any more: what is still queued need not be sent
-        return found
+        try:
+            await asyncio.wait([self._complete], timeout=max(0.0, left_s))
+            return [_result(one, place) for one in self._results]
+        finally:  # also for who is cancelled
+            self._waiting -= 1
+            if not self._waiting:
+                for result in self._results:
+                    result.cancel()  # nobody waits any more: what is queued need not be sent
 
     @cached_property
     def request(self) -> SearchRequest:

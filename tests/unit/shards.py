@@ -1,0 +1,110 @@
+"""Search servers without a socket, and hits as they find them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+import numpy as np
+
+from common.errors import NotFound, Unavailable
+from common.loop import within
+from common.wire import Matrix
+from middle.fan_out import FanOut
+from search.client import QueryBatch, SearchServer, ShardResult
+from search.keys import KEY
+from search.messages import Hits, Info, LookupReply, Record
+
+SPACE = "space"
+VECTOR: Matrix = np.array([1.0, 0.0], np.float32)
+RECORD = Record("a.jpg", {"year": 2020})
+
+
+def hits(*found: tuple[float, int]) -> Hits:
+    """Hits of (score, content hash), in that order; the path is the content."""
+    keys = np.zeros(len(found), KEY)
+    keys["content"] = [content for _, content in found]
+    records = [msgspec.Raw(msgspec.msgpack.encode(Record(f"{content}"))) for _, content in found]
+    return Hits(np.array([score for score, _ in found], "<f4").tobytes(), keys.tobytes(), records)
+
+
+def lookup_reply(space: str = SPACE) -> LookupReply:
+    """The image of any id."""
+    return LookupReply(RECORD, 2, VECTOR.astype("<f4").tobytes(), "v1", space)
+
+
+class FakeServer:
+    """Holds some shards in some versions, the newest first, and finds the same for every query."""
+
+    def __init__(
+        self,
+        shards: Sequence[int] = (0,),
+        versions: Sequence[str] = ("v1",),
+        after_s: float = 0.01,
+        shard_count: int = 2,
+    ) -> None:
+        self.shards = list(shards)
+        self.versions = list(versions)
+        self.after_s = after_s
+        self.shard_count = shard_count
+        self.space = SPACE
+        self.found: dict[int, Hits] = {}
+        self.error: Exception | None = None
+        self.batches: list[QueryBatch] = []
+        self.cancelled = 0
+        self.lookups = 0
+        self.is_closed = False
+
+    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[ShardResult]]":
+        self.batches.append(batch)
+        return asyncio.ensure_future(self._search(batch))
+
+    async def lookup(self, _image_id: str, deadline: float) -> LookupReply:
+        self.lookups += 1
+        await self._take_time(deadline)
+        return lookup_reply(self.space)
+
+    async def info(self, deadline: float) -> Info:
+        await self._take_time(deadline)
+        newest, count = self.versions[0], self.shard_count
+        return Info(newest, self.space, "clip", 2, 7, self.shards, count, f"seal of {newest}")
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+    async def _search(self, batch: QueryBatch) -> list[ShardResult]:
+        try:
+            await asyncio.sleep(self.after_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error:
+            raise self.error
+        return [self._result(query.seal, query.k) for query in batch.queries]
+
+    def _result(self, seal: str | None, k: int) -> ShardResult:
+        known = {f"seal of {version}": version for version in self.versions}
+        if seal is not None and seal not in known:
+            raise NotFound("no version with this seal is loaded", "no_such_version")
+        version = known[seal] if seal else self.versions[0]
+        shards = {shard: _first(self.found.get(shard, hits()), k) for shard in self.shards}
+        return ShardResult(version, f"seal of {version}", self.space, self.shard_count, shards)
+
+    async def _take_time(self, deadline: float) -> None:
+        await within(deadline, asyncio.sleep(self.after_s))
+        if self.error:
+            raise self.error
+
+
+def _first(found: Hits, k: int) -> Hits:
+    return Hits(found.scores[: 4 * k], found.keys[: KEY.itemsize * k], found.records[:k])
+
+
+def fan_out_of(*servers: FakeServer, shard_count: int = 2) -> FanOut:
+    """A fan-out of such servers."""
+    return FanOut(cast("list[SearchServer]", servers), [one.shards for one in servers], shard_count)
+
+
+def down() -> Unavailable:
+    """What a server that is not there ends in."""
+    return Unavailable("down")
