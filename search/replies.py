@@ -21,6 +21,7 @@ def read_search(body: bytes, ks: Sequence[int], seal: str | None) -> SearchReply
     reply = decode_reply(body, SearchReply)
     numbers = [one.shard for one in reply.shards]
     _expect(seal in (None, reply.seal), "another version")
+    _expect(reply.shard_count > 0, "that an index has no shards")
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
     for one in reply.shards:

@@ -1,0 +1,169 @@
+"""The client of a search server: what goes in one message, and whose the results are."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.digest import content_digest
+from common.errors import DeadlineExceeded, NotFound, Unavailable
+from common.http_client import Reply
+from common.wire import encode, unpack_rows
+from search.client import MAX_BATCH, QueryBatch, SearchServer, ShardResult, VectorQuery
+from search.messages import Info, SearchReply, SearchRequest, ShardHits
+from tests.unit.fake_http import FakeHttp
+from tests.unit.shards import VECTOR, hits, lookup_reply
+
+ADDRESS = "server-0:80"
+
+
+class Holding:
+    """Answers searches in one shard: the score of the only hit is the first number asked for."""
+
+    def __init__(self) -> None:
+        self.http = FakeHttp({ADDRESS: self.answer})
+        self.server = SearchServer("unit", [ADDRESS], self.http.client)
+        self.requests: list[SearchRequest] = []
+        self.after_s = 1.0
+
+    async def answer(self) -> Reply:
+        request = self.http.sent[-1].request
+        if request.path == "/info":
+            return digested(encode(Info("v1", "space", "clip", 2, 7, [0], 1)))
+        assert request.body is not None
+        if request.path == "/lookup":
+            return digested(encode(lookup_reply()))
+        asked = msgspec.msgpack.decode(request.body.body, type=SearchRequest)
+        self.requests.append(asked)
+        await asyncio.sleep(self.after_s)
+        if asked.seal == "old":
+            gone = b'{"status":404,"code":"no_such_version","detail":"gone"}'
+            return digested(gone, 404)
+        rows = unpack_rows(asked.vectors, asked.dim)
+        found = [hits((float(row[0]), 1)) for row in rows]
+        seal = asked.seal or "seal"
+        return digested(encode(SearchReply("v1", seal, "space", 1, [ShardHits(0, found)])))
+
+
+def digested(body: bytes, status: int = 200) -> Reply:
+    return Reply(status, {"Content-Digest": content_digest(body)}, body)
+
+
+def batch(scores: Sequence[float], seal: str | None = None, seconds: float = 9.0) -> QueryBatch:
+    one = QueryBatch()
+    for score in scores:
+        vector = np.array([score, 0.0], np.float32)
+        one.add(VectorQuery(vector, 3, seal), asyncio.get_running_loop().time() + seconds)
+    return one
+
+
+def scores(results: Sequence[ShardResult]) -> list[float]:
+    return [float(np.frombuffer(one.shards[0].scores, "<f4")[0]) for one in results]
+
+
+async def test_batches_that_come_meanwhile_share_a_message() -> None:
+    """Each has its own results of it, in order."""
+    holding = Holding()
+    first = holding.server.submit(batch([0.5]))
+    await asyncio.sleep(0.5)
+    others = [holding.server.submit(batch(given)) for given in ([0.25, 0.75], [1.0])]
+
+    assert scores(await first) == [0.5]
+    assert [scores(await one) for one in others] == [[0.25, 0.75], [1.0]]
+    assert [one.ks for one in holding.requests] == [[3], [3, 3, 3]]
+
+
+async def test_a_message_has_queries_of_one_version() -> None:
+    """Another version's are a message of their own; where that fails the others do not."""
+    holding = Holding()
+    given = [holding.server.submit(batch([0.5], seal)) for seal in (None, "old", "new", None)]
+    newest, old, new, other = await asyncio.gather(*given, return_exceptions=True)
+
+    assert isinstance(old, Exception)
+    assert str(old) == "gone"
+    assert [type(one) for one in (newest, new, other)] == [list] * 3
+    assert sorted(len(one.ks) for one in holding.requests) == [1, 1, 2]
+
+
+async def test_messages_have_a_limit() -> None:
+    """Of batches that go together."""
+    holding = Holding()
+    given = [holding.server.submit(batch([0.5])) for _ in range(MAX_BATCH + 1)]
+    await asyncio.gather(*given)
+
+    assert [len(one.ks) for one in holding.requests] == [MAX_BATCH, 1]
+
+
+async def test_a_reply_without_a_digest_is_not_believed() -> None:
+    """A flipped bit would be another hit."""
+    holding = Holding()
+
+    async def undigested() -> Reply:
+        return (await holding.answer())._replace(headers={})
+
+    holding.http.answers[ADDRESS] = undigested
+    with pytest.raises(Unavailable, match="changed on the way"):
+        await holding.server.submit(batch([0.5]))
+
+
+async def test_an_image_and_what_is_held_are_asked_for_alone() -> None:
+    """They wait for no batch."""
+    server = Holding().server
+    soon = asyncio.get_running_loop().time() + 5
+
+    assert await server.lookup("0" * 32, soon) == lookup_reply()
+    assert (await server.info(soon)).images == 7
+    await server.close()
+
+
+async def test_a_batch_gives_each_query_its_result_of_each_server() -> None:
+    """Where one has none by the query's deadline, that is its result."""
+    quick, slow = Holding(), Holding()
+    slow.after_s = 5.0
+    one = batch([0.25, 0.5])
+    one.send([quick.server, slow.server])
+    now = asyncio.get_running_loop().time()
+    hasty, patient = await asyncio.gather(one.results(0, now + 2), one.results(1, now + 8))
+
+    assert isinstance(hasty[0], ShardResult)
+    assert isinstance(hasty[1], DeadlineExceeded)
+    assert scores([found for found in patient if isinstance(found, ShardResult)]) == [0.5, 0.5]
+
+
+async def test_what_is_queued_for_nobody_is_not_sent() -> None:
+    """A server that is behind is not asked for what nobody waits for any more."""
+    holding = Holding()
+    holding.after_s = 5.0
+    first = holding.server.submit(batch([0.5]))
+    await asyncio.sleep(0.5)
+    queued = batch([0.25], seconds=1.0)
+    queued.send([holding.server])
+    (late,) = await queued.results(0, asyncio.get_running_loop().time() + 1)
+    await first
+
+    assert isinstance(late, DeadlineExceeded)
+    assert len(holding.requests) == 1
+
+
+async def test_a_batch_is_packed_once() -> None:
+    """For all servers, which all hash and send the same bytes."""
+    one = batch([0.25, 0.5], "seal")
+
+    assert one.body is one.body
+    decoded = msgspec.msgpack.decode(one.body.body, type=SearchRequest)
+    assert (decoded.dim, decoded.ks, decoded.seal) == (len(VECTOR), [3, 3], "seal")
+    assert one.queries[0].kind == ("seal", 2)
+
+
+async def test_an_error_of_a_server_is_each_query_s() -> None:
+    """As what it says of a version that it does not hold."""
+    holding = Holding()
+    one = batch([0.25, 0.5], "old")
+    one.send([holding.server])
+    soon = asyncio.get_running_loop().time() + 5
+    found = await asyncio.gather(one.results(0, soon), one.results(1, soon))
+
+    assert [getattr(error, "code", "") for (error,) in found] == ["no_such_version"] * 2
+    assert not isinstance(found[0][0], NotFound | ShardResult)
