@@ -1,0 +1,117 @@
+"""What middle knows of the index and the models behind it."""
+
+import asyncio
+from typing import cast
+
+from common.errors import Unavailable
+from inference.client import InferenceClient
+from middle.upstream_state import ABSENT, INTERVAL_S, Index, UpstreamState
+from tests.unit.embedding import FakeInference
+from tests.unit.shards import FakeServer, down, fan_out_of
+
+
+class Behind:
+    """An inference server and a search server, watched."""
+
+    def __init__(self) -> None:
+        self.inference = FakeInference(clip="1", mclip="2")
+        self.search = FakeServer([0, 1])
+        inference = cast(InferenceClient, self.inference)
+        self.state = UpstreamState(inference, fan_out_of(self.search))
+
+    async def look(self) -> None:
+        await asyncio.sleep(2 * INTERVAL_S)
+
+    def known(self) -> tuple[Index | None, str | None, str | None]:
+        return self.state.index(), self.state.digest("clip"), self.state.digest("mclip")
+
+
+V1 = Index("v1", "seal of v1")
+
+
+async def test_nothing_is_known_before_anyone_answers() -> None:
+    """None, which is not the same as absent."""
+    behind = Behind()
+    behind.search.error = down()
+    behind.inference.error = Unavailable("down")
+    await behind.state.start()
+    await behind.look()
+
+    assert behind.known() == (None, None, None)
+    await behind.state.close()
+
+
+async def test_what_is_behind_is_asked_again_and_again() -> None:
+    """A new version and another model are noticed."""
+    behind = Behind()
+    await behind.state.start()
+    await behind.look()
+    assert behind.known() == (V1, "1", "2")
+    behind.search.versions.insert(0, "v2")
+    behind.inference.digests = {"clip": "3"}
+    await behind.look()
+
+    assert behind.known() == (Index("v2", "seal of v2"), "3", ABSENT)
+    await behind.state.close()
+
+
+async def test_a_server_that_does_not_answer_changes_nothing() -> None:
+    """What it said last is taken to hold."""
+    behind = Behind()
+    await behind.state.start()
+    await behind.look()
+    behind.search.error = down()
+    behind.inference.error = Unavailable("down")
+    await behind.look()
+
+    assert behind.known() == (V1, "1", "2")
+    await behind.state.close()
+
+
+async def test_a_hung_search_server_does_not_hide_the_models() -> None:
+    """It is waited for a second."""
+    behind = Behind()
+    behind.search.after_s = 3600
+    await behind.state.start()
+    await behind.look()
+
+    assert behind.known() == (None, "1", "2")
+    await behind.state.close()
+
+
+async def test_a_model_without_a_digest_is_not_known() -> None:
+    """An older server says none: then nothing is kept of what it makes."""
+    behind = Behind()
+    await behind.state.start()
+    await behind.look()
+    behind.inference.digests["clip"] = ""
+    await behind.look()
+
+    assert behind.state.digest("clip") is None
+    await behind.state.close()
+
+
+async def test_an_unforeseen_error_does_not_end_the_watching() -> None:
+    """It is logged, and a second later all is asked again."""
+    behind = Behind()
+    behind.search.error = ValueError("odd")
+    await behind.state.start()
+    await behind.look()
+    behind.search.error = None
+    await behind.look()
+
+    assert behind.known() == (V1, "1", "2")
+    await behind.state.close()
+
+
+async def test_closing_ends_the_watching() -> None:
+    """Nothing new is learnt; one that was never started may be closed."""
+    behind = Behind()
+    await behind.state.start()
+    await behind.look()
+    await behind.state.close()
+    behind.search.versions.insert(0, "v2")
+    await behind.look()
+
+    assert behind.state.index() == V1
+    await Behind().state.close()
