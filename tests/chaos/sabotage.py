@@ -41,9 +41,9 @@ SABOTAGES = (
     ),
     Sabotage(
         "cache a degraded answer",
-        "middle/results.py",
-        "if not isinstance(made, Made) or made.answer.coverage.degraded:",
-        "if not isinstance(made, Made):",
+        "middle/pipeline.py",
+        "if result.answer.coverage.degraded or ",
+        "if ",
         "tests/middle/test_cache_faults.py::test_what_is_kept_answers_when_the_servers_are_gone",
     ),
     Sabotage(
