@@ -10,7 +10,7 @@ from flask import Flask
 
 from common.config import argument_parser, load
 from common.process import run
-from common.server.serve import Serving, serve_workers
+from common.server.serve import Serving, serve_workers, threads_for
 
 
 def create_app() -> Flask:
@@ -27,7 +27,8 @@ def create_app() -> Flask:
 def main() -> None:
     """Serve it with the workers and threads of middle, on any free port."""
     middle = load(argument_parser(__doc__).parse_args().config).config.middle
-    serving = Serving(middle.address, 0, middle.threads, 2**20, middle.workers)
+    threads = threads_for("Middle", middle.max_in_flight, middle.threads)
+    serving = Serving(middle.address, 0, threads, 2**20, middle.workers)
     serve_workers("benchmarks.hello:create_app", (), serving)
 
 

@@ -31,9 +31,8 @@ class Front(Section, frozen=True):
     address: str = "127.0.0.1"
     port: Port = 8000
     workers: Positive = 1
-    threads: Positive = 128
-    # As many again as there are threads may wait for one, about as long as an answer takes; more
-    # would only wait for their deadline.
+    threads: Positive | None = None  # without effect: there is one for each request in hand
+    # Requests that a worker has in hand at a time; more would only wait for their deadline.
     max_in_flight: Positive = 256
     # A phone's photo is 3 to 12 MB; base64 makes it a third longer.
     max_body_bytes: Positive = 20 * 2**20
@@ -80,8 +79,8 @@ class Middle(Listed, frozen=True):
 
     port: Port = 8001
     workers: Positive = 1
-    threads: Positive = 128
-    max_in_flight: Positive = 256  # as in front, of each worker
+    threads: Positive | None = None  # as in front
+    max_in_flight: Positive = 256  # as in front
     deadline_ms: Positive = 2000
     min_coverage: Fraction = 0.5
     cache: Annotated[str, Meta(pattern="^(memory|off|rediss?://.+)$")] = "memory"
@@ -174,6 +173,8 @@ class Inside(Section, frozen=True):
 class Process(Section, frozen=True):
     """What is the same for every server process."""
 
+    # auto: gunicorn for front and middle and wherever there is TLS inside, else waitress.
+    server: Literal["auto", "granian"] = "auto"
     # Told to stop, it says so and serves on until balancers have seen it; alone nobody has to.
     drain_wait_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
     log_level: Literal["info", "debug"] = "info"

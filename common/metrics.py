@@ -57,7 +57,7 @@ CACHE_BYTES = Gauge(
 )
 IN_FLIGHT = Gauge(
     "clip_search_in_flight",
-    "Requests in hand, those that wait for a thread too",
+    "Requests in hand",
     ["service"],
     multiprocess_mode="livesum",
 )
@@ -97,7 +97,7 @@ INDEX_REFUSED = Counter(
 def exposition() -> tuple[bytes, str]:
     """All metrics, those of sibling workers too, in the Prometheus format; and its content type."""
     registry = REGISTRY
-    if values.ValueClass is not values.MutexValue:  # set up by common.process for many workers
+    if values.ValueClass is not values.MutexValue:  # set up by common.server.worker_metrics
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -12,7 +12,7 @@ from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
 from common.inside import Inside
 from common.loop import LoopThread
-from common.server.hooks import close_after_reply
+from common.server.body import READ_BYTES, close_after_reply
 from common.server.problems import problem_response
 from common.server.request import deadline_of, wants_fresh
 from common.server.service import create_service, on_close
@@ -30,8 +30,6 @@ STATIC = Path(__file__).resolve().parent / "static"
 IMMUTABLE = "max-age=31536000, immutable"
 """An id names the bytes of a file: what it stands for never changes."""
 REFUSED = (401, 403, 429)
-REFUSED_BYTES = 2**16
-"""So much of a body is read of whoever has no business here: a connection costs as much."""
 CACHE_HEADERS = ("X-Cache", "Age")
 """Of middle's replies, passed on."""
 
@@ -178,7 +176,7 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
     def read_rest(response: Response) -> Response:
         """Read what a refusal left unread: gunicorn would drop the connection that it keeps."""
         length = request.content_length or 0
-        if length > REFUSED_BYTES and response.status_code in REFUSED:
+        if length > READ_BYTES and response.status_code in REFUSED:
             close_after_reply()
         elif 0 < length <= max_body_bytes:
             request.environ["wsgi.input"].read()

@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import argument_parser, load
 from common.inside import Inside
 from common.process import run
-from common.server.serve import Serving, serve_workers
+from common.server.serve import Serving, serve_workers, threads_for
 from common.tls import tls_of
 from front.guard import check_exposure
 from front.keys import Keys
@@ -25,7 +25,7 @@ def main() -> None:
     serving = Serving(
         front.address,
         front.port,
-        front.threads,
+        threads_for("Front", front.max_in_flight, front.threads),
         front.max_body_bytes,
         front.workers,
         loaded.config.process,

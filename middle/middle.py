@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import argument_parser, load
 from common.inside import Inside
 from common.process import run
-from common.server.serve import Serving, serve_workers
+from common.server.serve import Serving, serve_workers, threads_for
 from middle.memory_store import CacheEpoch
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     serving = Serving(
         middle.address,
         middle.port,
-        middle.threads,
+        threads_for("Middle", middle.max_in_flight, middle.threads),
         config.max_message_bytes,
         middle.workers,
         config.process,

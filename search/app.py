@@ -14,6 +14,7 @@ from common.errors import (
     Unavailable,
 )
 from common.inside import Inside
+from common.metrics import DROPPED
 from common.server.internal_auth import guard
 from common.server.request import check_digests, deadline_of, is_gone
 from common.server.service import create_service, on_close
@@ -106,6 +107,7 @@ def _check_wanted(deadline: float) -> None:
     if time.monotonic() > deadline:
         raise DeadlineExceeded("the deadline passed before all shards were searched")
     if is_gone(request):
+        DROPPED.labels("search", "caller_gone").inc()
         raise CallerGone("whoever asked has closed the connection")
 
 

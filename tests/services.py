@@ -175,12 +175,20 @@ def _reading(
 
 @contextmanager
 def hanging(service: Running) -> Iterator[None]:
-    """A server that takes connections and does nothing."""
-    service.process.send_signal(signal.SIGSTOP)
+    """A server that takes connections and does nothing, nor do its workers."""
+    processes = [service.process.pid, *children(service.process.pid)]
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
     try:
         yield
     finally:
-        service.process.send_signal(signal.SIGCONT)
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def run_command(

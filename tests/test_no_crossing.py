@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.collection import Collection
+from tests.servers import SERVERS, under
 from tests.services import Cluster, cluster, with_section
 
 IMAGES = 250
@@ -22,11 +23,12 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return Collection(tmp_path_factory.mktemp("crossing"), images=IMAGES, shards=2)
 
 
-def test_no_answer_is_another_s(collection: Collection) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+def test_no_answer_is_another_s(collection: Collection, server: str) -> None:
     """By the vector of an image that image is found, whoever else asks meanwhile."""
     config = with_section(collection.config, "Middle", workers=2, cache="off")
     config = with_section(config, "Front", workers=2)
-    config = with_section(config, "Search", ef_search=IMAGES)
+    config = under(server, with_section(config, "Search", ef_search=IMAGES))
     paths = collection.paths()
     bodies = [json.dumps({"embedding": one.tolist(), "k": 1}) for one in collection.vectors()]
     wrong: list[str] = []

@@ -37,6 +37,8 @@ WIRES = {
 
 FRAMEWORK = {"flask", "werkzeug"}
 SERVERS = {"gunicorn", "waitress", "granian"}
+OURS = ("self", "os", "sys")
+"""Whose names with a `_` our code may use: Python's own have no other."""
 
 
 def modules(package: str) -> Iterator[Path]:
@@ -72,6 +74,34 @@ def test_the_web_is_at_the_edge(package: str) -> None:
         used = {name.split(".")[0] for name in imports(path)}
         assert is_server or not used & SERVERS, path
         assert is_edge or not used & FRAMEWORK, path
+
+
+def test_servers_are_told_what_to_do_by_public_names_alone() -> None:
+    """No worker, arbiter, task or channel of theirs is imported, and nothing that has a `_`."""
+    known = {"gunicorn.app.base", "waitress", "granian", "granian.http"}
+    found = set()
+    for path in modules("common/server"):
+        found |= {name for name in imports(path) if name.split(".")[0] in SERVERS}
+        assert [] == list(private_names(ast.parse(path.read_text()))), path
+    assert known == found
+
+
+def private_names(tree: ast.AST) -> Iterator[str]:
+    """The names with a `_` that a module uses of others."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names if alias.name.startswith("_"))
+        elif isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            owner = ast.unparse(node.value)
+            if owner not in OURS and not node.attr.startswith("__"):
+                yield f"{owner}.{node.attr}"
+
+
+def test_private_names_are_found() -> None:
+    """In each of the forms that there are."""
+    assert ["_a"] == list(private_names(ast.parse("from gunicorn import _a")))
+    assert ["worker._b"] == list(private_names(ast.parse("worker._b()")))
+    assert ["server.x._c"] == list(private_names(ast.parse("server.x._c = 1")))
 
 
 def test_what_torchserve_runs_needs_no_web_framework() -> None:
@@ -123,9 +153,7 @@ def test_files_and_functions_are_short() -> None:
 
 def test_only_the_configuration_reads_the_environment() -> None:
     """os.environ is for common/config.py, and for what a library reads there."""
-    allowed = {
-        CHECKOUT / f"common/{name}.py" for name in ("config", "server/serve", "server/hooks")
-    }
+    allowed = {CHECKOUT / f"common/{name}.py" for name in ("config", "server/worker_metrics")}
     for package in PRODUCTION:
         for path in set(modules(package)) - allowed:
             assert "os.environ" not in path.read_text(), path

@@ -1,29 +1,24 @@
-"""The gentle end of a server: first it says so, then nobody is let in, and nobody who was is lost.
+"""The gentle end of a server: it says so, then nobody is let in, and nobody who was is lost.
 
 Closing a listening socket resets what the kernel has connected and the program has not accepted
-yet, and between the last accept and the close there may always come another: see `turn_away`.
+yet. Between the last accept and the close there may always come another: see `turn_away`.
 """
 
 import ctypes
+import mmap
 import os
 import signal
 import socket
 import struct
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
 
-from waitress import wasyncore
-from waitress.task import WSGITask
-
-from common.server.in_flight import InFlight
-
-LINGER_S = 0.25
-"""For the next request on connections that are in use: it is answered, and is the last."""
 DRAIN_S = 10.0
 """How long requests that are under way may take once nobody is let in."""
 HANDSHAKE_S = 0.05
 """For connections that were being made when no new ones were let in any more."""
+POLL_S = 0.01
 
 SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
 """Linux's; Python has no name for it before 3.14."""
@@ -35,16 +30,61 @@ FILTER = (
     (0x06, 0, 0, 0xFFFFFFFF),  # take all of the segment
     (0x06, 0, 0, 0),  # drop it
 )
+TCPI_UNACKED = 24
+"""Where Linux's tcp_info has, for a listening socket, the connections that nobody accepted yet."""
 
 
-class LastTask(WSGITask):  # type: ignore[misc]
-    """An answer of waitress that tells the client that the connection ends with it."""
+class Draining:
+    """The mark of a server that was told to stop; its worker processes share it."""
 
-    def build_response_header(self) -> bytes:
-        """The head of the reply."""
-        self.set_close_on_finish()
-        head: bytes = super().build_response_header()
-        return head
+    def __init__(self) -> None:
+        """Make it before the fork."""
+        self._memory = mmap.mmap(-1, 1)
+
+    def begin(self) -> None:
+        """From now on the server is on its way out."""
+        self._memory[0] = 1
+
+    def has_begun(self) -> bool:
+        """Whether it is."""
+        return bool(self._memory[0])
+
+
+def drain_at_sigterm(
+    draining: Draining,
+    wait_s: float,
+    listener: socket.socket | None,
+    end: Callable[[], None] | None = None,
+) -> None:
+    """Have SIGTERM begin the end of this process.
+
+    The server says that it drains and serves on for `wait_s`. Then the kernel ignores new
+    connections to `listener`, and `end` ends the server, or what SIGTERM would have done before
+    this call. A second SIGTERM ends the wait.
+    """
+    owner, is_hurried = os.getpid(), threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def drain() -> None:
+        is_hurried.wait(wait_s)
+        if listener:
+            turn_away(listener)
+            _wait_until_accepted(listener)
+        if end:
+            end()
+        elif callable(before):
+            before(signal.SIGTERM, None)
+
+    def begin(*_: object) -> None:
+        if os.getpid() != owner:  # a worker that has no handler of its own yet
+            os._exit(128 + signal.SIGTERM)
+        if draining.has_begun():
+            is_hurried.set()
+            return
+        draining.begin()
+        threading.Thread(target=drain, name="drain", daemon=True).start()
+
+    signal.signal(signal.SIGTERM, begin)
 
 
 def turn_away(listener: socket.socket) -> None:
@@ -65,42 +105,19 @@ def turn_away(listener: socket.socket) -> None:
         return
 
 
-def start_drain(in_flight: InFlight, server: Any, wait_s: float) -> None:
-    """Begin the end of a waitress server, that its main thread is interrupted at.
-
-    At a second SIGTERM it is not waited for.
-    """
-    if any(thread.name == "drain" for thread in threading.enumerate()):
-        os._exit(128 + signal.SIGTERM)
-    how = (in_flight, server, wait_s)
-    threading.Thread(target=_drain, args=how, name="drain", daemon=True).start()
-
-
-def _drain(in_flight: InFlight, server: Any, wait_s: float) -> None:
-    """Say not to be ready, wait until that is known, let nobody in, and finish."""
-    in_flight.draining.set()
-    time.sleep(wait_s)
-    turn_away(server.socket)
+def _wait_until_accepted(listener: socket.socket) -> None:
+    """Wait for connections that are being made, and until the server has accepted all of them."""
     time.sleep(HANDSHAKE_S)
-    server.channel_class.task_class = LastTask
-    server.trigger.pull_trigger(lambda: _stop_listening(server))  # in the thread that accepts
-    time.sleep(LINGER_S)
     until = time.monotonic() + DRAIN_S
-    while _is_busy(server) and time.monotonic() < until:
-        time.sleep(0.02)
-    os.kill(os.getpid(), signal.SIGINT)
+    while _unaccepted(listener) and time.monotonic() < until:
+        time.sleep(POLL_S)
 
 
-def _stop_listening(server: Any) -> None:
-    """Accept the connections that the kernel has made, and close the listening socket."""
-    before = -1
-    while len(server.active_channels) != before:
-        before = len(server.active_channels)
-        server.handle_accept()
-    wasyncore.dispatcher.close(server)
-
-
-def _is_busy(server: Any) -> bool:
-    """Whether a connection has a request, or a part of one, or of a reply."""
-    channels = list(server.active_channels.values())
-    return any(one.requests or one.request or one.total_outbufs_len for one in channels)
+def _unaccepted(listener: socket.socket) -> int:
+    """The connections that the kernel has made and nobody accepted; 0 where it does not tell."""
+    try:
+        told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCPI_UNACKED + 4)
+        (count,) = struct.unpack_from("I", told, TCPI_UNACKED)
+    except (AttributeError, OSError, struct.error):
+        return 0
+    return int(count)

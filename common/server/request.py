@@ -2,31 +2,24 @@
 
 import select
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, request
 
 from common.deadline import DEADLINE_HEADER, deadline_in
 from common.digest import DIGEST, WANTED, content_digest
-from common.errors import CallerGone, DeadlineExceeded, Garbled
+from common.errors import DeadlineExceeded, Garbled
 from common.metrics import DROPPED
-
-AT_ONCE_S = 0.1
-"""Who asked less long ago is there; looking is a system call, which costs more than it takes: it
-lets go of the interpreter."""
 
 
 def deadline_of(given: Request, most_s: float) -> float:
-    """When the answer must be there, on time.monotonic(); the time runs once the caller has sent
-    it all. Raises BadRequest, DeadlineExceeded when it waited too long, and CallerGone.
+    """When the answer must be there, on time.monotonic(); the time runs from now.
+
+    Raises BadRequest, and DeadlineExceeded when the caller has no time left.
     """
     try:
-        deadline = deadline_in(given.headers.get(DEADLINE_HEADER), most_s, g.waited_s)
+        return deadline_in(given.headers.get(DEADLINE_HEADER), most_s)
     except DeadlineExceeded:
         DROPPED.labels(current_app.name, "expired").inc()
         raise
-    if g.waited_s > AT_ONCE_S and is_gone(given):
-        DROPPED.labels(current_app.name, "caller_gone").inc()
-        raise CallerGone("whoever asked has closed the connection")
-    return deadline
 
 
 def is_gone(given: Request) -> bool:

@@ -1,52 +1,49 @@
-"""The life of a server process: it binds, says `listening PORT`, serves, and drains on SIGTERM.
+"""Serving a Flask application: its socket, its server, and what it needs while it serves.
 
-Services that are one process with threads (search, inference) run under waitress; those that
-scale by worker processes (front, middle) under gunicorn, or waitress where there is no fork.
+`Process.server` names the server. By default it is gunicorn for those that scale by worker
+processes (front, middle), and waitress for those that are one process with threads (search,
+inference). Each is told what to do by its public settings and hooks.
 """
 
 import gc
 import importlib
+import logging
 import os
-import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
-import waitress
 from flask import Flask
 
 from common import tracing
 from common.config import Process
-from common.errors import ConfigError
+from common.errors import ConfigError, MissingPackage
 from common.logs import set_level
 from common.process import ERROR
-from common.server.drain import DRAIN_S, start_drain
-from common.server.hooks import (
-    METRICS_DIR,
-    close_worker,
-    closing_over,
-    forget_metrics,
-    forget_worker,
-)
-from common.server.traces import trace
-from common.tls import Tls, server_context
+from common.server import worker_metrics
+from common.server.drain import Draining
+from common.tls import Tls
+
+log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 16 * 2**10
+MAX_CONNECTIONS = 4096
 BACKLOG = 1024
 """Connections that were made and not yet taken, which is done at once: room for a burst."""
+SPARE_THREADS = 16
+"""They refuse what is too much, and answer /healthz; each takes less than a millisecond."""
+DEFER_S = 30
+"""So long the kernel keeps a new connection to itself on which nothing comes."""
 WORKER_START_S = 60
-
-Factory = Callable[..., Flask]
-
-
-def announce(port: int) -> None:
-    """Tell whoever started us that connections are taken from now on."""
-    print(f"listening {port}", flush=True)
+BOOT_ERROR = 3
+"""The exit status of a worker after which gunicorn starts no other."""
 
 
-class Serving(NamedTuple):
+@dataclass(frozen=True)
+class Serving:
     """Where and how wide to serve."""
 
     address: str
@@ -54,10 +51,24 @@ class Serving(NamedTuple):
     threads: int
     max_body_bytes: int
     workers: int = 1
-    process: Process = Process()
+    process: Process = field(default_factory=Process)
     max_in_flight: int = sys.maxsize
-    """Requests of a worker, those that wait for a thread too."""
+    """Requests of a worker at a time."""
     tls: Tls | None = None
+    start_s: int = 0
+    """What a worker may take to start; 0: any time."""
+
+
+def announce(port: int) -> None:
+    """Tell whoever started us that connections are taken from now on."""
+    print(f"listening {port}", flush=True)
+
+
+def threads_for(section: str, max_in_flight: int, threads: int | None) -> int:
+    """The threads of a worker: so many that no request waits for one unseen."""
+    if threads is not None:
+        log.warning("%s.threads has no effect any more: it is max-in-flight that counts", section)
+    return max_in_flight + SPARE_THREADS
 
 
 def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
@@ -65,65 +76,7 @@ def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
 
     waitress knows no TLS: with it that is gunicorn's one worker, and `create` is called there.
     """
-    if serving.tls:
-        _serve_gunicorn(create, serving, start_s=0)
-        return
-    _begin(serving.process)
-    app = create()
-    listener = _listen(serving)
-    server = waitress.create_server(
-        app,
-        sockets=[listener],
-        threads=serving.threads,
-        max_request_body_size=serving.max_body_bytes,
-        max_request_header_size=MAX_HEADER_BYTES,
-        connection_limit=4096,
-        channel_request_lookahead=1,  # so that it notices when a client has gone
-        ident=None,
-        clear_untrusted_proxy_headers=True,
-    )
-    in_flight, wait_s = app.extensions["in_flight"], serving.process.drain_wait_s
-    signal.signal(signal.SIGTERM, lambda *_: start_drain(in_flight, server, wait_s))
-    # Behind nohup and & it is ignored, and the drain ends with it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    _observe(app, serving.process)
-    announce(listener.getsockname()[1])
-    with app.extensions["closing"]:
-        server.run()  # returns on the KeyboardInterrupt that ends the drain
-
-
-def _listen(serving: Serving) -> socket.socket:
-    """A socket that listens; raises ConfigError when it cannot."""
-    address, port = serving.address, serving.port
-    try:
-        return socket.create_server((address, port), family=_family(address), backlog=BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise ConfigError(f"cannot listen on {address}:{port}: {reason}") from None
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
-
-
-def _observe(app: Flask, process: Process) -> None:
-    """Have an app watched and traced as long as it serves; call it after the fork."""
-    if "in_flight" not in app.extensions:  # it is none of our services
-        return
-    from common.server.slow_requests import Watchdog  # which has metrics, see `serve_workers`
-
-    watchdog = Watchdog(app.name, app.extensions["in_flight"], process.stuck_s)
-    watchdog.start()
-    app.extensions["closing"].callback(watchdog.close)
-    if process.traces:
-        trace(app, process.traces)
-
-
-def _begin(process: Process) -> None:
-    """What a process does before it serves; raises MissingPackage."""
-    set_level(process.log_level)
-    if process.traces:
-        tracing.require()
+    _serve(create, serving, "gunicorn" if serving.tls else "waitress")
 
 
 def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) -> None:
@@ -132,88 +85,79 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
     The factory is imported and called in each worker, after the fork, so that what it opens
     (threads, connections) belongs to that worker.
     """
-    if serving.workers > 1:
-        # Read by prometheus_client when it is first imported: before that, here.
-        os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="clip-search-metrics-")
-    if not hasattr(os, "fork"):
-        serve_threads(lambda: _create(factory, arguments), serving)
+    worker_metrics.share(serving.workers)
+    create = partial(_create, factory, arguments)
+    has_fork = hasattr(os, "fork")
+    serving = replace(serving, start_s=WORKER_START_S)
+    _serve(create, serving, "gunicorn" if has_fork else "waitress")
+
+
+def _serve(create: Callable[[], Flask], serving: Serving, usual: str) -> None:
+    """Serve with the server that the configuration names; raises ConfigError."""
+    set_level(serving.process.log_level)
+    if serving.process.traces:
+        tracing.require()
+    named = serving.process.server
+    server = usual if named == "auto" else named
+    try:
+        runner = importlib.import_module(f"common.server.run_{server}")
+    except ModuleNotFoundError as error:
+        if error.name != server:
+            raise
+        needed = f"pip install -r requirements-{server}.txt"
+        raise MissingPackage(f"Process.server {server} needs: {needed}") from None
+    runner.serve(create, serving)
+
+
+def bind(serving: Serving) -> socket.socket:
+    """A socket that has its port, and does not listen yet; raises ConfigError when it cannot.
+
+    Connections reach the server when something has come on them, so that silent ones take no
+    thread; where the system cannot do that, they come at once.
+    """
+    address, port = serving.address, serving.port
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_DEFER_ACCEPT"):
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_S)
+    try:
+        bound.bind((address, port))
+    except OSError as error:
+        bound.close()
+        reason = os.strerror(error.errno or 0)
+        raise ConfigError(f"cannot listen on {address}:{port}: {reason}") from None
+    return bound
+
+
+def begin(app: Flask, serving: Serving, draining: Draining) -> None:
+    """Limit, watch and trace an app as long as it serves; call it after the fork."""
+    if "admission" not in app.extensions:  # it is none of our services
         return
-    _serve_gunicorn(lambda: _create(factory, arguments), serving, WORKER_START_S)
+    from common.server.slow_requests import SlowRequests  # which has metrics: see worker_metrics
+    from common.server.traces import trace
+
+    admission = app.extensions["admission"]
+    admission.limit, admission.draining = serving.max_in_flight, draining
+    slow_requests = SlowRequests(app.name, admission, serving.process.stuck_s)
+    slow_requests.start()
+    app.extensions["closing"].callback(slow_requests.close)
+    if serving.process.traces:
+        trace(app, serving.process.traces)
 
 
-def _serve_gunicorn(create: Callable[[], Flask], serving: Serving, start_s: int) -> None:
-    """Serve what `create` makes in each worker, which may take it `start_s`; 0: for ever."""
-    from gunicorn.app.base import BaseApplication
-    from gunicorn.arbiter import Arbiter
-
-    from common.server.worker import DrainingArbiter
-
-    class Application(BaseApplication):  # type: ignore[misc]
-        def load_config(self) -> None:
-            self.serving = serving
-            for key, value in {**_gunicorn_settings(serving), "timeout": start_s}.items():
-                self.cfg.set(key, value)
-
-        def load(self) -> Flask:
-            try:
-                app = create()
-            except ConfigError as error:
-                print(f"{ERROR}{error}", file=sys.stderr)
-                sys.exit(Arbiter.WORKER_BOOT_ERROR)  # which starts no other
-            _observe(app, serving.process)
-            return app
-
-    _begin(serving.process)
-    if serving.workers == 1:
-        os.environ.pop(METRICS_DIR, None)  # someone else's folder is not ours to write or delete
-    if serving.port:  # else gunicorn would try a taken port for seconds
-        _listen(serving).close()
-    DrainingArbiter(Application()).run()
+def create_in_worker(create: Callable[[], Flask]) -> Flask:
+    """The app of a worker process; what the operator got wrong ends it, and all others."""
+    try:
+        return create()
+    except ConfigError as error:
+        print(f"{ERROR}{error}", file=sys.stderr, flush=True)
+        sys.exit(BOOT_ERROR)
 
 
 def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
     module, _, function = factory.partition(":")
-    create: Factory = getattr(importlib.import_module(module), function)
-    app = create(*arguments)
+    app: Flask = getattr(importlib.import_module(module), function)(*arguments)
     # What is loaded now stays: the garbage collector need not look at it again and again.
     gc.collect()
     gc.freeze()
     return app
-
-
-def _gunicorn_settings(serving: Serving) -> dict[str, Any]:
-    from common.server.worker import Log, Worker
-
-    host = f"[{serving.address}]" if ":" in serving.address else serving.address
-    settings = {
-        "bind": f"{host}:{serving.port}",
-        "workers": serving.workers,
-        "worker_class": Worker,
-        "logger_class": Log,
-        "threads": serving.threads,
-        "worker_connections": 4096,
-        "backlog": BACKLOG,
-        "keepalive": 75,
-        "graceful_timeout": int(DRAIN_S),
-        "loglevel": "warning",
-        "limit_request_line": 8190,
-        "control_socket_disable": True,
-        "post_worker_init": _announce_first,
-        "pre_request": closing_over(serving.max_body_bytes),
-        "worker_exit": close_worker,
-        "child_exit": forget_worker,
-        "on_exit": forget_metrics,
-    }
-    if tls := serving.tls:
-        settings |= {
-            "certfile": str(tls.cert),  # which says that there is TLS; the hook says how
-            "do_handshake_on_connect": True,  # there it has a limit: tls.HANDSHAKE_S
-            "ssl_context": lambda _settings, _default: server_context(tls),
-        }
-    return settings
-
-
-def _announce_first(worker: Any) -> None:
-    """Say that we listen once the first worker has made its app."""
-    if worker.age == 1:
-        announce(worker.sockets[0].getsockname()[1])

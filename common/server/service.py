@@ -1,8 +1,6 @@
 """The Flask application that every service starts from: health, metrics, errors, request ids."""
 
 import logging
-import random
-import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,18 +11,13 @@ from flask import Flask, Response, g, request
 from common.errors import Unavailable
 from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import READY, REQUEST_SECONDS, REQUESTS, exposition
-from common.origin import MAX_IDS, ORIGIN, REQUEST_ID_HEADER, Origin
-from common.server.in_flight import ARRIVED, InFlight
+from common.origin import ORIGIN, REQUEST_ID_HEADER, Origin
+from common.server.admission import REQUEST_ID, Admission
 from common.server.problems import handle_errors
 from common.server.slow_requests import measure
 
 log = logging.getLogger(REQUEST_LINES)
 
-ONE_ID = "[A-Za-z0-9._-]{1,64}"
-REQUEST_ID = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
-"""Between services those of a batch."""
-ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
-"""Answered however busy the service is."""
 SLOW_S = 1.0
 """Half of the default deadline: what takes longer is told."""
 
@@ -40,10 +33,11 @@ def create_service(
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.url_map.strict_slashes = True
-    app.extensions["in_flight"] = in_flight = InFlight()
+    app.extensions["admission"] = admission = Admission(name, app.wsgi_app)
+    app.wsgi_app = admission  # type: ignore[method-assign]
     app.extensions["closing"] = ExitStack()
     handle_errors(app)
-    _measure(app, name, in_flight)
+    _measure(app, name)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -51,7 +45,7 @@ def create_service(
 
     @app.get("/ready")
     def ready() -> dict[str, str]:
-        is_draining = in_flight.draining.is_set()
+        is_draining = admission.draining.has_begun()
         reason = "it was told to stop" if is_draining else is_ready()
         READY.labels(name).set(not reason)
         if reason:
@@ -60,7 +54,7 @@ def create_service(
 
     @app.get("/metrics")
     def metrics() -> Response:
-        measure(name, in_flight)
+        measure(name, admission, time.monotonic())
         body, content_type = exposition()
         return Response(body, content_type=content_type)
 
@@ -72,20 +66,16 @@ def on_close(app: Flask, close: Callable[[], None]) -> None:
     app.extensions["closing"].callback(close)
 
 
-def _measure(app: Flask, name: str, in_flight: InFlight) -> None:
+def _measure(app: Flask, name: str) -> None:
     """Give each request an id, and count and time it by its route."""
 
     count, seconds = lru_cache(256)(REQUESTS.labels), lru_cache(256)(REQUEST_SECONDS.labels)
 
     @app.before_request
     def begin() -> None:
-        now = time.monotonic()
-        g.since = since = ARRIVED.get() or now
-        g.waited_s = now - since
-        g.request_id = request_id = _request_id()
-        ORIGIN.set(Origin(request_id))
-        if request.path not in ABOUT_ITSELF:
-            in_flight.enter(since, request_id)
+        g.since = time.monotonic()
+        g.request_id = request.environ[REQUEST_ID]
+        ORIGIN.set(Origin(g.request_id))
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -101,18 +91,6 @@ def _measure(app: Flask, name: str, in_flight: InFlight) -> None:
             _tell(level, name, route, response.status_code, took_s)
         return response
 
-    @app.teardown_request
-    def leave(_error: BaseException | None) -> None:
-        in_flight.leave()
-
-
-def _request_id() -> str:
-    """The id that the caller gave, or a new one."""
-    given = request.headers.get(REQUEST_ID_HEADER)
-    if given and REQUEST_ID.fullmatch(given):
-        return given
-    return f"{random.getrandbits(128):032x}"
-
 
 def _tell(level: int, name: str, route: str, status: int, took_s: float) -> None:
     """Log a line about a request: how it went, and nothing of what it said."""
@@ -122,7 +100,6 @@ def _tell(level: int, name: str, route: str, status: int, took_s: float) -> None
         "route": route,
         "status": status,
         "took_ms": round(1000 * took_s, 1),
-        "waited_ms": round(1000 * g.waited_s, 1),
         "request_id": g.request_id,
     }
     log.log(level, "answered", extra={"fields": fields})

@@ -4,26 +4,34 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from common.logs import places
 from common.metrics import DRAINING, IN_FLIGHT, OLDEST_SECONDS, STUCK
-from common.server.in_flight import InFlight, Underway
+from common.server.admission import Admission, Underway
 
 INTERVAL_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
-class Watchdog:
+class SlowRequests:
     """Tells, once for each, of requests that are older than they can be when all is well."""
 
-    def __init__(self, service: str, in_flight: InFlight, stuck_s: float) -> None:
+    def __init__(
+        self,
+        service: str,
+        admission: Admission,
+        stuck_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._service = service
-        self._in_flight = in_flight
+        self._admission = admission
         self._stuck_s = stuck_s
+        self._clock = clock
         self._told: set[Underway] = set()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="slow-requests", daemon=True)
 
     def start(self) -> None:
         """Start to look; call it after the process has forked."""
@@ -35,32 +43,30 @@ class Watchdog:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _run(self) -> None:
-        while not self._closing.wait(INTERVAL_S):
-            measure(self._service, self._in_flight)
-            self._tell_of_stuck()
-
-    def _tell_of_stuck(self) -> None:
-        now = time.monotonic()
-        stuck = [one for one in self._in_flight.by_age() if now - one[1].since > self._stuck_s]
-        for thread, request in stuck:
-            if request in self._told:
-                continue
+    def look(self) -> None:
+        """Set the gauges, and log the requests that have become too old since the last look."""
+        measure(self._service, self._admission, self._clock())
+        now = self._clock()
+        stuck = {one for one in self._admission.by_age() if now - one.since > self._stuck_s}
+        for request in stuck - self._told:
             STUCK.labels(self._service).inc()
             fields = {
                 "service": self._service,
                 "request_id": request.request_id,
                 "age_s": now - request.since,
-                "stack": places(sys._current_frames().get(thread)),
+                "stack": places(sys._current_frames().get(request.thread)),
             }
             log.warning("a request does not end", extra={"fields": fields})
-        self._told = {request for _, request in stuck}
+        self._told = stuck
+
+    def _run(self) -> None:
+        while not self._closing.wait(INTERVAL_S):
+            self.look()
 
 
-def measure(service: str, in_flight: InFlight) -> None:
-    """Set the gauges of a service."""
-    oldest = in_flight.by_age()[:1]
-    IN_FLIGHT.labels(service).set(in_flight.count())
-    age_s = max((time.monotonic() - request.since for _, request in oldest), default=0.0)
-    OLDEST_SECONDS.labels(service).set(age_s)
-    DRAINING.labels(service).set(in_flight.draining.is_set())
+def measure(service: str, admission: Admission, now: float) -> None:
+    """Set the gauges of a service; `now` is on the clock of `admission`."""
+    requests = admission.by_age()
+    IN_FLIGHT.labels(service).set(len(requests))
+    OLDEST_SECONDS.labels(service).set(now - requests[0].since if requests else 0.0)
+    DRAINING.labels(service).set(admission.draining.has_begun())

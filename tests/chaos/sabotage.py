@@ -55,10 +55,10 @@ SABOTAGES = (
     ),
     Sabotage(
         "forget a release on error",
-        "common/server/worker.py",
-        "self.in_flight.admitted -= not conn.is_aside",
-        "self.in_flight.admitted -= not (conn.is_aside or conn.is_closed)",
-        "tests/front/test_overload.py::test_a_client_that_goes_while_it_is_answered_does_no_harm",
+        "common/server/admission.py",
+        "        except BaseException:\n            self._leave(number)\n",
+        "        except BaseException:\n",
+        "tests/common/test_admission.py::test_a_place_is_free_again_after_a_failure",
     ),
 )
 

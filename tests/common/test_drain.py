@@ -7,20 +7,24 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.server.drain import turn_away
 from tests.collection import Collection
-from tests.services import STOP_S, Cluster, Service, cluster, running, with_section
+from tests.servers import SERVERS, under
+from tests.services import STOP_S, Cluster, Service, children, cluster, running, with_section
 
-ROUNDS = 5
+ROUNDS = {"auto": 5, "granian": 3}
 CLIENTS = 4
 BEFORE = 20
 """Answers to each client before the end comes."""
 FOREVER_S = 600
+NOTICE_S = 0.5
+"""What a balancer needs to notice that a server drains."""
+PATHS = {"front": "/v1/info", "middle": "/info", "search": "/info"}
+SCRIPTS = {name: f"{name}/{name}.py" for name in PATHS}
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +43,20 @@ def services(collection: Collection) -> Iterator[Cluster]:
 class Client(threading.Thread):
     """Asks again and again, until it is let in no more."""
 
-    def __init__(self, port: int, path: str, *, is_kept: bool) -> None:
+    def __init__(self, port: int, path: str, *, is_kept: bool, leaves: bool) -> None:
         super().__init__()
         self.answers = 0
         self.lost = ""
         """How an answer was lost, if one was."""
         self.is_warm = threading.Event()
         self._port, self._path, self._is_kept = port, path, is_kept
+        self._leaves = leaves
+        """Whether it goes to another server, as balancers do, once told that this one drains."""
+        self._is_told = False
 
     def run(self) -> None:
         """Count answers."""
-        while not self.lost:
+        while not self.lost and not (self._is_told and self._leaves):
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=STOP_S)
             try:
                 connection.connect()
@@ -73,13 +80,25 @@ class Client(threading.Thread):
             self.answers += 1
             if self.answers == BEFORE:
                 self.is_warm.set()
-            if reply.will_close:
+            self._is_told = reply.getheader("X-Draining") == "1"
+            if reply.will_close or self._is_told:
                 return
 
 
-def end_under_load(service: Service, path: str) -> None:
+def configured(services: Cluster, name: str, server: str, drain_wait_s: float) -> dict[str, Any]:
+    """The configuration of one more service of a cluster, on any port, under a server."""
+    config = with_section(services.config, "Process", drain_wait_s=drain_wait_s)
+    if name == "search":
+        config = with_section(config, "Search", server_list=["127.0.0.1:0"])
+    else:
+        config = with_section(config, name.capitalize(), port=0, workers=2)
+    return under(server, config)
+
+
+def end_under_load(service: Service, path: str, *, leaves: bool) -> None:
     """Stop a service that is busy; every client must have lost nothing."""
-    clients = [Client(service.port, path, is_kept=bool(n % 2)) for n in range(CLIENTS)]
+    how = [{"is_kept": bool(n % 2), "leaves": leaves} for n in range(CLIENTS)]
+    clients = [Client(service.port, path, **one) for one in how]
     for client in clients:
         client.start()
     for client in clients:
@@ -91,39 +110,30 @@ def end_under_load(service: Service, path: str) -> None:
     assert [""] * CLIENTS == [client.lost for client in clients]
 
 
-@pytest.mark.parametrize(
-    ("script", "path"), [("front/front.py", "/v1/info"), ("middle/middle.py", "/info")]
-)
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("name", PATHS)
 def test_no_request_is_lost_at_the_end(
-    services: Cluster, collection: Collection, script: str, path: str
+    services: Cluster, collection: Collection, name: str, server: str
 ) -> None:
-    """Of clients on kept connections and on new ones, whenever SIGTERM comes."""
-    section = script.split("/")[0].capitalize()
-    config = with_section(services.config, section, port=0, workers=2)
-    for _ in range(ROUNDS):
-        with running(script, config, cwd=collection.folder) as service:
-            end_under_load(service, path)
+    """Of clients on kept connections and on new ones, whenever SIGTERM comes.
 
-
-def test_no_request_to_a_search_server_is_lost_at_the_end(
-    services: Cluster, collection: Collection
-) -> None:
-    """The same for a server that is one process with threads."""
-    config = with_section(services.config, "Search", server_list=["127.0.0.1:0"])
-    for _ in range(ROUNDS):
-        with running("search/search.py", config, cwd=collection.folder) as service:
-            end_under_load(service, "/info")
+    granian cannot turn new connections away: there clients must go elsewhere while it drains.
+    """
+    is_alone = server == "auto"
+    config = configured(services, name, server, 0 if is_alone else NOTICE_S)
+    for _ in range(ROUNDS[server]):
+        with running(SCRIPTS[name], config, cwd=collection.folder) as service:
+            end_under_load(service, PATHS[name], leaves=not is_alone)
 
 
 def test_connections_that_nobody_has_taken_yet_are_answered(
     services: Cluster, collection: Collection
 ) -> None:
-    """Several that the kernel had made when the worker learnt that it is to stop."""
+    """The kernel has made several when the server is told to stop, whose worker stands still."""
     config = with_section(services.config, "Middle", port=0)
     request = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with running("middle/middle.py", config, cwd=collection.folder) as service:
-        pid = service.process.pid
-        worker = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        (worker,) = children(service.process.pid)
         os.kill(worker, signal.SIGSTOP)
         waiting = [
             socket.create_connection(("127.0.0.1", service.port), STOP_S) for _ in range(CLIENTS)
@@ -131,46 +141,45 @@ def test_connections_that_nobody_has_taken_yet_are_answered(
         for connection in waiting:
             connection.sendall(request)
         service.process.send_signal(signal.SIGTERM)
-        while not _pending(worker) & 1 << signal.SIGTERM - 1:
-            time.sleep(0.01)
+        assert_ignored(service.port)
         os.kill(worker, signal.SIGCONT)
         for connection in waiting:
             with connection:
                 assert b"HTTP/1.1 200" == connection.recv(12)
 
 
-def _pending(process: int) -> int:
-    """The signals that a process has not been given yet, a bit each."""
-    status = Path(f"/proc/{process}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("ShdPnd"))
-    return int(line.split()[1], 16)
+def assert_ignored(port: int) -> None:
+    """Soon a new connection is not made: the kernel answers nothing."""
+    deadline = time.monotonic() + STOP_S
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.1).close()
+        except TimeoutError:
+            return
+    raise AssertionError("connections are still made")
 
 
-@pytest.mark.parametrize("script", ["front/front.py", "middle/middle.py", "search/search.py"])
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("name", PATHS)
 def test_a_server_that_was_told_to_stop_serves_on_until_that_is_known(
-    services: Cluster, collection: Collection, script: str
+    services: Cluster, collection: Collection, name: str, server: str
 ) -> None:
-    """It says to be draining, answers on new connections, and at a second SIGTERM ends at once."""
-    config = with_section(services.config, "Process", drain_wait_s=FOREVER_S)
-    config = with_section(config, script.split("/")[0].capitalize(), port=0)
-    path = "/v1/info" if "front" in script else "/info"
-    if "search" in script:
-        config = with_section(services.config, "Search", server_list=["127.0.0.1:0"])
-        config = with_section(config, "Process", drain_wait_s=FOREVER_S)
-    with running(script, config, cwd=collection.folder) as service:
+    """It says to be draining, answers on new connections, and a second SIGTERM ends it at once."""
+    config = configured(services, name, server, FOREVER_S)
+    with running(SCRIPTS[name], config, cwd=collection.folder) as service:
         service.ended = True
         service.process.send_signal(signal.SIGTERM)
         while (reply := service.request("GET", "/ready")).status == 200:
             pass
         assert (503, "draining") == (reply.status, reply.json()["code"])
-        told = _answer(service, path), _answer(service, "/metrics").decode()
-        assert 'clip_search_draining{service="' in told[1]
+        assert "1" == reply.headers["X-Draining"]
+        told = answer(service, PATHS[name]), answer(service, "/metrics").decode()
         assert "1.0" in next(x for x in told[1].splitlines() if "search_draining{" in x)
         service.process.send_signal(signal.SIGTERM)
         service.process.wait(STOP_S)
 
 
-def _answer(service: Service, path: str) -> bytes:
+def answer(service: Service, path: str) -> bytes:
     """What is answered, with 200, on a connection of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=STOP_S)
     connection.request("GET", path, headers={"Connection": "close"})

@@ -1,13 +1,33 @@
 """The life of a server process."""
 
+import os
 import signal
 import threading
 from pathlib import Path
 
 import pytest
+import urllib3
 
+from tests.caching import until
 from tests.collection import Collection
-from tests.services import cluster, running, stop, with_section
+from tests.servers import SERVERS, under
+from tests.services import (
+    Service,
+    children,
+    cluster,
+    free_ports,
+    run_command,
+    running,
+    stop,
+    with_section,
+)
+
+SCRIPTS = ["front/front.py", "middle/middle.py", "search/search.py"]
+ON_ANY_PORT = {
+    "Front": {"port": 0},
+    "Middle": {"port": 0},
+    "Search": {"server-list": ["127.0.0.1:0"]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +36,13 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return Collection(tmp_path_factory.mktemp("collection"), images=12, shards=1)
 
 
+@pytest.mark.parametrize("server", SERVERS)
 def test_two_workers_answer_without_crossing_and_add_up_their_metrics(
-    collection: Collection,
+    collection: Collection, server: str
 ) -> None:
     """Interleaved queries to two workers each get their own answer; /metrics counts them all."""
-    config = with_section(collection.config, "Middle", workers=2, threads=8)
-    config = with_section(config, "Front", workers=2, threads=8)
+    config = with_section(collection.config, "Middle", workers=2)
+    config = under(server, with_section(config, "Front", workers=2))
     names = collection.paths()
     wrong: list[str] = []
     with cluster(config, 1, collection.folder) as services:
@@ -57,14 +78,67 @@ def test_a_server_in_the_background_of_a_script_ends_on_sigterm(tmp_path: Path) 
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("script", ["front/front.py", "middle/middle.py", "search/search.py"])
-def test_a_server_ends_well_on_sigterm_and_on_sigint(script: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_server_ends_well_on_sigterm_and_on_sigint(
+    script: str, server: str, tmp_path: Path
+) -> None:
     """Exit status 0 for a SIGTERM; a SIGINT ends it too."""
-    config = {"Front": {"port": 0}, "Middle": {"port": 0}}
-    config = with_section(config, "Search", server_list=["127.0.0.1:0"])
+    config = under(server, ON_ANY_PORT)
     with running(script, config, cwd=tmp_path) as service:
         assert 0 == stop(service.process)
     with running(script, config, cwd=tmp_path) as service:
         service.ended = True
         service.process.send_signal(signal.SIGINT)
         service.process.wait(20)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_taken_port_ends_the_start_in_one_line(server: str, tmp_path: Path) -> None:
+    """Whoever listens there, and also when it is one of us."""
+    (port,) = free_ports(1)
+    config = under(server, with_section({}, "Middle", port=port))
+    with running("middle/middle.py", config, cwd=tmp_path):
+        done = run_command("middle/middle.py", config, cwd=tmp_path)
+
+    assert 2 == done.returncode
+    assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n" == done.stderr
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_worker_that_dies_is_replaced(server: str, tmp_path: Path) -> None:
+    """Its parent makes another, and the port answers again."""
+    config = under(server, with_section({}, "Middle", port=0))
+    with running("middle/middle.py", config, cwd=tmp_path) as middle:
+        pid = middle.process.pid
+        (worker,) = children(pid)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: children(pid) not in ([], [worker]))
+        until(lambda: is_alive(middle))
+
+
+def is_alive(service: Service) -> bool:
+    try:
+        return service.request("GET", "/healthz").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
+
+
+def test_without_its_package_granian_cannot_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The start says in one line how to get it."""
+    (tmp_path / "granian.py").write_text("raise ModuleNotFoundError(name='granian')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = run_command("front/front.py", under("granian", ON_ANY_PORT), cwd=tmp_path)
+
+    assert 2 == done.returncode
+    needed = "pip install -r requirements-granian.txt"
+    assert f"error: Process.server granian needs: {needed}\n" == done.stderr
+
+
+def test_the_number_of_threads_is_a_thing_of_the_past(tmp_path: Path) -> None:
+    """A configuration that has it still works, and is told that nothing comes of it."""
+    with running("middle/middle.py", with_section(ON_ANY_PORT, "Middle", threads=8)) as middle:
+        assert {"status": "alive"} == middle.get("/healthz")
+    assert any("Middle.threads has no effect" in line for line in middle.output)

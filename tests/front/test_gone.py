@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from common.server.serve import SPARE_THREADS
 from tests.caching import until
 from tests.front.asking import ask
+from tests.servers import SERVERS, under
 from tests.services import Cluster, Service, hanging, running, with_section
 
-THREADS = 4
-AGAIN = 3 * THREADS
+PLACES = 100
+AGAIN = PLACES + SPARE_THREADS
 """More often than there are threads: one that was lost would be missed."""
 LARGE = b"GET /docs/swagger/js/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -29,10 +31,11 @@ MOMENTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def front(cluster: Cluster, root: Path) -> Iterator[Service]:
-    """A front of few threads; when it ends it must have nothing left to wait for."""
-    config = with_section(cluster.config, "Front", port=0, threads=THREADS)
+@pytest.fixture(scope="module", params=SERVERS)
+def front(cluster: Cluster, root: Path, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A front of few places; when it ends it must have nothing left to wait for."""
+    config = with_section(cluster.config, "Front", port=0, max_in_flight=PLACES)
+    config = under(request.param, config)
     with running("front/front.py", config, cwd=root) as service:
         yield service
 
@@ -59,7 +62,7 @@ def failures(front: Service) -> list[str]:
 def test_a_client_that_goes_is_no_error_of_ours(
     front: Service, request_: bytes, abruptly: bool
 ) -> None:
-    """No 5xx is counted, no traceback logged, and each thread is free again."""
+    """No 5xx is counted, no traceback logged, and each place is free again."""
     for _ in range(AGAIN):
         leave(front, request_, abruptly=abruptly)
 
@@ -71,7 +74,7 @@ def test_a_client_that_goes_is_no_error_of_ours(
 def test_clients_that_do_not_wait_leave_nothing_behind(cluster: Cluster, front: Service) -> None:
     """While the servers behind hang, all who asked go; once they answer again all is as before."""
     with hanging(cluster.inference):
-        for number in range(THREADS):
+        for number in range(PLACES):
             query = b'{"text": "a photo of %d"}' % number
             leave(front, HEAD + b"Content-Length: %d\r\n\r\n" % len(query) + query, abruptly=True)
 

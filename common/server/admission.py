@@ -1,0 +1,132 @@
+"""Who is let in: so many requests at a time, and those that are too many are refused at once."""
+
+import itertools
+import random
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+from werkzeug.wsgi import ClosingIterator
+
+from common.errors import Overloaded, Problem, problem_headers
+from common.metrics import DROPPED, REQUESTS
+from common.origin import MAX_IDS, REQUEST_ID_HEADER
+from common.server.body import Chunks, close_after_reply, discard
+from common.server.drain import Draining
+
+Environ = dict[str, Any]
+Start = Callable[..., Any]
+Application = Callable[[Environ, Start], Iterable[bytes]]
+
+ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
+"""Answered however busy the service is."""
+REQUEST_ID = "clip_search.request_id"
+"""Where a WSGI environment has the id of its request."""
+ONE_ID = "[A-Za-z0-9._-]{1,64}"
+ID_PATTERN = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
+"""Between services those of a batch."""
+DRAINING_HEADER = ("X-Draining", "1")
+"""Of every reply once a server was told to stop: the next request is for another server."""
+SAFE_HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Content-Security-Policy", "default-src 'none'"),
+)
+
+
+class Underway(NamedTuple):
+    """A request in hand."""
+
+    thread: int
+    since: float
+    """On time.monotonic()."""
+    request_id: str
+
+
+class Admission:
+    """WSGI middleware that counts requests until their replies are closed."""
+
+    def __init__(
+        self, service: str, app: Application, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.limit = sys.maxsize
+        self.draining = Draining()
+        self.last_end = clock()
+        """When a request ended last."""
+        self._service = service
+        self._app = app
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+        self._underway: dict[int, Underway] = {}
+
+    def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
+        """Answer a request, or refuse it."""
+        environ[REQUEST_ID] = request_id = _request_id(environ)
+        start = partial(self._start, start_response)
+        if environ["PATH_INFO"] in ABOUT_ITSELF:
+            return self._app(environ, start)
+        number = self._enter(request_id)
+        if number is None:
+            return self._refuse(environ, start)
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = Chunks(environ["wsgi.input"])
+        try:
+            reply = self._app(environ, start)
+        except BaseException:
+            self._leave(number)
+            raise
+        return ClosingIterator(reply, partial(self._leave, number))
+
+    def count(self) -> int:
+        """How many requests are in hand."""
+        return len(self._underway)
+
+    def by_age(self) -> list[Underway]:
+        """The requests in hand, the oldest first."""
+        return sorted(self._underway.copy().values(), key=lambda one: one.since)
+
+    def _enter(self, request_id: str) -> int | None:
+        """The number of a request that is let in; None for one too many."""
+        with self._lock:
+            if len(self._underway) >= self.limit:
+                return None
+            number = next(self._numbers)
+            self._underway[number] = Underway(threading.get_ident(), self._clock(), request_id)
+            return number
+
+    def _leave(self, number: int) -> None:
+        self.last_end = self._clock()
+        self._underway.pop(number, None)
+
+    def _start(self, start_response: Start, status: str, headers: list[Any], *error: Any) -> Any:
+        if self.draining.has_begun():
+            headers = [*headers, DRAINING_HEADER]
+            close_after_reply()
+        return start_response(status, headers, *error)
+
+    def _refuse(self, environ: Environ, start: Start) -> list[bytes]:
+        DROPPED.labels(self._service, "overloaded").inc()
+        REQUESTS.labels(self._service, "unknown", 503).inc()
+        discard(environ)
+        error = Overloaded("too many requests at once: try again in a second")
+        problem = Problem.of(error)
+        problem.request_id = environ[REQUEST_ID]
+        body = msgspec.json.encode(problem)
+        headers = problem_headers(problem, error) | {
+            "Content-Length": str(len(body)),
+            REQUEST_ID_HEADER: problem.request_id,
+        }
+        start("503 Service Unavailable", [*headers.items(), *SAFE_HEADERS])
+        return [body]
+
+
+def _request_id(environ: Environ) -> str:
+    """The id that the caller gave, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if ID_PATTERN.fullmatch(given) else f"{random.getrandbits(128):032x}"

@@ -1,0 +1,133 @@
+"""Serving with granian: worker processes in Rust, each with threads for the application.
+
+granian makes its sockets itself, so the drain cannot have the kernel ignore new connections:
+docs/operations.md says what that costs.
+"""
+
+import mmap
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from granian import Granian
+from granian.http import HTTP1Settings
+
+from common.server import worker_metrics
+from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
+from common.server.serve import (
+    BACKLOG,
+    BOOT_ERROR,
+    MAX_CONNECTIONS,
+    MAX_HEADER_BYTES,
+    Serving,
+    announce,
+    begin,
+    bind,
+    create_in_worker,
+)
+
+LOGS: dict[str, Any] = {
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
+}
+"""granian logs among us and as we do."""
+
+
+def serve(create: Callable[[], Flask], serving: Serving) -> None:
+    """Serve what `create` makes in each worker until SIGTERM or SIGINT."""
+    multiprocessing.set_start_method("fork", force=True)  # what was made before is shared
+    draining, has_failed = Draining(), mmap.mmap(-1, 1)
+    is_announced = multiprocessing.Value("b", 0)
+    with probe(serving) as probed:
+        port = probed.getsockname()[1]
+        server = Granian("", **_settings(serving, port))
+
+        def load() -> Flask:
+            """Make the application of a worker; granian calls it there."""
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            try:
+                app = create_in_worker(create)
+            except SystemExit:
+                has_failed[0] = 1
+                os.kill(os.getppid(), signal.SIGINT)  # start no other
+                raise
+            begin(app, serving, draining)
+            how = (serving.address, port, is_announced)
+            threading.Thread(target=_announce, args=how, name="announce", daemon=True).start()
+            return app
+
+        def start() -> None:
+            """What comes after granian has set its handlers, before it makes workers."""
+            drain_at_sigterm(draining, serving.process.drain_wait_s, None)
+
+        server.on_startup(start)
+        server.serve(target_loader=load, wrap_loader=False)
+        worker_metrics.forget_all()
+    if has_failed[0]:
+        sys.exit(BOOT_ERROR)
+
+
+def probe(serving: Serving) -> socket.socket:
+    """A socket that has the port which granian's will share; raises ConfigError when it is taken.
+
+    It never listens.
+    """
+    with bind(serving) as alone:  # nobody else may share it
+        found = alone.getsockname()
+    shared = socket.socket(alone.family)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind(found)
+    return shared
+
+
+def _settings(serving: Serving, port: int) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "address": serving.address,
+        "port": port,
+        "interface": "wsgi",
+        "workers": serving.workers,
+        "blocking_threads": serving.threads,
+        "backlog": BACKLOG,
+        "backpressure": MAX_CONNECTIONS,
+        "http": "1",
+        "http1_settings": HTTP1Settings(max_buffer_size=MAX_HEADER_BYTES),
+        "websockets": False,
+        "log_level": "error",
+        "log_dictconfig": LOGS,
+        "respawn_failed_workers": True,
+        "workers_kill_timeout": int(DRAIN_S),
+    }
+    if tls := serving.tls:
+        settings |= {
+            "ssl_cert": tls.cert,
+            "ssl_key": tls.key or tls.cert,
+            "ssl_ca": tls.ca,
+            "ssl_client_verify": bool(tls.ca),
+            "ssl_protocol_min": "tls1.2",
+        }
+    return settings
+
+
+def _announce(address: str, port: int, is_announced: Any) -> None:
+    """Say once, for all workers, that connections are taken: no hook tells.
+
+    It runs in a worker, as a thread of the parent could hold a lock while that forks.
+    """
+    while not is_announced.value:
+        try:
+            socket.create_connection((address, port)).close()
+        except OSError:
+            time.sleep(POLL_S)
+            continue
+        with is_announced.get_lock():
+            if not is_announced.value:
+                announce(port)
+            is_announced.value = 1
