@@ -12,6 +12,7 @@ from tests.caching import ask, outcome, until
 from tests.collection import Collection
 from tests.front.asking import Reply
 from tests.front.pictures import encoded
+from tests.servers import SERVERS, under
 from tests.services import Cluster, Service, cluster, hanging, with_section
 from tests.tiny_model import POISON
 
@@ -27,9 +28,10 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 
 @pytest.fixture
-def services(collection: Collection) -> Iterator[Cluster]:
-    """All services, with half a second for a query."""
+def services(collection: Collection, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """All services, with half a second for a query, under the server that a test names."""
     config = with_section(collection.config, "Middle", deadline_ms=500)
+    config = under(getattr(request, "param", "auto"), config)
     with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as running:
         until(lambda: "bypass" != outcome(front(running, text="the the")))
         yield running
@@ -118,6 +120,7 @@ def encoded_photo() -> bytes:
     return encoded(Image.new("RGB", PIXELS, "red"), "PNG")
 
 
+@pytest.mark.parametrize("services", SERVERS, indirect=True)
 def test_of_many_at_once_only_what_breaks_the_model_fails(services: Cluster) -> None:
     """Texts that share batches with one that no tower can run, many times over."""
     replies: dict[str, Reply] = {}

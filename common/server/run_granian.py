@@ -60,8 +60,8 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
                 os.kill(os.getppid(), signal.SIGINT)  # start no other
                 raise
             begin(app, serving, draining)
-            how = (serving.address, port, is_announced)
-            threading.Thread(target=_announce, args=how, name="announce", daemon=True).start()
+            for target, how in ((_announce, (serving.address, port, is_announced)), (_follow, ())):
+                threading.Thread(target=target, args=how, daemon=True).start()
             return app
 
         def start() -> None:
@@ -131,3 +131,10 @@ def _announce(address: str, port: int, is_announced: Any) -> None:
             if not is_announced.value:
                 announce(port)
             is_announced.value = 1
+
+
+def _follow() -> None:
+    """End this worker when its parent was killed: it would keep the port."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)

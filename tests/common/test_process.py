@@ -117,6 +117,15 @@ def test_a_worker_that_dies_is_replaced(server: str, tmp_path: Path) -> None:
         until(lambda: is_alive(middle))
 
 
+@pytest.mark.parametrize("server", SERVERS)
+def test_workers_end_with_a_parent_that_is_killed(server: str, tmp_path: Path) -> None:
+    """They do not keep the port."""
+    config = under(server, with_section({}, "Middle", port=0, workers=2))
+    with running("middle/middle.py", config, cwd=tmp_path) as middle:
+        middle.kill()
+        until(lambda: not is_alive(middle))
+
+
 def is_alive(service: Service) -> bool:
     try:
         return service.request("GET", "/healthz").status == 200
