@@ -15,8 +15,11 @@ from middle.memory_store import CacheEntry, CacheEpoch, MemoryStore, Store
 
 HEAD_START_S = 0.005
 """A cache server in this data centre has answered by then; a slow one is not waited for."""
-GRACE_S = 0.05
-"""What is made ends by its deadline itself, perhaps with a part of the answer: wait for that."""
+
+JOIN_GRACE_S = 0.05
+"""How long beyond its deadline a query waits for the answer to an equal one: that begins, and ends,
+at about the same time, and where a shard hangs it ends at its deadline, with what the others found.
+Front waits twice as long."""
 
 CacheOutcome = Literal["hit", "miss", "join", "bypass"]
 Result = TypeVar("Result")
@@ -89,29 +92,29 @@ class CacheTier(Generic[Result]):
     ) -> tuple[Result, CacheOutcome]:
         """What is kept for a key, or is being made, or is made now; with `bypass` made anew.
 
-        Raises what `make` raises, and DeadlineExceeded.
+        `make` ends by the deadline itself, as only it knows what there is by then. Raises what
+        `make` raises; DeadlineExceeded where another's would take longer.
         """
         if bypass:
             self.count("bypass")
             return await self._make(key, make, keep, self._epoch.read()), "bypass"
         if (found := self.peek(key)) is not None:
             return found, "hit"
-        is_joined = key in self._flights
-        if is_joined:
-            self.count("join")
         find = partial(self._find_or_make, key, make, keep)
+        if key not in self._flights:
+            result, is_kept = await self._flights.do(key, find)
+            return result, "hit" if is_kept else "miss"
+        self.count("join")
         try:
-            flight = self._flights.do(key, find)
-            result, is_kept = await within(deadline + GRACE_S, flight)
+            joined = self._flights.do(key, find)
+            result, is_kept = await within(deadline + JOIN_GRACE_S, joined)
         except ServiceError as error:
-            # the deadline of the query that began it was earlier than ours
             is_early = asyncio.get_running_loop().time() < deadline
-            if not (is_joined and is_early and error.code == DeadlineExceeded.code):
+            if not is_early or error.code != DeadlineExceeded.code:
                 raise
+            # the deadline of the query that began it was earlier than ours
             return await self.get(key, make, keep, deadline, bypass=False)
-        if is_kept:
-            return result, "hit"
-        return result, "join" if is_joined else "miss"
+        return result, "hit" if is_kept else "join"
 
     async def _find_or_make(
         self, key: str, make: Make[Result], keep: Keep[Result]

@@ -1,93 +1,17 @@
 """A tier of the prediction cache: found, or made once for all who ask, and kept where it may be."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
 
-import msgspec
 import pytest
 
 from common.config import Middle
-from common.errors import BadRequest, DeadlineExceeded, Unavailable
-from middle.memory_store import CacheEntry, CacheEpoch, MemoryStore, Store
-from middle.prediction_cache import HEAD_START_S, CacheOutcome, CacheTier, PredictionCache
-from tests.unit.counting import counted
-
-
-class RemoteStore:
-    """A store that answers after a while."""
-
-    is_remote = True
-
-    def __init__(self, after_s: float = 0.0) -> None:
-        self.after_s = after_s
-        self.entries: dict[str, bytes] = {}
-
-    def peek(self, _key: str) -> CacheEntry | None:
-        return None
-
-    async def find(self, key: str) -> CacheEntry | None:
-        await asyncio.sleep(self.after_s)
-        return CacheEntry(self.entries[key], 1.0) if key in self.entries else None
-
-    def save(self, key: str, value: bytes) -> None:
-        self.entries[key] = value
-
-    async def purge(self, _deadline: float) -> None:
-        self.entries.clear()
-
-    async def close(self) -> None:
-        pass
-
-
-class Maker:
-    """Makes values after a while, or fails."""
-
-    def __init__(self, after_s: float = 1.0, error: Exception | None = None) -> None:
-        self.calls = self.cancelled = 0
-        self._after_s, self._error = after_s, error
-
-    async def __call__(self) -> str:
-        self.calls += 1
-        try:
-            await asyncio.sleep(self._after_s)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        if self._error:
-            raise self._error
-        return f"made {self.calls}"
-
-
-class Tier:
-    """A tier of texts, asked for the key "a"."""
-
-    def __init__(self, store: Store | None = None) -> None:
-        self.epoch = CacheEpoch()
-        loop = asyncio.get_running_loop()
-        self.store = store or MemoryStore(Middle(), self.epoch, loop.time)
-        self.tier: CacheTier[str] = CacheTier("unit", self.store, self.epoch, read)
-
-    async def get(
-        self,
-        make: Callable[[], Coroutine[Any, Any, str]],
-        seconds: float = 10.0,
-        bypass: bool = False,
-    ) -> tuple[str, CacheOutcome]:
-        deadline = asyncio.get_running_loop().time() + seconds
-        return await self.tier.get("a", make, str.encode, deadline, bypass=bypass)
-
-
-def read(entry: CacheEntry) -> str:
-    if entry.value == b"bad":
-        raise BadRequest("bad")
-    return "kept " + msgspec.msgpack.decode(b"\xd9" + bytes([len(entry.value)]) + entry.value)
-
-
-def outcomes() -> dict[str, float]:
-    count = partial(counted, "clip_search_cache_requests_total", level="unit")
-    return {name: count(outcome=name) for name in ("hit", "miss", "join", "bypass")}
+from common.errors import DeadlineExceeded, Unavailable
+from middle.memory_store import CacheEpoch
+from middle.prediction_cache import (
+    JOIN_GRACE_S,
+    PredictionCache,
+)
+from tests.unit.tiers import Maker, RemoteStore, Tier, outcomes, read
 
 
 async def test_what_is_missing_is_made_and_then_found() -> None:
@@ -117,9 +41,9 @@ async def test_who_asks_meanwhile_joins() -> None:
 async def test_who_gives_up_ends_no_other_s_query() -> None:
     """Neither by its deadline nor by closing its connection; what was made is kept."""
     tier, make = Tier(), Maker()
-    hasty = asyncio.ensure_future(tier.get(make, seconds=0.5))
-    gone = asyncio.ensure_future(tier.get(make))
-    patient = asyncio.ensure_future(tier.get(make))
+    gone, hasty, patient = (
+        asyncio.ensure_future(tier.get(make, seconds)) for seconds in (5.0, 0.5, 5.0)
+    )
     await asyncio.sleep(0.25)
     gone.cancel()
 
@@ -142,6 +66,15 @@ async def test_who_joins_with_more_time_does_not_share_the_first_one_s_deadline(
     assert [result for result, _ in others] == ["made 1"] * 3
     assert make.calls == 1
     assert tier.tier.peek("a") == "kept made 1"
+
+
+async def test_who_joins_with_as_much_time_has_what_there_is_at_the_deadline() -> None:
+    """A making that ends at its deadline ends a little after that of who asked just before."""
+    tier, make = Tier(), Maker(after_s=1.0)
+    first = asyncio.ensure_future(tier.get(make, seconds=1.0))
+    joined = asyncio.ensure_future(tier.get(make, seconds=1.0 - JOIN_GRACE_S / 2))
+
+    assert [*await asyncio.gather(first, joined)] == [("made 1", "miss"), ("made 1", "join")]
 
 
 async def test_who_joins_shares_other_failures() -> None:
@@ -202,42 +135,6 @@ async def test_a_result_that_must_not_be_kept_is_not() -> None:
 
     assert result == ("made 1", "miss")
     assert tier.tier.peek("a") is None
-
-
-async def test_a_quick_store_spares_the_making() -> None:
-    """It has a head start: nothing is made where it answers in that time."""
-    store = RemoteStore(HEAD_START_S / 2)
-    store.save("a", b"x")
-    make = Maker()
-
-    assert await Tier(store).get(make) == ("kept x", "hit")
-    assert make.calls == 0
-
-
-async def test_a_slow_store_is_not_waited_for() -> None:
-    """What is made first is the answer; it has only lost the head start."""
-    store = RemoteStore(60.0)
-    store.save("a", b"x")
-    began = asyncio.get_running_loop().time()
-
-    assert await Tier(store).get(Maker()) == ("made 1", "miss")
-    assert asyncio.get_running_loop().time() - began == pytest.approx(1 + HEAD_START_S)
-
-
-async def test_a_store_that_is_quicker_than_the_making_wins() -> None:
-    """The making is given up."""
-    store = RemoteStore(0.5)
-    store.save("a", b"x")
-    make = Maker()
-
-    assert await Tier(store).get(make) == ("kept x", "hit")
-    await asyncio.sleep(0)
-    assert (make.calls, make.cancelled) == (1, 1)
-
-
-async def test_a_slow_store_without_the_entry_changes_nothing() -> None:
-    """The making goes on."""
-    assert await Tier(RemoteStore(0.5)).get(Maker()) == ("made 1", "miss")
 
 
 async def test_a_purge_reaches_the_store_and_what_is_under_way() -> None:
