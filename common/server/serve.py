@@ -61,7 +61,7 @@ class Serving:
 
 def announce(port: int) -> None:
     """Tell whoever started us that connections are taken from now on."""
-    print(f"listening {port}", flush=True)
+    os.write(sys.stdout.fileno(), f"listening {port}\n".encode())  # in one piece, between logs
 
 
 def threads_for(section: str, max_in_flight: int, threads: int | None) -> int:
