@@ -112,7 +112,7 @@ class Client:
                 head_of_reply = _read_head(await reader.readuntil(b"\r\n\r\n"))
                 answer = await reader.readexactly(head_of_reply.length)
             except BaseException:
-                writer.close()
+                writer.transport.abort()  # to close, it would wait until all is sent
                 raise
             if head_of_reply.is_kept:
                 self._idle.append((reader, writer))

@@ -8,7 +8,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,14 +119,14 @@ class _Load:
     async def run(self, rate: float, ended: threading.Event) -> None:
         loop = asyncio.get_running_loop()
         due, tasks = loop.time(), set()
-        while not ended.is_set():
-            due += self._random.exponential(1 / rate)
-            await asyncio.sleep(max(0.0, due - loop.time()))
-            task = loop.create_task(self._ask(due))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-        await asyncio.gather(*tasks)
-        self._client.close()
+        with closing(self._client):
+            while not ended.is_set():
+                due += self._random.exponential(1 / rate)
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                task = loop.create_task(self._ask(due))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+            await asyncio.gather(*tasks)
 
     async def _ask(self, due: float) -> None:
         vector = self._truth.random_query(self._random)

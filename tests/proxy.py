@@ -70,18 +70,27 @@ class Proxy:
             _cut(one)
 
     def _join(self, client: socket.socket) -> None:
-        if self.fault.refuse:
-            reset(client)
-            return
-        host, _, port = self.target.rpartition(":")
-        try:
-            server = socket.create_connection((host, int(port)))
-        except OSError:
-            reset(client)
-            return
-        for one in (client, server):
+        with client:
+            if self.fault.refuse:
+                reset(client)
+                return
+            host, _, port = self.target.rpartition(":")
+            try:
+                server = socket.create_connection((host, int(port)))
+            except OSError:
+                reset(client)
+                return
+            with server:
+                self._connect(client, server)
+
+    def _connect(self, client: socket.socket, server: socket.socket) -> None:
+        both = {client, server}
+        for one in both:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._open |= {client, server}
+        self._open |= both
+        if self._closed:  # while this connection was being made
+            for one in both:
+                _cut(one)
         threads = [
             threading.Thread(target=self._pass_on, args=way, daemon=True)
             for way in ((client, server, False), (server, client, True))
@@ -90,9 +99,7 @@ class Proxy:
             thread.start()
         for thread in threads:
             thread.join()
-        self._open -= {client, server}
-        client.close()
-        server.close()
+        self._open -= both
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, is_reply: bool) -> None:
         fault, passed = self.fault, 0

@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -50,14 +51,14 @@ def _wrong(services: Cluster, seed: int, queries: list[tuple[str, str]]) -> list
     """The answers to queries that are not theirs, on a connection that is sometimes a new one."""
     wrong = []
     connection = http.client.HTTPConnection("127.0.0.1", services.front.port, timeout=60)
-    for number, (path, body) in enumerate(queries):
-        if number % 25 == seed % 25:
-            connection.close()  # the next may go to the other worker
-        request_id = f"query-{seed}-{number}"
-        headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
-        connection.request("POST", "/v1/search", body, headers)
-        answer = json.loads(connection.getresponse().read())
-        if request_id != answer["request_id"] or path != answer["hits"][0]["path"]:
-            wrong.append(f"{request_id}: {path}: {answer}")
-    connection.close()
+    with closing(connection):
+        for number, (path, body) in enumerate(queries):
+            if number % 25 == seed % 25:
+                connection.close()  # the next may go to the other worker
+            request_id = f"query-{seed}-{number}"
+            headers = {"Content-Type": "application/json", "X-Request-Id": request_id}
+            connection.request("POST", "/v1/search", body, headers)
+            answer = json.loads(connection.getresponse().read())
+            if request_id != answer["request_id"] or path != answer["hits"][0]["path"]:
+                wrong.append(f"{request_id}: {path}: {answer}")
     return wrong

@@ -34,11 +34,10 @@ def peer(behave: Behave) -> Iterator[tuple[Peer, list[int]]]:
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection:
+                with connection, suppress(OSError):
                     connection.recv(65536)
                     requests.append(1)
-                    with suppress(OSError):
-                        behave(connection)
+                    behave(connection)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_a_server_that_never_shakes_hands_ends_at_the_deadline(inside: Inside) -
     """Connecting takes no longer than the answer may."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = Peer(f"127.0.0.1:{silent.getsockname()[1]}", 1, inside)
-        with pytest.raises(DeadlineExceeded):
+        with closing(client), pytest.raises(DeadlineExceeded):
             client.get("/", time.monotonic() + 0.5)
 
 
@@ -36,7 +37,7 @@ def test_a_server_without_tls_is_unavailable(inside: Inside) -> None:
     """What is not TLS is no answer."""
     with peer(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as (client, _):
         encrypted = Peer(client.address, 1, inside)
-        with pytest.raises(Unavailable) as error:
+        with closing(encrypted), pytest.raises(Unavailable) as error:
             encrypted.get("/", time.monotonic() + 5)
     assert not isinstance(error.value, DeadlineExceeded)
 

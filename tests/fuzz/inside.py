@@ -4,6 +4,7 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Replying:
     def _serve(self) -> None:
         while True:
             connection, _ = self._listener.accept()
-            with connection:
+            with connection, suppress(OSError):  # whoever asked may have read enough, and gone
                 connection.recv(4096)
                 connection.sendall(self.data)
 
