@@ -15,6 +15,7 @@ import yaml
 
 from tests.caching import ask, metric, until
 from tests.collection import Collection
+from tests.servers import SERVERS
 from tests.services import CHECKOUT, Cluster, Service, cluster, hanging, run_command, with_section
 
 FOLDER = CHECKOUT / "docs/observability"
@@ -198,10 +199,13 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
-def test_a_trace_goes_through_all_services(collection: Collection, collector: Collector) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_trace_goes_through_all_services(
+    collection: Collection, collector: Collector, server: str
+) -> None:
     """It begins with the client's; each service's span has the parent that asked it."""
     traces = f"http://127.0.0.1:{collector.server.server_address[1]}"
-    with running(collection, traces=traces) as services:
+    with running(collection, traces=traces, server=server) as services:
         headers = {"traceparent": f"00-{TRACE}-{PARENT}-01", "X-Request-Id": "traced"}
         assert 200 == ask(services.front, "/v1/search", headers=headers, text=TEXT).status
     spans = collector.spans

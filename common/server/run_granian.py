@@ -60,8 +60,10 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
                 os.kill(os.getppid(), signal.SIGINT)  # start no other
                 raise
             begin(app, serving, draining)
-            for target, how in ((_announce, (serving.address, port, is_announced)), (_follow, ())):
-                threading.Thread(target=target, args=how, daemon=True).start()
+            where = (serving.address, port, is_announced)
+            threading.Thread(target=_announce, args=where, daemon=True).start()
+            threading.Thread(target=_follow_parent, daemon=True).start()
+            threading.Thread(target=_close_at_end, args=(app,)).start()
             return app
 
         def start() -> None:
@@ -133,8 +135,15 @@ def _announce(address: str, port: int, is_announced: Any) -> None:
             is_announced.value = 1
 
 
-def _follow() -> None:
+def _follow_parent() -> None:
     """End this worker when its parent was killed: it would keep the port."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _close_at_end(app: Flask) -> None:
+    """Close what the application of this worker has opened, once it serves no more."""
+    threading.main_thread().join()
+    if "closing" in app.extensions:
+        app.extensions["closing"].close()

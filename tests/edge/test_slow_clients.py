@@ -7,7 +7,7 @@ from benchmarks.slow_clients import measure
 from tests.services import Cluster
 
 CLIENTS = 200
-"""More than front has threads."""
+"""Most of the threads that front has: the edge keeps them free."""
 RATE, SECONDS = 50, 6
 
 
