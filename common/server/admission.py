@@ -1,4 +1,4 @@
-"""Who is let in: so many requests at a time, and those that are too many are refused at once."""
+"""Admission: a worker takes so many requests at a time, and refuses every other at once."""
 
 import itertools
 import random

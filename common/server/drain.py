@@ -1,4 +1,4 @@
-"""The gentle end of a server: it says so, then nobody is let in, and nobody who was is lost.
+"""The drain: a server says that it stops, takes no new connections, and loses no request.
 
 Closing a listening socket resets what the kernel has connected and the program has not accepted
 yet. Between the last accept and the close there may always come another: see `turn_away`.

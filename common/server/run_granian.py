@@ -19,6 +19,7 @@ from flask import Flask
 from granian import Granian
 from granian.http import HTTP1Settings
 
+from common.errors import ConfigError
 from common.server import worker_metrics
 from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
 from common.server.serve import (
@@ -38,11 +39,13 @@ LOGS: dict[str, Any] = {
     "handlers": {},
     "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
 }
-"""granian logs among us and as we do."""
+"""What granian logs goes to our own log."""
 
 
 def serve(create: Callable[[], Flask], serving: Serving) -> None:
-    """Serve what `create` makes in each worker until SIGTERM or SIGINT."""
+    """Serve what `create` makes in each worker until SIGTERM or SIGINT; raises ConfigError."""
+    if not hasattr(os, "fork"):
+        raise ConfigError("Process.server granian needs a system that can fork")
     multiprocessing.set_start_method("fork", force=True)  # what was made before is shared
     draining, has_failed = Draining(), mmap.mmap(-1, 1)
     is_announced = multiprocessing.Value("b", 0)
@@ -53,6 +56,7 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         def load() -> Flask:
             """Make the application of a worker; granian calls it there."""
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            worker_metrics.join()
             try:
                 app = create_in_worker(create)
             except SystemExit:
@@ -67,7 +71,7 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
             return app
 
         def start() -> None:
-            """What comes after granian has set its handlers, before it makes workers."""
+            """Have SIGTERM drain; granian calls it when its own handler is set."""
             drain_at_sigterm(draining, serving.process.drain_wait_s, None)
 
         server.on_startup(start)
@@ -78,11 +82,11 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
 
 
 def probe(serving: Serving) -> socket.socket:
-    """A socket that has the port which granian's will share; raises ConfigError when it is taken.
+    """A socket that keeps a port for granian, whose sockets share it; this one never listens.
 
-    It never listens.
+    Raises ConfigError when another process has the port.
     """
-    with bind(serving) as alone:  # nobody else may share it
+    with bind(serving) as alone:
         found = alone.getsockname()
     shared = socket.socket(alone.family)
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -86,7 +86,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             announce(self._listener.getsockname()[1])
 
     def _begin_request(self, _worker: Any, request: Any) -> None:
-        """Close the connection, and say so, after a body over the limit, or that may be."""
+        """Close the connection after a body that is over the limit, or in chunks, and say so."""
         body.answer(request)
         headers = dict(request.headers)
         length = int(headers.get("CONTENT-LENGTH", 0))
@@ -119,7 +119,7 @@ class Discreet(logging.Filter):
 
 
 def set_up_log(_server: Any) -> None:
-    """Have gunicorn log among us and as we do."""
+    """Have what gunicorn logs go to our own log."""
     log = logging.getLogger("gunicorn.error")
     log.handlers.clear()
     log.propagate = True

@@ -1,4 +1,4 @@
-"""A look at a service once a second: what it has in hand, and what has been so for too long."""
+"""A look at a service once a second: how many requests are in hand, and which do not end."""
 
 import logging
 import sys

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import Any
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -22,6 +23,21 @@ def forget_worker(pid: int) -> None:
         from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def join() -> None:
+    """Note this worker, and leave out those that have gone; for servers that tell of none."""
+    if FOLDER not in os.environ:
+        return
+    folder = Path(os.environ[FOLDER])
+    for mark in folder.glob("worker-*"):
+        pid = int(mark.name.partition("-")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            forget_worker(pid)
+            mark.unlink(missing_ok=True)
+    (folder / f"worker-{os.getpid()}").touch()
 
 
 def forget_all(_server: Any = None) -> None:

@@ -246,14 +246,3 @@ def test_what_is_no_chunk_is_refused(cluster: Cluster, server: str, name: str, c
     kind = "Content-Type: application/json\r\n\r\n"
 
     assert 400 == raw(cluster, f"{head}{kind}".encode() + CHUNKS[case], name)[0]
-
-
-@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
-def test_a_foreign_page_may_not_read_answers(cluster: Cluster, method: str) -> None:
-    """No CORS header is sent to another origin, nor to its preflight."""
-    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-
-    response = cluster.front.request(method, "/v1/search?text=red", headers=headers)
-
-    assert 200 == response.status
-    assert [] == [name for name in response.headers if name.lower().startswith("access-control")]

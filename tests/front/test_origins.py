@@ -102,3 +102,14 @@ def test_every_answer_is_for_this_site_alone(cluster: Cluster, path: str) -> Non
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "Strict-Transport-Security" not in headers
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+def test_a_foreign_page_may_not_read_answers(cluster: Cluster, method: str) -> None:
+    """No CORS header is sent to another origin, nor to its preflight."""
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
+
+    response = cluster.front.request(method, "/v1/search?text=red", headers=headers)
+
+    assert 200 == response.status
+    assert [] == [name for name in response.headers if name.lower().startswith("access-control")]
