@@ -77,7 +77,7 @@ format: dev ## what ruff can put right by itself
 
 test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
-	$(if $(TESTS),,$(TORCH)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/torch)
+	$(if $(TESTS),,OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/torch)
 
 fuzz: dev ## search for what breaks anything that reads what others send, SECONDS each
 	$(BIN)/python -m pytest tests/fuzz/search.py tests/fuzz/test_schema.py --seconds $(SECONDS)
