@@ -23,6 +23,8 @@ CONNECT_S = 0.5
 """A host that is there takes a connection in a few milliseconds, also when its process hangs."""
 LARGE_BYTES = 2**20
 """A body over this is hashed in another thread: it takes the loop's time otherwise, 1 ms a MB."""
+ENDED = ("Content-Length", "Transfer-Encoding")
+"""A reply with none of these ends with its connection, so nobody can tell whether it is whole."""
 NO_USER_AGENT = ("User-Agent", "Accept", "Accept-Encoding")
 
 
@@ -76,8 +78,8 @@ class HttpClient:
     ) -> Reply:
         """The reply of the server at "host:port", whatever its status.
 
-        A retry goes on a new connection: a kept one may be what failed. Raises NotConnected and
-        BrokenReply; aiohttp itself sends nothing twice but GET and DELETE.
+        It is sent once. A retry goes on a new connection: a kept one may be what failed. Raises
+        NotConnected and BrokenReply.
         """
         tls = self._inside.context() if self._inside and self._inside.tls else None
         url = _url(f"http{'s' if tls else ''}://{address}{request.path}")
@@ -90,7 +92,10 @@ class HttpClient:
                 allow_redirects=False,
                 ssl=tls or True,
             ) as response:
-                return Reply(response.status, response.headers, await response.read())
+                body = await response.read()
+                if body and not any(name in response.headers for name in ENDED):
+                    raise aiohttp.ClientPayloadError("nothing says where the reply ends")
+                return Reply(response.status, response.headers, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             log.warning("%s: no connection: %s", address, error)
             raise NotConnected("a server behind this one cannot be reached") from None
@@ -100,8 +105,8 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        for session in self._sessions.values():
-            await session.close()
+        while self._sessions:
+            await self._sessions.popitem()[1].close()
 
     def _headers(self, request: Request, headers: Mapping[str, str]) -> dict[str, str]:
         ours = {WANTED: "sha-256=1", **ORIGIN.get().headers()}
@@ -119,8 +124,21 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=NO_USER_AGENT,
                 auto_decompress=False,
+                middlewares=(send_once,),
             )
         return self._sessions[is_retry]
+
+
+async def send_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A middleware: without it aiohttp sends GET and DELETE again where a connection breaks."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(repr(error)) from error
 
 
 async def checked(reply: Reply, *, needs_digest: bool = False) -> Reply:

@@ -62,6 +62,7 @@ class ReplicaSet:
         self._http = http
         self._probe_request = Request("GET", probe_path)
         self._probes: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self._last_failure: ServiceError = Unavailable("a server behind this one is down")
 
     def choose(self, tried: Sequence[Replica]) -> Replica | None:
@@ -115,11 +116,13 @@ class ReplicaSet:
 
     async def close(self) -> None:
         """Stop probing."""
-        for probe in list(self._probes):
+        self._is_closed = True
+        for probe in self._probes:
             probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
 
     def _start_probe(self, replica: Replica) -> None:
-        if replica.is_probed:
+        if replica.is_probed or self._is_closed:  # what was cancelled ends after that
             return
         replica.is_probed = True
         # in a context of its own: it does not work for the request that brought it about
@@ -135,7 +138,9 @@ class ReplicaSet:
             status = 0
             with suppress(ServiceError, TimeoutError):
                 async with asyncio.timeout(PROBE_S):
-                    reply = await self._http.send(replica.address, self._probe_request)
+                    reply = await self._http.send(
+                        replica.address, self._probe_request, is_retry=True
+                    )
                     status = reply.status
             if not status and not (self._keeps_last and self._is_last(replica)):
                 self._set_ejected(replica, is_ejected=True, reason="it does not answer")

@@ -47,16 +47,21 @@ async def hedged(
 ) -> Result:
     """The first good result of two tries at most; the slower is cancelled.
 
-    `second` gives the other try, or None. It is asked once: with the failure of the first, or with
-    None when that takes longer than `after_s`. Raises what the last try ended in.
+    `second` gives the other try, or None. It is asked with None when the first takes longer than
+    `after_s`, and while there is no other try, with the failure of the first. Raises what the last
+    try ended in.
     """
     tries = [asyncio.ensure_future(first())]
     try:
         await asyncio.wait(tries, timeout=after_s)
-        failure = tries[0].exception() if tries[0].done() else None
-        if tries[0].done() and failure is None:
-            return tries[0].result()
-        if other := second(failure):
+        other = None if tries[0].done() else second(None)
+        if other is None:
+            await asyncio.wait(tries)
+            failure = tries[0].exception()
+            if failure is None:
+                return tries[0].result()
+            other = second(failure)
+        if other:
             tries.append(asyncio.ensure_future(other()))
         for done in asyncio.as_completed(tries):
             with suppress(Exception):
@@ -131,7 +136,8 @@ class Upstream:
             question: _Question[Reply | ServiceError] = _Question(
                 request, deadline, lambda reply: reply, LatencyWindow(), []
             )
-            answer = await within(deadline + self._grace_s, self._ask(question, replica))
+            asked = self._ask(question, replica, is_retry=True)  # on a connection that is not kept
+            answer = await within(deadline + self._grace_s, asked)
             if isinstance(answer, ServiceError):
                 raise answer
 
@@ -144,8 +150,8 @@ class Upstream:
     ) -> Try[Result | ServiceError] | None:
         """The other try of a question whose first failed or takes long, if there may be one."""
         is_broken = isinstance(failure, BrokenReply)
-        if isinstance(failure, NotConnected) or (is_broken and question.request.method != "POST"):
-            return None  # no replica is left; or aiohttp has sent it twice already
+        if isinstance(failure, NotConnected):
+            return None  # no replica is left
         replica = self._replicas.choose(question.tried)
         if replica is None and is_broken and not question.tried[-1].is_ejected:
             replica = question.tried[-1]
