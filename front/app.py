@@ -17,9 +17,9 @@ from common.server.problems import problem_response
 from common.server.request import deadline_of, wants_fresh
 from common.server.service import create_service, on_close
 from front.docs import create_docs
-from front.fetch import Fetcher, Internet
 from front.guard import guard
 from front.headers import add_headers
+from front.image_fetch import Fetcher, Internet
 from front.keys import Keys
 from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
 from front.rates import Rates
@@ -80,7 +80,6 @@ def _create_fetcher(app: Flask, front: Front, internet: Internet) -> Fetcher | N
     if not front.image_url:
         return None
     fetcher = Fetcher(front, internet)
-    fetcher.start()
     on_close(app, fetcher.close)
     return fetcher
 
@@ -94,7 +93,8 @@ def _add_api(
 ) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        query, bypass = _with_image(read_query(request), fetcher), wants_fresh(request)
+        query = _with_image(read_query(request), loop, fetcher)
+        bypass = wants_fresh(request)
         reply = loop.run(client.search(query, deadline(), bypass=bypass))
         response = _json(reply.body)
         for name in CACHE_HEADERS:
@@ -122,7 +122,7 @@ def _add_api(
         return _json(loop.run(client.info()))
 
 
-def _with_image(query: SearchQuery, fetcher: Fetcher | None) -> SearchQuery:
+def _with_image(query: SearchQuery, loop: LoopThread, fetcher: Fetcher | None) -> SearchQuery:
     """The query with the image that its image_url leads to; raises a ServiceError."""
     if query.image_url is None:
         return query
@@ -130,7 +130,7 @@ def _with_image(query: SearchQuery, fetcher: Fetcher | None) -> SearchQuery:
         raise BadRequest(
             "image_url is off: whoever runs this server can set Front.image-url", "image_url_off"
         )
-    query.image, query.image_url = fetcher.fetch(query.image_url), None
+    query.image, query.image_url = loop.run(fetcher.fetch(query.image_url)), None
     return query
 
 

@@ -1,5 +1,6 @@
 """Fetching in this process, with a loopback address as the Internet."""
 
+import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -9,7 +10,7 @@ import pytest
 
 from common.config import Front
 from common.errors import BadRequest
-from front.fetch import Fetcher, Internet
+from front.image_fetch import Fetcher, Internet
 from tests.front.elsewhere import Elsewhere
 
 MAX_BYTES = 100_000
@@ -41,8 +42,7 @@ def fetch(
     front = Front(max_body_bytes=MAX_BYTES, image_url_ports=tuple(ports), image_url_ms=time_ms)
     internet = Internet(look_up or names(HERE), lambda address: address == HERE, tls)
     with closing(Fetcher(front, internet)) as fetcher:
-        fetcher.start()
-        return fetcher.fetch(url)
+        return asyncio.run(fetcher.fetch(url))
 
 
 def refusal(*arguments: Any, **how: Any) -> BadRequest:

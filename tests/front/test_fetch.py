@@ -1,5 +1,6 @@
 """Fetching for image_url, from real servers on loopback: what is fetched, and from whom."""
 
+import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.config import Front
-from front.fetch import Fetcher, Internet
+from front.image_fetch import Fetcher, Internet
 from tests.front.elsewhere import OK, Elsewhere, elsewhere, moved, reply, write_certificate
 from tests.front.fetching import HERE, HOST, THERE, at, code, fetch, names
 
@@ -128,8 +129,28 @@ def test_the_next_address_is_tried(server: Elsewhere) -> None:
     front = Front(image_url_ports=(server.port,))
 
     with closing(Fetcher(front, Internet(look_up, lambda _: True))) as fetcher:
-        fetcher.start()
-        assert b"bytes" == fetcher.fetch(at(server, "/"))
+        assert b"bytes" == asyncio.run(fetcher.fetch(at(server, "/")))
+
+
+@pytest.mark.parametrize("host", [THERE, "127.2", "2130706434", "0x7f000002", "[::1]", "a.b."])
+def test_the_connection_goes_to_what_was_checked(server: Elsewhere, host: str) -> None:
+    """Also where the URL holds an address, in whatever spelling: the look-up alone says where."""
+    server.answers["/"] = reply(b"bytes")
+
+    with elsewhere(THERE, server.port) as inside:
+        url = f"http://{host}:{server.port}/"
+        assert b"bytes" == fetch(url, [server.port], lambda _: [HERE])
+
+    assert [] == inside.heads
+    assert [f"Host: {host.rstrip('.')}:{server.port}"] == server.heads[0].splitlines()[1:2]
+
+
+def test_a_redirect_may_hold_any_bytes(server: Elsewhere) -> None:
+    """Those that are no UTF-8 are asked for as they are, percent-encoded."""
+    somewhere = b"HTTP/1.1 302 Found\r\nLocation: /\xff\xc3\xbc\r\n\r\n"
+    server.answers = {"/": somewhere, "/%FF%C3%BC": reply(b"bytes")}
+
+    assert b"bytes" == fetch(at(server, "/"), [server.port])
 
 
 def test_no_proxy_of_the_environment_is_asked(

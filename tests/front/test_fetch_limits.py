@@ -9,7 +9,8 @@ import pytest
 
 from common.config import Front
 from common.errors import Overloaded, ServiceError
-from front.fetch import AT_ONCE, Fetcher, Internet
+from common.loop import LoopThread
+from front.image_fetch import AT_ONCE, Fetcher, Internet
 from tests.front.elsewhere import OK, Elsewhere, elsewhere, moved, reply
 from tests.front.fetching import HERE, HOST, MAX_BYTES, at, code, refusal
 from tests.services import free_ports
@@ -54,17 +55,28 @@ def test_all_failures_are_told_alike(server: Elsewhere, answer: bytes) -> None:
     assert ("image_url_failed", failed.detail) == (failed.code, nobody.detail)
 
 
-DRIPS = {"silence": b"", "head": b"HTTP/1.1 200 OK\r\nX-Drip: ", "body": OK + b"\r\n"}
 CHUNKS = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+DRIPS = {
+    "silence": (b"", b""),
+    "head": (OK + b"X-Drip: ", b"a"),
+    "hints": (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    "body": (OK + b"\r\n", b"a"),
+    "chunks": (CHUNKS, b"1\r\na\r\n"),
+}
 
 
-@pytest.mark.parametrize("begin", [*DRIPS.values(), CHUNKS], ids=[*DRIPS, "chunks"])
-def test_a_slow_server_does_not_hold_us(server: Elsewhere, begin: bytes) -> None:
+@pytest.mark.parametrize(("begin", "drip"), DRIPS.values(), ids=DRIPS)
+def test_a_slow_server_does_not_hold_us(server: Elsewhere, begin: bytes, drip: bytes) -> None:
     """All together may take so long; a byte now and then gains nothing."""
-    server.answers["/"] = begin
-    server.drips["/"] = b"" if not begin else b"1\r\na\r\n" if begin == CHUNKS else b"a"
+    server.answers["/"], server.drips["/"] = begin, drip
 
     assert "image_url_failed" == code(at(server, "/"), [server.port], time_ms=300)
+
+
+def test_a_server_that_says_nothing_is_asked_once(server: Elsewhere) -> None:
+    """A fetch that fails is not tried again: whoever runs that server is not to be bothered."""
+    assert "image_url_failed" == code(at(server, "/"), [server.port])
+    assert ["/"] == server.paths
 
 
 def test_a_slow_look_up_does_not_hold_us(server: Elsewhere) -> None:
@@ -91,15 +103,20 @@ def test_many_fetches_at_a_time_are_refused(server: Elsewhere) -> None:
 
     def try_one(_number: int) -> bytes | ServiceError:
         try:
-            return fetcher.fetch(at(server, "/"))
+            return loop.run(fetcher.fetch(at(server, "/")))
         except Overloaded as error:
             go.set()
             return error
 
     front = Front(image_url_ports=(server.port,))
     internet = Internet(look_up, lambda _: True)
-    with closing(Fetcher(front, internet)) as fetcher, ThreadPoolExecutor(3 * AT_ONCE) as pool:
-        fetcher.start()
+    loop = LoopThread()
+    loop.start()
+    with (
+        closing(loop),
+        closing(Fetcher(front, internet)) as fetcher,
+        ThreadPoolExecutor(3 * AT_ONCE) as pool,
+    ):
         first = pool.map(try_one, range(AT_ONCE))
         for _ in range(AT_ONCE):
             begun.acquire()

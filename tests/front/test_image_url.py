@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from common.config import parse
 from front.app import create_app
-from front.fetch import Internet
+from front.image_fetch import Internet
 from tests.front.asking import ask, assert_problem, upload
 from tests.front.elsewhere import elsewhere, moved, reply
 from tests.front.pictures import encoded, noise

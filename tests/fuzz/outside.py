@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from common.errors import BadRequest, ServiceError
 from common.wire import decode
-from front.fetch import HOST, read_url
+from front.image_url import HOST, read_url
 from front.query import read_classify_query, read_embed_query, read_query
 from front.thumbnails import shrink
 from inference.images import Preprocessing, decode_for, preprocess
@@ -118,18 +118,19 @@ def requests() -> list[bytes]:
     ]
 
 
-REQUEST = re.compile(rb"GET \S+ HTTP/1.1(\r\n[A-Z][A-Za-z-]+: [^\r\n]+){5}\r\n\r\n")
-"""Five headers, and nothing that a URL could have put among them."""
+PATH = re.compile(r"/[!-~]*")
+"""Nothing that could end the line of a request."""
 
 
 def url(data: bytes) -> None:
-    """Take apart the address of an image."""
+    """Take apart the address of an image, as a client or a redirect may give it."""
     try:
-        target = read_url(data.decode(errors="replace"), (80, 443))
+        target = read_url(data.decode(errors="surrogateescape"), (80, 443))
     except BadRequest:
         return
     assert HOST.fullmatch(target.host)
-    assert REQUEST.fullmatch(target.request())
+    assert PATH.fullmatch(target.path)
+    assert target.path == target.asked_of("checked.invalid").raw_path_qs
 
 
 def urls() -> list[bytes]:
