@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from common.peer import Peer
 from common.wire import decode_reply, encode, pack_rows
 from search.manifest import (
     CURRENT,
@@ -77,7 +76,6 @@ class Watched:
     folders: Folders
     service: Service
     expected: SearchReply
-    peer: Peer
     reasons: list[str] = field(default_factory=list)
     """Of each refusal."""
 
@@ -111,14 +109,20 @@ class Watched:
     def _until(self, condition: Callable[[Info], bool]) -> Info:
         """What the server says once something is so."""
         deadline = time.monotonic() + WAIT_S
-        while not condition(info := decode_reply(self.peer.get("/info", deadline), Info)):
+        while not condition(info := info_of(self.service)):
+            assert time.monotonic() < deadline, info
             time.sleep(0.01)
         return info
 
 
+def info_of(service: Service) -> Info:
+    """What the server says of what it holds."""
+    return decode_reply(service.request("GET", "/info").data, Info)
+
+
 def ask(service: Service) -> SearchReply:
     """The nearest of all images to a vector, by the server itself."""
-    info = decode_reply(service.request("GET", "/info").data, Info)
+    info = info_of(service)
     vector = np.ones((1, info.dim), dtype=np.float32) / np.sqrt(info.dim, dtype=np.float32)
     body = encode(SearchRequest(info.dim, pack_rows(vector), [info.images]))
     return decode_reply(service.request("POST", "/search", body=body).data, SearchReply)
@@ -130,8 +134,7 @@ def watched(folder: Path, **prepare: Any) -> Iterator[Watched]:
     collection = Collection(folder, images=40, shards=2, **prepare)
     config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"], reload_s=0.02)
     with running("search/search.py", config, cwd=folder) as service:
-        with closing(Peer(service.address)) as peer:
-            yield Watched(folders_of(folder), service, ask(service), peer)
+        yield Watched(folders_of(folder), service, ask(service))
 
 
 def flips(folder: Path, count: int, seed: int = 0) -> list[str]:

@@ -1,19 +1,19 @@
 """Handshakes that do not come to an end."""
 
+import asyncio
 import socket
 import ssl
-import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from common import config, tls
 from common.errors import DeadlineExceeded, Unavailable
+from common.http_client import HttpClient, Request
 from common.inside import Inside
-from common.peer import Peer
+from common.upstream import Upstream
 from tests.certificates import Authority
-from tests.common.test_peer import peer
+from tests.common.misbehaving import answer, misbehaving
 from tests.services import run_command, with_section
 
 
@@ -25,20 +25,38 @@ def inside(tmp_path: Path) -> Inside:
     return Inside(files, tmp_path)
 
 
+def ask(address: str, inside: Inside, within_s: float) -> None:
+    """Ask a server over TLS."""
+
+    async def run() -> None:
+        http = HttpClient(inside)
+        service = Upstream("test", [address], http)
+        deadline = asyncio.get_running_loop().time() + within_s
+        try:
+            await service.ask(Request("GET", "/"), deadline, lambda reply: reply)
+        finally:
+            await service.close()
+            await http.close()
+
+    asyncio.run(run())
+
+
 def test_a_server_that_never_shakes_hands_ends_at_the_deadline(inside: Inside) -> None:
-    """Connecting takes no longer than the answer may."""
+    """Connecting takes no longer than the answer may, nor than a connection ever does."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = Peer(f"127.0.0.1:{silent.getsockname()[1]}", 1, inside)
-        with closing(client), pytest.raises(DeadlineExceeded):
-            client.get("/", time.monotonic() + 0.5)
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DeadlineExceeded):
+            ask(address, inside, 0.3)
+        with pytest.raises(Unavailable) as error:
+            ask(address, inside, 30)
+    assert not isinstance(error.value, DeadlineExceeded)
 
 
 def test_a_server_without_tls_is_unavailable(inside: Inside) -> None:
     """What is not TLS is no answer."""
-    with peer(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as (client, _):
-        encrypted = Peer(client.address, 1, inside)
-        with closing(encrypted), pytest.raises(Unavailable) as error:
-            encrypted.get("/", time.monotonic() + 5)
+    with misbehaving(answer(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as server:
+        with pytest.raises(Unavailable) as error:
+            ask(server.address, inside, 5)
     assert not isinstance(error.value, DeadlineExceeded)
 
 

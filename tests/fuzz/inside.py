@@ -1,9 +1,9 @@
 """Fuzz targets for what comes from our own side, and may be broken: replies and index files."""
 
+import asyncio
 import socket
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from flask import Flask
 from msgspec.structs import replace
 
 from common.errors import ServiceError
-from common.peer import Peer
+from common.http_client import HttpClient, Request, checked
 from common.server.problems import problem_response
 from common.wire import decode_reply
 from inference.messages import EmbedReply
@@ -61,17 +61,22 @@ def reply(data: bytes) -> None:
     """Ask a server of ours that answers with anything."""
     server = _replying()
     server.data = data
-    peer = Peer(f"127.0.0.1:{server.port}")
     status = 500
     try:
-        answer = peer.ask("POST", "/x", b"", time.monotonic() + 5)
-        decode_reply(answer.body, EmbedReply)
+        decode_reply(asyncio.run(_ask(f"127.0.0.1:{server.port}")), EmbedReply)
     except ServiceError as error:
         with APP.app_context():
             status = problem_response(error).status_code
-    finally:
-        peer.close()
     assert 400 <= status < 600
+
+
+async def _ask(address: str) -> bytes:
+    http = HttpClient()
+    try:
+        async with asyncio.timeout(5):
+            return (await checked(await http.send(address, Request("POST", "/x")))).body
+    finally:
+        await http.close()
 
 
 def replies() -> list[bytes]:
