@@ -32,9 +32,9 @@ from benchmarks import (
 from benchmarks.baseline.contender import baseline
 from benchmarks.figures import Figure, table, take_turns
 from benchmarks.report import write
-from common.config import Loaded, argument_parser, load
+from common.config import Loaded, load
 from common.errors import ConfigError
-from common.process import run
+from common.process import argument_parser, run
 from inference.model import load_model
 
 VECTORS = 100_000

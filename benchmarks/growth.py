@@ -20,8 +20,8 @@ import msgspec
 from benchmarks import drivers, generated
 from benchmarks.figures import Figure, table
 from benchmarks.memory import resident_bytes
-from common.config import Loaded, argument_parser, load
-from common.process import run
+from common.config import Loaded, load
+from common.process import argument_parser, run
 from inference.model import load_model
 from tests.services import Cluster, Service, cluster, running, with_section
 

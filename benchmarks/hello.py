@@ -8,8 +8,8 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from flask import Flask
 
-from common.config import argument_parser, load
-from common.process import run
+from common.config import load
+from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
 
 

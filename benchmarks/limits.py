@@ -21,9 +21,9 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from benchmarks import drivers, embedding, generated
 from benchmarks.drivers import Measured
 from benchmarks.figures import Contender, Figure, Load, median_figure, table, take_turns
-from common.config import Config, Loaded, argument_parser, load
+from common.config import Config, Loaded, load
 from common.errors import ConfigError
-from common.process import run
+from common.process import argument_parser, run
 from common.wire import Matrix
 from inference.model import load_model
 from search import hnsw

@@ -26,8 +26,8 @@ from benchmarks import arrivals, drivers, generated, vectors
 from benchmarks.arrivals import Reply
 from benchmarks.figures import Figure, table
 from benchmarks.memory import resident_bytes
-from common.config import argument_parser, load
-from common.process import run
+from common.config import load
+from common.process import argument_parser, run
 from common.wire import Matrix
 from inference.model import Model, load_model
 from tests.services import Cluster, cluster

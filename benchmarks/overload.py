@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks import arrivals, drivers, generated
 from benchmarks.arrivals import Reply
 from benchmarks.figures import Figure, table
-from common.config import argument_parser, load
-from common.process import run
+from common.config import load
+from common.process import argument_parser, run
 from inference.model import load_model
 from tests.services import cluster
 

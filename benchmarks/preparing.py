@@ -24,9 +24,9 @@ from benchmarks.memory import resident_bytes
 from benchmarks.photos import write_photos
 from benchmarks.runtimes import image_call, per_second
 from benchmarks.words import all_queries
-from common.config import Inference, argument_parser, load
+from common.config import Inference, load
 from common.errors import ConfigError
-from common.process import run
+from common.process import argument_parser, run
 from common.wire import Matrix
 from inference.model import Model, load_model
 from inference.registry import find_model

@@ -24,9 +24,9 @@ from msgspec.structs import replace
 from benchmarks.rates import EAGER, Scenario, Tower, summarize, table
 from benchmarks.report import RESULTS, write
 from benchmarks.words import query
-from common.config import Inference, argument_parser, load
+from common.config import Inference, load
 from common.errors import ConfigError, MissingPackage
-from common.process import run
+from common.process import argument_parser, run
 from inference.devices import count_gpus
 from inference.images import Pixels
 from inference.layout import read_layout

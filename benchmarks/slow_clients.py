@@ -21,8 +21,7 @@ import numpy as np
 
 from benchmarks import arrivals
 from benchmarks.figures import Figure, table
-from common.config import argument_parser
-from common.process import run
+from common.process import argument_parser, run
 from tests.collection import Collection
 from tests.edge.nginx import MANY, edge
 from tests.services import cluster

@@ -1,6 +1,5 @@
 """config.json: every section and key, its type, its default and its meaning."""
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -235,21 +234,3 @@ def load(name: str) -> Loaded:
     except OSError as error:
         raise ConfigError(f"config: cannot read {name}: {error.strerror}") from None
     return Loaded(parse(text), path.resolve().parent)
-
-
-def argument_parser(description: str | None, listed: str = "") -> argparse.ArgumentParser:
-    """A parser with the option that every command has, `--config`.
-
-    With `--server-index` where `listed` names a section that may have several servers.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        default=str(CHECKOUT / "config.json"),
-        help="the configuration; - reads it from standard input (default: config.json)",
-    )
-    if listed:
-        text = f"listen at this entry of {listed}.server-list (default: {listed}.address, port)"
-        parser.add_argument("--server-index", type=int, metavar="N", help=text)
-    return parser

@@ -31,12 +31,11 @@ from common.config import (
     Config,
     Listed,
     Loaded,
-    argument_parser,
     load,
 )
 from common.errors import ConfigError
 from common.inside import Inside
-from common.process import ERROR, run
+from common.process import ERROR, argument_parser, run
 from common.ready import unverified, url_of, wait_until_ready
 from common.server.drain import DRAIN_S
 from common.stopping import Stopping

@@ -6,9 +6,9 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.config import argument_parser, load
+from common.config import load
 from common.inside import Inside
-from common.process import run
+from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
 from common.tls import tls_of
 from front.guard import check_exposure

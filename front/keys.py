@@ -13,10 +13,10 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 import msgspec
 
-from common.config import argument_parser, load
+from common.config import load
 from common.errors import ConfigError, Forbidden, Unauthorized
 from common.files import replace_bytes, stamp_of
-from common.process import run
+from common.process import argument_parser, run
 
 log = logging.getLogger(__name__)
 

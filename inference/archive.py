@@ -9,9 +9,9 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.config import CHECKOUT, Inference, argument_parser, load
+from common.config import CHECKOUT, Inference, load
 from common.errors import ConfigError, MissingPackage
-from common.process import run
+from common.process import argument_parser, run
 from inference.layout import CLIP_TOKENIZER, MODELS
 from inference.model import check_images, check_space, load_model
 from inference.registry import find_model, folder_name, mclip_of, shown_name

@@ -13,9 +13,9 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 import numpy as np
 
-from common.config import Loaded, argument_parser, load
+from common.config import Loaded, load
 from common.inside import Inside
-from common.process import run
+from common.process import argument_parser, run
 from common.wire import Matrix
 from inference import images
 from prepare.chunks import EmbeddingFolder

@@ -6,8 +6,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.config import argument_parser, load
-from common.process import run
+from common.config import load
+from common.process import argument_parser, run
 from prepare import build_index, save_embedding
 from search.index import engine_of
 

@@ -6,9 +6,9 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.config import argument_parser, load
+from common.config import load
 from common.errors import ConfigError
-from common.process import run
+from common.process import argument_parser, run
 from prepare.lock import locked
 from prepare.versions import current_of
 from search.manifest import (

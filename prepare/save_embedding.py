@@ -14,9 +14,9 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 import numpy as np
 
-from common.config import Loaded, argument_parser, load
+from common.config import Loaded, load
 from common.errors import ConfigError
-from common.process import run
+from common.process import argument_parser, run
 from common.wire import Matrix
 from inference.images import Pixels
 from inference.model import Model, load_model, space_of_model

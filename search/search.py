@@ -8,10 +8,10 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.addresses import split_address
-from common.config import argument_parser, load
+from common.config import load
 from common.errors import ConfigError
 from common.inside import Inside
-from common.process import run
+from common.process import argument_parser, run
 from common.server.serve import Serving, serve_threads
 from search.app import MAX_BODY_BYTES, start_app
 from search.manifest import folders_of
