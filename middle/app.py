@@ -2,15 +2,14 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from flask import Flask, Response, g, request
 from msgspec.structs import replace
 
-from common.config import Config, Search
-from common.errors import ServiceError, UnsupportedMedia
-from common.http_client import HttpClient
+from common.config import Config
+from common.errors import UnsupportedMedia
 from common.inside import Inside
 from common.json_input import decode_json
 from common.loop import LoopThread
@@ -19,11 +18,7 @@ from common.server.internal_auth import guard
 from common.server.request import check_digests, deadline_of, wants_fresh
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode
-from inference.client import InferenceClient
 from middle.cache_keys import image_file, normal_text
-from middle.classify import Classifier
-from middle.embed import Embedder
-from middle.fan_out import FanOut
 from middle.language import is_english
 from middle.memory_store import CacheEpoch
 from middle.messages import (
@@ -39,10 +34,8 @@ from middle.messages import (
     check_classify,
     check_embed,
 )
-from middle.pipeline import CachedAnswer, Pipeline
-from middle.prediction_cache import PredictionCache
-from middle.upstream_state import UpstreamState
-from search.client import SearchServer
+from middle.pipeline import CachedAnswer
+from middle.services import Services
 
 JSON = "application/json"
 Message = TypeVar("Message")
@@ -56,38 +49,22 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     A view checks what is asked and hands it to the event loop, on which all the rest happens.
     """
     inside = Inside(config.inside, root)
-    key_file = root / config.inference.key_file if config.inference.key_file else None
-    http = HttpClient(inside)
-    inference = InferenceClient(config.inference.addresses, key_file, inside)
-    fan_out = _create_fan_out(config.search, http)
-    state = UpstreamState(inference, fan_out)
-    cache = PredictionCache(config.middle, epoch)
-    embedder = Embedder(inference, cache, state)
-    pipeline = Pipeline(embedder, fan_out, cache, state, config)
-    classifier = Classifier(embedder)
-    deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
     loop = LoopThread()
+    services = Services(config, root, inside, epoch)
+    pipeline = services.pipeline
+    deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
 
-    async def why_not_ready(until: float) -> str | None:
-        if not await inference.is_alive(until):
-            return "the inference server does not answer"
-        try:
-            await fan_out.info(until)
-        except ServiceError as error:
-            return error.detail
-        return None
+    def why_not_ready() -> str | None:
+        return loop.run(services.why_not_ready(deadline()))
 
-    app = create_service(
-        "middle", lambda: loop.run(why_not_ready(deadline())), config.max_message_bytes
-    )
+    app = create_service("middle", why_not_ready, config.max_message_bytes)
     guard(app, inside, config.middle.address)
     check_digests(app)
     is_english("a")  # loads the dictionary, so that no query waits for it
     loop.start()
-    loop.run(state.start())
+    loop.run(services.start())
     on_close(app, loop.close)
-    for part in (http, inference, fan_out, cache, state):
-        on_close(app, partial(_close, loop, part))
+    on_close(app, lambda: loop.run(services.close()))
 
     @app.post("/search")
     def search() -> Response:
@@ -112,42 +89,24 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
         until, bypass = deadline(), wants_fresh(request)
         query = check_classify(_body(ClassifyQuery))
         images = [image_file(image) for image in query.images]
-        return _reply(loop.run(classifier.classify(query, images, until, bypass=bypass)))
+        return _reply(loop.run(services.classifier.classify(query, images, until, bypass=bypass)))
 
     @app.delete("/cache")
     def purge() -> Response:
-        loop.run(cache.purge(deadline()))
+        loop.run(services.cache.purge(deadline()))
         return Response(status=204)
 
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
-        record = loop.run(fan_out.lookup(image_id, deadline())).record
+        record = loop.run(services.fan_out.lookup(image_id, deadline())).record
         return _json(Image(image_id, record.path, record.metadata))
 
     @app.get("/info")
     def info() -> Response:
-        found = loop.run(fan_out.info(deadline()))
+        found = loop.run(services.fan_out.info(deadline()))
         return _json(Info(found.images, found.version, found.model, found.dim, found.shard_count))
 
     return app
-
-
-class Closable(Protocol):
-    """What is to be closed on the event loop."""
-
-    async def close(self) -> None:
-        """Close it."""
-
-
-def _close(loop: LoopThread, part: Closable) -> None:
-    loop.run(part.close())
-
-
-def _create_fan_out(search: Search, http: HttpClient) -> FanOut:
-    entries = range(len(search.server_list))
-    servers = [SearchServer(f"search-{i}", search.replicas(i), http) for i in entries]
-    holds = [search.shards_of(i, search.shard_count) for i in entries]
-    return FanOut(servers, holds, search.shard_count)
 
 
 def _body(kind: type[Message]) -> Message:

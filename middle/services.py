@@ -1,0 +1,59 @@
+"""What middle answers queries with: clients of the servers behind, the cache, the pipeline."""
+
+from pathlib import Path
+
+from common.config import Config, Search
+from common.errors import ServiceError
+from common.http_client import HttpClient
+from common.inside import Inside
+from inference.client import InferenceClient
+from middle.classify import Classifier
+from middle.embed import Embedder
+from middle.fan_out import FanOut
+from middle.memory_store import CacheEpoch
+from middle.pipeline import Pipeline
+from middle.prediction_cache import PredictionCache
+from middle.upstream_state import UpstreamState
+from search.client import SearchServer
+
+
+class Services:
+    """Belongs to one event loop; deadlines are on its clock, which is time.monotonic()."""
+
+    def __init__(self, config: Config, root: Path, inside: Inside, epoch: CacheEpoch) -> None:
+        """Nothing is opened here."""
+        key_file = root / config.inference.key_file if config.inference.key_file else None
+        self._http = HttpClient(inside)
+        self._inference = InferenceClient(config.inference.addresses, key_file, inside)
+        self.fan_out = _create_fan_out(config.search, self._http)
+        self._state = UpstreamState(self._inference, self.fan_out)
+        self.cache = PredictionCache(config.middle, epoch)
+        embedder = Embedder(self._inference, self.cache, self._state)
+        self.pipeline = Pipeline(embedder, self.fan_out, self.cache, self._state, config)
+        self.classifier = Classifier(embedder)
+
+    async def start(self) -> None:
+        """Begin to watch the servers behind."""
+        await self._state.start()
+
+    async def close(self) -> None:
+        """Write what waits, and close the connections."""
+        for part in (self._state, self.cache, self.fan_out, self._inference, self._http):
+            await part.close()
+
+    async def why_not_ready(self, deadline: float) -> str | None:
+        """None when the servers behind can be reached, else what is missing."""
+        if not await self._inference.is_alive(deadline):
+            return "the inference server does not answer"
+        try:
+            await self.fan_out.info(deadline)
+        except ServiceError as error:
+            return error.detail
+        return None
+
+
+def _create_fan_out(search: Search, http: HttpClient) -> FanOut:
+    entries = range(len(search.server_list))
+    servers = [SearchServer(f"search-{i}", search.replicas(i), http) for i in entries]
+    holds = [search.shards_of(i, search.shard_count) for i in entries]
+    return FanOut(servers, holds, search.shard_count)
