@@ -1,5 +1,6 @@
 """The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,16 +49,12 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
 
     A view checks what is asked and hands it to the event loop, on which all the rest happens.
     """
-    inside = Inside(config.inside, root)
-    loop = LoopThread()
+    inside, loop = Inside(config.inside, root), LoopThread()
     services = Services(config, root, inside, epoch)
-    pipeline = services.pipeline
     deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
-
-    def why_not_ready() -> str | None:
-        return loop.run(services.why_not_ready(deadline()))
-
-    app = create_service("middle", why_not_ready, config.max_message_bytes)
+    app = create_service(
+        "middle", lambda: loop.run(services.why_not_ready(deadline())), config.max_message_bytes
+    )
     guard(app, inside, config.middle.address)
     check_digests(app)
     is_english("a")  # loads the dictionary, so that no query waits for it
@@ -65,6 +62,30 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     loop.run(services.start())
     on_close(app, loop.close)
     on_close(app, lambda: loop.run(services.close()))
+    _add_queries(app, services, loop, deadline)
+
+    @app.delete("/cache")
+    def purge() -> Response:
+        loop.run(services.cache.purge(deadline()))
+        return Response(status=204)
+
+    @app.get("/images/<image_id>")
+    def image(image_id: str) -> Response:
+        record = loop.run(services.fan_out.lookup(image_id, deadline())).record
+        return _json(Image(image_id, record.path, record.metadata))
+
+    @app.get("/info")
+    def info() -> Response:
+        found = loop.run(services.fan_out.info(deadline()))
+        return _json(Info(found.images, found.version, found.model, found.dim, found.shard_count))
+
+    return app
+
+
+def _add_queries(
+    app: Flask, services: Services, loop: LoopThread, deadline: Callable[[], float]
+) -> None:
+    pipeline, classifier = services.pipeline, services.classifier
 
     @app.post("/search")
     def search() -> Response:
@@ -89,24 +110,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
         until, bypass = deadline(), wants_fresh(request)
         query = check_classify(_body(ClassifyQuery))
         images = [image_file(image) for image in query.images]
-        return _reply(loop.run(services.classifier.classify(query, images, until, bypass=bypass)))
-
-    @app.delete("/cache")
-    def purge() -> Response:
-        loop.run(services.cache.purge(deadline()))
-        return Response(status=204)
-
-    @app.get("/images/<image_id>")
-    def image(image_id: str) -> Response:
-        record = loop.run(services.fan_out.lookup(image_id, deadline())).record
-        return _json(Image(image_id, record.path, record.metadata))
-
-    @app.get("/info")
-    def info() -> Response:
-        found = loop.run(services.fan_out.info(deadline()))
-        return _json(Info(found.images, found.version, found.model, found.dim, found.shard_count))
-
-    return app
+        return _reply(loop.run(classifier.classify(query, images, until, bypass=bypass)))
 
 
 def _body(kind: type[Message]) -> Message:

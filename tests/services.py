@@ -76,28 +76,18 @@ class Service:
 
 
 @contextmanager
-def running(
-    script: str,
-    config: dict[str, Any],
-    *arguments: str,
-    cwd: Path = CHECKOUT,
-    as_module: bool = False,
-) -> Iterator[Service]:
+def running(script: str, config: dict[str, Any], *arguments: str, **how: Any) -> Iterator[Service]:
     """Run a script with a config on standard input until the block ends; then it must end well."""
-    with starting(script, config, *arguments, cwd=cwd, as_module=as_module) as listening:
+    with starting(script, config, *arguments, **how) as listening:
         yield listening()
 
 
 @contextmanager
 def starting(
-    script: str,
-    config: dict[str, Any],
-    *arguments: str,
-    cwd: Path = CHECKOUT,
-    as_module: bool = False,
+    script: str, config: dict[str, Any], *arguments: str, cwd: Path = CHECKOUT, module: bool = False
 ) -> Iterator[Callable[[], Service]]:
     """The same, but not yet listening, so that several start at once; gives a wait for that."""
-    how = ["-m", script] if as_module else [str(CHECKOUT / script)]
+    how = ["-m", script] if module else [str(CHECKOUT / script)]
     process = subprocess.Popen(
         [sys.executable, *how, "--config", "-", *arguments],
         stdin=subprocess.PIPE,
