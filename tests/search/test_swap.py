@@ -1,6 +1,8 @@
 """Index versions: swapped under load without an error, refused when they are not whole."""
 
+import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +79,14 @@ def test_versions_are_swapped_again_and_again(tmp_path: Path) -> None:
 
 
 def harmed_beside(folder: Path) -> str:
-    """A folder as data/index, but with garbage for a shard of v000002, which is not made yet."""
+    """A folder as data/index, but with garbage for a shard of v000002, which is not made yet.
+
+    CURRENT is what it was, until `follow`.
+    """
     index, other = folder / "data/index", folder / "other"
     (other / "v000002").mkdir(parents=True)
-    for name in ("CURRENT", "v000001"):
-        (other / name).symlink_to(index / name)
+    (other / "v000001").symlink_to(index / "v000001")
+    shutil.copy(index / "CURRENT", other / "CURRENT")
     for path in (index / "v000001").iterdir():
         (other / "v000002" / path.name).symlink_to(index / "v000002" / path.name)
     harmed = other / "v000002/shard-001.hnsw"
@@ -90,16 +95,26 @@ def harmed_beside(folder: Path) -> str:
     return "other"
 
 
+def follow(folder: Path) -> None:
+    """What data/index names is current in the folder beside it, too, from now on."""
+    (folder / "other/new").symlink_to(folder / "data/index/CURRENT")
+    (folder / "other/new").rename(folder / "other/CURRENT")
+
+
 def test_a_version_that_one_server_refuses_is_taken_back(collection: Collection) -> None:
     """prepare says who refused it and why; every answer was full, and from the version before."""
     folder = collection.folder
     with replicated(collection, 1, {1: {"index_dir": harmed_beside(folder)}}) as system:
-        with asking(system):
+        with asking(system), ThreadPoolExecutor() as pool:
             system.until("v000001")
             collection.write_images(range(40, 60))
-            done = run_command("prepare/prepare.py", collection.config, cwd=folder)
-            current = read_current(folders_of(folder))
+            preparing = pool.submit(
+                run_command, "prepare/prepare.py", collection.config, cwd=folder
+            )
             until_line(system.search[0], "version v000002")
+            follow(folder)  # the other refuses it when the first has it
+            done = preparing.result()
+            current = read_current(folders_of(folder))
             system.until("v000001")
 
         assert 2 == done.returncode
