@@ -2,11 +2,9 @@
 
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +14,11 @@ from typing import Any, Protocol
 import urllib3
 
 from tests.ports import free_ports as free_ports
+from tests.processes import STOP_S as STOP_S
+from tests.processes import reading, wait
+from tests.processes import stop as stop
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-START_S = 60
-STOP_S = 20
 
 http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
 
@@ -100,7 +99,7 @@ def starting(
     assert process.stdin is not None
     process.stdin.write(json.dumps(config))
     process.stdin.close()
-    with _reading(process) as (output, port):
+    with reading(process) as (output, port):
         service = Service(process, 0, output)
 
         def listening() -> Service:
@@ -111,56 +110,8 @@ def starting(
             yield listening
         finally:
             service.terminate()
-            status = _wait(process)
+            status = wait(process)
         assert service.ended or status == 0, f"{script} ended with {status}: {''.join(output)}"
-
-
-def stop(process: subprocess.Popen[str]) -> int:
-    """SIGTERM, and the exit status; SIGKILL and a failure when it does not go."""
-    process.send_signal(signal.SIGTERM)
-    return _wait(process)
-
-
-def _wait(process: subprocess.Popen[str]) -> int:
-    try:
-        return process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-
-
-@contextmanager
-def _reading(
-    process: subprocess.Popen[str],
-) -> Iterator[tuple[list[str], Callable[[], int]]]:
-    """Read what a process prints; gives the lines, and a wait for the port that it names."""
-    lines: list[str] = []
-    ports: queue.Queue[int | None] = queue.Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if line.startswith("listening "):
-                ports.put(int(line.split()[1]))
-        ports.put(None)
-
-    def port() -> int:
-        found = ports.get(timeout=START_S)
-        assert found is not None, f"ended with {process.wait()}: {''.join(lines)}"
-        return found
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield lines, port
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        reader.join()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 @contextmanager

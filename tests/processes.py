@@ -1,0 +1,60 @@
+"""Processes of tests: what they print, the port that they name, and their end."""
+
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+START_S = 60
+STOP_S = 20
+
+
+def stop(process: subprocess.Popen[str]) -> int:
+    """SIGTERM, and the exit status."""
+    process.send_signal(signal.SIGTERM)
+    return wait(process)
+
+
+def wait(process: subprocess.Popen[str]) -> int:
+    """The exit status of a process that ends; SIGKILL and a failure when it does not go."""
+    try:
+        return process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+
+
+@contextmanager
+def reading(
+    process: subprocess.Popen[str],
+) -> Iterator[tuple[list[str], Callable[[], int]]]:
+    """Read what a process prints; gives the lines, and a wait for the port that it names."""
+    lines: list[str] = []
+    ports: queue.Queue[int | None] = queue.Queue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("listening "):
+                ports.put(int(line.split()[1]))
+        ports.put(None)
+
+    def port() -> int:
+        found = ports.get(timeout=START_S)
+        assert found is not None, f"ended with {process.wait()}: {''.join(lines)}"
+        return found
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield lines, port
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        reader.join()
+        assert process.stdout is not None
+        process.stdout.close()
