@@ -7,24 +7,21 @@ from common.errors import BadRequest
 
 READ_BYTES = 2**16
 """So much of a body is read for nothing: a new connection costs the client as much."""
-UNCLOSED_BYTES = 2**20
-"""So much where the application cannot have the connection closed after its reply."""
 _answering = threading.local()
 
 
 def answer(request: Any) -> None:
-    """Note the gunicorn request that this thread answers."""
+    """Note the request that this thread answers; it has a method `force_close`, as gunicorn's."""
     _answering.request = request
 
 
-def close_after_reply() -> bool:
+def close_after_reply() -> None:
     """Close the connection of the request that this thread answers, and say so in the reply.
 
-    Only gunicorn leaves that to the application; False under another server.
+    waitress does not leave that to the application: there nothing happens.
     """
     if request := getattr(_answering, "request", None):
         request.force_close()
-    return request is not None
 
 
 def discard(environ: dict[str, Any]) -> None:
@@ -32,13 +29,11 @@ def discard(environ: dict[str, Any]) -> None:
 
     A client that still sends when the connection is closed may never see the reply.
     """
-    is_chunked = "HTTP_TRANSFER_ENCODING" in environ
-    left = UNCLOSED_BYTES if is_chunked else int(environ.get("CONTENT_LENGTH") or 0)
-    if left > READ_BYTES and close_after_reply():
-        return
-    left = min(left, UNCLOSED_BYTES)
-    while left > 0 and (read := len(environ["wsgi.input"].read(min(left, READ_BYTES)))):
-        left -= read
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    if "HTTP_TRANSFER_ENCODING" in environ or length > READ_BYTES:
+        close_after_reply()
+    elif length:
+        environ["wsgi.input"].read(length)
 
 
 class Chunks:

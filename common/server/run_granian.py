@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import Flask
@@ -20,7 +20,7 @@ from granian import Granian
 from granian.http import HTTP1Settings
 
 from common.errors import ConfigError
-from common.server import worker_metrics
+from common.server import body, worker_metrics
 from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
 from common.server.serve import (
     BACKLOG,
@@ -33,6 +33,8 @@ from common.server.serve import (
     bind,
     create_in_worker,
 )
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 LOGS: dict[str, Any] = {
     "formatters": {},
@@ -53,7 +55,7 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         port = probed.getsockname()[1]
         server = Granian("", **_settings(serving, port))
 
-        def load() -> Flask:
+        def load() -> Application:
             """Make the application of a worker; granian calls it there."""
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             worker_metrics.join()
@@ -68,7 +70,7 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
             threading.Thread(target=_announce, args=where, daemon=True).start()
             threading.Thread(target=_follow_parent, daemon=True).start()
             threading.Thread(target=_close_at_end, args=(app,)).start()
-            return app
+            return closable(app, serving.max_body_bytes)
 
         def start() -> None:
             """Have SIGTERM drain; granian calls it when its own handler is set."""
@@ -79,6 +81,37 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         worker_metrics.forget_all()
     if has_failed[0]:
         sys.exit(BOOT_ERROR)
+
+
+class Answered:
+    """A request whose connection may be closed with its reply, see `body.answer`."""
+
+    is_closed = False
+
+    def force_close(self) -> None:
+        """Close it."""
+        self.is_closed = True
+
+
+def closable(app: Application, max_body_bytes: int) -> Application:
+    """An application whose replies say when a connection ends: granian closes it by that.
+
+    It does so after a body that is over the limit, or in chunks, which may not have been read.
+    """
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        request = Answered()
+        body.answer(request)
+        is_long = int(environ.get("CONTENT_LENGTH") or 0) > max_body_bytes
+        request.is_closed = is_long or "HTTP_TRANSFER_ENCODING" in environ
+
+        def start(status: str, headers: list[tuple[str, str]], *error: Any) -> Any:
+            closing = [("Connection", "close")] if request.is_closed else []
+            return start_response(status, [*headers, *closing], *error)
+
+        return app(environ, start)
+
+    return answer
 
 
 def probe(serving: Serving) -> socket.socket:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -180,19 +179,6 @@ def test_a_refused_body_is_read_or_the_connection_closed(
 
     assert is_closed == kept.is_closed
     assert is_read == (refused.input.read() == b"")
-
-
-@pytest.mark.parametrize("length", [2**17, 2**30])
-def test_a_refused_body_is_read_where_nothing_else_helps(
-    admission: Admission, length: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a megabyte, where the application cannot have the connection closed."""
-    monkeypatch.setattr(body, "_answering", threading.local())
-    admission.limit = 0
-    given: dict[str, Any] = {"wsgi.input": io.BytesIO(bytes(2**21))}
-    refused = Asked(admission, CONTENT_LENGTH=str(length), **given)
-
-    assert min(length, 2**20) == refused.input.tell()
 
 
 def test_a_draining_server_says_so_and_closes(admission: Admission, kept: Kept) -> None:
