@@ -60,12 +60,19 @@ def load_version(folders: Folders, named: Named, choose: Choose) -> Version:
 class Shelf:
     """Follows CURRENT: loads a new version beside the old one and then swaps them."""
 
-    def __init__(self, folders: Folders, choose: Choose, reload_s: float) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        choose: Choose,
+        reload_s: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.refusal: Refusal | None = None
         """Why this server does not hold what CURRENT names; None when it does."""
         self._folders = folders
         self._choose = choose
         self._reload_s = reload_s
+        self._now = now
         self._versions: list[Version] = []  # the newest first
         self._wanted = 0.0  # when the one before was last of use
         self._closed = threading.Event()
@@ -94,7 +101,7 @@ class Shelf:
             return newest
         for version in others:
             if version.manifest.named.sha256 == seal:
-                self._wanted = time.monotonic()
+                self._wanted = self._now()
                 return version
         raise NotFound("no version with this seal is loaded", "no_such_version")
 
@@ -114,14 +121,14 @@ class Shelf:
         except MissingPackage as error:
             self._refuse(current, str(error))
             raise
-        if time.monotonic() - self._wanted > KEEP_OLD_S:
+        if self._now() - self._wanted > KEEP_OLD_S:
             self._versions = self._versions[:1]
 
     def _is_due(self, named: Named) -> bool:
         refused = self.refusal
         if refused is None:
             return named not in [one.manifest.named for one in self._versions[:1]]
-        return refused.named != named or time.monotonic() - refused.at > TRY_AGAIN_S
+        return refused.named != named or self._now() - refused.at > TRY_AGAIN_S
 
     def _take(self, named: Named) -> None:
         """Put a version in use, loaded where it is not held; raises BadIndex, MissingPackage."""
@@ -134,7 +141,7 @@ class Shelf:
                 "start this server and inference anew to change it"
             )
         self._versions = [version, *others]
-        self._wanted = time.monotonic()
+        self._wanted = self._now()
         INDEX_IN_USE.clear()
         INDEX_IN_USE.labels(named.version).set(1)
         log.info("version %s: shards %s", named.version, sorted(version.shards))
@@ -143,7 +150,7 @@ class Shelf:
         """Keep what there is; where there is nothing, take the version before."""
         named = current.now if current else None
         told = self.refusal
-        self.refusal = Refusal(named, reason, time.monotonic())
+        self.refusal = Refusal(named, reason, self._now())
         if told is None or told[:2] != (named, reason):
             INDEX_REFUSED.inc()
             stays = self._versions[0].manifest.version if self._versions else "none"

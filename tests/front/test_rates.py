@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from common.errors import TooOften
-from front.rates import MOST_CALLERS, Rates
 from tests.caching import metric
 from tests.front.asking import Reply, assert_problem
 from tests.services import Cluster, Service, run_command, running, with_section
@@ -77,41 +75,6 @@ def test_a_refusal_reads_no_body(cluster: Cluster, root: Path) -> None:
             for _ in range(BURST + 3)
         ]
         assert [400] * BURST + [429] * 3 == [reply.status for reply in replies]
-
-
-def test_the_burst_comes_back_at_the_rate() -> None:
-    """After a refusal, waiting as long as it says is enough and nothing is lost by asking."""
-    clock = [1000.0]
-    rates = Rates(2, 4, lambda: clock[0])
-    for _ in range(4):
-        rates.take("a")
-    for _ in range(100):
-        with pytest.raises(TooOften) as refused:
-            rates.take("a")
-    assert 1 == refused.value.retry_after_s
-    clock[0] += 0.5
-    rates.take("a")
-    clock[0] += 60
-    for _ in range(4):
-        rates.take("a")
-    with pytest.raises(TooOften):
-        rates.take("a")
-
-
-def test_the_memory_for_callers_is_bounded() -> None:
-    """However many addresses ask, and a network of IPv6 is one caller."""
-    rates = Rates(1, 1)
-    for n in range(MOST_CALLERS + 10):
-        rates.take(f"192.0.2.1 {n}")
-    assert MOST_CALLERS == rates.callers()
-    rates.take("2001:db8::1")
-    with pytest.raises(TooOften):
-        rates.take("2001:db8::ffff:2")
-    rates.take("2001:db8:0:1::1")
-    rates.take("::ffff:192.0.2.7")  # as a listener for both kinds tells of IPv4
-    rates.take("::ffff:192.0.2.8")
-    with pytest.raises(TooOften):
-        rates.take("192.0.2.7")
 
 
 @pytest.mark.parametrize("rate", [0, -1, "5"])

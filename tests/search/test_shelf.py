@@ -1,13 +1,12 @@
 """The shelf of a search server in this process: how long it keeps what, and when it looks again."""
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.errors import NotFound
-from search import shelf
+from common.errors import NotFound, Unavailable
+from devtools.fake_clock import FakeClock
 from search.manifest import (
     MANIFEST,
     Current,
@@ -16,7 +15,7 @@ from search.manifest import (
     read_current,
     write_current,
 )
-from search.shelf import Shelf
+from search.shelf import KEEP_OLD_S, TRY_AGAIN_S, Shelf
 from tests.chaos.damage import copy_version, flip, folders_of, reseal
 from tests.collection import Collection
 
@@ -29,9 +28,15 @@ def folders(tmp_path: Path) -> Folders:
 
 
 @pytest.fixture
-def held(folders: Folders) -> Shelf:
+def clock() -> FakeClock:
+    """The clock of the shelf."""
+    return FakeClock()
+
+
+@pytest.fixture
+def held(folders: Folders, clock: FakeClock) -> Shelf:
     """A shelf that holds version 1; nothing but the test looks for another."""
-    one = Shelf(folders, range, 1.0)
+    one = Shelf(folders, range, 1.0, clock)
     one.refresh()
     return one
 
@@ -43,30 +48,51 @@ def swap(folders: Folders) -> None:
     write_current(folders, Current(copy_version(folders, "v000001", "v000002"), current.now))
 
 
-def test_the_version_before_stays_while_it_is_asked_for(
-    folders: Folders, held: Shelf, monkeypatch: pytest.MonkeyPatch
+def holds(shelf: Shelf, seal: str) -> bool:
+    """Whether a shelf still holds a version; this is no use of it."""
+    return seal in [one.manifest.named.sha256 for one in shelf._versions]
+
+
+def test_the_version_before_stays_for_a_while(
+    folders: Folders, held: Shelf, clock: FakeClock
 ) -> None:
-    """Long after the swap, when it was asked for by its seal just now; then it goes."""
-    monkeypatch.setattr(shelf, "KEEP_OLD_S", 1.0)
+    """Half a minute after the swap it goes, if nobody asks for it."""
     seal = held.newest().manifest.named.sha256
     swap(folders)
     held.refresh()
-    time.sleep(1.1)
-    assert "v000001" == held.get(seal).manifest.version
+    clock.advance(KEEP_OLD_S - 1)
     held.refresh()
-    assert "v000001" == held.get(seal).manifest.version
-    assert "v000002" == held.newest().manifest.version
+    assert holds(held, seal)
+    clock.advance(2)
+    held.refresh()
 
-    monkeypatch.setattr(shelf, "KEEP_OLD_S", 0.0)
-    held.refresh()
+    assert "v000002" == held.newest().manifest.version
     with pytest.raises(NotFound):
         held.get(seal)
 
 
-def test_a_refused_version_is_looked_at_again(
-    folders: Folders, held: Shelf, monkeypatch: pytest.MonkeyPatch
+def test_the_version_before_stays_while_it_is_asked_for(
+    folders: Folders, held: Shelf, clock: FakeClock
 ) -> None:
-    """Its files may have been on their way: after a while, not at each look, it is taken."""
+    """Long after the swap, where it was asked for by its seal just now; then it goes."""
+    seal = held.newest().manifest.named.sha256
+    swap(folders)
+    held.refresh()
+    for _ in range(10):
+        clock.advance(KEEP_OLD_S - 1)
+        assert "v000001" == held.get(seal).manifest.version
+        held.refresh()
+    assert "v000002" == held.get(None).manifest.version
+    clock.advance(KEEP_OLD_S + 1)
+    held.refresh()
+
+    assert not holds(held, seal)
+
+
+def test_a_refused_version_is_looked_at_again(
+    folders: Folders, held: Shelf, clock: FakeClock
+) -> None:
+    """Its files may have been on their way: after a minute, not at each look, it is taken."""
     swap(folders)
     path = folders.index / "v000002/shard-000.hnsw"
     flip(path, np.random.default_rng(0))
@@ -75,12 +101,24 @@ def test_a_refused_version_is_looked_at_again(
     path.unlink()
     path.hardlink_to(folders.index / "v000001/shard-000.hnsw")
 
+    clock.advance(TRY_AGAIN_S - 1)
     held.refresh()
     assert "v000001" == held.newest().manifest.version
-    monkeypatch.setattr(shelf, "TRY_AGAIN_S", 0.0)
+    clock.advance(2)
     held.refresh()
     assert "v000002" == held.newest().manifest.version
     assert held.refusal is None
+
+
+def test_a_shelf_without_an_index_says_so(tmp_path: Path) -> None:
+    """Until there is one; it looks for it by itself, and ends when it is closed."""
+    empty = Shelf(folders_of(tmp_path), range, 0.001)
+    empty.start()
+    with pytest.raises(Unavailable, match="run prepare first"):
+        empty.newest()
+    with pytest.raises(Unavailable):
+        empty.get("seal")
+    empty.close()
 
 
 def test_a_version_made_anew_under_an_old_name_is_taken(folders: Folders, held: Shelf) -> None:
