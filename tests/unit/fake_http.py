@@ -26,6 +26,7 @@ class FakeHttp:
         self.probes: dict[str, Answer] = dict.fromkeys(answers, saying())
         self.sent: list[Sent] = []
         self.probed: list[str] = []
+        self.is_closed = False
         self._probe_path = probe_path
 
     async def send(
@@ -42,6 +43,10 @@ class FakeHttp:
             return await self.probes[address]()
         self.sent.append(Sent(address, request, headers or {}, is_retry))
         return await self.answers[address]()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        self.is_closed = True
 
     def count(self) -> dict[str, int]:
         """How often each address was asked."""

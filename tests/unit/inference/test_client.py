@@ -1,0 +1,203 @@
+"""The client of inference: few requests for many inputs, and each input's own fate."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.errors import DeadlineExceeded, NotFound, Problem, ServiceError, Unavailable
+from common.http_client import Reply
+from common.wire import encode, pack_rows
+from inference import client
+from inference.client import TEXT_BATCH, Embedding, InferenceClient, Probabilities
+from inference.messages import EmbedReply, EmbedRequest
+from tests.unit.fake_http import FakeHttp, hang, saying
+
+ADDRESS = "server-0:80"
+
+
+class Server:
+    """Embeds each input as its own number, after a second; the input "bad" is a problem."""
+
+    def __init__(self) -> None:
+        self.http = FakeHttp({ADDRESS: self.answer, "server-1:80": self.answer}, "/ping")
+        self.requests: list[tuple[str, EmbedRequest]] = []
+        self.labels: list[str] = []
+
+    async def answer(self) -> Reply:
+        sent = self.http.sent[-1].request
+        assert sent.body is not None
+        request = msgspec.msgpack.decode(sent.body.body, type=EmbedRequest)
+        self.requests.append((sent.path, request))
+        await asyncio.sleep(1)
+        inputs = [*request.texts, *request.images]
+        rows = np.array([[len(one), 0] for one in inputs], np.float32).reshape(-1, 2)
+        problems = {
+            place: Problem(415, "unsupported_media_type", "this is no image")
+            for place, one in enumerate(inputs)
+            if one in ("bad", b"bad")
+        }
+        reply = EmbedReply(
+            *("clip", "space", 2, pack_rows(rows), problems, {0: "cut"} if inputs else {}),
+            labels=self.labels if request.classify else [],
+            digest="digest",
+        )
+        return Reply(200, {}, encode(reply))
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """What the client reaches instead of a socket."""
+    one = Server()
+    monkeypatch.setattr(client, "HttpClient", lambda _inside: one.http.client)
+    return one
+
+
+def soon(seconds: float = 10.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_texts_that_come_together_go_together(server: Server) -> None:
+    """Each has its own row, and warning, of the reply."""
+    inference = InferenceClient([ADDRESS])
+    texts = ["a", "bb", "ccc"]
+    found = await asyncio.gather(*(inference.embed_text("clip", text, soon()) for text in texts))
+
+    assert [one.vector[0] for one in found] == [1, 2, 3]
+    assert [one.warning for one in found] == ["cut", None, None]
+    assert {(one.space, one.model, one.digest) for one in found} == {("space", "clip", "digest")}
+    ((path, request),) = server.requests
+    assert path == "/predictions/clip"
+    assert request.texts == texts
+    assert request.deadline_ms == pytest.approx(10_000)
+
+
+async def test_each_tower_and_kind_has_batches_of_its_own(server: Server) -> None:
+    """Texts of two towers, images, and images to be classified."""
+    inference = InferenceClient([ADDRESS])
+    await asyncio.gather(
+        inference.embed_text("clip", "a", soon()),
+        inference.embed_text("mclip", "a", soon()),
+        inference.embed_image(b"a", soon()),
+        inference.classify_image(b"a", soon()),
+    )
+
+    asked = [(path, bool(one.texts), one.classify) for path, one in server.requests]
+    assert sorted(asked) == [
+        ("/predictions/clip", False, False),
+        ("/predictions/clip", False, True),
+        ("/predictions/clip", True, False),
+        ("/predictions/mclip", True, False),
+    ]
+
+
+async def test_two_batches_a_replica_are_under_way(server: Server) -> None:
+    """What comes meanwhile waits, and then goes together."""
+    inference = InferenceClient([ADDRESS])
+    calls = []
+    for _ in range(4):
+        calls.append(asyncio.ensure_future(inference.embed_text("clip", "a", soon())))
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*calls)
+
+    assert [len(one.texts) for _, one in server.requests] == [1, 1, 2]
+
+
+async def test_a_batch_of_texts_has_a_limit(server: Server) -> None:
+    """More make another."""
+    inference = InferenceClient([ADDRESS])
+    calls = [inference.embed_text("clip", "a", soon()) for _ in range(TEXT_BATCH + 1)]
+    await asyncio.gather(*calls)
+
+    assert [len(one.texts) for _, one in server.requests] == [TEXT_BATCH, 1]
+
+
+async def test_a_bad_input_fails_alone(server: Server) -> None:
+    """With the status and code that the server gave it."""
+    inference = InferenceClient([ADDRESS])
+    calls = [inference.embed_image(data, soon()) for data in (b"bad", b"good")]
+    bad, good = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert isinstance(bad, ServiceError)
+    assert (bad.status, bad.code) == (415, "unsupported_media_type")
+    assert isinstance(good, Embedding)
+    assert len(server.requests) == 1
+
+
+async def test_classes_are_told_where_the_model_has_a_classifier(server: Server) -> None:
+    """Else the embedding is."""
+    inference = InferenceClient([ADDRESS])
+    assert isinstance(await inference.classify_image(b"a", soon()), Embedding)
+    server.labels = ["cat", "dog"]
+    found = await inference.classify_image(b"a", soon())
+
+    assert isinstance(found, Probabilities)
+    assert found.labels == ["cat", "dog"]
+
+
+async def test_who_has_no_time_gives_up_alone(server: Server) -> None:
+    """The batch goes on for the others."""
+    inference = InferenceClient([ADDRESS])
+    hasty = asyncio.ensure_future(inference.embed_text("clip", "a", soon(0.5)))
+    patient = asyncio.ensure_future(inference.embed_text("clip", "b", soon()))
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+
+    assert (await patient).model == "clip"
+    assert len(server.requests) == 1
+
+
+async def test_a_model_is_described_without_embedding(server: Server) -> None:
+    """One that TorchServe does not have is told in our words."""
+    inference = InferenceClient([ADDRESS])
+    assert await inference.digest("clip", soon()) == "digest"
+    assert server.requests[0][1].describe
+    server.http.answers[ADDRESS] = saying(b'{"code":404,"type":"ModelNotFoundException"}', 404)
+    with pytest.raises(NotFound, match="no model mclip") as told:
+        await inference.digest("mclip", soon())
+
+    assert told.value.code == "model_unavailable"
+
+
+async def test_a_server_is_alive_while_any_replica_answers_its_ping(server: Server) -> None:
+    """It hangs, or it is there."""
+    server.http.probes[ADDRESS] = hang
+    assert await InferenceClient([ADDRESS, "server-1:80"]).is_alive(soon(2))
+    server.http.probes["server-1:80"] = hang
+    assert not await InferenceClient([ADDRESS, "server-1:80"]).is_alive(soon(2))
+
+
+async def test_a_key_is_shown_and_read_again_when_it_is_refused(
+    server: Server, tmp_path: Path
+) -> None:
+    """TorchServe writes it anew at each start."""
+    file = tmp_path / "key_file.json"
+    with pytest.raises(Unavailable, match="no key"):
+        await InferenceClient([ADDRESS], file).digest("clip", soon())
+    file.write_text('{"inference":{"key":"one"}}')
+    inference = InferenceClient([ADDRESS], file)
+    await inference.digest("clip", soon())
+    file.write_text('{"inference":{"key":"two"}}')
+
+    async def only_two() -> Reply:
+        if server.http.sent[-1].request.headers["Authorization"] == "Bearer two":
+            return await server.answer()
+        return Reply(400, {}, b'{"code":400,"type":"InvalidKeyException"}')
+
+    server.http.answers[ADDRESS] = only_two
+    assert await inference.digest("clip", soon()) == "digest"
+    shown = [one.request.headers["Authorization"] for one in server.http.sent]
+    assert shown == ["Bearer one", "Bearer one", "Bearer two"]
+    file.write_text('{"inference":{"key":"three"}}')
+    server.http.answers[ADDRESS] = saying(b"", 401)
+    with pytest.raises(Unavailable, match="refuses our key"):
+        await inference.digest("clip", soon())
+
+
+async def test_closing_closes_the_connections(server: Server) -> None:
+    """It opened them."""
+    await InferenceClient([ADDRESS]).close()
+
+    assert server.http.is_closed
