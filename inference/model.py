@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from common.config import Inference
 from common.errors import ConfigError
-from common.wire import Matrix
+from common.wire import UNREADABLE, Matrix
 from inference import images
 from inference.catalogue import image_partner, normal_name
 from inference.classifier import Classifier, load_classifier
@@ -105,7 +104,7 @@ def load_model(
         space = space_of(layout) if space is None else space
         # Without its texts it is not served, and the files of a large text tower need not be read.
         digest = digest_of(layout, space, how) if text else ""
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"model {name}: {error}") from None
     model = Model(
         name=shown_name(name, folder),
@@ -125,7 +124,7 @@ def space_of_model(name: str, root: Path) -> str:
     """The space of the model `name`, which is not loaded; raises ConfigError."""
     try:
         return space_of(read_layout(find_model(name, root)))
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"model {name}: {error}") from None
 
 

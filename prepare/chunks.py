@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError
 from common.files import replace_bytes, sha256_of, write_whole
-from common.wire import Matrix
+from common.wire import UNREADABLE, Matrix
 from prepare.sources import Scalar
 
 JOURNAL = "journal.jsonl"
@@ -131,6 +131,8 @@ class EmbeddingFolder:
             live: NDArray[np.int32] = np.load(self.path / LIVE)
         except FileNotFoundError:
             raise ConfigError("no embeddings yet: run prepare/save_embedding.py first") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{self.path / LIVE} cannot be read: {error}") from None
         return live
 
     def write_live(self, live: NDArray[np.int32]) -> None:
@@ -188,5 +190,5 @@ def _read_lines(path: Path, kind: type[Line]) -> list[Line]:
         if path.name == JOURNAL:
             return []
         raise ConfigError(f"{path} is missing") from None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from common.errors import ConfigError
-from common.wire import Matrix, pack_rows, unpack_rows
+from common.wire import UNREADABLE, Matrix, pack_rows, unpack_rows
 from search.engine import Engine, Numbers
 from search.manifest import BadIndex
 
@@ -73,7 +73,7 @@ def read(path: Path, dim: int, count: int) -> Canaries:
     """The canaries in a file, of a shard of so many images; raises BadIndex."""
     try:
         canaries = msgspec.msgpack.decode(path.read_bytes(), type=Canaries)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BadIndex(f"{path}: {error}") from None
     if (canaries.dim, canaries.count) != (dim, count):
         raise BadIndex(f"{path}: of another shard")

@@ -6,6 +6,7 @@ import msgspec
 
 from common.config import Inference
 from common.errors import ConfigError
+from common.wire import UNREADABLE
 
 FILE = "serving.json"
 
@@ -28,5 +29,5 @@ def read_contents(folder: Path) -> Contents:
     """Read what the unpacked archive `folder` holds; raises ConfigError."""
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Contents)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"the archive has no proper {FILE}: {error}") from None
