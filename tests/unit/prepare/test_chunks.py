@@ -36,7 +36,7 @@ def test_what_was_written_is_read_back(folder: EmbeddingFolder) -> None:
 def test_a_damaged_journal_is_told_as_such(folder: EmbeddingFolder, damage: bytes) -> None:
     """Where a byte of it is no UTF-8, too."""
     path = folder.path / JOURNAL
-    path.write_bytes(path.read_bytes().replace(b'"space"', b'"spa' + damage + b'"', 1))
+    path.write_bytes(path.read_bytes().replace(b'"clip"', b'"cl' + damage + b'"', 1))
     with pytest.raises(ConfigError, match="cannot be read"):
         folder.entries()
 
