@@ -7,10 +7,11 @@ from urllib.parse import quote
 import msgspec
 
 from common.digest import Sealed
+from common.errors import Garbled
 from common.http_client import HttpClient, Reply, Request, sealed
 from common.inside import Inside
 from common.upstream import Upstream
-from common.wire import encode
+from common.wire import UNREADABLE, encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
 GRACE_S = 0.1
@@ -52,7 +53,10 @@ class MiddleClient:
     async def image(self, image_id: str) -> Image:
         """An indexed image; raises a ServiceError."""
         body = await self._get(f"/images/{quote(image_id, safe='')}")
-        return msgspec.json.decode(body, type=Image)
+        try:
+            return msgspec.json.decode(body, type=Image)
+        except UNREADABLE:
+            raise Garbled("a server behind this one gave no proper answer") from None
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""

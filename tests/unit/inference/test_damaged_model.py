@@ -10,7 +10,9 @@ from inference.model import load_model, space_of_model
 from tests.tiny_model import write_tiny_model
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff", b'{"interpolation":"\xff"}', b'{"other":' + b"[" * 100_000])
+@pytest.mark.parametrize(
+    "damage", [b"", b"\xff", b'{"interpolation":"\xff"}', b'{"other":' + b"[" * 100_000]
+)
 def test_settings_that_cannot_be_read_are_told_as_such(tmp_path: Path, damage: bytes) -> None:
     """Where a byte is no UTF-8, too."""
     write_tiny_model(tmp_path / "tiny")

@@ -1,0 +1,82 @@
+"""The client of middle: what front asks, and how long it waits."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from common.errors import DeadlineExceeded, Garbled, Unavailable
+from middle import client
+from middle.client import GRACE_S, MiddleClient
+from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
+from tests.unit.fake_http import FakeHttp, hang, saying
+
+ADDRESSES = ["server-0:80", "server-1:80"]
+
+
+@pytest.fixture
+def http(monkeypatch: pytest.MonkeyPatch) -> FakeHttp:
+    """What the client reaches instead of a socket."""
+    one = FakeHttp(dict.fromkeys(ADDRESSES, saying(b"{}")), "/none")
+    monkeypatch.setattr(client, "HttpClient", lambda _inside: one.client)
+    return one
+
+
+def soon(seconds: float = 5.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_queries_go_as_messages_and_answers_come_as_they_are(http: FakeHttp) -> None:
+    """A wish for nothing kept goes along."""
+    middle = MiddleClient(ADDRESSES[:1], 2000)
+    assert (await middle.search(Query(text="red"), soon())).body == b"{}"
+    assert await middle.embed(EmbedQuery(texts=["red"]), soon(), bypass=True) == b"{}"
+    assert await middle.classify(ClassifyQuery(images=[b"x"]), soon()) == b"{}"
+
+    requests = [one.request for one in http.sent]
+    assert [one.path for one in requests] == ["/search", "/embed", "/classify"]
+    assert ["Cache-Control" in one.headers for one in requests] == [False, True, False]
+    body = requests[0].body
+    assert body is not None
+    assert msgspec.msgpack.decode(body.body, type=Query) == Query(text="red")
+
+
+async def test_middle_is_waited_for_a_little_longer_than_its_deadline(http: FakeHttp) -> None:
+    """It answers by then itself, degraded or with an error."""
+    http.answers[ADDRESSES[0]] = saying(b"late", after_s=2 + GRACE_S / 2)
+    middle = MiddleClient(ADDRESSES[:1], 2000)
+    assert (await middle.search(Query(text="red"), soon(2))).body == b"late"
+    http.answers[ADDRESSES[0]] = hang
+    with pytest.raises(DeadlineExceeded):
+        await middle.search(Query(text="red"), soon(2))
+    await middle.close()
+
+
+async def test_what_else_front_asks(http: FakeHttp) -> None:
+    """An image by its id, what there is, whether it is ready; a purge goes to every server."""
+    middle = MiddleClient(ADDRESSES, 2000)
+    image = Image("1", "a.jpg", {"year": 2020})
+    http.answers = dict.fromkeys(ADDRESSES, saying(msgspec.json.encode(image)))
+    assert await middle.image("1/../2") == image
+    assert await middle.info() == msgspec.json.encode(image)
+    await middle.ready()
+    await middle.purge()
+
+    paths = [one.request.path for one in http.sent]
+    assert paths == ["/images/1%2F..%2F2", "/info", "/ready", "/cache", "/cache"]
+    assert {one.address for one in http.sent[-2:]} == set(ADDRESSES)
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b'{"id":1}', b'{"path":"\xff"}'])
+async def test_an_image_that_cannot_be_read_is_no_answer(http: FakeHttp, body: bytes) -> None:
+    """As from something else that listens there."""
+    http.answers[ADDRESSES[0]] = saying(body)
+    with pytest.raises(Garbled):
+        await MiddleClient(ADDRESSES[:1], 2000).image("1")
+
+
+async def test_a_purge_that_a_server_did_not_take_is_an_error(http: FakeHttp) -> None:
+    """It still answers with what it kept."""
+    http.answers[ADDRESSES[1]] = saying(b'{"status":503,"code":"overloaded"}', 503)
+    with pytest.raises(Unavailable):
+        await MiddleClient(ADDRESSES, 2000).purge()
