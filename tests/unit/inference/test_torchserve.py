@@ -1,0 +1,58 @@
+"""What an archive for TorchServe holds, and the key that TorchServe asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from common.config import Inference
+from common.errors import BadRequest, ConfigError, ServiceError, Unavailable
+from inference.torchserve.contents import FILE, Contents, read_contents, write_contents
+from inference.torchserve.key import Key
+
+
+def test_contents_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """With all settings."""
+    contents = Contents("tiny", "space", Inference(max_batch=7))
+    write_contents(tmp_path, contents)
+
+    assert read_contents(tmp_path) == contents
+
+
+@pytest.mark.parametrize("damage", [None, b"", b'{"model":1}', b'{"model":"\xff"}'])
+def test_contents_that_cannot_be_read_are_told_as_such(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    """And where they are missing."""
+    if damage is not None:
+        (tmp_path / FILE).write_bytes(damage)
+    with pytest.raises(ConfigError, match=r"no proper serving\.json"):
+        read_contents(tmp_path)
+
+
+async def test_without_a_key_file_no_key_is_shown() -> None:
+    """And an error of the server is passed on."""
+
+    async def ask(headers: dict[str, str]) -> dict[str, str]:
+        return headers
+
+    async def fail(_headers: dict[str, str]) -> None:
+        raise BadRequest("not like that")
+
+    assert await Key(None).use(ask) == {}
+    with pytest.raises(BadRequest, match="not like that"):
+        await Key(None).use(fail)
+
+
+async def test_a_key_that_stays_refused_is_the_operator_s_to_mend(tmp_path: Path) -> None:
+    """It was read again once."""
+    file = tmp_path / "key_file.json"
+    file.write_text('{"inference":{"key":"one"}}')
+    shown: list[str] = []
+
+    async def refuse(headers: dict[str, str]) -> None:
+        shown.append(headers["Authorization"])
+        raise ServiceError("InvalidKeyException", status=400)
+
+    with pytest.raises(Unavailable, match="refuses our key"):
+        await Key(file).use(refuse)
+    assert shown == ["Bearer one"]
