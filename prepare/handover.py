@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
 from common.config import Search
@@ -80,8 +79,9 @@ async def _info(http: HttpClient, address: str) -> Info:
 async def _wait(addresses: Sequence[str], named: Named, inside: Inside) -> str | None:
     """Wait until each has taken a version; what one that refuses it says."""
     http, waiting = HttpClient(inside), list(addresses)
-    until = time.monotonic() + WAIT_S
-    while waiting and time.monotonic() < until:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT_S
+    while waiting and loop.time() < until:
         for address in list(waiting):
             try:
                 info = await _info(http, address)

@@ -34,7 +34,8 @@ def test_a_text_lies_where_its_class_does(folder: Path, monkeypatch: pytest.Monk
     tower = PivotTextTower(folder)
     rows = tower.embed([tower.prepare("кошка").value, "собака"])
 
-    np.testing.assert_allclose(rows, [[0.6, 0, 0.8], [0, 1, 0]], atol=1e-3)
+    expected = np.array([[0.6, 0.0, 0.8], [0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(rows, expected, atol=1e-3)
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
 
 

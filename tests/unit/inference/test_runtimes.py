@@ -1,6 +1,5 @@
 """What runs a network: the same numbers, whichever it is."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from common.errors import ConfigError
 from inference.devices import Device
 from inference.network import Execution
 from inference.runtimes.onnx_runtime import OnnxNetwork
+from inference.runtimes.openvino_runtime import OpenVinoNetwork
 from tests.tiny_model import DIM, SIZE, write_tiny_model
-
-HAS_OPENVINO = importlib.util.find_spec("openvino") is not None
 
 
 def execution(kind: Any = "cpu", precision: str = "fp32") -> Execution:
@@ -40,11 +38,8 @@ def test_a_network_says_what_it_takes_and_gives(path: Path) -> None:
     assert network.run({"image": images()}).shape == (3, DIM)
 
 
-@pytest.mark.skipif(not HAS_OPENVINO, reason="openvino is not installed: pip install openvino")
 def test_openvino_computes_the_same(path: Path) -> None:
     """Up to rounding."""
-    from inference.runtimes.openvino_runtime import OpenVinoNetwork
-
     other = OpenVinoNetwork(path, execution()).run({"image": images()})
     own = OnnxNetwork(path, execution()).run({"image": images()})
     np.testing.assert_allclose(other, own, rtol=1e-3, atol=1e-3)

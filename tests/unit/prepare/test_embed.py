@@ -1,0 +1,78 @@
+"""A chunk of images to embeddings: in order, and what cannot be embedded is told."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.wire import Matrix
+from inference.images import Pixels, Preprocessing
+from prepare.embed import Decoding, decode_source, embed_chunk
+from prepare.sources import Source
+
+PREPROCESSING = Preprocessing(2, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Seven images, each of its own grey, one of them broken."""
+    for number in range(7):
+        Image.new("RGB", (4, 4), (10 * number,) * 3).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_bytes(b"broken")
+    return tmp_path
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """What decodes."""
+    with ThreadPoolExecutor(2) as one:
+        yield one
+
+
+def source(name: str, problem: str | None = None) -> Source:
+    return Source(name, 10, 0, {"name": name}, problem)
+
+
+def embed(images: Sequence[Pixels]) -> Matrix:
+    """By their grey; nothing finite for the sixth."""
+    greys = [round(float(np.asarray(one).mean()) * 25.5) for one in images]
+    return np.array([[np.nan if grey == 6 else grey, 0] for grey in greys], np.float32)
+
+
+def test_vectors_and_rows_go_together(root: Path, pool: ThreadPoolExecutor) -> None:
+    """In the order of their sources; all are counted, and those that failed say why."""
+    sources = [source(f"{number}.png") for number in range(7)]
+    sources += [source("8.png"), source("9.png", "a link that leads nowhere")]
+    told: list[int] = []
+    decoding = Decoding(root, PREPROCESSING, 1000)
+    chunk = embed_chunk(sources, decoding, embed, 2, pool, told.append)
+
+    assert [row.path for row in chunk.rows] == ["0.png", "1.png", "2.png", "4.png", "5.png"]
+    assert chunk.vectors[:, 0].tolist() == [0, 1, 2, 4, 5]
+    assert sum(told) == len(sources)
+    reasons = {one.path: (one.reason, one.again) for one in chunk.skipped}
+    assert set(reasons) == {"3.png", "6.png", "8.png", "9.png"}
+    assert reasons["6.png"] == ("the model gave no finite embedding", False)
+    assert reasons["8.png"] == ("No such file or directory", True)
+    assert reasons["9.png"] == ("a link that leads nowhere", False)
+    assert chunk.rows[0].metadata == {"name": "0.png"}
+    assert len({row.content for row in chunk.rows}) == 5
+
+
+def test_a_chunk_of_nothing_is_empty(root: Path, pool: ThreadPoolExecutor) -> None:
+    """No model is asked."""
+    chunk = embed_chunk([], Decoding(root, PREPROCESSING, 1000), embed, 2, pool, print)
+
+    assert (chunk.rows, chunk.skipped, chunk.vectors.shape) == ([], [], (0, 0))
+
+
+def test_what_is_too_large_is_tried_again_with_another_limit(root: Path) -> None:
+    """What is broken is not."""
+    decoding = Decoding(root, PREPROCESSING, 15)
+    too_large, broken = (decode_source(source(name), decoding) for name in ("0.png", "3.png"))
+
+    assert getattr(too_large, "again", None) is True
+    assert getattr(broken, "again", None) is False

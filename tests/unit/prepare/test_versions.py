@@ -1,0 +1,86 @@
+"""The index versions in their folders: named, found again, put in use and pruned."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prepare.versions import current_of, find_version, next_version, put_in_use
+from search.manifest import CURRENT, Folders
+from tests.unit.indexing import folders_in, write_version
+
+VECTORS = np.eye(4, dtype=np.float32)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Empty ones."""
+    return folders_in(tmp_path)
+
+
+def names(folders: Folders) -> list[str]:
+    """The versions that are there."""
+    return sorted(path.name for path in folders.index.glob("v*"))
+
+
+def test_a_new_version_has_a_name_that_no_folder_knows(folders: Folders) -> None:
+    """What a killed run left is deleted, where it stands in the index."""
+    assert next_version(folders) == "v000001"
+    (folders.hashes / "v000007").mkdir()
+    (folders.index / "not-a-version").mkdir()
+
+    assert next_version(folders) == "v000008"
+    assert names(folders) == ["v000008"]
+    assert all((folder / "v000008").is_dir() for folder in folders.all())
+
+
+def test_a_whole_version_of_the_same_inputs_is_found(folders: Folders) -> None:
+    """The newest; one that was damaged is passed over."""
+    for number in (1, 2, 3):
+        write_version(folders, f"v00000{number}", VECTORS, inputs="same")
+    write_version(folders, "v000004", VECTORS, inputs="other")
+    found = find_version(folders, "same")
+    assert found is not None
+    assert found.version == "v000003"
+    (folders.paths / "v000003/shard-000.records").write_bytes(b"x")
+    found = find_version(folders, "same")
+    assert found is not None
+    assert found.version == "v000002"
+    assert find_version(folders, "none") is None
+
+
+def test_the_version_before_is_kept_and_older_ones_go(folders: Folders) -> None:
+    """As many as are to be kept, the one before the last of them to go."""
+    for number in range(1, 5):
+        manifest = write_version(folders, f"v00000{number}", VECTORS, inputs=f"{number}")
+        put_in_use(folders, manifest.named, keep=2)
+    current = current_of(folders)
+
+    assert current is not None
+    assert current.before is not None
+    assert (current.now.version, current.before.version) == ("v000004", "v000003")
+    assert names(folders) == ["v000003", "v000004"]
+    assert sorted(path.name for path in folders.hashes.iterdir()) == ["v000003", "v000004"]
+
+
+def test_going_back_keeps_what_was_newer(folders: Folders) -> None:
+    """It is the one before then."""
+    first, second = (write_version(folders, f"v00000{n}", VECTORS, inputs=f"{n}") for n in (1, 2))
+    for manifest in (first, second, first, first):
+        put_in_use(folders, manifest.named, keep=2)
+    current = current_of(folders)
+
+    assert current is not None
+    assert current.before is not None
+    assert (current.now.version, current.before.version) == ("v000001", "v000002")
+    assert names(folders) == ["v000001", "v000002"]
+
+
+def test_a_damaged_current_says_nothing(folders: Folders) -> None:
+    """As when there is none; the next version is put in use all the same."""
+    assert current_of(folders) is None
+    (folders.index / CURRENT).write_bytes(b"\xff")
+    assert current_of(folders) is None
+    manifest = write_version(folders, "v000001", VECTORS)
+    put_in_use(folders, manifest.named, keep=2)
+    assert current_of(folders) is not None

@@ -1,0 +1,129 @@
+"""The search server's application, around a shelf with one version."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from common.errors import NotFound, Unavailable
+from common.wire import Matrix, encode, pack_rows
+from search.app import create_app
+from search.index import load_shard
+from search.messages import MAX_K, Info, LookupReply, LookupRequest, SearchReply, SearchRequest
+from search.shelf import Shelf, Version
+from tests.unit.indexing import folders_in, write_version
+
+VECTORS: Matrix = np.eye(4, dtype=np.float32)
+
+
+class OneVersion:
+    """A shelf that holds the first of two shards, or nothing."""
+
+    refusal = None
+
+    def __init__(self, root: Path) -> None:
+        folders = folders_in(root)
+        manifest = write_version(folders, "v000001", VECTORS, (0, 1))
+        shard = load_shard(folders, "v000001", 4, manifest.shards[0])
+        self.version: Version | None = Version(manifest, {0: shard})
+
+    def newest(self) -> Version:
+        if self.version is None:
+            raise Unavailable("no index is loaded", "no_index")
+        return self.version
+
+    def get(self, seal: str | None) -> Version:
+        if seal is not None:
+            raise NotFound("no version with this seal", "no_such_version")
+        return self.newest()
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> OneVersion:
+    """Images 0 and 2 of four."""
+    return OneVersion(tmp_path)
+
+
+@pytest.fixture
+def client(shelf: OneVersion) -> FlaskClient:
+    """Asks the application."""
+    return create_app(cast(Shelf, shelf), 64, 1).test_client()
+
+
+def ask(client: FlaskClient, path: str, message: Any) -> Any:
+    """The status and the body of a reply."""
+    reply = client.post(path, data=encode(message))
+    return reply.status_code, reply.data
+
+
+def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
+    """With the version and the shards that they are from."""
+    message = SearchRequest(4, pack_rows(VECTORS[[2, 0]]), [1, 2])
+    status, body = ask(client, "/search", message)
+    reply = msgspec.msgpack.decode(body, type=SearchReply)
+
+    assert status == 200
+    assert (reply.version, reply.shard_count, len(reply.shards)) == ("v000001", 2, 1)
+    first, second = reply.shards[0].hits
+    assert [msgspec.msgpack.decode(one)[0] for one in first.records] == ["2.jpg"]
+    assert [msgspec.msgpack.decode(one)[0] for one in second.records] == ["0.jpg", "2.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (SearchRequest(3, b"", []), "wrong_length"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), []), "bad_request"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [0]), "bad_request"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [MAX_K + 1]), "bad_request"),
+        (SearchRequest(4, pack_rows(2 * VECTORS[:1]), [1]), "bad_request"),
+        (SearchRequest(4, pack_rows(np.nan * VECTORS[:1]), [1]), "bad_request"),
+        (SearchRequest(4, b"123", [1]), "bad_request"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [1], "seal"), "no_such_version"),
+        ({"dim": "four"}, "bad_request"),
+    ],
+)
+def test_what_cannot_be_searched_for_is_refused(
+    client: FlaskClient, message: Any, code: str
+) -> None:
+    """Before the index sees it."""
+    status, body = ask(client, "/search", message)
+
+    assert status in (400, 404)
+    assert msgspec.json.decode(body)["code"] == code
+
+
+@pytest.mark.parametrize(("content", "expected"), [(2, 200), (4, "unknown_id"), (1, "wrong_shard")])
+def test_an_image_is_looked_up_in_its_shard(
+    client: FlaskClient, content: int, expected: int | str
+) -> None:
+    """Another server may hold that."""
+    status, body = ask(client, "/lookup", LookupRequest(f"{content:016x}{0:016x}"))
+    if expected == 200:
+        reply = msgspec.msgpack.decode(body, type=LookupReply)
+        assert (status, reply.record.path) == (200, "2.jpg")
+        assert reply.vector == VECTORS[2].tobytes()
+    else:
+        assert msgspec.json.decode(body)["code"] == expected
+
+
+def test_a_server_tells_what_it_holds(client: FlaskClient, shelf: OneVersion) -> None:
+    """And is ready once it holds something."""
+    info = msgspec.msgpack.decode(client.get("/info").data, type=Info)
+    assert (info.version, info.images, info.shards, info.shard_count) == ("v000001", 4, [0], 2)
+    assert client.get("/ready").status_code == 200
+    shelf.version = None
+    assert client.get("/ready").get_json()["detail"] == "no index is loaded"
+    assert client.get("/info").get_json()["code"] == "no_index"
+
+
+@pytest.mark.parametrize(("left_ms", "status"), [("1000", 200), ("0", 503), ("soon", 400)])
+def test_a_caller_s_deadline_counts(client: FlaskClient, left_ms: str, status: int) -> None:
+    """Nothing is searched after it."""
+    message = encode(SearchRequest(4, pack_rows(VECTORS[:1]), [1]))
+    reply = client.post("/search", data=message, headers={"X-Deadline-Ms": left_ms})
+
+    assert reply.status_code == status
