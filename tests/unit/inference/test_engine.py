@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ class Images:
 class Classes:
     """Has two classes, and is sure."""
 
-    labels = ("cat", "dog", "cow")
+    labels: ClassVar = ["cat", "dog", "cow"]
 
     def probabilities(self, images: Sequence[Any]) -> Matrix:
         return np.array([[1, 0, 0]] * len(images), np.float32)
@@ -138,7 +138,7 @@ def test_a_model_without_a_tower_says_so(
 def test_classes_are_told_where_there_is_a_classifier(pool: ThreadPoolExecutor) -> None:
     """Else the embedding is."""
     with_classes = embed(engine(pool, classifier=Classes()), images=[png()], classify=True)
-    assert with_classes.labels == [*Classes.labels]
+    assert with_classes.labels == Classes.labels
     assert unpack_rows(with_classes.rows, 3).tolist() == [[1, 0, 0]]
     without = embed(engine(pool), images=[png()], classify=True)
     assert without.labels == []
