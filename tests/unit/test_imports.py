@@ -7,9 +7,12 @@ from tests.services import CHECKOUT
 from tests.test_structure import PRODUCTION, modules
 
 TORCH = "needs torch, which is not installed here: tests/torch runs it"
+SERVED = "a server's own process: tests/common/test_drain.py starts one"
 EXCEPTIONS = {
-    "common.hooks": "gunicorn calls it: tests/common/test_process.py starts one",
-    "common.worker": "gunicorn runs it: tests/common/test_process.py and test_drain.py start one",
+    "common.server.run_granian": SERVED,
+    "common.server.run_gunicorn": SERVED,
+    "common.server.run_waitress": SERVED,
+    "common.server.traces": "needs a collector: tests/test_observability.py runs one",
     "inference.onnx_export": TORCH,
     "inference.runtimes.torch_runtime": TORCH,
 }

@@ -7,7 +7,8 @@ from flask import Flask, request
 
 from common.errors import BadRequest
 from common.origin import ORIGIN
-from common.service import create_service, on_close, wants_fresh
+from common.server.request import wants_fresh
+from common.server.service import create_service, on_close
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_service_that_is_not_ready_says_why(reason: str | None) -> None:
     """Draining is a reason by itself."""
     app = create_service("unit", lambda: reason)
     if reason is None:
-        app.extensions["in_flight"].draining.set()
+        app.extensions["admission"].draining.begin()
     reply = app.test_client().get("/ready")
 
     assert reply.status_code == 503
