@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from common.server.serve import SPARE_THREADS
-from tests.caching import until
+from tests.caching import metric, until
 from tests.front.asking import ask
 from tests.servers import SERVERS, under
 from tests.services import Cluster, Service, hanging, running, with_section
@@ -64,6 +64,7 @@ def test_a_client_that_goes_is_no_error_of_ours(
 ) -> None:
     """No 5xx is counted, no traceback logged, and each place is free again."""
     for _ in range(AGAIN):
+        until(lambda: metric(front, 'in_flight{service="front"}') < PLACES)
         leave(front, request_, abruptly=abruptly)
 
     assert 200 == front.request("POST", "/v1/search", json={"text": "red"}).status

@@ -19,6 +19,7 @@ from tests.servers import SERVERS, under
 from tests.services import Cluster, cluster, hanging, with_section
 
 LIMIT = 4
+BATCHES = 'batch_size_count{batcher="inference-clip-texts"}'
 LONG_MS = 20_000
 
 
@@ -127,13 +128,16 @@ def test_what_has_no_time_left_is_not_begun(services: Cluster) -> None:
     embedded_before, before = embedded(services.inference), dropped(services, "expired")
     late = [search(services, text, X_Deadline_Ms="0") for text in ("green", "blue")]
     with hanging(services.inference):
-        first = Asking(services, ["red"])
-        until(lambda: 1 == in_flight(services))
+        first = []
+        for text in ("red", "red red"):  # each on one of middle's two ways to inference
+            sent = metric(services.middle, BATCHES)
+            first.append(Asking(services, [text]))
+            until(lambda sent=sent: sent < metric(services.middle, BATCHES))
         late += [search(services, text, X_Deadline_Ms="1") for text in ("green", "blue")]
-    assert [200] == first.statuses()
+    assert [[200], [200]] == [asking.statuses() for asking in first]
     assert {(503, "deadline_exceeded")} == {(one.status, one.json()["code"]) for one in late}
     assert 2 == dropped(services, "expired") - before
-    assert 1 == embedded(services.inference) - embedded_before
+    assert 2 == embedded(services.inference) - embedded_before
 
 
 def test_a_client_that_goes_while_it_is_answered_does_no_harm(services: Cluster) -> None:
