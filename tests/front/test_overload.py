@@ -71,6 +71,14 @@ class Asking:
         return [reply.status for reply in self.replies.values()]
 
 
+def embedding(services: Cluster, text: str) -> Asking:
+    """Ask for a text, and wait until middle has sent it to inference."""
+    sent = metric(services.middle, BATCHES)
+    asking = Asking(services, [text])
+    until(lambda: sent < metric(services.middle, BATCHES))
+    return asking
+
+
 def in_flight(services: Cluster) -> float:
     """What front has in hand, as it tells."""
     return metric(services.front, 'in_flight{service="front"}')
@@ -128,11 +136,8 @@ def test_what_has_no_time_left_is_not_begun(services: Cluster) -> None:
     embedded_before, before = embedded(services.inference), dropped(services, "expired")
     late = [search(services, text, X_Deadline_Ms="0") for text in ("green", "blue")]
     with hanging(services.inference):
-        first = []
-        for text in ("red", "red red"):  # each on one of middle's two ways to inference
-            sent = metric(services.middle, BATCHES)
-            first.append(Asking(services, [text]))
-            until(lambda sent=sent: sent < metric(services.middle, BATCHES))
+        # each on one of middle's two ways to inference
+        first = [embedding(services, text) for text in ("red", "red red")]
         late += [search(services, text, X_Deadline_Ms="1") for text in ("green", "blue")]
     assert [[200], [200]] == [asking.statuses() for asking in first]
     assert {(503, "deadline_exceeded")} == {(one.status, one.json()["code"]) for one in late}
