@@ -1,6 +1,7 @@
 """What needs torch or TorchServe is tested in an environment of its own: `make torch`."""
 
 import os
+import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,17 +35,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         root = root.parent  # which the workers have in common
 
     def make(name: str) -> Path:
-        folder, making = root / f"exported-{name}", root / f"exporting-{name}"
+        folder = root / f"exported-{name}"
+        source = folder / "source"  # it may name itself in its files: it stays where it was made
         with FileLock(f"{folder}.lock"):
-            if not folder.exists():
-                making.mkdir()
+            if not (folder / "done").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
                 if name == "m-clip":
-                    write_m_clip(making / "source")
+                    write_m_clip(source)
                 else:
-                    write_original(name, making / "source")
-                source, made = making / "source", making / "exported"
-                export(str(source), made, ["fp16", "int8"], keep_torch=True)
-                making.rename(folder)
+                    write_original(name, source)
+                export(str(source), folder / "exported", ["fp16", "int8"], keep_torch=True)
+                (folder / "done").touch()
         return folder
 
     return make
