@@ -102,11 +102,15 @@ async def test_with_all_replicas_ejected_nothing_is_waited_for() -> None:
 
 
 async def test_every_replica_is_asked_where_all_are_meant() -> None:
-    """Each once."""
+    """Each once, also where one of them fails, which is told."""
     http = servers(GOOD, GOOD, GOOD)
     deadline = asyncio.get_running_loop().time() + 5
     await upstream(http).ask_all(Request("DELETE", "/cache"), deadline)
+    assert sends(http) == [1, 1, 1]
 
+    http = servers(BROKEN, GOOD, GOOD)
+    with pytest.raises(BrokenReply):
+        await upstream(http).ask_all(Request("DELETE", "/cache"), deadline)
     assert sends(http) == [1, 1, 1]
 
 
