@@ -91,6 +91,7 @@ class HttpClient:
                 headers=self._headers(request, headers or {}),
                 allow_redirects=False,
                 ssl=tls or True,
+                middlewares=() if request.method == "POST" else (send_once,),
             ) as response:
                 body = await response.read()
                 if body and not any(name in response.headers for name in ENDED):
@@ -124,7 +125,6 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=NO_USER_AGENT,
                 auto_decompress=False,
-                middlewares=(send_once,),
             )
         return self._sessions[is_retry]
 
