@@ -1,9 +1,9 @@
 """Making vectors of texts and images: which text tower, and what to do when there is none."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ from middle.memory_store import CacheEntry
 from middle.messages import ModelChoice
 from middle.prediction_cache import PredictionCache
 from middle.upstream_state import UpstreamState
+
+Result = TypeVar("Result")
 
 
 class Embedded(NamedTuple):
@@ -87,7 +89,7 @@ class Embedder:
     ) -> list[Probabilities | Embedded | ServiceError]:
         """What the model's classifier says of image files, or their vectors if it has none."""
         calls = [self._inference.classify_image(file.data, deadline) for file in files]
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        results = await _all(calls)
         return [
             result if isinstance(result, Probabilities) else _explained(_embedded(result), "clip")
             for result in results
@@ -97,7 +99,7 @@ class Embedder:
         self, wanted: Sequence[tuple[Role, str | ImageFile]], deadline: float, bypass: bool
     ) -> list[Embedded | ServiceError]:
         calls = [self._embed_one(role, item, deadline, bypass) for role, item in wanted]
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        results = await _all(calls)
         return [_embedded(result) for result in results]
 
     async def _embed_one(
@@ -142,6 +144,16 @@ def read_embedding(entry: CacheEntry) -> Embedding:
     kept = _records.decode(entry.value)
     vector = unpack_rows(kept.vector, len(kept.vector) // 4)[0]
     return Embedding(vector, kept.space, kept.model, kept.warning, kept.logits, kept.digest)
+
+
+async def _all(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result | BaseException]:
+    """What each call ends in. Most queries have one, which needs no task."""
+    if len(calls) != 1:
+        return await asyncio.gather(*calls, return_exceptions=True)
+    try:
+        return [await calls[0]]
+    except Exception as error:  # the edge of an item
+        return [error]
 
 
 def _embedded(result: Embedding | BaseException) -> Embedded | ServiceError:
