@@ -105,7 +105,7 @@ class ReplicaSet:
         self._last_failure = why
         if replica.failures >= MAX_FAILURES:
             self.eject(replica, f"{replica.failures} failures in a row")
-        elif how == "late":
+        elif how in ("late", "unreachable"):  # gone, perhaps: then a probe tells when it is back
             self._start_probe(replica)
 
     def eject(self, replica: Replica, reason: str) -> None:

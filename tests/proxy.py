@@ -146,6 +146,8 @@ def reset(connection: socket.socket) -> None:
     """End a connection as a process that dies does."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        # wakes the thread that reads from it: until then the kernel would not end the connection
+        connection.shutdown(socket.SHUT_RD)
     connection.close()
 
 
