@@ -152,6 +152,24 @@ async def test_the_last_replica_is_ejected_by_silence_where_that_is_allowed(
     await replicas.close()
 
 
+async def test_a_replica_that_cannot_be_reached_once_comes_back_as_quick_as_it_was() -> None:
+    """A probe finds it gone, and ready again: the failure is not held against it."""
+    http = servers(2)
+    replicas = replica_set(http)
+    gone, other = replicas.all
+    replicas.answered(other, 0.005)
+    http.probes[gone.address] = DOWN
+    fail(replicas, gone, times=1)
+    await asyncio.sleep(PROBE_S)
+    assert gone.is_ejected
+
+    http.probes[gone.address] = saying()
+    await asyncio.sleep(2 * PROBE_EVERY_S)
+    assert not gone.is_ejected
+    assert replicas.choose([]) is gone
+    await replicas.close()
+
+
 async def test_a_replica_is_probed_once_at_a_time() -> None:
     """However many requests fail: every half second is enough."""
     http = servers(2)
