@@ -104,6 +104,12 @@ def test_private_names_are_found() -> None:
     assert ["server.x._c"] == list(private_names(ast.parse("server.x._c = 1")))
 
 
+def test_the_handler_of_torchserve_has_one_class() -> None:
+    """TorchServe looks for the only class of the file, and starts no worker where there are two."""
+    tree = ast.parse((CHECKOUT / "inference/torchserve/handler.py").read_text())
+    assert ["Handler"] == [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+
+
 def test_what_torchserve_runs_needs_no_web_framework() -> None:
     """The handler can be imported from what an archive holds, without our servers' packages."""
     code = (

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -26,13 +26,8 @@ WORKERS = 8
 
 log = logging.getLogger(__name__)
 
-
-class Reply(NamedTuple):
-    """The answer to one request of a batch."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
+Reply = tuple[int, dict[str, str], bytes]
+"""Status, headers and body for one request of a batch; TorchServe allows one class in this file."""
 
 
 class Handler:
@@ -58,12 +53,13 @@ class Handler:
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer a batch: the body of each reply, its status and headers being set in `context`."""
         begun = [self._begin(item.get("body", b"")) for item in data]
-        replies = [_reply(one) for one in begun]
-        for number, reply in enumerate(replies):
-            context.set_response_status(reply.status, idx=number)
-            for name, value in reply.headers.items():
+        bodies = []
+        for number, (status, headers, body) in enumerate(map(_reply, begun)):
+            context.set_response_status(status, idx=number)
+            for name, value in headers.items():
                 context.set_response_header(number, name.lower(), value)
-        return [reply.body for reply in replies]
+            bodies.append(body)
+        return bodies
 
     def _begin(self, body: bytes) -> Callable[[], EmbedReply] | Exception:
         if self._engine is None:
@@ -78,7 +74,7 @@ def _reply(begun: Callable[[], EmbedReply] | Exception) -> Reply:
     if isinstance(begun, Exception):
         return _problem(begun)
     try:
-        return Reply(200, {"Content-Type": MSGPACK}, encode(begun()))
+        return 200, {"Content-Type": MSGPACK}, encode(begun())
     except Exception as error:  # the edge of an item
         return _problem(error)
 
@@ -87,4 +83,4 @@ def _problem(error: Exception) -> Reply:
     problem = Problem.of(error)
     if problem.status >= 500 and not isinstance(error, ServiceError):
         log.exception("unforeseen error", exc_info=error)
-    return Reply(problem.status, problem_headers(problem, error), msgspec.json.encode(problem))
+    return problem.status, problem_headers(problem, error), msgspec.json.encode(problem)
