@@ -64,7 +64,7 @@ class InferenceClient:
 
         TorchServe has its key instead of what our own services show each other `inside`.
         """
-        self._key = Key(key_file) if key_file else None
+        self._key = Key(key_file)
         self._http = HttpClient(None if key_file else inside)
         self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
         self._slots = SLOTS * len(addresses)
@@ -136,8 +136,6 @@ class InferenceClient:
 
     async def _send(self, request: Request, deadline: float, read: Read[Result]) -> Result:
         """Ask a server, TorchServe with its key."""
-        if self._key is None:
-            return await self._upstream.ask(request, deadline, read)
         return await self._key.use(
             lambda headers: self._upstream.ask(request._replace(headers=headers), deadline, read)
         )

@@ -23,9 +23,9 @@ class _File(msgspec.Struct):
 
 
 class Key:
-    """The inference key of a key_file.json."""
+    """The inference key of a key_file.json, or none where the server wants none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         """The file is not read before the key is wanted: TorchServe may start after us."""
         self._path = path
         self._headers: dict[str, str] = {}
@@ -48,7 +48,8 @@ class Key:
         raise Unavailable("the server that embeds refuses our key")
 
     def _read(self) -> dict[str, str]:
-        self._headers = {"Authorization": f"Bearer {_read_key(self._path)}"}
+        if self._path:
+            self._headers = {"Authorization": f"Bearer {_read_key(self._path)}"}
         return self._headers
 
 

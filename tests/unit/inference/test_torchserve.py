@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from common.config import Inference
-from common.errors import ConfigError, ServiceError, Unavailable
+from common.errors import BadRequest, ConfigError, ServiceError, Unavailable
 from inference.torchserve.contents import FILE, Contents, read_contents, write_contents
 from inference.torchserve.key import Key
 
@@ -27,6 +27,25 @@ def test_contents_that_cannot_be_read_are_told_as_such(
         (tmp_path / FILE).write_bytes(damage)
     with pytest.raises(ConfigError, match=r"no proper serving\.json"):
         read_contents(tmp_path)
+
+
+async def test_without_a_key_file_no_key_is_shown() -> None:
+    """An error of the server is passed on, and a refusal in TorchServe's words is told as one."""
+
+    async def ask(headers: dict[str, str]) -> dict[str, str]:
+        return headers
+
+    async def fail(_headers: dict[str, str]) -> None:
+        raise BadRequest("not like that")
+
+    async def refuse(_headers: dict[str, str]) -> None:
+        raise ServiceError("Token is missing", status=400)
+
+    assert await Key(None).use(ask) == {}
+    with pytest.raises(BadRequest, match="not like that"):
+        await Key(None).use(fail)
+    with pytest.raises(Unavailable, match="refuses our key"):
+        await Key(None).use(refuse)
 
 
 async def test_a_key_that_stays_refused_is_the_operator_s_to_mend(tmp_path: Path) -> None:
