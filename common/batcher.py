@@ -2,7 +2,7 @@
 
 Batch while in flight: an idle worker takes an item at once; while all workers are busy the
 queue grows, and the next one free takes it whole. No timer, so no latency when it is quiet.
-A worker is a thread of its own, so what it runs (a device, a connection) is never entered twice.
+A worker is a thread of its own, so the device that it runs is never entered twice.
 """
 
 import logging
@@ -15,22 +15,17 @@ from typing import Any, NamedTuple
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
 from common.origin import ORIGIN, together
+from common.queue_wait import QueueWait
 
 log = logging.getLogger(__name__)
 
-LATE = "the {} queue is too long for the deadline"
-PATIENCE = 0.5
-"""The part of its time that an item may be expected to wait: the batch takes its share, and what is
-expected is a guess."""
-NEWEST = 0.3
-"""The weight of the last batch in that guess: a few batches after a stall it is right again."""
 
 Run = Callable[[list[Any], float], Sequence[Any]]
 """Takes the items of a batch and their latest deadline; returns a result or an Exception each."""
 
 
 class Gather:
-    """The results that one request awaits together, from one batcher or from several."""
+    """The results that one request awaits together."""
 
     def __init__(self, slots: int, deadline: float) -> None:
         """`deadline` is on the clock of time.monotonic()."""
@@ -93,7 +88,7 @@ class Batcher:
         self.name = name
         self._refuse_late = refuse_late
         self._now = now
-        self._batch_s = 0.0
+        self._wait = QueueWait(max_batch, len(runs))
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._queue: deque[_Entry] = deque()
@@ -127,10 +122,9 @@ class Batcher:
         waiting = len(self._queue)
         if waiting >= self._max_queue:
             return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
-        # by batches and not by items: a small batch takes nearly as long as a full one
-        wait_s = waiting / self._max_batch * self._batch_s / len(self._workers)
-        is_late = 0 < PATIENCE * (deadline - self._now()) < wait_s
-        return Overloaded(LATE.format(self.name)) if self._refuse_late and is_late else None
+        if self._refuse_late and self._wait.is_too_long(waiting, deadline - self._now()):
+            return Overloaded(f"the {self.name} queue is too long for the deadline")
+        return None
 
     def close(self) -> None:
         """Take no more, finish what is queued, and end the workers."""
@@ -146,7 +140,7 @@ class Batcher:
             BATCH_SIZE.labels(self.name).observe(len(batch))
             began = self._now()
             self._settle(batch, run)
-            self._batch_s += NEWEST * (self._now() - began - self._batch_s)
+            self._wait.observe(self._now() - began)
 
     def _take(self) -> list[_Entry]:
         """Wait for items and take them; empty once the batcher is closed and drained."""

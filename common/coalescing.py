@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from common.errors import DeadlineExceeded, Overloaded, ServiceError
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
 from common.origin import ORIGIN, Origin, together
+from common.queue_wait import QueueWait
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +18,6 @@ Result = TypeVar("Result")
 Send = Callable[[list[Item], float], Awaitable[Sequence[Result | Exception]]]
 """Takes the items of a batch and the latest of their deadlines; gives a result or an exception for
 each, in order."""
-
-MAX_WAIT_SHARE = 0.5
-"""The share of its remaining time that an item may be expected to wait: the batch takes time as
-well, and the estimate is a guess."""
-EWMA_WEIGHT = 0.3
-"""The weight of the last batch in that estimate: it is right again a few batches after a stall."""
 
 
 class _Entry(NamedTuple):
@@ -49,10 +44,10 @@ class Coalescer(Generic[Item, Result]):
         """`refuse_late`: an item is refused if it would probably wait for too long."""
         self.name = name
         self._send = send
-        self._slots = self._free = slots
+        self._free = slots
         self._max_batch, self._max_queue = max_batch, max_queue
         self._refuse_late = refuse_late
-        self._batch_s = 0.0
+        self._wait = QueueWait(max_batch, slots)
         self._queue: deque[_Entry] = deque()
         self._senders: set[asyncio.Task[None]] = set()  # the loop has weak references alone
         outcomes = ("refused", "abandoned", "expired", "ok", "failed")
@@ -86,9 +81,7 @@ class Coalescer(Generic[Item, Result]):
         waiting = len(self._queue)
         if waiting >= self._max_queue:
             return Overloaded(f"the {self.name} queue is full ({self._max_queue} items)")
-        # by batches and not by items: a small batch takes nearly as long as a full one
-        wait_s = waiting / self._max_batch * self._batch_s / self._slots
-        if self._refuse_late and 0 < MAX_WAIT_SHARE * left_s < wait_s:
+        if self._refuse_late and self._wait.is_too_long(waiting, left_s):
             return Overloaded(f"the {self.name} queue is too long for the deadline")
         return None
 
@@ -130,7 +123,7 @@ class Coalescer(Generic[Item, Result]):
             if not isinstance(error, ServiceError):
                 log.exception("a batch of %s failed", self.name)
             results = [error] * len(batch)
-        self._batch_s += EWMA_WEIGHT * (loop.time() - began - self._batch_s)
+        self._wait.observe(loop.time() - began)
         for entry, result in zip(batch, results, strict=True):
             is_failed = isinstance(result, Exception)
             self._counts["failed" if is_failed else "ok"].inc()

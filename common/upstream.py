@@ -24,6 +24,7 @@ from common.load_balancing import Budget, LatencyWindow
 from common.loop import within
 from common.metrics import EXTRA_REQUESTS
 from common.replicas import Replica, ReplicaSet, TryOutcome
+from common.wire import DRAINING_HEADER
 
 Result = TypeVar("Result")
 Try = Callable[[], Awaitable[Result]]
@@ -34,7 +35,6 @@ HEDGE_SHARE = 0.05
 """The share of requests that may go to a second replica because the first is slow."""
 RETRY_SHARE = 0.2
 """The share that may because the first failed."""
-DRAINING_HEADER = "X-Draining"
 
 
 async def hedged(

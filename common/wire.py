@@ -12,6 +12,8 @@ from common.errors import BadRequest, Garbled
 log = logging.getLogger(__name__)
 
 MSGPACK = "application/msgpack"
+DRAINING_HEADER = "X-Draining"
+"""In every reply of a server that was told to stop: the next request is for another one."""
 Message = TypeVar("Message")
 Matrix = NDArray[np.float32]
 

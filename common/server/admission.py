@@ -18,6 +18,7 @@ from common.metrics import DROPPED, REQUESTS
 from common.origin import MAX_IDS, REQUEST_ID_HEADER
 from common.server.body import Chunks, close_after_reply, discard
 from common.server.drain import Draining
+from common.wire import DRAINING_HEADER
 
 Environ = dict[str, Any]
 Start = Callable[..., Any]
@@ -30,8 +31,6 @@ REQUEST_ID = "clip_search.request_id"
 ONE_ID = "[A-Za-z0-9._-]{1,64}"
 ID_PATTERN = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
 """Between services those of a batch."""
-DRAINING_HEADER = ("X-Draining", "1")
-"""Of every reply once a server was told to stop: the next request is for another server."""
 SAFE_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
@@ -106,7 +105,7 @@ class Admission:
 
     def _start(self, start_response: Start, status: str, headers: list[Any], *error: Any) -> Any:
         if self.draining.has_begun():
-            headers = [*headers, DRAINING_HEADER]
+            headers = [*headers, (DRAINING_HEADER, "1")]
             close_after_reply()
         return start_response(status, headers, *error)
 

@@ -1,0 +1,22 @@
+"""When an item is refused because it would wait for too long."""
+
+import pytest
+
+from common.queue_wait import EWMA_WEIGHT, QueueWait
+
+
+@pytest.mark.parametrize(
+    ("waiting", "left_s", "is_too_long"),
+    [(8, 1.0, True), (8, 3.0, False), (0, 0.01, False), (80, 0.0, False), (80, -1.0, False)],
+)
+def test_an_item_may_wait_half_of_its_time(waiting: int, left_s: float, is_too_long: bool) -> None:
+    """Batches of 4 on 2 lanes took 1 s: 8 items wait 1 s. What is over is the queue's to drop."""
+    wait = QueueWait(max_batch=4, lanes=2)
+    wait.observe(1 / EWMA_WEIGHT)
+
+    assert wait.is_too_long(waiting, left_s) == is_too_long
+
+
+def test_nothing_is_refused_before_a_batch_was_seen() -> None:
+    """Nobody knows how long it takes."""
+    assert not QueueWait(max_batch=1, lanes=1).is_too_long(1000, 0.001)
