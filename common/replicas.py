@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,6 +38,8 @@ class Replica:
         """In a row."""
         self.is_ejected = False
         self.is_probed = False
+        self.answered_at = -math.inf
+        """When its last answer came, on the loop's clock."""
 
 
 class ReplicaSet:
@@ -86,7 +89,8 @@ class ReplicaSet:
         """Take in that a replica answered."""
         REPLIES.labels(self._name, "ok").inc()
         replica.failures = 0
-        replica.latency.observe(took_s, asyncio.get_running_loop().time())
+        replica.answered_at = asyncio.get_running_loop().time()
+        replica.latency.observe(took_s, replica.answered_at)
 
     def lost_hedge(self, replica: Replica, waited_s: float) -> None:
         """Take in that another one answered first, and see whether this one answers at all."""
@@ -133,22 +137,27 @@ class ReplicaSet:
         probe.add_done_callback(self._probes.discard)
 
     async def _probe(self, replica: Replica) -> None:
-        """Ask a replica until it is ready; one that says nothing is ejected."""
+        """Ask a replica until it is ready; one that says nothing is ejected.
+
+        A probe that is lost, as the replica was starting, says nothing of one that answers others.
+        """
+        loop = asyncio.get_running_loop()
         while True:
-            status = 0
+            status, sent_at = 0, loop.time()
             with suppress(ServiceError, TimeoutError):
                 async with asyncio.timeout(PROBE_S):
                     reply = await self._http.send(
                         replica.address, self._probe_request, is_retry=True
                     )
                     status = reply.status
-            if not status and not (self._keeps_last and self._is_last(replica)):
+            is_silent = not status and replica.answered_at < sent_at
+            if is_silent and not (self._keeps_last and self._is_last(replica)):
                 self._set_ejected(replica, is_ejected=True, reason="it does not answer")
             if 0 < status < 500:
                 self._set_ejected(replica, is_ejected=False, reason="it is ready")
                 replica.is_probed = False
                 return
-            await asyncio.sleep(PROBE_EVERY_S)
+            await asyncio.sleep(sent_at + PROBE_EVERY_S - loop.time())
 
     def _is_last(self, replica: Replica) -> bool:
         return all(one.is_ejected for one in self.all if one is not replica)

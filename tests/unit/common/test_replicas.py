@@ -136,6 +136,24 @@ async def test_a_silent_replica_is_ejected_and_readmitted_when_it_is_ready() -> 
     assert silent.latency.estimate_s(asyncio.get_running_loop().time()) == 0
 
 
+async def test_a_lost_probe_does_not_eject_a_replica_that_answers() -> None:
+    """It was sent while the replica was starting; the other may be stopping now."""
+    http = servers(2)
+    http.probes = dict.fromkeys(http.probes, hang)
+    replicas = replica_set(http, keeps_last=False)
+    started = replicas.all[0]
+    replicas.failed(started, "late", DeadlineExceeded("late"))
+    await asyncio.sleep(PROBE_S / 2)
+    replicas.eject(replicas.all[1], "it is draining")
+    replicas.answered(started, 0.01)
+    await asyncio.sleep(PROBE_S)
+    assert replicas.choose([]) is started
+
+    await asyncio.sleep(PROBE_S)  # the next one is silent too, and no answer came meanwhile
+    assert started.is_ejected
+    await replicas.close()
+
+
 @pytest.mark.parametrize("keeps_last", [True, False])
 async def test_the_last_replica_is_ejected_by_silence_where_that_is_allowed(
     keeps_last: bool,
