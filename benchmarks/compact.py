@@ -13,7 +13,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import numpy as np
 
 from benchmarks.figures import Figure, median_figure, ratio, table
-from benchmarks.vectors import NOISE, clustered, unit
+from devtools.vectors import NOISE, clustered, unit
 from common.config import IndexKind, Prepare
 from common.wire import Matrix
 from prepare.recall import recall

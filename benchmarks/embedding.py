@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import drivers, generated
 from benchmarks.drivers import Measured
 from benchmarks.figures import Contender, Figure, Load, median_figure, ratio
-from benchmarks.photos import photo
+from devtools.photos import photo
 from benchmarks.rates import Tower
 from benchmarks.runtimes import image_call, per_second
 from common.config import Inference
@@ -22,7 +22,7 @@ from common.wire import MSGPACK, Matrix, encode
 from inference.messages import EmbedRequest
 from inference.model import Model, load_model
 from inference.registry import find_model
-from tests.services import running, with_section
+from devtools.services import running, with_section
 
 SECTION = "limits"
 BATCHES = (8, 16, 32, 64)

@@ -15,7 +15,7 @@ import urllib3
 
 from common.config import CHECKOUT
 from common.errors import MissingPackage
-from tests.services import http
+from devtools.services import http
 
 ENVIRONMENTS = CHECKOUT / "data/benchmarks/environments"
 INSTALL_S = 1800

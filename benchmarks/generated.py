@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.vectors import TOPICS, make_vectors, save_vectors
-from benchmarks.words import all_queries
+from devtools.vectors import TOPICS, make_vectors, save_vectors
+from devtools.words import all_queries
 from common.config import Config, Loaded, parse
 from common.wire import Matrix
 from inference.model import Model
@@ -18,7 +18,7 @@ from inference.registry import find_model
 from prepare.build_index import build
 from prepare.chunks import EmbeddingFolder
 from search.manifest import BadIndex, Folders, manifest_in_use
-from tests.services import with_section
+from devtools.services import with_section
 
 FOLDER = "data/benchmarks"
 """Where they are kept: a million vectors of 512 numbers and their index take 4.5 GB."""

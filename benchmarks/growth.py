@@ -19,11 +19,11 @@ import msgspec
 
 from benchmarks import drivers, generated
 from benchmarks.figures import Figure, table
-from benchmarks.memory import resident_bytes
+from devtools.memory import resident_bytes
 from common.config import Loaded, load
 from common.process import argument_parser, run
 from inference.model import load_model
-from tests.services import Cluster, Service, cluster, running, with_section
+from devtools.services import Cluster, Service, cluster, running, with_section
 
 SECTION = "growth"
 COUNTS = (10_000, 100_000, 1_000_000)

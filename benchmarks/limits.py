@@ -30,7 +30,7 @@ from search import hnsw
 from search.engine import EnginePaths
 from search.index import ef_of_shard
 from search.manifest import BadIndex, folders_of, manifest_in_use
-from tests.services import running
+from devtools.services import running
 
 SECTION = "limits"
 BATCH = 64

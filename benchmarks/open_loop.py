@@ -22,15 +22,17 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 import numpy as np
 
-from benchmarks import arrivals, drivers, generated, vectors
-from benchmarks.arrivals import Reply
+from devtools import vectors
+from devtools import open_loop
+from benchmarks import drivers, generated
+from devtools.open_loop import Reply
 from benchmarks.figures import Figure, table
-from benchmarks.memory import resident_bytes
+from devtools.memory import resident_bytes
 from common.config import load
 from common.process import argument_parser, run
 from common.wire import Matrix
 from inference.model import Model, load_model
-from tests.services import Cluster, cluster
+from devtools.services import Cluster, cluster
 
 SECTION = "open loop"
 LOADS = (0.25, 0.5, 0.75, 1.0)
@@ -62,11 +64,11 @@ def measure(
     `peak_rate` is in queries a second; `texts` never repeat.
     """
     address = services.middle.address
-    list(arrivals.send(address, arrivals.draw(peak_rate, WARM_UP_S, texts), K))
+    list(open_loop.send(address, open_loop.draw(peak_rate, WARM_UP_S, texts), K))
     found = []
     for share in LOADS:
-        due = arrivals.draw(share * peak_rate, seconds_each, texts, seed=round(100 * share))
-        replies = arrivals.send(address, due, K, SAMPLES)
+        due = open_loop.draw(share * peak_rate, seconds_each, texts, seed=round(100 * share))
+        replies = open_loop.send(address, due, K, SAMPLES)
         found += figures(share, replies, seconds_each)
         found.append(_recall(share, replies, truth))
         print(f"{share:.0%} of {peak_rate:.0f}/s: {found[-len(PERCENTILES) - 3 :]}", flush=True)

@@ -16,13 +16,14 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 import numpy as np
 
-from benchmarks import arrivals, drivers, generated
-from benchmarks.arrivals import Reply
+from devtools import open_loop
+from benchmarks import drivers, generated
+from devtools.open_loop import Reply
 from benchmarks.figures import Figure, table
 from common.config import load
 from common.process import argument_parser, run
 from inference.model import load_model
-from tests.services import cluster
+from devtools.services import cluster
 
 SECTION = "overload"
 K = 10
@@ -39,9 +40,9 @@ def measure(
     address: str, peak_rate: float, times: float, seconds: float, texts: Iterator[str]
 ) -> list[Figure]:
     """Send front `times` its peak rate (queries a second) for so long, and then half of it."""
-    due = arrivals.draw(times * peak_rate, seconds, texts)
-    during = arrivals.send(address, due, K, path=PATH)
-    after = arrivals.send(address, arrivals.draw(AFTER * peak_rate, AFTER_S, texts), K, path=PATH)
+    due = open_loop.draw(times * peak_rate, seconds, texts)
+    during = open_loop.send(address, due, K, path=PATH)
+    after = open_loop.send(address, open_loop.draw(AFTER * peak_rate, AFTER_S, texts), K, path=PATH)
     return figures(peak_rate, times, seconds, during, after)
 
 

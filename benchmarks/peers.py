@@ -25,14 +25,14 @@ from benchmarks import drivers, generated
 from benchmarks.drivers import Measured
 from benchmarks.environments import Command, Environment, ask, serving
 from benchmarks.figures import Contender, Figure, Load, median_figure, table, take_turns
-from benchmarks.vectors import make_vectors
-from benchmarks.words import all_queries
+from devtools.vectors import make_vectors
+from devtools.words import all_queries
 from common.config import CHECKOUT
 from common.errors import ConfigError
 from common.process import run
 from common.wire import Matrix
 from inference.model import load_model
-from tests.services import free_ports
+from devtools.services import free_ports
 
 # What they were made for: newer ones of these have lost what they import.
 CLIP_AS_SERVICE = Environment(
@@ -221,7 +221,7 @@ def make_models(source: Path, model: Path) -> None:
     """Write a random ViT-B-32 where it is not there yet, both times the same; needs torch."""
     if source.is_dir() and model.is_dir():
         return
-    from benchmarks.random_model import export_random, write_architecture
+    from devtools.random_model import export_random, write_architecture
 
     if not source.is_dir():
         source.mkdir(parents=True)

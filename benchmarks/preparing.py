@@ -17,13 +17,14 @@ import hnswlib
 import msgspec
 import numpy as np
 
-from benchmarks import generated, vectors
+from devtools import vectors
+from benchmarks import generated
 from benchmarks.embedding import BATCHES, TRY_S
 from benchmarks.figures import Figure, table
-from benchmarks.memory import resident_bytes
-from benchmarks.photos import write_photos
+from devtools.memory import resident_bytes
+from devtools.photos import write_photos
 from benchmarks.runtimes import image_call, per_second
-from benchmarks.words import all_queries
+from devtools.words import all_queries
 from common.config import Inference, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
@@ -34,7 +35,7 @@ from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.embed import Decoding, decode_source
 from prepare.sources import find_sources
 from search.manifest import DISTANCE, Folders, manifest_in_use
-from tests.services import run_command, running, with_section
+from devtools.services import run_command, running, with_section
 
 SECTION = "preparing"
 SECONDS = 20

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from benchmarks.rates import EAGER, Scenario, Tower, summarize, table
 from benchmarks.report import RESULTS, write
-from benchmarks.words import query
+from devtools.words import query
 from common.config import Inference, load
 from common.errors import ConfigError, MissingPackage
 from common.process import argument_parser, run
@@ -150,7 +150,7 @@ def random_models(architectures: Sequence[str], folder: Path) -> list[str]:
         path = folder / architecture
         try:
             if not path.is_dir():
-                from benchmarks.random_model import export_random
+                from devtools.random_model import export_random
 
                 export_random(architecture, path, ["int8", "fp16"] if count_gpus() else ["int8"])
         except MissingPackage as error:

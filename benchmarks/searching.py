@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from benchmarks import drivers, embedding, generated, limits, vectors
+from devtools import vectors
+from benchmarks import drivers, embedding, generated, limits
 from benchmarks.drivers import Measured
 from benchmarks.figures import Contender, Figure, median_figure, ratio
 from common.config import Loaded
 from common.wire import Matrix
 from inference.model import Model
-from tests.services import Cluster, Service, cluster, with_section
+from devtools.services import Cluster, Service, cluster, with_section
 
 SECTION = "search"
 K = 10

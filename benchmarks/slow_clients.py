@@ -19,12 +19,12 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 import numpy as np
 
-from benchmarks import arrivals
+from devtools import open_loop
 from benchmarks.figures import Figure, table
 from common.process import argument_parser, run
-from tests.collection import Collection
-from tests.edge.nginx import MANY, edge
-from tests.services import cluster
+from devtools.collection import Collection
+from devtools.nginx import MANY, edge
+from devtools.services import cluster
 
 SECTION = "slow clients"
 EDGE = "through the edge"
@@ -98,16 +98,16 @@ def _go_on(connection: socket.socket, kind: bytes) -> bool:
         return False
 
 
-def measure(port: int, rate: float, seconds: float, clients: int) -> list[arrivals.Reply]:
+def measure(port: int, rate: float, seconds: float, clients: int) -> list[open_loop.Reply]:
     """The replies to queries that never repeat, beside so many slow clients."""
     texts = (f"a photo of square {number}" for number in count())
-    drawn = arrivals.draw(rate, seconds, texts, seed=clients)
+    drawn = open_loop.draw(rate, seconds, texts, seed=clients)
     due = [one._replace(at_s=SETTLE_S + one.at_s) for one in drawn]
     with slow_clients(port, clients):
-        return arrivals.send(f"127.0.0.1:{port}", due, 10, len(due), "/v1/search")
+        return open_loop.send(f"127.0.0.1:{port}", due, 10, len(due), "/v1/search")
 
 
-def figures(name: str, replies: Sequence[arrivals.Reply]) -> list[Figure]:
+def figures(name: str, replies: Sequence[open_loop.Reply]) -> list[Figure]:
     """Latency and errors of some replies."""
     p50, p99 = np.percentile([one.latency_ms for one in replies], (50, 99)).tolist()
     failed = sum(not one.ok for one in replies)
@@ -134,7 +134,7 @@ def main() -> None:
         ):
             # Last, as front alone does not recover at once.
             turns = [(EDGE, port)] * ROUNDS + [("front alone", services.front.port)]
-            found: dict[str, list[arrivals.Reply]] = {}
+            found: dict[str, list[open_loop.Reply]] = {}
             for name, at in turns:
                 for clients in (0, how.clients):
                     replies = measure(at, how.rate, how.seconds, clients)

@@ -22,7 +22,7 @@ from benchmarks.figures import Figure, median_figure, table
 from common.config import CHECKOUT
 from common.errors import ConfigError
 from common.process import run
-from tests.services import cluster, run_command, running, with_section
+from devtools.services import cluster, run_command, running, with_section
 
 WORKERS = (4, 12, 24)
 ROUNDS = 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.services import with_section
+from devtools.services import with_section
 
 MISSING = find_spec("granian") is None and os.environ.get("CI") != "true"
 SERVERS = [

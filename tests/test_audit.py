@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
 
 NONE = 'echo "No known vulnerabilities found" >&2'
 KNOWN = '{"name": "urllib3", "version": "1", "vulns": []}'

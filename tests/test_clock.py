@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.caching import ask, metric, outcome, until
-from tests.collection import Collection
-from tests.services import CHECKOUT, cluster, hanging, with_section
+from devtools.collection import Collection
+from devtools.services import CHECKOUT, cluster, hanging, metric, wait_until, with_section
+from tests.cache_probe import ask, outcome
 
 JUMPS_S = (3600, -3600, 0)
 
@@ -48,7 +48,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, clock: Path) -> None
     config = with_section(collection.config, "Middle", deadline_ms=1000, cache_expiry_s=600)
     with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as services:
         front = services.front
-        until(lambda: "bypass" != outcome(ask(front, "/v1/search", text="the the")))
+        wait_until(lambda: "bypass" != outcome(ask(front, "/v1/search", text="the the")))
         kept = ask(front, "/v1/search", text="red").json()["hits"]
         for by in JUMPS_S:
             with jumped(clock, by):
@@ -60,9 +60,9 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, clock: Path) -> None
                 with hanging(services.inference):
                     late = ask(front, "/v1/search", text=f"a square {by}")
                     assert "deadline_exceeded" == late.json()["code"]
-                until(lambda by=by: 200 == ask(front, "/v1/search", text=f"of {by}").status)  # type: ignore[misc]
+                wait_until(lambda by=by: 200 == ask(front, "/v1/search", text=f"of {by}").status)  # type: ignore[misc]
                 assert {"status": "ready"} == front.get("/ready")
-        until(lambda: 0 == metric(front, 'in_flight{service="front"}'))
+        wait_until(lambda: 0 == metric(front, 'in_flight{service="front"}'))
         assert 0 == metric(front, 'stuck_requests_total{service="front"}')
 
 

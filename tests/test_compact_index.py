@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.collection import Collection
-from tests.services import cluster, with_section
+from devtools.collection import Collection
+from devtools.services import cluster, with_section
 
 
 def test_services_over_a_compact_index_answer_as_brute_force_does(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
 
 SERVING = ("common", "front", "middle", "inference", "search")
 MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.collection import Collection
-from tests.services import CHECKOUT, cluster, run_command, running, with_section
-from tests.tiny_model import write_tiny_model
+from devtools.collection import Collection
+from devtools.services import CHECKOUT, cluster, run_command, running, with_section
+from devtools.tiny_model import write_tiny_model
 
 TEXTS = ["a red square", "the green photo", "blue", "a photo of the red square"]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collection import Collection
-from tests.services import Service, cluster, hanging, running, with_section
+from devtools.collection import Collection
+from devtools.services import Service, cluster, hanging, running, with_section
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.caching import ask, outcome, until
-from tests.collection import Collection
-from tests.front.asking import Reply
+from devtools.collection import Collection
+from devtools.services import Cluster, Service, cluster, hanging, wait_until, with_section
+from devtools.tiny_model import POISON
+from tests.cache_probe import ask, outcome
+from tests.front.front_client import Reply
 from tests.front.pictures import encoded
 from tests.servers import SERVERS, under
-from tests.services import Cluster, Service, cluster, hanging, with_section
-from tests.tiny_model import POISON
 
 SPARE_BYTES = 64 * 2**20
 """Enough for a text and for small images, but not for a photo of 50 megapixels."""
@@ -33,7 +33,7 @@ def services(collection: Collection, request: pytest.FixtureRequest) -> Iterator
     config = with_section(collection.config, "Middle", deadline_ms=500)
     config = under(getattr(request, "param", "auto"), config)
     with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as running:
-        until(lambda: "bypass" != outcome(front(running, text="the the")))
+        wait_until(lambda: "bypass" != outcome(front(running, text="the the")))
         yield running
 
 
@@ -72,7 +72,7 @@ def test_hanging_inference_costs_new_texts_alone(services: Cluster, collection: 
         refused = front(services, text="green")
         assert (503, "deadline_exceeded") == (refused.status, refused.json()["code"])
         assert_the_rest_answers(services, collection, kept)
-    until(lambda: 200 == front(services, text="blue").status)
+    wait_until(lambda: 200 == front(services, text="blue").status)
 
 
 @contextmanager

@@ -11,11 +11,18 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.caching import until
-from tests.certificates import Authority
-from tests.collection import Collection
+from devtools.certificates import Authority
+from devtools.collection import Collection
+from devtools.services import (
+    Cluster,
+    Service,
+    cluster,
+    run_command,
+    running,
+    wait_until,
+    with_section,
+)
 from tests.servers import SERVERS, under
-from tests.services import Cluster, Service, cluster, run_command, running, with_section
 
 PATHS = {
     "middle": [("POST", "/search"), ("DELETE", "/cache"), ("GET", "/info"), ("GET", "/metrics")],
@@ -107,7 +114,7 @@ def test_no_certificate_is_let_in(
             ask(client, service, "GET", "/healthz", token)
     is_silent = guarded.config["Process"]["server"] == "granian"
     missing = "did not return a certificate"
-    until(lambda: is_silent or missing in "".join(service.output).lower().replace("_", " "))
+    wait_until(lambda: is_silent or missing in "".join(service.output).lower().replace("_", " "))
     with authority.client(authority.issue("other")) as client:
         assert 200 == ask(client, service, "GET", "/healthz", None).status
 

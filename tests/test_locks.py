@@ -8,7 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
 
 LOCKED = {
     "requirements.lock": ["requirements.txt"],

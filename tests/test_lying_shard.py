@@ -7,10 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from devtools.collection import Collection
+from devtools.services import Cluster, cluster, running, with_section
 from search.messages import Hits, SearchReply, ShardHits
-from tests.collection import Collection
-from tests.services import Cluster, cluster, running, with_section
-from tests.tampering import tampering
+from tests.lying_server import tampering
 
 replace = msgspec.structs.replace
 

@@ -8,9 +8,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from tests.collection import Collection
+from devtools.collection import Collection
+from devtools.services import Cluster, cluster, with_section
 from tests.servers import SERVERS, under
-from tests.services import Cluster, cluster, with_section
 
 IMAGES = 250
 THREADS = 40

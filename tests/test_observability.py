@@ -13,10 +13,20 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.caching import ask, metric, until
-from tests.collection import Collection
+from devtools.collection import Collection
+from devtools.services import (
+    CHECKOUT,
+    Cluster,
+    Service,
+    cluster,
+    hanging,
+    metric,
+    run_command,
+    wait_until,
+    with_section,
+)
+from tests.cache_probe import ask
 from tests.servers import SERVERS
-from tests.services import CHECKOUT, Cluster, Service, cluster, hanging, run_command, with_section
 
 FOLDER = CHECKOUT / "docs/observability"
 TEXT = "aardvark"
@@ -111,7 +121,7 @@ def test_a_request_that_does_not_end_is_told_with_where_it_stands(collection: Co
                 assert 0.5 < metric(service, f'oldest_request_seconds{{service="{name}"}}')
         asking.join()
         assert 1 == metric(services.middle, 'stuck_requests_total{service="middle"}')
-        until(lambda: 0 == metric(services.middle, 'in_flight{service="middle"}'))
+        wait_until(lambda: 0 == metric(services.middle, 'in_flight{service="middle"}'))
 
 
 def names_in(text: str) -> set[str]:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.caching import metric, until
-from tests.checking import Outcomes, checked_load
-from tests.collection import Collection
-from tests.proxy import GOOD, Fault
-from tests.replicated import Replicated, replicated
-from tests.services import hanging
+from devtools.collection import Collection
+from devtools.fault_proxy import GOOD, Fault
+from devtools.oracle import Outcomes, checked_load
+from devtools.replica_cluster import Replicated, replicated
+from devtools.services import hanging, metric, wait_until
 
 RATE = 40.0
 LATE_MS = 10_000.0
@@ -48,7 +47,7 @@ def test_a_killed_replica_costs_no_answer_and_comes_back(twins: Replicated) -> N
         twins.restart(0, 0)
         twins.until_in(0, 0)
         passed = twins.proxies[0][0].passed_bytes
-        until(lambda: twins.proxies[0][0].passed_bytes > passed + 20_000)
+        wait_until(lambda: twins.proxies[0][0].passed_bytes > passed + 20_000)
 
     assert [] == outcomes.wrong
     assert {"full"} == set(outcomes.counts)
@@ -88,7 +87,7 @@ def test_a_shard_that_hangs_is_waited_for_once(twins: Replicated) -> None:
     """Row 4: both replicas stopped; degraded at the deadline, then at once, then whole again."""
     with hanging(twins.replicas[1][0]), hanging(twins.replicas[1][1]):
         first = loaded(twins, 2)
-        until(lambda: twins.is_out(1, 0) and twins.is_out(1, 1))
+        wait_until(lambda: twins.is_out(1, 0) and twins.is_out(1, 1))
         answer = twins.middle.post("/search", {"text": "red"})
     twins.until_in(1, 0)
     twins.until_in(1, 1)

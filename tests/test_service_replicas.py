@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from devtools.collection import Collection
+from devtools.fault_proxy import GOOD, Fault, Proxy, proxied
+from devtools.oracle import Outcomes, Truth, checked_load
+from devtools.services import Service, metric, running, wait_until, with_section
 from middle.client import MiddleClient
-from tests.caching import metric, until
-from tests.checking import Outcomes, Truth, checked_load
-from tests.collection import Collection
-from tests.proxy import GOOD, Fault, Proxy, proxied
-from tests.services import Service, running, with_section
 
 RATE = 40.0
 LATE_MS = 10_000.0
@@ -124,7 +123,7 @@ def test_a_killed_middle_costs_no_answer_and_comes_back(twins: Twins) -> None:
         time.sleep(2)
         twins.restart("Middle", 0)
         passed = twins.proxies["Middle"][0].passed_bytes
-        until(lambda: twins.proxies["Middle"][0].passed_bytes > passed + 20_000)
+        wait_until(lambda: twins.proxies["Middle"][0].passed_bytes > passed + 20_000)
 
 
 def test_a_middle_that_hangs_costs_no_answer(twins: Twins) -> None:
@@ -163,7 +162,7 @@ def test_a_killed_inference_server_costs_no_answer(twins: Twins) -> None:
     twins.restart("Inference", 0)
     proxy = twins.proxies["Inference"][0]
     passed = proxy.passed_bytes
-    until(lambda: bool(twins.text_hits("red")) and proxy.passed_bytes > passed)
+    wait_until(lambda: bool(twins.text_hits("red")) and proxy.passed_bytes > passed)
     assert before == [twins.text_hits(text) for text in TEXTS]
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from common.config import Inference
 from common.files import sha256_of
+from devtools.services import CHECKOUT, Cluster, cluster, run_command
 from inference.layout import MODELS
 from inference.model import Model, load_model
 from inference.network import open_networks
 from inference.tokens import pad
-from tests.front.asking import in_base64
-from tests.services import CHECKOUT, Cluster, cluster, run_command
+from tests.front.front_client import in_base64
 
 CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}
 SAMPLES = CHECKOUT / "samples"

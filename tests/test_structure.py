@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from devtools.services import CHECKOUT
 from inference.archive import packed
-from tests.services import CHECKOUT
 
 PRODUCTION = ("common", "front", "middle", "inference", "search", "prepare")
 PACKAGES = (*PRODUCTION, "benchmarks", "devtools")
@@ -63,6 +63,13 @@ def test_imports_point_one_way(package: str) -> None:
                 assert owner in MAY_IMPORT[package], f"{path} imports {name}"
                 wire = WIRES.get(package)
                 assert owner == "common" or not wire or name in wire, f"{path} imports {name}"
+
+
+def test_devtools_stand_below_tests_and_benchmarks() -> None:
+    """Both import them; they import neither."""
+    for path in modules("devtools"):
+        owners = {name.split(".")[0] for name in imports(path)}
+        assert not owners & {"tests", "benchmarks"}, path
 
 
 @pytest.mark.parametrize("package", PRODUCTION)

@@ -18,9 +18,9 @@ import urllib3
 
 from common.config import Config, Inference
 from common.supervisor import addresses, commands
-from tests.certificates import Authority
-from tests.collection import Collection
-from tests.services import CHECKOUT, free_ports, http, run_command, with_section
+from devtools.certificates import Authority
+from devtools.collection import Collection
+from devtools.services import CHECKOUT, free_ports, http, run_command, with_section
 
 WAIT_S = 60
 

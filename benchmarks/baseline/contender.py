@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks import drivers, generated
 from benchmarks.figures import Contender, Load
 from common.wire import Matrix
-from tests.services import Service, running
+from devtools.services import Service, running
 
 SCRIPT = "benchmarks/baseline/servers.py"
 M, EF_CONSTRUCTION = 16, 200

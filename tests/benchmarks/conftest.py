@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collection import Collection
-from tests.services import Cluster, cluster, with_section
+from devtools.collection import Collection
+from devtools.services import Cluster, cluster, with_section
 
 
 @pytest.fixture(scope="package")

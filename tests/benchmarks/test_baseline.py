@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.baseline.contender import running_baseline
-from benchmarks.vectors import make_vectors
-from benchmarks.words import all_queries
+from devtools.vectors import make_vectors
+from devtools.words import all_queries
 from inference.model import load_model
 
 K = 10

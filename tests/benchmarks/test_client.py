@@ -12,8 +12,8 @@ import pytest
 from benchmarks.client import MODES, Client, read, statuses, summarize
 from benchmarks.workers import measure
 from common.errors import ConfigError
-from tests.collection import Collection
-from tests.services import CHECKOUT, Cluster, cluster, with_section
+from devtools.collection import Collection
+from devtools.services import CHECKOUT, Cluster, cluster, with_section
 
 CLIENT = Client("", "search text", "a red square", "images/0007.png", 7, 3, 3, 1)
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import generated, growth
 from common.config import Config, Inference, Loaded
-from tests.collection import Collection
+from devtools.collection import Collection
 
 
 def test_collections_and_indexes_are_made_once(collection: Collection, tmp_path: Path) -> None:

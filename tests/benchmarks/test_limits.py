@@ -12,8 +12,8 @@ from benchmarks.figures import Contender, take_turns
 from benchmarks.rates import Tower
 from common.config import Inference, parse
 from common.errors import ConfigError
-from tests.collection import Collection
-from tests.services import Cluster
+from devtools.collection import Collection
+from devtools.services import Cluster
 
 HOW = Inference(clip="tiny", mclip=None)
 

@@ -6,11 +6,11 @@ import os
 import pytest
 
 from benchmarks import open_loop
-from benchmarks.arrivals import Reply
 from benchmarks.generated import queries
-from benchmarks.memory import resident_bytes
-from tests.collection import Collection
-from tests.services import Cluster
+from devtools.collection import Collection
+from devtools.memory import resident_bytes
+from devtools.open_loop import Reply
+from devtools.services import Cluster
 
 
 def replies(latencies_ms: list[float]) -> list[Reply]:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from benchmarks import preparing
-from benchmarks.photos import photo, write_photos
 from common.config import Inference
-from tests.collection import Collection
+from devtools.collection import Collection
+from devtools.photos import photo, write_photos
 
 
 def test_no_two_photos_are_equal_and_a_number_is_always_the_same() -> None:

@@ -9,14 +9,14 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
 from common.process import run
+from devtools.collection import Collection
+from devtools.oracle import Outcomes
+from devtools.replica_cluster import Replicated, replicated
 from tests.chaos import rows
 from tests.chaos.damage import flips
 from tests.chaos.kills import kills
 from tests.chaos.soak import DEADLINE_MS, rolling_restarts, soak
 from tests.chaos.swaps import swaps
-from tests.checking import Outcomes
-from tests.collection import Collection
-from tests.replicated import Replicated, replicated
 
 RATE = 50.0
 EACH_S = 8.0

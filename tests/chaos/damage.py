@@ -13,6 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from common.wire import decode_reply, encode, pack_rows
+from devtools.collection import Collection
+from devtools.services import Service, running, with_section
 from search.manifest import (
     CURRENT,
     MANIFEST,
@@ -24,8 +26,6 @@ from search.manifest import (
 )
 from search.messages import Info, SearchReply, SearchRequest
 from search.seal import seal
-from tests.collection import Collection
-from tests.services import Service, running, with_section
 
 WAIT_S = 30
 Harm = Callable[[list[Path]], Path]

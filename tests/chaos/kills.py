@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from devtools.tiny_model import write_tiny_model
 from search.manifest import BadIndex, Manifest
-from tests.prepare.workspace import Workspace, journal_grows, wait_for
-from tests.tiny_model import write_tiny_model
+from tests.prepare.prepared_folder import Workspace, journal_grows, wait_for
 
 IMAGES, FIRST, CHUNK = 10_000, 1_000, 200
 BROKEN_EVERY = 100

@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
-from tests.caching import metric
+from devtools.fault_proxy import GOOD, Fault
+from devtools.oracle import Outcomes, checked_load
+from devtools.replica_cluster import Replicated
+from devtools.services import hanging, metric
 from tests.chaos.soak import DEADLINE_MS
-from tests.checking import Outcomes, checked_load
-from tests.proxy import GOOD, Fault
-from tests.replicated import Replicated
-from tests.services import hanging
 
 
 @contextmanager

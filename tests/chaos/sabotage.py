@@ -11,7 +11,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
 from common.process import run
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
 
 
 class Sabotage(NamedTuple):

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchmarks.memory import resident_bytes
-from tests.checking import Outcomes, checked_load
-from tests.proxy import GOOD, Fault
-from tests.replicated import Replicated, descriptors
-from tests.services import Service
+from devtools.fault_proxy import GOOD, Fault
+from devtools.memory import resident_bytes
+from devtools.oracle import Outcomes, checked_load
+from devtools.replica_cluster import Replicated, descriptors
+from devtools.services import Service
 
 WAYS = (
     Fault(latency_s=0.3),

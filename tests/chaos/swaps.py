@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.wire import Matrix
+from devtools.collection import Collection
+from devtools.services import Service, free_ports, run_command, running, with_section
+from devtools.tiny_model import DIM
 from search.manifest import Current, read_current, write_current
 from tests.chaos.damage import copy_version, flip, folders_of
-from tests.collection import Collection
-from tests.services import Service, free_ports, run_command, running, with_section
-from tests.tiny_model import DIM
 
 K = 10
 ASKERS = 4

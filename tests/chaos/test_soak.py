@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from devtools.collection import Collection
+from devtools.replica_cluster import Replicated, replicated
 from tests.chaos.soak import rolling_restarts, soak
-from tests.collection import Collection
-from tests.replicated import Replicated, replicated
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from common.server.drain import turn_away
-from tests.collection import Collection
+from devtools.collection import Collection
+from devtools.services import STOP_S, Cluster, Service, children, cluster, running, with_section
 from tests.servers import SERVERS, under
-from tests.services import STOP_S, Cluster, Service, children, cluster, running, with_section
 
 ROUNDS = {"auto": 5, "granian": 3}
 CLIENTS = 4

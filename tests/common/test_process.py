@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.caching import until
-from tests.collection import Collection
-from tests.servers import SERVERS, under
-from tests.services import (
+from devtools.collection import Collection
+from devtools.services import (
     Service,
     children,
     cluster,
@@ -19,8 +17,10 @@ from tests.services import (
     run_command,
     running,
     stop,
+    wait_until,
     with_section,
 )
+from tests.servers import SERVERS, under
 
 SCRIPTS = ["front/front.py", "middle/middle.py", "search/search.py"]
 ON_ANY_PORT = {
@@ -113,8 +113,8 @@ def test_a_worker_that_dies_is_replaced(server: str, tmp_path: Path) -> None:
         pid = middle.process.pid
         (worker,) = children(pid)
         os.kill(worker, signal.SIGKILL)
-        until(lambda: children(pid) not in ([], [worker]))
-        until(lambda: is_alive(middle))
+        wait_until(lambda: children(pid) not in ([], [worker]))
+        wait_until(lambda: is_alive(middle))
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -123,7 +123,7 @@ def test_workers_end_with_a_parent_that_is_killed(server: str, tmp_path: Path) -
     config = under(server, with_section({}, "Middle", port=0, workers=2))
     with running("middle/middle.py", config, cwd=tmp_path) as middle:
         middle.kill()
-        until(lambda: not is_alive(middle))
+        wait_until(lambda: not is_alive(middle))
 
 
 def is_alive(service: Service) -> bool:

@@ -12,9 +12,9 @@ from common.errors import DeadlineExceeded, Unavailable
 from common.http_client import HttpClient, Request
 from common.inside import Inside
 from common.upstream import Upstream
-from tests.certificates import Authority
+from devtools.certificates import Authority
+from devtools.services import run_command, with_section
 from tests.common.misbehaving import answer, misbehaving
-from tests.services import run_command, with_section
 
 
 @pytest.fixture

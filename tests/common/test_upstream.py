@@ -14,8 +14,8 @@ from common.digest import Sealed, content_digest
 from common.errors import DeadlineExceeded, Garbled, Unavailable
 from common.http_client import HttpClient, Request
 from common.upstream import Upstream
-from tests.answering import Quiet, answering
 from tests.common.misbehaving import HEAD, WHOLE, Behave, Misbehaving, answer, keep_on, misbehaving
+from tests.fake_server import Quiet, answering
 
 REQUESTS = {
     "POST": Request("POST", "/x", Sealed(b"body", content_digest(b"body"))),

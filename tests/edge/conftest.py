@@ -2,10 +2,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import services
-from tests.collection import Collection
-from tests.edge.nginx import MANY, edge, require_nginx
-from tests.services import Cluster
+from devtools import services
+from devtools.collection import Collection
+from devtools.nginx import MANY, edge, require_nginx
+from devtools.services import Cluster
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,10 @@ import yaml
 
 from benchmarks.slow_clients import LARGE
 from common.config import Front, parse
-from tests.caching import until
-from tests.edge.nginx import CONF, PER_ADDRESS, edge
-from tests.front.elsewhere import elsewhere, reply
+from devtools.nginx import CONF, PER_ADDRESS, edge
+from devtools.services import CHECKOUT, Cluster, free_ports, http, wait_until
+from tests.front.fake_website import elsewhere, reply
 from tests.front.pictures import encoded, noise
-from tests.services import CHECKOUT, Cluster, free_ports, http
 
 GOOD = {"text": "a red square", "k": 5}
 
@@ -109,7 +108,7 @@ def test_one_address_does_not_get_everything(tmp_path: Path) -> None:
 
         for _ in range(PER_ADDRESS):
             ask("/slow", "127.0.0.1")
-        until(lambda: len(silent.heads) == PER_ADDRESS)
+        wait_until(lambda: len(silent.heads) == PER_ADDRESS)
         silent.answers["/"] = reply(b"fine")
         assert b"429" in ask("/", "127.0.0.1").recv(100).split(b"\r\n")[0]
         assert b"200" in ask("/", "127.0.0.2").recv(100).split(b"\r\n")[0]

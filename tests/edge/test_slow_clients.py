@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from benchmarks.slow_clients import measure
-from tests.services import Cluster
+from devtools.services import Cluster
 
 CLIENTS = 200
 """Most of the threads that front has: the edge keeps them free."""

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.ports import free_ports
+from devtools.ports import free_ports
 
 WAIT_S = 20
 FLAGS = (

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests import services
+from devtools import services
+from devtools.services import Cluster
+from devtools.tiny_model import write_tiny_model
 from tests.front import pictures
-from tests.services import Cluster
-from tests.tiny_model import write_tiny_model
 
 MAX_BODY_BYTES = 300_000
 CONFIG: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from common.config import Front
 from common.errors import BadRequest
 from front.image_fetch import Fetcher, Internet
-from tests.front.elsewhere import Elsewhere
+from tests.front.fake_website import Elsewhere
 
 MAX_BYTES = 100_000
 HOST = "pictures.example"

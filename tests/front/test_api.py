@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from devtools.services import Cluster
 from tests.front import pictures
-from tests.front.asking import ask, assert_problem, embed, in_base64, post, upload
+from tests.front.front_client import ask, assert_problem, embed, in_base64, post, upload
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster
 
 THUMBNAIL_PIXELS = 320
 

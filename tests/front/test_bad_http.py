@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
-from tests.front.asking import ask, assert_problem, post, raw, upload
+from devtools import services
+from devtools.services import Cluster
 from tests.front.conftest import CONFIG, MAX_BODY_BYTES
+from tests.front.front_client import ask, assert_problem, post, raw, upload
 from tests.servers import SERVERS, under
-from tests.services import Cluster
 
 FORM = "multipart/form-data; boundary=b"
 END = b"--b--\r\n"

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from devtools.services import Cluster
 from tests.front import pictures
-from tests.front.asking import ask, assert_problem, embed, in_base64, post, upload
+from tests.front.front_client import ask, assert_problem, embed, in_base64, post, upload
 from tests.front.pictures import encoded, noise, png
 from tests.hostile_images import HOSTILE
 from tests.memory import small_memory
-from tests.services import Cluster
 
 
 @pytest.fixture(autouse=True)

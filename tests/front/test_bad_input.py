@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from devtools.services import Cluster
+from devtools.tiny_model import DIM
 from tests.front import pictures
-from tests.front.asking import ask, assert_problem, embed, post
-from tests.services import Cluster
-from tests.tiny_model import DIM
+from tests.front.front_client import ask, assert_problem, embed, post
 
 DEEP = 100_000  # levels: a parser that recurses would overflow its stack
 ZEROS = "0" * 32

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from devtools.services import Cluster
+from devtools.tiny_model import DIM
 from tests.front import test_bad_http, test_bad_input
-from tests.front.asking import Reply, assert_problem, raw
 from tests.front.conftest import MAX_BODY_BYTES
-from tests.services import Cluster
-from tests.tiny_model import DIM
+from tests.front.front_client import Reply, assert_problem, raw
 
 ROOM = 2**16
 """For the words around a body that front lets in."""

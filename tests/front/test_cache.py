@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.caching import embedded, until
-from tests.front.asking import Reply, ask, assert_problem, upload
+from devtools.services import Cluster, Service, run_command, running, wait_until, with_section
+from tests.cache_probe import embedded
+from tests.front.front_client import Reply, ask, assert_problem, upload
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster, Service, run_command, running, with_section
 
 PHOTO = encoded(noise(77), "PNG")
 
@@ -18,7 +18,7 @@ PHOTO = encoded(noise(77), "PNG")
 @pytest.fixture(scope="module", autouse=True)
 def knowing(cluster: Cluster) -> None:
     """Waits until middle knows the servers behind it, so that it caches."""
-    until(lambda: "bypass" != ask(cluster, text="the the").headers["X-Cache"])
+    wait_until(lambda: "bypass" != ask(cluster, text="the the").headers["X-Cache"])
 
 
 def test_the_same_photo_never_reaches_the_model_again(cluster: Cluster) -> None:

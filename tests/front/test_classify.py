@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from devtools.services import Cluster
 from middle.messages import MAX_INPUTS
-from tests.front.asking import JSON, Reply, assert_problem, in_base64, post
+from tests.front.front_client import JSON, Reply, assert_problem, in_base64, post
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster
 
 PATH = "/v1/classify"
 PHOTOS = [encoded(noise(seed), "PNG") for seed in range(3)]

@@ -10,7 +10,7 @@ import pytest
 
 from common.config import Front
 from front.image_fetch import Fetcher, Internet
-from tests.front.elsewhere import OK, Elsewhere, elsewhere, moved, reply, write_certificate
+from tests.front.fake_website import OK, Elsewhere, elsewhere, moved, reply, write_certificate
 from tests.front.fetching import HERE, HOST, THERE, at, code, fetch, names
 
 

@@ -10,10 +10,10 @@ import pytest
 from common.config import Front
 from common.errors import Overloaded, ServiceError
 from common.loop import LoopThread
+from devtools.services import free_ports
 from front.image_fetch import AT_ONCE, Fetcher, Internet
-from tests.front.elsewhere import OK, Elsewhere, elsewhere, moved, reply
+from tests.front.fake_website import OK, Elsewhere, elsewhere, moved, reply
 from tests.front.fetching import HERE, HOST, MAX_BYTES, at, code, refusal
-from tests.services import free_ports
 
 
 @pytest.fixture

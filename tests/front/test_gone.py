@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from common.server.serve import SPARE_THREADS
-from tests.caching import metric, until
-from tests.front.asking import ask
+from devtools.services import Cluster, Service, hanging, metric, running, wait_until, with_section
+from tests.front.front_client import ask
 from tests.servers import SERVERS, under
-from tests.services import Cluster, Service, hanging, running, with_section
 
 PLACES = 100
 AGAIN = PLACES + SPARE_THREADS
@@ -64,7 +63,7 @@ def test_a_client_that_goes_is_no_error_of_ours(
 ) -> None:
     """No 5xx is counted, no traceback logged, and each place is free again."""
     for _ in range(AGAIN):
-        until(lambda: metric(front, 'in_flight{service="front"}') < PLACES)
+        wait_until(lambda: metric(front, 'in_flight{service="front"}') < PLACES)
         leave(front, request_, abruptly=abruptly)
 
     assert 200 == front.request("POST", "/v1/search", json={"text": "red"}).status
@@ -79,5 +78,5 @@ def test_clients_that_do_not_wait_leave_nothing_behind(cluster: Cluster, front: 
             query = b'{"text": "a photo of %d"}' % number
             leave(front, HEAD + b"Content-Length: %d\r\n\r\n" % len(query) + query, abruptly=True)
 
-    until(lambda: 200 == ask(cluster, text="a photo of red").status)
+    wait_until(lambda: 200 == ask(cluster, text="a photo of red").status)
     assert 200 == front.request("POST", "/v1/search", json={"text": "blue"}).status

@@ -10,12 +10,12 @@ import pytest
 from flask.testing import FlaskClient
 
 from common.config import parse
+from devtools.services import Cluster, running, with_section
 from front.app import create_app
 from front.image_fetch import Internet
-from tests.front.asking import ask, assert_problem, upload
-from tests.front.elsewhere import elsewhere, moved, reply
+from tests.front.fake_website import elsewhere, moved, reply
+from tests.front.front_client import ask, assert_problem, upload
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster, running, with_section
 
 LOOPBACK = [
     "localhost",

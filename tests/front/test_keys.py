@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from common.config import Config
+from devtools.services import Cluster, Service, run_command, running, with_section
 from front.app import create_app
 from front.guard import scope_of
-from tests.front.asking import Reply, assert_problem
-from tests.services import Cluster, Service, run_command, running, with_section
+from tests.front.front_client import Reply, assert_problem
 
 SCOPES = ("search", "images", "admin")
 ROUTES = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.front.asking import Reply
+from devtools.services import Cluster, Service, run_command, running, with_section
+from tests.front.front_client import Reply
 from tests.front.test_service import PAGES
-from tests.services import Cluster, Service, run_command, running, with_section
 
 ORIGIN = "https://photos.example"
 STRANGERS = (

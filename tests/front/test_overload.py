@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import arrivals, overload
+from benchmarks import overload
 from benchmarks.generated import queries
 from common.server.serve import SPARE_THREADS
-from tests.caching import embedded, metric, until
-from tests.collection import Collection
-from tests.front.asking import Reply
+from devtools import open_loop
+from devtools.collection import Collection
+from devtools.services import Cluster, cluster, hanging, metric, wait_until, with_section
+from tests.cache_probe import embedded
+from tests.front.front_client import Reply
 from tests.servers import SERVERS, under
-from tests.services import Cluster, cluster, hanging, with_section
 
 LIMIT = 4
 BATCHES = 'batch_size_count{batcher="inference-clip-texts"}'
@@ -76,7 +77,7 @@ def embedding(services: Cluster, text: str) -> Asking:
     """Ask for a text, and wait until middle has sent it to inference."""
     sent = metric(services.middle, BATCHES)
     asking = Asking(services, [text])
-    until(lambda: sent < metric(services.middle, BATCHES))
+    wait_until(lambda: sent < metric(services.middle, BATCHES))
     return asking
 
 
@@ -112,7 +113,7 @@ def test_what_is_too_much_is_refused_at_once(services: Cluster) -> None:
     before = dropped(services, "overloaded")
     with hanging(services.inference):
         asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
-        until(lambda: LIMIT == in_flight(services))
+        wait_until(lambda: LIMIT == in_flight(services))
         for size in (10, 100_000):
             refused = search(services, "a" * size)
             assert (503, "overloaded") == (refused.status, refused.json()["code"])
@@ -122,7 +123,7 @@ def test_what_is_too_much_is_refused_at_once(services: Cluster) -> None:
         assert {"status": "alive"} == services.front.get("/healthz")
     assert [200] * LIMIT == asking.statuses()
     assert 200 == search(services, "blue").status
-    until(lambda: 0 == in_flight(services))
+    wait_until(lambda: 0 == in_flight(services))
     assert 2 == dropped(services, "overloaded") - before
 
 
@@ -130,7 +131,7 @@ def test_a_refused_connection_that_can_be_kept_is_kept(services: Cluster, server
     """The next request on it is answered, and the body of the refused one is not taken for it."""
     with hanging(services.inference):
         asking = Asking(services, [f"red {number}" for number in range(LIMIT)])
-        until(lambda: LIMIT == in_flight(services))
+        wait_until(lambda: LIMIT == in_flight(services))
         with send(services, "blue") as connection:
             refused = whole_reply(connection)
             assert 503 == refused.status
@@ -158,9 +159,9 @@ def test_a_client_that_goes_while_it_is_answered_does_no_harm(services: Cluster)
     """It is nobody's error, and its place is free again."""
     with hanging(services.inference):
         connection = send(services, "red")
-        until(lambda: 0 < in_flight(services))
+        wait_until(lambda: 0 < in_flight(services))
         connection.close()
-    until(lambda: 0 == in_flight(services))
+    wait_until(lambda: 0 == in_flight(services))
     assert 200 == search(services, "green").status
     metrics = services.front.request("GET", "/metrics").data.decode()
     assert 'status="500"' not in metrics
@@ -169,12 +170,12 @@ def test_a_client_that_goes_while_it_is_answered_does_no_harm(services: Cluster)
 def test_a_client_may_have_less_time(services: Cluster) -> None:
     """By X-Deadline-Ms, which middle and inference keep to; what is no number is 400."""
     given_up = 'requests_total{route="/search",service="middle",status="503"}'
-    until(lambda: 0 == metric(services.middle, 'in_flight{service="middle"}'))
+    wait_until(lambda: 0 == metric(services.middle, 'in_flight{service="middle"}'))
     before = metric(services.middle, given_up)
     with hanging(services.inference):
         reply = search(services, "red", X_Deadline_Ms="200")
         assert (503, "deadline_exceeded") == (reply.status, reply.json()["code"])
-        until(lambda: before + 1 == metric(services.middle, given_up))
+        wait_until(lambda: before + 1 == metric(services.middle, given_up))
     for bad in ("soon", "-1", "1.5", "1e3", "9" * 10, ""):
         assert 400 == search(services, "red", X_Deadline_Ms=bad).status, bad
     assert 200 == search(services, "red", X_Deadline_Ms="999999999").status
@@ -202,9 +203,9 @@ def test_under_overload_there_are_answers_and_refusals_alone(
     config = with_section(collection.config, "Front", max_in_flight=8)
     config = with_section(config, "Middle", cache="off")
     with cluster(under(server, config), 1, collection.folder, [["--index", "0,1"]]) as services:
-        due = arrivals.draw(1500, 3, queries())
+        due = open_loop.draw(1500, 3, queries())
         address = services.front.address
-        during = arrivals.send(address, due, 3, kept=len(due), path=overload.PATH)
+        during = open_loop.send(address, due, 3, kept=len(due), path=overload.PATH)
         while search(services, "red").status == 503:  # what was let in last is still under way
             assert services.front.request("GET", "/healthz").status == 200
         after = [search(services, f"a red photo {number}") for number in range(20)]
@@ -229,7 +230,7 @@ def wrong(collection: Collection, answers: dict[str, Any]) -> list[str]:
 
 def test_the_figures_tell_answers_from_refusals_and_when_all_is_well() -> None:
     """Goodput is of the peak; the last failure after the overload is when it was over."""
-    reply = arrivals.Reply
+    reply = open_loop.Reply
     during = [reply("a", 0, 10, True, b"", 200), reply("b", 0, 2, False, b"", 503)]
     during += [reply("c", 0, 2, False, b"", 0), reply("late", 0, 2001, True, b"", 200)]
     after = [reply("d", 1, 5, False, b"", 503), reply("e", 2, 5, True, b"", 200)]

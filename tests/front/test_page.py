@@ -9,10 +9,10 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
-from tests import services
-from tests.front.asking import ask
+from devtools import services
+from devtools.services import CHECKOUT, Cluster
 from tests.front.browsing import Browser, chrome
-from tests.services import CHECKOUT, Cluster
+from tests.front.front_client import ask
 
 SAMPLES = CHECKOUT / "samples"
 CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}

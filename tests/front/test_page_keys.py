@@ -8,9 +8,9 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from tests.collection import Collection
+from devtools.collection import Collection
+from devtools.services import Service, cluster, run_command, with_section
 from tests.front.browsing import Browser, chrome
-from tests.services import Service, cluster, run_command, with_section
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.front.asking import ask, embed, post, upload
+from devtools.services import Cluster
+from devtools.tiny_model import DIM
+from tests.front.front_client import ask, embed, post, upload
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster
-from tests.tiny_model import DIM
 
 CODES = {
     400: {"bad_request", "wrong_length"},

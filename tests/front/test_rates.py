@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.caching import metric
-from tests.front.asking import Reply, assert_problem
-from tests.services import Cluster, Service, run_command, running, with_section
+from devtools.services import Cluster, Service, metric, run_command, running, with_section
+from tests.front.front_client import Reply, assert_problem
 
 BURST = 5
 JSON = {"Content-Type": "application/json"}

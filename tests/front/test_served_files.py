@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.collection import Collection
-from tests.front.asking import Reply, assert_problem
+from devtools.collection import Collection
+from devtools.services import Cluster, cluster, with_section
+from tests.front.front_client import Reply, assert_problem
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster, cluster, with_section
 
 PAGE = b"<script>alert(1)</script>"
 

@@ -6,9 +6,9 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from tests.front.asking import Reply, ask, in_base64
+from devtools.services import Cluster
+from tests.front.front_client import Reply, ask, in_base64
 from tests.front.pictures import encoded, noise
-from tests.services import Cluster
 
 PAGES = ["/", "/static/app.js", "/docs", "/redoc", "/openapi.json", "/v1/info", "/nothing"]
 

@@ -10,9 +10,9 @@ import pytest
 import urllib3
 
 from common.server.serve import SPARE_THREADS
-from tests.certificates import Authority
+from devtools.certificates import Authority
+from devtools.services import Cluster, Service, run_command, running, with_section
 from tests.servers import SERVERS, under
-from tests.services import Cluster, Service, run_command, running, with_section
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from devtools.services import CHECKOUT
 from tests.fuzz.targets import CORPUS, TARGETS
-from tests.services import CHECKOUT
 
 START_S = 60
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import services
-from tests.collection import Collection
-from tests.services import Cluster, run_command, with_section
+from devtools import services
+from devtools.collection import Collection
+from devtools.services import Cluster, run_command, with_section
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,"
 CHECKS += "response_headers_conformance,response_schema_conformance,negative_data_rejection,"

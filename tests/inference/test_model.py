@@ -15,12 +15,12 @@ from PIL import Image
 
 from common.config import Inference
 from common.errors import ConfigError
+from devtools.tiny_model import SIZE, write_tiny_model
 from inference.images import OPENAI_MEAN
 from inference.model import Model, load_model
 from inference.network import open_networks
 from inference.tokens import pad
 from inference.towers import TokenTextTower, unit_rows
-from tests.tiny_model import SIZE, write_tiny_model
 
 TEXTS = ["red", "a photo of the blue square", "green", "the square", "a red red red square"]
 CPU = Inference(threads=1)

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
+from devtools.services import CHECKOUT
+from devtools.tiny_model import write_tiny_model
 from inference.layout import MODELS
 from inference.registry import find_model
 from tests.hub import REVISION, Hub, serving_hub
-from tests.services import CHECKOUT
-from tests.tiny_model import write_tiny_model
 
 PRINT_FOLDER = """
 import sys

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from common.config import Inference
+from devtools.services import CHECKOUT, running, with_section
+from devtools.tiny_model import write_tiny_model
 from inference.layout import MODELS
 from inference.model import load_model
-from tests.services import CHECKOUT, running, with_section
-from tests.tiny_model import write_tiny_model
 
 CPU = Inference(threads=1)
 

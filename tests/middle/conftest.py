@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.collection import Collection
-from tests.services import Cluster, cluster
+from devtools.collection import Collection
+from devtools.services import Cluster, cluster
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.caching import (
+from devtools.collection import Collection
+from devtools.services import Cluster, Service, hanging, metric, wait_until
+from tests.cache_probe import (
     Reply,
     ask,
     caching,
@@ -16,12 +18,8 @@ from tests.caching import (
     fresh,
     hits,
     image,
-    metric,
     outcome,
-    until,
 )
-from tests.collection import Collection
-from tests.services import Cluster, Service, hanging
 
 
 @pytest.fixture
@@ -102,7 +100,7 @@ def test_a_hundred_equal_queries_embed_once(services: Cluster, middle: Service) 
     with ThreadPoolExecutor(100) as pool:
         with hanging(services.inference):
             replies = [pool.submit(ask, middle, text="blue photo", k=5) for _ in range(100)]
-            until(lambda: 99 == counted(middle, "result", "join"))
+            wait_until(lambda: 99 == counted(middle, "result", "join"))
         answers = [reply.result() for reply in replies]
 
     assert 1 == embedded(services.inference) - count
@@ -125,9 +123,9 @@ def test_who_joins_does_not_share_another_s_deadline(
     with ThreadPoolExecutor(2) as pool:
         with hanging(services.inference):
             first = pool.submit(ask, middle, path, {"X-Deadline-Ms": "4000"}, **query)
-            until(lambda: 0 < counted(middle, level, "miss") - 1)
+            wait_until(lambda: 0 < counted(middle, level, "miss") - 1)
             second = pool.submit(ask, middle, path, None, **query)
-            until(lambda: 1 == counted(middle, level, "join"))
+            wait_until(lambda: 1 == counted(middle, level, "join"))
             late = first.result()
         assert (503, "deadline_exceeded") == (late.status, late.json()["code"])
         assert 200 == second.result().status, second.result().data
@@ -163,7 +161,7 @@ def test_with_policy_absolute_use_prolongs_nothing(
     with caching(services, collection.folder, **how) as middle:
         ask(middle, text="red")
         assert "hit" == outcome(ask(middle, text="red"))
-        until(lambda: "miss" == outcome(ask(middle, text="red")))
+        wait_until(lambda: "miss" == outcome(ask(middle, text="red")))
 
 
 def test_what_was_used_last_stays(services: Cluster, collection: Collection) -> None:
@@ -203,7 +201,7 @@ def until_missed_by_both(middle: Service) -> None:
         misses.extend([reply] if "miss" == outcome(reply) else [])
         return 2 == len(misses)
 
-    until(both_missed)
+    wait_until(both_missed)
 
 
 def test_without_a_cache_every_query_is_made(services: Cluster, collection: Collection) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tests.caching import ask, hits, outcome, until
-from tests.collection import Collection
-from tests.services import cluster, with_section
+from devtools.collection import Collection
+from devtools.services import cluster, wait_until, with_section
+from tests.cache_probe import ask, hits, outcome
 
 
 def test_what_is_kept_answers_when_the_servers_are_gone(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_what_is_kept_answers_when_the_servers_are_gone(tmp_path: Path) -> None:
     config = with_section(collection.config, "Middle", deadline_ms=20_000)
     with cluster(config, 2, collection.folder) as services:
         middle = services.middle
-        until(lambda: "bypass" != outcome(ask(middle, text="the the")))
+        wait_until(lambda: "bypass" != outcome(ask(middle, text="the the")))
         whole = ask(middle, text="red", k=40)
         services.search[1].kill()
 
@@ -43,11 +43,11 @@ def test_a_new_index_version_is_soon_seen(tmp_path: Path) -> None:
     query: dict[str, Any] = {"text": "red", "k": 40}
     with cluster(config, 1, collection.folder) as services:
         middle = services.middle
-        until(lambda: "hit" == outcome(ask(middle, **query)))
+        wait_until(lambda: "hit" == outcome(ask(middle, **query)))
         collection.write_images(range(20, 30))
         collection.prepare()
-        until(lambda: "v000002" == ask(middle, **query).json()["index_version"])
-        until(lambda: "hit" == outcome(ask(middle, **query)))
+        wait_until(lambda: "v000002" == ask(middle, **query).json()["index_version"])
+        wait_until(lambda: "hit" == outcome(ask(middle, **query)))
         for _ in range(20):
             reply = ask(middle, **query)
             assert (30, "v000002") == (len(hits(reply)), reply.json()["index_version"])

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
+from devtools.services import Service, running, wait_until, with_section
+from devtools.tiny_model import write_tiny_model
 from inference.client import imagenet_classes
 from inference.messages import Logits
 from inference.model import Model, load_model
 from middle.classify import scores
-from tests.caching import until
 from tests.front.pictures import encoded, noise
-from tests.services import Service, running, with_section
-from tests.tiny_model import write_tiny_model
 
 PHOTOS = [encoded(noise(seed), "PNG") for seed in range(10)]
 LABELS = ["red", "green", "blue", "square"]
@@ -216,7 +215,7 @@ def test_labels_of_another_model_are_not_used(folder: Path) -> None:
                     expected(other, PHOTOS[0], LABELS, "a photo of a {}."), abs=CLOSE
                 )
                 # middle looks once a second what it has
-                until(lambda: found == table(classify(middle, labels=LABELS)["results"][0]))
+                wait_until(lambda: found == table(classify(middle, labels=LABELS)["results"][0]))
     assert found != before
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from tests.collection import Collection
-from tests.services import cluster
+from devtools.collection import Collection
+from devtools.services import cluster
 
 COPIES = 30
 

@@ -14,10 +14,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from devtools.collection import Collection
+from devtools.services import Cluster, Service, free_ports, hanging, wait_until
 from middle.redis_store import PREFIX, seal, unseal
-from tests.caching import ask, caching, embedded, fresh, hits, outcome, until
-from tests.collection import Collection
-from tests.services import Cluster, Service, free_ports, hanging
+from tests.cache_probe import ask, caching, embedded, fresh, hits, outcome
 
 TEXTS = ["a red square", "the blue photo", "green"]
 
@@ -54,7 +54,7 @@ def redis_server(folder: Path, port: int | None = None) -> Iterator[RedisServer]
     process = subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL)
     try:
         server = RedisServer(port, process)
-        until(lambda: pings(server))
+        wait_until(lambda: pings(server))
         yield server
     finally:
         process.kill()
@@ -86,7 +86,7 @@ def fill(middle: Service, redis: RedisServer) -> list[Any]:
     """The hits of TEXTS, once all of them are kept."""
     found = [hits(ask(middle, text=text)) for text in TEXTS]
     for text in TEXTS:
-        until(partial(is_hit, middle, text))
+        wait_until(partial(is_hit, middle, text))
     assert len(redis.names()) >= 2 * len(TEXTS)
     return found
 
@@ -112,7 +112,7 @@ def test_two_middle_servers_share_what_is_kept(
     with serve(redis.url) as other:
         count = embedded(services.inference)
         for text, expected in zip(TEXTS, found, strict=True):
-            until(partial(is_hit, other, text))  # a busy Redis may lose against the model
+            wait_until(partial(is_hit, other, text))  # a busy Redis may lose against the model
             assert expected == hits(ask(other, text=text))
         assert embedded(services.inference) - count <= len(TEXTS)
         with redis.client as client:
@@ -129,13 +129,13 @@ def test_the_policy_is_the_server_s_expiry(redis: RedisServer, serve: Any, polic
     """Idle renews an entry's time to live at each use, absolute does not, lru sets none."""
     with serve(redis.url, cache_policy=policy, cache_expiry_s=1000) as middle:
         ask(middle, text="red")
-        until(lambda: "hit" == outcome(ask(middle, text="red")))
+        wait_until(lambda: "hit" == outcome(ask(middle, text="red")))
         with redis.client as client:
             names = [name for name in redis.names() if b"result" in name]
             assert (policy == "lru") == ({-1} == {client.ttl(name) for name in names})
             for name in names:
                 client.expire(name, 500)
-            until(partial(is_hit, middle, "red"))
+            wait_until(partial(is_hit, middle, "red"))
             longest = max(client.ttl(name) for name in names)
     assert (policy == "idle") == (longest > 500)
 
@@ -202,7 +202,7 @@ def test_a_hung_cache_server_is_left_alone(redis: RedisServer, serve: Any) -> No
         with hanging(redis):
             assert expected == answers(middle) == answers(middle)
             assert 503 == middle.request("DELETE", "/cache").status
-        until(lambda: "hit" == outcome(ask(middle, text=TEXTS[0])))
+        wait_until(lambda: "hit" == outcome(ask(middle, text=TEXTS[0])))
         assert expected == answers(middle)
 
 
@@ -214,7 +214,7 @@ def test_a_cache_server_may_come_late(tmp_path: Path, serve: Any) -> None:
         assert 503 == middle.request("DELETE", "/cache").status
         with redis_server(tmp_path, port) as redis:
             # of a text of its own: the pause may end between its embedding and its answer
-            until(lambda: "hit" == outcome(ask(middle, text="a yellow square")))
+            wait_until(lambda: "hit" == outcome(ask(middle, text="a yellow square")))
             assert expected == fill(middle, redis)
 
 

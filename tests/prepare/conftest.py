@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.prepare.workspace import Workspace, add_images
-from tests.tiny_model import write_tiny_model
+from devtools.tiny_model import write_tiny_model
+from tests.prepare.prepared_folder import Workspace, add_images
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.prepare.workspace import noise
+from tests.prepare.prepared_folder import noise
 
 EXIF_ORIENTATION = 0x0112
 

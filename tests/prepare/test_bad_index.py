@@ -13,7 +13,7 @@ import pytest
 
 from search.manifest import MANIFEST, BadIndex, Current, Named, write_current
 from tests.chaos.damage import reseal
-from tests.prepare.workspace import Workspace
+from tests.prepare.prepared_folder import Workspace
 
 FLIPS = 100
 GARBAGE = [

@@ -8,8 +8,8 @@ import pytest
 
 from search.manifest import MANIFEST, BadIndex
 from tests.chaos.damage import reseal
+from tests.prepare.prepared_folder import Workspace, add_images
 from tests.prepare.searching import brute_force, search, unit_queries
-from tests.prepare.workspace import Workspace, add_images
 
 BUILD = "prepare/build_index.py"
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.prepare.odd_files import png_header, write_bad, write_good
-from tests.prepare.workspace import Workspace, add_images, noise, paths_of
+from tests.prepare.prepared_folder import Workspace, add_images, noise, paths_of
 
 
 def test_all_formats_and_modes_are_indexed(workspace: Workspace) -> None:

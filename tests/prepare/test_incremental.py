@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from tests.prepare.workspace import Workspace, add_images, noise, paths_of
-from tests.tiny_model import write_tiny_model
+from devtools.tiny_model import write_tiny_model
+from tests.prepare.prepared_folder import Workspace, add_images, noise, paths_of
 
 
 def test_nothing_new_makes_no_version(twelve: Workspace) -> None:

@@ -10,7 +10,7 @@ from pyarrow import parquet
 
 from common.errors import ConfigError
 from prepare.sources import find_sources
-from tests.prepare.workspace import Workspace, add_images, paths_of
+from tests.prepare.prepared_folder import Workspace, add_images, paths_of
 
 FOUR = [f"{number:05}.png" for number in range(4)]
 

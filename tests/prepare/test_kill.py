@@ -22,8 +22,8 @@ from tests.chaos.kills import (
     prepare_first,
     write_images,
 )
+from tests.prepare.prepared_folder import Workspace, journal_grows, wait_for
 from tests.prepare.searching import search, unit_queries
-from tests.prepare.workspace import Workspace, journal_grows, wait_for
 
 KILLS_EMBEDDING, KILLS_INDEXING = 4, 2
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.collection import Collection
-from tests.services import run_command, with_section
+from devtools.collection import Collection
+from devtools.services import run_command, with_section
 
 
 @pytest.fixture

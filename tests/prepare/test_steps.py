@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.prepare.workspace import Workspace, add_images
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
+from tests.prepare.prepared_folder import Workspace, add_images
 
 Dies = Callable[[Workspace, int], int]
 
@@ -16,7 +16,7 @@ Dies = Callable[[Workspace, int], int]
 @pytest.fixture
 def dies() -> Iterator[Dies]:
     """Run prepare until before its n-th step; for n = 0 to the end, which gives how many."""
-    command = [sys.executable, "-m", "tests.prepare.steps"]
+    command = [sys.executable, "-m", "tests.prepare.kill_points"]
     with subprocess.Popen(
         command,
         cwd=CHECKOUT,

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from common.files import content_hash, sha256_of
+from devtools.services import with_section
 from inference.model import load_model
 from prepare.hashes import location_hash
 from search.keys import KEY, shard_of
 from search.shelf import Version
 from tests.prepare.odd_files import write_bad, write_good
+from tests.prepare.prepared_folder import Workspace, add_images
 from tests.prepare.searching import brute_force, search, unit_queries
-from tests.prepare.workspace import Workspace, add_images
-from tests.services import with_section
 
 IMAGES = 300
 K = 20

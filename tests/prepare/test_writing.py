@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from common.files import write_whole
+from devtools.services import CHECKOUT
 from prepare.lock import locked
-from tests.prepare.workspace import PREPARE, Workspace, add_images, journal_grows
-from tests.services import CHECKOUT
+from tests.prepare.prepared_folder import PREPARE, Workspace, add_images, journal_grows
 
 
 # Too little for vectors, then for rows, then for an index, in the order in which they are written.

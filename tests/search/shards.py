@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.vectors import clustered, unit
 from common.config import IndexKind
 from common.wire import Matrix
+from devtools.vectors import clustered, unit
 from search.engine import Build
 from search.index import Rows, Shard, load_shard, write_shard
 from search.keys import KEY

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from common.wire import Matrix, pack_rows
+from devtools.collection import Collection
+from devtools.services import Service, running, with_section
+from devtools.tiny_model import DIM
 from inference.towers import unit_rows
 from search.messages import SearchReply, SearchRequest
-from tests.collection import Collection
-from tests.services import Service, running, with_section
-from tests.tiny_model import DIM
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks.vectors import unit
 from common.errors import ConfigError
+from devtools.vectors import unit
 from search import canaries, hnsw
 from search.engine import Build
 from search.manifest import describe, read_manifest

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import NotFound, Unavailable
+from devtools.collection import Collection
 from devtools.fake_clock import FakeClock
 from search.manifest import (
     MANIFEST,
@@ -17,7 +18,6 @@ from search.manifest import (
 )
 from search.shelf import KEEP_OLD_S, TRY_AGAIN_S, Shelf
 from tests.chaos.damage import copy_version, flip, folders_of, reseal
-from tests.collection import Collection
 
 
 @pytest.fixture

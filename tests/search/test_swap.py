@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devtools.collection import Collection
+from devtools.services import cluster, free_ports, hanging, run_command, running, with_section
+from devtools.tiny_model import write_tiny_model
 from search.manifest import read_current
 from tests.chaos.damage import ask, flip, folders_of
 from tests.chaos.swaps import asking, replicated, swaps, until_line
-from tests.collection import Collection
-from tests.services import cluster, free_ports, hanging, run_command, running, with_section
-from tests.tiny_model import write_tiny_model
 
 WAIT_S = 30
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import run_command
+from devtools.services import run_command
 
 STORE = ("--model-store", ".")
 

@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import save_file
 
 from benchmarks.matmul import flop_per_image, matmul_flop_per_s
+from devtools.services import run_command
+from devtools.tiny_model import write_tiny_model
 from inference.registry import find_model
-from tests.services import run_command
-from tests.tiny_model import write_tiny_model
 from tests.torch.test_archive import hide
 
 # One figure takes a call, or a few.

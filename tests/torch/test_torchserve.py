@@ -16,11 +16,8 @@ from msgspec.structs import replace
 from common.config import Config
 from common.errors import Problem
 from common.wire import MSGPACK, unpack_rows
-from inference.app import max_body_bytes
-from inference.messages import IMAGE_BATCH, EmbedReply
-from inference.torchserve.handler import WORKERS
-from tests.collection import Collection
-from tests.services import (
+from devtools.collection import Collection
+from devtools.services import (
     CHECKOUT,
     Service,
     cluster,
@@ -28,7 +25,10 @@ from tests.services import (
     running,
     with_section,
 )
-from tests.tiny_model import POISON, write_tiny_model
+from devtools.tiny_model import POISON, write_tiny_model
+from inference.app import max_body_bytes
+from inference.messages import IMAGE_BATCH, EmbedReply
+from inference.torchserve.handler import WORKERS
 from tests.torch.torchserve import PORTS, SNAPSHOT, TorchServe, torchserve
 
 PHOTO = (CHECKOUT / "samples/owl.jpg").read_bytes()

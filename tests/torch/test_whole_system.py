@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devtools.services import CHECKOUT, Cluster, cluster, run_command, with_section
 from inference.model import load_model
-from tests.services import CHECKOUT, Cluster, cluster, run_command, with_section
 
 PHOTOS = ("cat-chelsea.jpg", "koala.jpg", "bison.jpg", "owl.jpg")
 

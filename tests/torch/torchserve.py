@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.services import CHECKOUT, Service, free_ports, run_command
+from devtools.services import CHECKOUT, Service, free_ports, run_command
 
 SNAPSHOT = CHECKOUT / "inference/snapshot_8.cfg"
 PORTS = ("inference", "management", "metrics", "grpc_inference", "grpc_management")

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
 from tests.test_structure import PRODUCTION, modules
 
 TORCH = "needs torch, which is not installed here: tests/torch runs it"

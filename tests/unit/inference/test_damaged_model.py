@@ -6,8 +6,8 @@ import pytest
 
 from common.config import Inference
 from common.errors import ConfigError
+from devtools.tiny_model import write_tiny_model
 from inference.model import load_model, space_of_model
-from tests.tiny_model import write_tiny_model
 
 
 @pytest.mark.parametrize(

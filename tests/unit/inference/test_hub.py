@@ -8,8 +8,8 @@ import huggingface_hub
 import pytest
 
 from common.errors import ConfigError
+from devtools.tiny_model import write_tiny_model
 from inference.hub import download
-from tests.tiny_model import write_tiny_model
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, result: Any) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
+from devtools.tiny_model import DIM, SIZE, write_tiny_model
 from inference.devices import Device
 from inference.network import Execution
 from inference.runtimes.onnx_runtime import OnnxNetwork
 from inference.runtimes.openvino_runtime import OpenVinoNetwork
-from tests.tiny_model import DIM, SIZE, write_tiny_model
 
 
 def execution(kind: Any = "cpu", precision: str = "fp32") -> Execution:

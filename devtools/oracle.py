@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.arrivals import Client
 from common.files import content_hash
 from common.wire import Matrix
-from tests.collection import Collection
+from devtools.collection import Collection
+from devtools.open_loop import Client
 
 K = 10
 EXACT = 1e-4

@@ -8,7 +8,7 @@ from typing import Any
 
 import urllib3
 
-from tests.services import Cluster
+from devtools.services import Cluster
 
 Reply = urllib3.BaseHTTPResponse
 JSON = "application/json"

@@ -16,12 +16,12 @@ from PIL import Image
 
 from common.config import Config, Loaded, parse
 from common.wire import Matrix
+from devtools.services import CHECKOUT, run_command
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from search.keys import KEY, image_id
 from search.manifest import Folders, Manifest, folders_of, manifest_in_use, read_current
 from search.messages import Record
 from search.shelf import Version, load_version
-from tests.services import CHECKOUT, run_command
 
 PREPARE = "prepare/prepare.py"
 PRLIMIT = shutil.which("prlimit") or "prlimit"

@@ -8,9 +8,9 @@ import msgspec
 
 from common.digest import DIGEST, content_digest
 from common.wire import encode
+from devtools.services import Service
 from search.messages import SearchReply
-from tests.answering import Quiet, answering
-from tests.services import Service
+from tests.fake_server import Quiet, answering
 
 Tamper = Callable[[SearchReply], SearchReply | bytes]
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.caching import metric, until
-from tests.checking import Truth
-from tests.collection import Collection
-from tests.proxy import Proxy, proxied
-from tests.services import Service, running, with_section
+from devtools.collection import Collection
+from devtools.fault_proxy import Proxy, proxied
+from devtools.oracle import Truth
+from devtools.services import Service, metric, running, wait_until, with_section
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Replicated:
 
     def until_in(self, shard: int, number: int) -> None:
         """Wait until middle asks a replica again."""
-        until(lambda: not self.is_out(shard, number))
+        wait_until(lambda: not self.is_out(shard, number))
 
 
 @contextmanager

@@ -1,19 +1,16 @@
 """Asking middle so that its cache shows, and what the servers behind it did meanwhile."""
 
 import base64
-import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import urllib3
 
-from tests.collection import Collection
-from tests.services import Cluster, Service, running, with_section
+from devtools.collection import Collection
+from devtools.services import Cluster, Service, metric, running, wait_until, with_section
 
-WITHIN_S = 30
 CLOSE = {"Connection": "close"}
 """So that the next request may go to another worker."""
 Reply = urllib3.BaseHTTPResponse
@@ -26,7 +23,7 @@ def caching(services: Cluster, folder: Path, **keys: Any) -> Iterator[Service]:
     with running("middle/middle.py", config, cwd=folder) as middle:
         if keys.get("cache") != "off":
             for _ in range(10 * keys.get("workers", 1) - 9):
-                until(lambda: "bypass" != outcome(ask(middle, text="the the", headers=CLOSE)))
+                wait_until(lambda: "bypass" != outcome(ask(middle, text="the the", headers=CLOSE)))
         yield middle
 
 
@@ -56,13 +53,6 @@ def embedded(inference: Service, kind: str = "text") -> int:
     return int(metric(inference, f'batch_items_total{{batcher="tiny-{kind}",outcome="ok"}}'))
 
 
-def metric(service: Service, name: str) -> float:
-    """The value of a metric; 0 before it is counted."""
-    text = service.request("GET", "/metrics").data.decode()
-    found = re.search(rf"^clip_search_{re.escape(name)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
 def counted(middle: Service, level: str, what: str) -> float:
     """How many requests ended so at a level of the cache."""
     return metric(middle, f'cache_requests_total{{level="{level}",outcome="{what}"}}')
@@ -72,11 +62,3 @@ def image(collection: Collection, number: int) -> str:
     """An image of the collection, in base64."""
     data = (collection.folder / f"images/{number:04}.png").read_bytes()
     return base64.b64encode(data).decode()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, which must not take long."""
-    deadline = time.monotonic() + WITHIN_S
-    while not holds():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.05)

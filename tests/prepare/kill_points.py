@@ -1,7 +1,8 @@
 """Run prepare so that it dies, as by SIGKILL, just before the n-th of its steps on the disk.
 
-python -m tests.prepare.steps, then a line `CONFIG N` for each run on standard input; answered by
-a line with its exit status, before which a run that ends well says how many steps it took.
+python -m tests.prepare.kill_points, then a line `CONFIG N` for each run on standard input;
+answered by a line with its exit status, before which a run that ends well says how many steps it
+took.
 A step is what Python changes under the folder of CONFIG: it opens a file to write, renames or
 deletes one, makes a folder. Audit events tell of them, so the code that runs is what always runs.
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import CHECKOUT, STOP_S, free_ports
+from devtools.services import CHECKOUT, STOP_S, free_ports
 
 CONF = CHECKOUT / "edge/nginx.conf"
 PER_ADDRESS = 64

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.files import content_hash
 from common.wire import Matrix
 from inference.model import Model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
-from common.files import content_hash
 from prepare.recall import ROUNDING
 
 TOPICS = 1000

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +15,12 @@ from typing import Any, Protocol
 
 import urllib3
 
-from tests.ports import free_ports as free_ports
-from tests.processes import STOP_S as STOP_S
-from tests.processes import reading, wait
-from tests.processes import stop as stop
+from devtools.ports import free_ports as free_ports
+from devtools.processes import STOP_S as STOP_S
+from devtools.processes import reading, wait
+from devtools.processes import stop as stop
 
+WITHIN_S = 30
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
@@ -43,6 +46,7 @@ class Service:
 
     @property
     def address(self) -> str:
+        """Where it listens, "host:port"."""
         return f"127.0.0.1:{self.port}"
 
     def request(self, method: str, path: str, **how: Any) -> urllib3.BaseHTTPResponse:
@@ -130,6 +134,21 @@ def hanging(service: Running) -> Iterator[None]:
 def children(pid: int) -> list[int]:
     """The processes that a process has started."""
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def metric(service: Service, name: str) -> float:
+    """The value of a metric; 0 before it is counted."""
+    text = service.request("GET", "/metrics").data.decode()
+    found = re.search(rf"^clip_search_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds, which must not take long."""
+    deadline = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        time.sleep(0.05)
 
 
 def run_command(
