@@ -59,17 +59,13 @@ def guarded(
     assert token
     inside = authority.inside(authority.issue("ours"), **{"token-file": "inside.token"})
     config = under(request.param, {**collection.config, "Inside": inside})
-    held = [["--index", "0"], ["--index", "1"]]
-    with cluster(config, 2, collection.folder, held) as services:
+    with cluster(config, 2, collection.folder) as services:
         yield services
 
 
 def inner(services: Cluster) -> dict[str, Service]:
-    return {
-        "middle": services.middle,
-        "inference": services.inference,
-        "search": services.search[0],
-    }
+    servers = (services.middle, services.inference, services.search[0])
+    return dict(zip(PATHS, servers, strict=True))
 
 
 def answer(services: Cluster, collection: Collection) -> None:
@@ -78,10 +74,9 @@ def answer(services: Cluster, collection: Collection) -> None:
     image = (collection.folder / name).read_bytes()
     reply = services.front.request("POST", "/v1/search", fields={"image": ("q", image)})
     assert 200 == reply.status, reply.data
-    assert name == reply.json()["hits"][0]["path"]
-    assert not reply.json()["coverage"]["degraded"]
-    hit = reply.json()["hits"][0]["id"]
-    assert 200 == services.front.request("GET", f"/v1/images/{hit}/thumbnail").status
+    hit = reply.json()["hits"][0]
+    assert (name, False) == (hit["path"], reply.json()["coverage"]["degraded"])
+    assert 200 == services.front.request("GET", f"/v1/images/{hit['id']}/thumbnail").status
     assert 200 == services.front.request("GET", "/ready").status
 
 
@@ -90,8 +85,7 @@ def refusal(services: Cluster, collection: Collection, **inside: Any) -> tuple[i
     config = with_section(services.config, "Middle", port=0, deadline_ms=5000)
     config = {**config, "Inside": {**config["Inside"], **inside}}
     with running("middle/middle.py", config, cwd=collection.folder) as middle:
-        asked = {**with_section(config, "Middle", port=middle.port, deadline_ms=5000)}
-        asked = with_section(asked, "Front", port=0)
+        asked = with_section(with_section(config, "Middle", port=middle.port), "Front", port=0)
         with running("front/front.py", asked, cwd=collection.folder) as front:
             reply = front.request("POST", "/v1/search", json={"text": "red"})
     return reply.status, "".join(middle.output + front.output)
@@ -108,8 +102,7 @@ def test_no_certificate_is_let_in(
 ) -> None:
     """None, or one of another authority: the handshake fails, the token does not help."""
     service = inner(guarded)[name]
-    stranger = Authority(tmp_path)
-    for certificate in (None, stranger.issue("stranger")):
+    for certificate in (None, Authority(tmp_path).issue("stranger")):
         with authority.client(certificate) as client, pytest.raises(urllib3.exceptions.HTTPError):
             ask(client, service, "GET", "/healthz", token)
     is_silent = guarded.config["Process"]["server"] == "granian"
