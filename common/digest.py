@@ -12,7 +12,7 @@ WANTED = "Want-Content-Digest"
 """With it a reply is asked for one."""
 
 
-class Sealed(NamedTuple):
+class DigestedBody(NamedTuple):
     """A body that is sent to several, and its digest."""
 
     body: bytes
@@ -24,6 +24,6 @@ def content_digest(body: bytes) -> str:
     return f"sha-256=:{base64.b64encode(sha256(body).digest()).decode()}:"
 
 
-def seal(body: bytes) -> Sealed:
+def with_digest(body: bytes) -> DigestedBody:
     """A body with its digest."""
-    return Sealed(body, content_digest(body))
+    return DigestedBody(body, content_digest(body))

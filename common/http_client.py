@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from common.digest import DIGEST, WANTED, Sealed, content_digest
+from common.digest import DIGEST, WANTED, DigestedBody, content_digest
 from common.errors import Garbled, Problem, ServiceError, Unauthorized, Unavailable
 from common.inside import Inside
 from common.origin import ORIGIN
@@ -41,7 +41,7 @@ class Request(NamedTuple):
 
     method: str
     path: str
-    body: Sealed | None = None
+    body: DigestedBody | None = None
     headers: Mapping[str, str] = {}
 
 
@@ -53,11 +53,11 @@ class Reply(NamedTuple):
     body: bytes
 
 
-async def sealed(body: bytes) -> Sealed:
+async def digested(body: bytes) -> DigestedBody:
     """A body with its digest."""
     if len(body) <= LARGE_BYTES:
-        return Sealed(body, content_digest(body))
-    return Sealed(body, await asyncio.to_thread(content_digest, body))
+        return DigestedBody(body, content_digest(body))
+    return DigestedBody(body, await asyncio.to_thread(content_digest, body))
 
 
 class HttpClient:
@@ -144,7 +144,7 @@ async def send_once(
 async def checked(reply: Reply, *, needs_digest: bool = False) -> Reply:
     """A reply that is no error; raises the ServiceError that it is, or Garbled."""
     digest = reply.headers.get(DIGEST)
-    if needs_digest if digest is None else digest != (await sealed(reply.body)).digest:
+    if needs_digest if digest is None else digest != (await digested(reply.body)).digest:
         raise Garbled("a server behind this one answered what was changed on the way")
     if reply.status >= 400:
         problem = problem_of(reply.status, reply.body)
@@ -173,7 +173,7 @@ def _url(url: str) -> URL:
     return URL(url, encoded=True)
 
 
-def _data(body: Sealed | None) -> bytes | io.BytesIO | None:
+def _data(body: DigestedBody | None) -> bytes | io.BytesIO | None:
     """The body as aiohttp takes it: a large one in pieces, so that others get between."""
     if body is None:
         return None

@@ -9,7 +9,7 @@ import msgspec
 
 from common.coalescing import Coalescer
 from common.errors import NotFound, ServiceError
-from common.http_client import HttpClient, Reply, Request, sealed
+from common.http_client import HttpClient, Reply, Request, digested
 from common.inside import Inside
 from common.loop import within
 from common.upstream import Read, Upstream
@@ -125,7 +125,7 @@ class InferenceClient:
         )
 
     async def _ask(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
-        request = Request("POST", f"/predictions/{role}", await sealed(encode(message)))
+        request = Request("POST", f"/predictions/{role}", await digested(encode(message)))
         try:
             return await self._send(request, deadline, _read)
         except ServiceError as error:

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from common.digest import Sealed
+from common.digest import DigestedBody
 from common.errors import Garbled
-from common.http_client import HttpClient, Reply, Request, sealed
+from common.http_client import HttpClient, Reply, Request, digested
 from common.inside import Inside
 from common.upstream import Upstream
 from common.wire import UNREADABLE, encode
@@ -74,7 +74,7 @@ class MiddleClient:
     async def _post(
         self, path: str, query: Query | EmbedQuery | ClassifyQuery, deadline: float, bypass: bool
     ) -> Reply:
-        body: Sealed = await sealed(encode(query))
+        body: DigestedBody = await digested(encode(query))
         headers = {"Cache-Control": "no-cache"} if bypass else {}
         request = Request("POST", path, body, headers)
         return await self._upstream.ask(request, deadline, lambda reply: reply)

@@ -21,7 +21,7 @@ class FanOutResult(NamedTuple):
     """What the shards of one version found, and how many of them answered."""
 
     version: str
-    seal: str
+    version_digest: str
     space: str
     shards: dict[int, Hits]
     coverage: Coverage
@@ -61,16 +61,17 @@ class FanOut:
         results = await batch.results(batch.add(query, deadline), deadline)
         self._learn(results)
         answers = [found for found in results if isinstance(found, ShardResult)]
-        for version, seal in sorted({(found.version, found.seal) for found in answers}):
+        for version, digest in sorted({(one.version, one.version_digest) for one in answers}):
             others = [
                 server
                 for server, found in zip(self._servers, results, strict=True)
-                if isinstance(found, ShardResult) and (found.version, found.seal) != (version, seal)
+                if isinstance(found, ShardResult)
+                and (found.version, found.version_digest) != (version, digest)
             ]
             if not others:
                 break
             # a swap is under way, to a newer version or back: one of the two all still hold
-            again = await self._ask_again(query._replace(seal=seal), others, deadline)
+            again = await self._ask_again(query._replace(version_digest=digest), others, deadline)
             answers += [found for found in again if isinstance(found, ShardResult)]
             if all(isinstance(found, ShardResult) for found in again):
                 break
@@ -127,16 +128,16 @@ class FanOut:
         by_version: dict[tuple[str, str, str, int], dict[int, Hits]] = {}
         for found in answers:
             # who names a version but means another index by it is not believed by the others
-            named = (found.version, found.seal, found.space, found.shard_count)
+            named = (found.version, found.version_digest, found.space, found.shard_count)
             by_version.setdefault(named, {}).update(found.shards)
         if not any(by_version.values()):
             raise _why_none(list(failures.values()))
         best = max(by_version, key=lambda named: (len(by_version[named]), named))
-        version, seal, space, total = best
+        version, digest, space, total = best
         shards = by_version[best]
         late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
         timeout = sum(len(self._holds[server]) for server in late)
-        return FanOutResult(version, seal, space, shards, _coverage(total, len(shards), timeout))
+        return FanOutResult(version, digest, space, shards, _coverage(total, len(shards), timeout))
 
 
 def _coverage(total: int, answered: int, timeout: int) -> Coverage:

@@ -28,11 +28,11 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class SearchResult(NamedTuple):
-    """An answer; the digest of what embedded the query, "" for nothing; the seal of the index."""
+    """An answer; the digests of what embedded the query, "" for nothing, and of the version."""
 
     answer: Answer
     digest: str
-    seal: str
+    version_digest: str
     age_s: float = 0.0
     """How long it has been kept."""
 
@@ -50,7 +50,7 @@ class ResultKey(NamedTuple):
 
     key: str
     digest: str
-    seal: str
+    version_digest: str
 
 
 class Pipeline:
@@ -88,7 +88,7 @@ class Pipeline:
         if index is None or self._tier is None:
             return None
         key = result_key(query, image, *index, *models, self._ef_search)
-        return ResultKey(key, digest, index.seal)
+        return ResultKey(key, digest, index.version_digest)
 
     def peek(self, key: ResultKey) -> CachedAnswer | None:
         """The answer that is kept for a key in this process; from any thread."""
@@ -143,7 +143,7 @@ class Pipeline:
         }
         warnings = list(embedded.warnings)
         answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
-        return SearchResult(answer, embedded.digest, found.seal)
+        return SearchResult(answer, embedded.digest, found.version_digest)
 
     async def _embed(
         self, query: Query, image: ImageFile | None, deadline: float, bypass: bool
@@ -207,7 +207,10 @@ class Pipeline:
 
 def keep_result(key: ResultKey, result: SearchResult) -> bytes | None:
     """The value to keep of a result: an answer that is whole and made with what is known."""
-    if result.answer.coverage.degraded or (result.digest, result.seal) != (key.digest, key.seal):
+    if result.answer.coverage.degraded or (result.digest, result.version_digest) != (
+        key.digest,
+        key.version_digest,
+    ):
         return None
     return _encode(msgspec.structs.replace(result.answer, took_ms={}))
 

@@ -102,7 +102,7 @@ class RedisStore:
         except (RedisError, OSError) as error:
             self._pause(error)
             return [None] * len(keys)
-        return [unseal(key, value) for key, value in zip(keys, values, strict=True)]
+        return [checked_value(key, value) for key, value in zip(keys, values, strict=True)]
 
     async def _get(self, keys: Sequence[str]) -> list[Any]:
         names = [PREFIX + key for key in keys]
@@ -129,7 +129,7 @@ class RedisStore:
     async def _set(self, items: Sequence[tuple[str, bytes]]) -> None:
         async with self._client.pipeline(transaction=False) as pipeline:
             for key, value in items:
-                pipeline.set(PREFIX + key, seal(key, value), px=self._expiry_ms)
+                pipeline.set(PREFIX + key, add_checksum(key, value), px=self._expiry_ms)
             replies = await pipeline.execute(raise_on_error=False)
         refusals = [reply for reply in replies if isinstance(reply, Exception)]
         if refusals and not self._is_refused:
@@ -155,17 +155,17 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def seal(key: str, value: bytes) -> bytes:
+def add_checksum(key: str, value: bytes) -> bytes:
     """A value with the time and a digest before it: whatever else stands in Redis is none."""
     payload = struct.pack("<d", time.time()) + value
     return _check(key, payload) + payload
 
 
-def unseal(key: str, sealed: Any) -> CacheEntry | None:
-    """What `seal` made for this key, else None."""
-    if not isinstance(sealed, bytes):
+def checked_value(key: str, stored: Any) -> CacheEntry | None:
+    """What `add_checksum` made for this key, else None."""
+    if not isinstance(stored, bytes):
         return None
-    check, payload = sealed[:CHECK_BYTES], sealed[CHECK_BYTES:]
+    check, payload = stored[:CHECK_BYTES], stored[CHECK_BYTES:]
     if len(payload) < 8 or check != _check(key, payload):
         return None
     return CacheEntry(payload[8:], max(0.0, time.time() - struct.unpack("<d", payload[:8])[0]))

@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
-    """An index version; `seal` tells it from others of its name."""
+    """An index version; `version_digest` tells it from others of its name."""
 
     version: str
-    seal: str
+    version_digest: str
 
 
 class UpstreamState:
@@ -69,7 +69,7 @@ class UpstreamState:
             info = await self._fan_out.info(_timeout())
         except ServiceError:
             return
-        self._index = Index(info.version, info.seal)
+        self._index = Index(info.version, info.version_digest)
 
     async def _ask_inference(self, role: Role) -> None:
         try:

@@ -56,7 +56,7 @@ async def _followers(
             except ServiceError as error:
                 log.warning("%s is not waited for: %s", address, error.detail)
                 continue
-            if info.seal != before.sha256:
+            if info.version_digest != before.sha256:
                 continue
             if info.space == manifest.space:
                 found.append(address)
@@ -94,7 +94,7 @@ async def _wait(addresses: Sequence[str], named: Named, inside: Inside) -> str |
             if info.refused == named.sha256:
                 await http.close()
                 return f"{address} refused {named.version}: {info.reason}"
-            if info.seal == named.sha256:
+            if info.version_digest == named.sha256:
                 waiting.remove(address)
         await asyncio.sleep(INTERVAL_S)
     await http.close()

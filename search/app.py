@@ -61,7 +61,7 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     def search() -> Response:
         deadline = deadline_of(request, math.inf)
         message = decode(request.get_data(), SearchRequest)
-        reply = _search(shelf.get(message.seal), message, ef_search, threads, deadline)
+        reply = _search(shelf.get(message.version_digest), message, ef_search, threads, deadline)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")

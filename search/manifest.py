@@ -7,7 +7,7 @@ import msgspec
 from common.config import IndexKind
 from common.errors import ConfigError
 from common.files import replace_bytes, sha256_of
-from search.seal import Message, seal, unseal
+from search.self_hash import Message, read_self_hashed, with_self_hash
 
 CURRENT = "CURRENT"
 MANIFEST = "MANIFEST"
@@ -51,7 +51,7 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A version, told by the seal of its manifest from others that were made under its name."""
+    """A version, told by the digest of its manifest from others that were made under its name."""
 
     version: str
     sha256: str
@@ -75,7 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     recall: Recall
     shards: list[ShardFiles]
     sha256: str = ""
-    """The seal: see search.seal."""
+    """The digest: see search.self_hash."""
 
     @property
     def named(self) -> Named:
@@ -89,7 +89,7 @@ class Current(msgspec.Struct, frozen=True):
     now: Named
     before: Named | None = None
     sha256: str = ""
-    """The seal."""
+    """The digest."""
 
 
 class Folders(msgspec.Struct, frozen=True):
@@ -112,7 +112,7 @@ def read_current(folders: Folders) -> Current | None:
 
 def write_current(folders: Folders, current: Current) -> None:
     """Put a version in use."""
-    replace_bytes(folders.index / CURRENT, seal(current))
+    replace_bytes(folders.index / CURRENT, with_self_hash(current))
 
 
 def read_manifest(folders: Folders, version: str) -> Manifest:
@@ -139,14 +139,14 @@ def manifest_in_use(folders: Folders) -> Manifest:
 
 
 def write_manifest(folders: Folders, manifest: Manifest) -> Manifest:
-    """Write the manifest, from when on the version is complete; gives it with its seal."""
-    replace_bytes(folders.index / manifest.version / MANIFEST, seal(manifest))
+    """Write the manifest, from when on the version is complete; gives it with its digest."""
+    replace_bytes(folders.index / manifest.version / MANIFEST, with_self_hash(manifest))
     return read_manifest(folders, manifest.version)
 
 
 def _read(path: Path, kind: type[Message]) -> Message:
     try:
-        return unseal(path.read_bytes(), kind)
+        return read_self_hashed(path.read_bytes(), kind)
     except OSError as error:
         raise BadIndex(f"{path}: {error.strerror}") from None
     except (ValueError, msgspec.DecodeError) as error:

@@ -13,8 +13,8 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     vectors: bytes
     """float32, little-endian, [queries, dim]."""
     ks: list[int]
-    seal: str | None = None
-    """Answer from the version whose manifest has this seal, kept for a while after a swap; None:
+    version_digest: str | None = msgspec.field(default=None, name="seal")
+    """Answer from the version whose manifest has this digest, kept for a while after a swap; None:
     from the newest."""
 
 
@@ -40,7 +40,7 @@ class SearchReply(msgspec.Struct):
     """All shards of this server, from one version."""
 
     version: str
-    seal: str
+    version_digest: str = msgspec.field(name="seal")
     """Of the manifest: a version that was made anew from nothing may have an old name."""
     space: str
     shard_count: int
@@ -81,8 +81,8 @@ class Info(msgspec.Struct):
     """In all shards of the version, also those of other servers."""
     shards: list[int]
     shard_count: int
-    seal: str = ""
+    version_digest: str = msgspec.field(default="", name="seal")
     """Of the version's manifest: one made anew from nothing may have the same name."""
     refused: str = ""
-    """The seal of a newer version that is not put in use, and why."""
+    """The version digest of a newer version that is not put in use, and why."""
     reason: str = ""

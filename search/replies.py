@@ -16,11 +16,11 @@ ROUNDING = 1e-3
 """What a cosine of float32 unit vectors may be over 1; a search server takes as much."""
 
 
-def read_search(body: bytes, ks: Sequence[int], seal: str | None) -> SearchReply:
-    """The reply to queries for `ks` hits of the version of a seal, None for any; raises Garbled."""
+def read_search(body: bytes, ks: Sequence[int], version_digest: str | None) -> SearchReply:
+    """The reply to queries for `ks` hits from the version of a digest; raises Garbled."""
     reply = decode_reply(body, SearchReply)
     numbers = [one.shard for one in reply.shards]
-    _expect(seal in (None, reply.seal), "another version")
+    _expect(version_digest in (None, reply.version_digest), "another version")
     _expect(reply.shard_count > 0, "that an index has no shards")
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")

@@ -22,7 +22,7 @@ from search.manifest import (
 log = logging.getLogger(__name__)
 
 KEEP_OLD_S = 30.0
-"""How long the version before is kept after a swap, and after it was asked for by its seal: other
+"""How long the version before is kept after a swap, and after it was asked for by its digest: other
 servers may still be loading theirs, or have refused it."""
 TRY_AGAIN_S = 60.0
 """A refused version is looked at again: its files may have been on their way here."""
@@ -94,16 +94,16 @@ class Shelf:
             raise Unavailable("no index is loaded: run prepare first", "no_index")
         return self._versions[0]
 
-    def get(self, seal: str | None) -> Version:
-        """The version with that seal, or the newest for None; raises NotFound."""
+    def get(self, version_digest: str | None) -> Version:
+        """The version with that digest, or the newest for None; raises NotFound."""
         newest, *others = self._versions or [self.newest()]
-        if seal in (None, newest.manifest.named.sha256):
+        if version_digest in (None, newest.manifest.named.sha256):
             return newest
         for version in others:
-            if version.manifest.named.sha256 == seal:
+            if version.manifest.named.sha256 == version_digest:
                 self._wanted = self._now()
                 return version
-        raise NotFound("no version with this seal is loaded", "no_such_version")
+        raise NotFound("no version with this digest is loaded", "no_such_version")
 
     def refresh(self) -> None:
         """Swap to what CURRENT names; what cannot be loaded is refused, and tried again later.

@@ -25,7 +25,7 @@ from search.manifest import (
     write_current,
 )
 from search.messages import Info, SearchReply, SearchRequest
-from search.seal import seal
+from search.self_hash import with_self_hash
 
 WAIT_S = 30
 Harm = Callable[[list[Path]], Path]
@@ -38,12 +38,12 @@ def folders_of(folder: Path) -> Folders:
 
 
 def reseal(path: Path, changes: dict[str, Any]) -> str:
-    """Change a manifest and seal it again, as whoever wrote it would have; gives its seal."""
+    """Change a manifest and hash it again, as whoever wrote it would have; gives its own digest."""
     told = {**json.loads(path.read_bytes()), **changes, "sha256": ""}
-    sealed = seal(cast("Any", told))
+    hashed = with_self_hash(cast("Any", told))
     path.unlink()  # other versions may share the file
-    path.write_bytes(sealed)
-    return str(json.loads(sealed)["sha256"])
+    path.write_bytes(hashed)
+    return str(json.loads(hashed)["sha256"])
 
 
 def copy_version(folders: Folders, version: str, name: str, **changes: Any) -> Named:
@@ -91,7 +91,7 @@ class Watched:
         files = [path for one in self.folders.all() for path in sorted((one / name).iterdir())]
         current = self.folders.index / CURRENT
         staged = current.with_name("staged")
-        staged.write_bytes(seal(Current(named, good.now)))
+        staged.write_bytes(with_self_hash(Current(named, good.now)))
         harmed = harm([*files, staged])
         staged.replace(current)
         info = self._until(lambda info: bool(info.reason) or info.version == name)

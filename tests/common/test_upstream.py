@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from common.digest import Sealed, content_digest
+from common.digest import DigestedBody, content_digest
 from common.errors import DeadlineExceeded, Garbled, Unavailable
 from common.http_client import HttpClient, Request
 from common.upstream import Upstream
@@ -18,7 +18,7 @@ from tests.common.misbehaving import HEAD, WHOLE, Behave, Misbehaving, answer, k
 from tests.fake_server import Quiet, answering
 
 REQUESTS = {
-    "POST": Request("POST", "/x", Sealed(b"body", content_digest(b"body"))),
+    "POST": Request("POST", "/x", DigestedBody(b"body", content_digest(b"body"))),
     "GET": Request("GET", "/x"),
 }
 POST = REQUESTS["POST"]

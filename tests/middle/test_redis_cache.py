@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from devtools.collection import Collection
 from devtools.services import Cluster, Service, free_ports, hanging, wait_until
-from middle.redis_store import PREFIX, seal, unseal
+from middle.redis_store import PREFIX, add_checksum, checked_value
 from tests.cache_probe import ask, caching, embedded, fresh, hits, outcome
 
 TEXTS = ["a red square", "the blue photo", "green"]
@@ -220,12 +220,12 @@ def test_a_cache_server_may_come_late(tmp_path: Path, serve: Any) -> None:
 
 def test_only_what_was_sealed_for_a_key_is_its_value() -> None:
     """Any byte changed, cut or added makes it none; so does the value of another key."""
-    sealed = seal("key", b"value")
-    entry = unseal("key", sealed)
+    stored = add_checksum("key", b"value")
+    entry = checked_value("key", stored)
 
     assert entry is not None
     assert (b"value", True) == (entry.value, 0 <= entry.age_s < 60)
-    spoilt = [sealed[:i] + bytes([sealed[i] ^ 1]) + sealed[i + 1 :] for i in range(len(sealed))]
-    for other in (*spoilt, sealed[:-1], sealed + b"x", b"", None, 5):
-        assert unseal("key", other) is None
-    assert unseal("other", sealed) is None
+    spoilt = [stored[:i] + bytes([stored[i] ^ 1]) + stored[i + 1 :] for i in range(len(stored))]
+    for other in (*spoilt, stored[:-1], stored + b"x", b"", None, 5):
+        assert checked_value("key", other) is None
+    assert checked_value("other", stored) is None

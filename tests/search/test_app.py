@@ -95,7 +95,7 @@ def test_garbage_is_refused(server: Service, body: bytes) -> None:
 
 def test_an_unknown_version_is_not_found(server: Service) -> None:
     """A version that is not loaded cannot be asked."""
-    request = SearchRequest(DIM, pack_rows(unit(1)), [1], seal="0" * 64)
+    request = SearchRequest(DIM, pack_rows(unit(1)), [1], version_digest="0" * 64)
     response = server.request("POST", "/search", body=msgspec.msgpack.encode(request))
 
     assert (response.status, response.json()["code"]) == (404, "no_such_version")

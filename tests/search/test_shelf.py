@@ -48,45 +48,45 @@ def swap(folders: Folders) -> None:
     write_current(folders, Current(copy_version(folders, "v000001", "v000002"), current.now))
 
 
-def holds(shelf: Shelf, seal: str) -> bool:
+def holds(shelf: Shelf, version_digest: str) -> bool:
     """Whether a shelf still holds a version; this is no use of it."""
-    return seal in [one.manifest.named.sha256 for one in shelf._versions]
+    return version_digest in [one.manifest.named.sha256 for one in shelf._versions]
 
 
 def test_the_version_before_stays_for_a_while(
     folders: Folders, held: Shelf, clock: FakeClock
 ) -> None:
     """Half a minute after the swap it goes, if nobody asks for it."""
-    seal = held.newest().manifest.named.sha256
+    version_digest = held.newest().manifest.named.sha256
     swap(folders)
     held.refresh()
     clock.advance(KEEP_OLD_S - 1)
     held.refresh()
-    assert holds(held, seal)
+    assert holds(held, version_digest)
     clock.advance(2)
     held.refresh()
 
     assert "v000002" == held.newest().manifest.version
     with pytest.raises(NotFound):
-        held.get(seal)
+        held.get(version_digest)
 
 
 def test_the_version_before_stays_while_it_is_asked_for(
     folders: Folders, held: Shelf, clock: FakeClock
 ) -> None:
-    """Long after the swap, where it was asked for by its seal just now; then it goes."""
-    seal = held.newest().manifest.named.sha256
+    """Long after the swap, where it was asked for by its digest just now; then it goes."""
+    version_digest = held.newest().manifest.named.sha256
     swap(folders)
     held.refresh()
     for _ in range(10):
         clock.advance(KEEP_OLD_S - 1)
-        assert "v000001" == held.get(seal).manifest.version
+        assert "v000001" == held.get(version_digest).manifest.version
         held.refresh()
     assert "v000002" == held.get(None).manifest.version
     clock.advance(KEEP_OLD_S + 1)
     held.refresh()
 
-    assert not holds(held, seal)
+    assert not holds(held, version_digest)
 
 
 def test_a_refused_version_is_looked_at_again(
@@ -117,7 +117,7 @@ def test_a_shelf_without_an_index_says_so(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="run prepare first"):
         empty.newest()
     with pytest.raises(Unavailable):
-        empty.get("seal")
+        empty.get("version_digest")
     empty.close()
 
 

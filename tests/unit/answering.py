@@ -19,7 +19,7 @@ class FakeState:
     """Knows an index and models; what is None is not known."""
 
     def __init__(self) -> None:
-        self.known_index: Index | None = Index("v1", "seal of v1")
+        self.known_index: Index | None = Index("v1", "digest of v1")
         self.digests = {"clip": "digest of clip", "mclip": "digest of mclip"}
 
     def index(self) -> Index | None:

@@ -67,7 +67,7 @@ class FakeServer:
     async def info(self, deadline: float) -> Info:
         await self._take_time(deadline)
         newest, count = self.versions[0], self.shard_count
-        return Info(newest, self.space, "clip", 2, 7, self.shards, count, f"seal of {newest}")
+        return Info(newest, self.space, "clip", 2, 7, self.shards, count, f"digest of {newest}")
 
     async def close(self) -> None:
         self.is_closed = True
@@ -80,15 +80,15 @@ class FakeServer:
             raise
         if self.error:
             raise self.error
-        return [self._result(query.seal, query.k) for query in batch.queries]
+        return [self._result(query.version_digest, query.k) for query in batch.queries]
 
-    def _result(self, seal: str | None, k: int) -> ShardResult:
-        known = {f"seal of {version}": version for version in self.versions}
-        if seal is not None and seal not in known:
-            raise NotFound("no version with this seal is loaded", "no_such_version")
-        version = known[seal] if seal else self.versions[0]
+    def _result(self, version_digest: str | None, k: int) -> ShardResult:
+        known = {f"digest of {version}": version for version in self.versions}
+        if version_digest is not None and version_digest not in known:
+            raise NotFound("no version with this digest is loaded", "no_such_version")
+        version = known[version_digest] if version_digest else self.versions[0]
         shards = {shard: _first(self.found.get(shard, hits()), k) for shard in self.shards}
-        return ShardResult(version, f"seal of {version}", self.space, self.shard_count, shards)
+        return ShardResult(version, f"digest of {version}", self.space, self.shard_count, shards)
 
     async def _take_time(self, deadline: float) -> None:
         await within(deadline, asyncio.sleep(self.after_s))

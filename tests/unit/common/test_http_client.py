@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.digest import DIGEST, content_digest, seal
+from common.digest import DIGEST, content_digest, with_digest
 from common.errors import Garbled, ServiceError, Unauthorized, Unavailable
-from common.http_client import LARGE_BYTES, HttpClient, Reply, checked, problem_of, sealed
+from common.http_client import LARGE_BYTES, HttpClient, Reply, checked, digested, problem_of
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> Reply:
@@ -17,7 +17,7 @@ async def test_a_body_has_its_digest(size: int) -> None:
     """Small or large, which is hashed in another thread."""
     body = b"x" * size
 
-    assert await sealed(body) == seal(body) == (body, content_digest(body))
+    assert await digested(body) == with_digest(body) == (body, content_digest(body))
 
 
 async def test_a_good_reply_is_passed_on() -> None:

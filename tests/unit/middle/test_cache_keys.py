@@ -38,7 +38,7 @@ def test_an_embedding_is_known_by_its_input_and_its_model() -> None:
 
 def test_an_answer_is_known_by_all_that_it_depends_on() -> None:
     """Every field of the query, the index, the models, how the index is walked."""
-    about = ("v1", "seal", "digest", 64)
+    about = ("v1", "digest", "digest", 64)
     query = Query(text="red", k=5)
     others = [
         result_key(Query(text="red", k=6), None, *about),
@@ -46,7 +46,7 @@ def test_an_answer_is_known_by_all_that_it_depends_on() -> None:
         result_key(Query(text="red", k=5, min_score=0.1), None, *about),
         result_key(Query(text="red", k=5, require_full=True), None, *about),
         result_key(Query(text="red", k=5, model="clip"), None, *about),
-        result_key(query, None, "v1", "seal", "digest", 65),
+        result_key(query, None, "v1", "digest", "digest", 65),
         result_key(query, None, "v1", "other", "digest", 64),
         result_key(query, image_file(b"file"), *about),
         result_key(query, image_file(b"other"), *about),

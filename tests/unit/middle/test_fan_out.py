@@ -28,7 +28,11 @@ async def test_all_shards_are_asked_and_counted() -> None:
     assert elapsed(began) == pytest.approx(1)
     assert found.coverage.shards == ShardCounts(2, 2, 0, 0)
     assert not found.coverage.degraded
-    assert (found.version, found.seal, found.space) == ("v1", "seal of v1", "space")
+    assert (found.version, found.version_digest, found.space) == (
+        "v1",
+        "digest of v1",
+        "space",
+    )
     assert len(found.shards[1].records) == 1
 
 
@@ -208,7 +212,7 @@ async def test_a_hung_server_leaves_others_their_share_of_the_time() -> None:
     servers = FakeServer([0], after_s=3600), FakeServer([1])
     info = await fan_out_of(*servers).info(asyncio.get_running_loop().time() + 4)
 
-    assert info.seal == "seal of v1"
+    assert info.version_digest == "digest of v1"
 
 
 async def test_closing_closes_all_servers() -> None:

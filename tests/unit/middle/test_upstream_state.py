@@ -26,7 +26,7 @@ class Behind:
         return self.state.index(), self.state.digest("clip"), self.state.digest("mclip")
 
 
-V1 = Index("v1", "seal of v1")
+V1 = Index("v1", "digest of v1")
 
 
 async def test_nothing_is_known_before_anyone_answers() -> None:
@@ -51,7 +51,7 @@ async def test_what_is_behind_is_asked_again_and_again() -> None:
     behind.inference.digests = {"clip": "3"}
     await behind.look()
 
-    assert behind.known() == (Index("v2", "seal of v2"), "3", ABSENT)
+    assert behind.known() == (Index("v2", "digest of v2"), "3", ABSENT)
     await behind.state.close()
 
 

@@ -52,10 +52,10 @@ class Handover:
 
         async def answer() -> Reply:
             newest = self.two if self.in_use() == "v000002" else self.one
-            told: dict[str, Any] = {"seal": newest.sha256, "space": "space"}
+            told: dict[str, Any] = {"version_digest": newest.sha256, "space": "space"}
             if newest is self.two or "space" in changes:
                 told |= changes
-            info = Info("v", told["space"], "clip", 4, 4, [0], 1, told["seal"])
+            info = Info("v", told["space"], "clip", 4, 4, [0], 1, told["version_digest"])
             info.refused, info.reason = told.get("refused", ""), told.get("reason", "")
             return Reply(200, {}, encode(info))
 
@@ -93,7 +93,10 @@ def test_one_that_refuses_it_brings_the_version_before_back(handing: Handover) -
     """With the reason that it tells."""
     handing.follow(ADDRESSES[0])
     handing.follow(
-        ADDRESSES[1], seal=handing.one.sha256, refused=handing.two.sha256, reason="no memory"
+        ADDRESSES[1],
+        version_digest=handing.one.sha256,
+        refused=handing.two.sha256,
+        reason="no memory",
     )
     with pytest.raises(ConfigError, match=r"refused v000002: no memory; v000001 is in use again"):
         handing.run()
@@ -105,7 +108,7 @@ def test_servers_of_another_index_or_model_are_not_waited_for(
     handing: Handover, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The one is none of ours, the other is started anew by the operator."""
-    handing.follow(ADDRESSES[0], space="another", seal=handing.one.sha256)
+    handing.follow(ADDRESSES[0], space="another", version_digest=handing.one.sha256)
     handing.http.answers[ADDRESSES[1]] = saying(b"nonsense")
 
     assert handing.run() == "v000002"

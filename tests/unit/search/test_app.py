@@ -35,9 +35,9 @@ class OneVersion:
             raise Unavailable("no index is loaded", "no_index")
         return self.version
 
-    def get(self, seal: str | None) -> Version:
-        if seal is not None:
-            raise NotFound("no version with this seal", "no_such_version")
+    def get(self, version_digest: str | None) -> Version:
+        if version_digest is not None:
+            raise NotFound("no version with this digest", "no_such_version")
         return self.newest()
 
 
@@ -82,7 +82,7 @@ def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
         (SearchRequest(4, pack_rows(2 * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, pack_rows(np.nan * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, b"123", [1]), "bad_request"),
-        (SearchRequest(4, pack_rows(VECTORS[:1]), [1], "seal"), "no_such_version"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [1], "digest"), "no_such_version"),
         ({"dim": "four"}, "bad_request"),
     ],
 )

@@ -38,24 +38,28 @@ class Holding:
         asked = msgspec.msgpack.decode(request.body.body, type=SearchRequest)
         self.requests.append(asked)
         await asyncio.sleep(self.after_s)
-        if asked.seal == "old":
+        if asked.version_digest == "old":
             gone = b'{"status":404,"code":"no_such_version","detail":"gone"}'
             return digested(gone, 404)
         rows = unpack_rows(asked.vectors, asked.dim)
         found = [hits((float(row[0]), 1)) for row in rows]
-        seal = asked.seal or "seal"
-        return digested(encode(SearchReply("v1", seal, "space", 1, [ShardHits(0, found)])))
+        version_digest = asked.version_digest or "digest"
+        return digested(
+            encode(SearchReply("v1", version_digest, "space", 1, [ShardHits(0, found)]))
+        )
 
 
 def digested(body: bytes, status: int = 200) -> Reply:
     return Reply(status, {"Content-Digest": content_digest(body)}, body)
 
 
-def batch(scores: Sequence[float], seal: str | None = None, seconds: float = 9.0) -> QueryBatch:
+def batch(
+    scores: Sequence[float], version_digest: str | None = None, seconds: float = 9.0
+) -> QueryBatch:
     one = QueryBatch()
     for score in scores:
         vector = np.array([score, 0.0], np.float32)
-        one.add(VectorQuery(vector, 3, seal), asyncio.get_running_loop().time() + seconds)
+        one.add(VectorQuery(vector, 3, version_digest), asyncio.get_running_loop().time() + seconds)
     return one
 
 
@@ -78,7 +82,10 @@ async def test_batches_that_come_meanwhile_share_a_message() -> None:
 async def test_a_message_has_queries_of_one_version() -> None:
     """Another version's are a message of their own; where that fails the others do not."""
     holding = Holding()
-    given = [holding.server.submit(batch([0.5], seal)) for seal in (None, "old", "new", None)]
+    given = [
+        holding.server.submit(batch([0.5], version_digest))
+        for version_digest in (None, "old", "new", None)
+    ]
     newest, old, new, other = await asyncio.gather(*given, return_exceptions=True)
 
     assert isinstance(old, Exception)
@@ -149,12 +156,16 @@ async def test_what_is_queued_for_nobody_is_not_sent() -> None:
 
 async def test_a_batch_is_packed_once() -> None:
     """For all servers, which all hash and send the same bytes."""
-    one = batch([0.25, 0.5], "seal")
+    one = batch([0.25, 0.5], "digest")
 
     assert one.body is one.body
     decoded = msgspec.msgpack.decode(one.body.body, type=SearchRequest)
-    assert (decoded.dim, decoded.ks, decoded.seal) == (len(VECTOR), [3, 3], "seal")
-    assert one.queries[0].kind == ("seal", 2)
+    assert (decoded.dim, decoded.ks, decoded.version_digest) == (
+        len(VECTOR),
+        [3, 3],
+        "digest",
+    )
+    assert one.queries[0].kind == ("digest", 2)
 
 
 async def test_an_error_of_a_server_is_each_query_s() -> None:

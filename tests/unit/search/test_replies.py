@@ -22,7 +22,7 @@ def reply(**changes: Any) -> SearchReply:
         ShardHits(1, [hits((0.9, 4), (0.8, 1)), hits((1.0, 7))]),
         ShardHits(2, [hits(), hits((0.5, 2), (0.5, 5), (-1.0, 8))]),
     ]
-    given = SearchReply("v1", "seal", "space", 3, shards)
+    given = SearchReply("v1", "digest", "space", 3, shards)
     return msgspec.structs.replace(given, **changes)
 
 
@@ -32,14 +32,14 @@ def of_shard_one(*found: Hits) -> SearchReply:
 
 def test_a_proper_reply_is_taken() -> None:
     """Whatever version it is of where none was asked for."""
-    for seal in (None, "seal"):
-        assert read_search(encode(reply()), KS, seal) == reply()
+    for version_digest in (None, "digest"):
+        assert read_search(encode(reply()), KS, version_digest) == reply()
 
 
 @pytest.mark.parametrize(
     ("lie", "told"),
     [
-        (reply(seal="other"), "another version"),
+        (reply(version_digest="other"), "another version"),
         (reply(shards=[ShardHits(1, [hits(), hits()])] * 2), "a shard twice"),
         (reply(shards=[ShardHits(3, [hits(), hits()])]), "a shard that is none"),
         (reply(shards=[ShardHits(-1, [hits(), hits()])]), "a shard that is none"),
@@ -58,7 +58,7 @@ def test_a_proper_reply_is_taken() -> None:
 def test_a_reply_that_cannot_be_true_is_refused(lie: SearchReply, told: str) -> None:
     """It is as if the server had not answered."""
     with pytest.raises(Garbled, match=told):
-        read_search(encode(lie), KS, "seal")
+        read_search(encode(lie), KS, "digest")
 
 
 def test_the_hits_of_the_next_query_may_be_better() -> None:
@@ -95,6 +95,6 @@ def test_bytes_that_are_no_message_are_refused(read: Callable[[bytes], object]) 
 
 def test_what_a_server_holds_is_read() -> None:
     """As it tells it."""
-    info = Info("v1", "space", "clip", 2, 7, [0], 2, "seal")
+    info = Info("v1", "space", "clip", 2, 7, [0], 2, "digest")
 
     assert read_info(encode(info)) == info

@@ -6,27 +6,27 @@ from typing import Protocol, TypeVar
 import msgspec
 
 
-class Sealed(Protocol):
-    """A message whose last field is its seal."""
+class SelfHashed(Protocol):
+    """A message whose last field is its own digest."""
 
     @property
     def sha256(self) -> str:
-        """The seal; "" until it was written and read back."""
+        """The digest; "" until it was written and read back."""
 
 
-Message = TypeVar("Message", bound=Sealed)
+Message = TypeVar("Message", bound=SelfHashed)
 LAST = b',\n "sha256": "'
 END = b'"\n}'
 
 
-def seal(message: Sealed) -> bytes:
-    """The message as JSON for people, sealed."""
+def with_self_hash(message: SelfHashed) -> bytes:
+    """The message as JSON for people, with its own digest."""
     body, last, _ = msgspec.json.format(msgspec.json.encode(message), indent=1).rpartition(LAST)
     return body + last + _digest(body) + END
 
 
-def unseal(data: bytes, kind: type[Message]) -> Message:
-    """The message in what `seal` gave; raises ValueError or DecodeError for anything else."""
+def read_self_hashed(data: bytes, kind: type[Message]) -> Message:
+    """The message in what `with_self_hash` gave; raises ValueError or DecodeError for else."""
     body, _, end = data.rpartition(LAST)
     if end != _digest(body) + END:
         raise ValueError("it is not as it was written")
