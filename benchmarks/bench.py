@@ -35,7 +35,7 @@ from benchmarks.report import write
 from common.config import Loaded, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
-from inference.model import load_model
+from inference.clip.model import load_model
 
 VECTORS = 100_000
 

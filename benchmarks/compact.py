@@ -17,9 +17,9 @@ from devtools.vectors import NOISE, clustered, unit
 from common.config import IndexKind, Prepare
 from common.wire import Matrix
 from prepare.recall import recall
-from search.engine import Build
-from search.index import Rows, Shard, load_shard, write_shard
-from search.keys import KEY
+from search.ann_index import Build
+from search.index import SegmentRows, Segment, load_shard, write_shard
+from search.image_key import IMAGE_KEY
 from search.manifest import Folders, ShardFiles
 from search.messages import Record
 
@@ -44,7 +44,7 @@ def measure(count: int = 100_000) -> list[Figure]:
     queries = vectors[random.choice(count, QUERIES)]
     queries = unit(queries + NOISE * unit(random.standard_normal(queries.shape, dtype=np.float32)))
     figures: list[Figure] = []
-    shards: dict[str, Shard] = {}
+    shards: dict[str, Segment] = {}
     with tempfile.TemporaryDirectory() as root:
         for kind in KINDS:
             folders = _folders(Path(root) / kind)
@@ -91,11 +91,11 @@ def _folders(root: Path) -> Folders:
 
 def _write(folders: Folders, vectors: Matrix, kind: IndexKind) -> ShardFiles:
     """A shard of images without pixels."""
-    keys = np.zeros(len(vectors), dtype=KEY)
+    keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"images/{number:08}.jpg") for number in range(len(vectors))]
     how = Build(kind, Prepare().M, Prepare().ef_construction, THREADS, EF_SEARCH)
-    return write_shard(folders, VERSION, 0, Rows(vectors, keys, records), how)
+    return write_shard(folders, VERSION, 0, SegmentRows(vectors, keys, records), how)
 
 
 def _in_a_child(folders: Folders, files: ShardFiles) -> int:
@@ -121,7 +121,7 @@ def _anonymous() -> int:
     return int(line.split()[1]) * 1024
 
 
-def _rates(shards: dict[str, Shard], queries: Matrix) -> dict[str, list[float]]:
+def _rates(shards: dict[str, Segment], queries: Matrix) -> dict[str, list[float]]:
     """Queries a second in batches; the kinds take turns, and the first round only warms up."""
     runs: dict[str, list[float]] = {kind: [] for kind in shards}
     batches = [queries[i : i + BATCH] for i in range(0, len(queries), BATCH)]

@@ -20,8 +20,8 @@ from common.config import Inference
 from common.errors import ConfigError
 from common.wire import MSGPACK, Matrix, encode
 from inference.messages import EmbedRequest
-from inference.model import Model, load_model
-from inference.registry import find_model
+from inference.clip.model import Model, load_model
+from inference.clip.registry import find_model
 from devtools.services import running, with_section
 
 SECTION = "limits"

@@ -13,8 +13,8 @@ from devtools.vectors import TOPICS, make_vectors, save_vectors
 from devtools.words import all_queries
 from common.config import Config, Loaded, parse
 from common.wire import Matrix
-from inference.model import Model
-from inference.registry import find_model
+from inference.clip.model import Model
+from inference.clip.registry import find_model
 from prepare.build_index import build
 from prepare.chunks import EmbeddingFolder
 from search.manifest import BadIndex, Folders, manifest_in_use

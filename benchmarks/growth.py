@@ -22,7 +22,7 @@ from benchmarks.figures import Figure, table
 from devtools.memory import resident_bytes
 from common.config import Loaded, load
 from common.process import argument_parser, run
-from inference.model import load_model
+from inference.clip.model import load_model
 from devtools.services import Cluster, Service, cluster, running, with_section
 
 SECTION = "growth"

@@ -25,9 +25,9 @@ from common.config import Config, Loaded, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from common.wire import Matrix
-from inference.model import load_model
+from inference.clip.model import load_model
 from search import hnsw
-from search.engine import EnginePaths
+from search.ann_index import AnnPaths
 from search.index import ef_of_shard
 from search.manifest import BadIndex, folders_of, manifest_in_use
 from devtools.services import running
@@ -64,7 +64,7 @@ def hnswlib_alone(config: Config, root: Path, queries: Matrix) -> Contender:
             raise ConfigError(str(error)) from None
         where = folders.index / manifest.version
         shards = [
-            (hnsw.load(EnginePaths(where / one.index.name), manifest.dim, one.count), one.count)
+            (hnsw.load(AnnPaths(where / one.index.name), manifest.dim, one.count), one.count)
             for one in manifest.shards
         ]
         ef = ef_of_shard(config.search.ef_search, len(shards))

@@ -12,7 +12,7 @@ try:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    from inference.torch_models import load_tower
+    from inference.exporting.torch_models import load_tower
 except ImportError as error:
     raise MissingPackage(
         f"there is no {error.name}: pip install -r requirements-torch.txt"

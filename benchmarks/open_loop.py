@@ -31,7 +31,7 @@ from devtools.memory import resident_bytes
 from common.config import load
 from common.process import argument_parser, run
 from common.wire import Matrix
-from inference.model import Model, load_model
+from inference.clip.model import Model, load_model
 from devtools.services import Cluster, cluster
 
 SECTION = "open loop"

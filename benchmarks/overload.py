@@ -22,7 +22,7 @@ from devtools.open_loop import Reply
 from benchmarks.figures import Figure, table
 from common.config import load
 from common.process import argument_parser, run
-from inference.model import load_model
+from inference.clip.model import load_model
 from devtools.services import cluster
 
 SECTION = "overload"

@@ -31,7 +31,7 @@ from common.config import CHECKOUT
 from common.errors import ConfigError
 from common.process import run
 from common.wire import Matrix
-from inference.model import load_model
+from inference.clip.model import load_model
 from devtools.services import free_ports
 
 # What they were made for: newer ones of these have lost what they import.

@@ -29,8 +29,8 @@ from common.config import Inference, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from common.wire import Matrix
-from inference.model import Model, load_model
-from inference.registry import find_model
+from inference.clip.model import Model, load_model
+from inference.clip.registry import find_model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.embed import Decoding, decode_source
 from prepare.sources import find_sources

@@ -27,12 +27,12 @@ from devtools.words import query
 from common.config import Inference, load
 from common.errors import ConfigError, MissingPackage
 from common.process import argument_parser, run
-from inference.devices import count_gpus
-from inference.images import Pixels
-from inference.layout import read_layout
-from inference.model import Model, load_model
-from inference.registry import find_model
-from inference.towers import ImageTower, TokenTextTower
+from inference.clip.devices import count_gpus
+from inference.clip.images import Pixels
+from inference.clip.model_files import read_layout
+from inference.clip.model import Model, load_model
+from inference.clip.registry import find_model
+from inference.clip.encoders import ImageTower, TokenTextTower
 
 RUNTIMES = {
     "cpu": (

@@ -23,7 +23,7 @@ from benchmarks.drivers import Measured
 from benchmarks.figures import Contender, Figure, median_figure, ratio
 from common.config import Loaded
 from common.wire import Matrix
-from inference.model import Model
+from inference.clip.model import Model
 from devtools.services import Cluster, Service, cluster, with_section
 
 SECTION = "search"

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from common.errors import MissingPackage
-from inference.layout import MODELS
-from inference.model import Model, load_model
+from inference.clip.model_files import MODELS
+from inference.clip.model import Model, load_model
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 DRAWN = {"symbols", "cartoon"}  # folders of letters and drawings: no photos

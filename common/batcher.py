@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
-from common.origin import ORIGIN, together
 from common.queue_wait import QueueWait
+from common.request_context import CONTEXT, merge_contexts
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Gather:
     def __init__(self, slots: int, deadline: float) -> None:
         """`deadline` is on the clock of time.monotonic()."""
         self.deadline = deadline
-        self.origin = ORIGIN.get()
+        self.origin = CONTEXT.get()
         self.abandoned = False
         self._results: list[Any] = [None] * slots
         self._open = set(range(slots))
@@ -170,7 +170,7 @@ class Batcher:
     def _settle(self, batch: list[_Entry], run: Run) -> None:
         """Run a batch and settle every item of it, whatever happens."""
         results: Sequence[Any]
-        ORIGIN.set(together(entry.gather.origin for entry in batch))
+        CONTEXT.set(merge_contexts(entry.gather.origin for entry in batch))
         try:
             deadline = max(entry.gather.deadline for entry in batch)
             results = run([entry.item for entry in batch], deadline)

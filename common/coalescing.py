@@ -8,8 +8,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from common.errors import DeadlineExceeded, Overloaded, ServiceError
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
-from common.origin import ORIGIN, Origin, together
 from common.queue_wait import QueueWait
+from common.request_context import CONTEXT, RequestContext, merge_contexts
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ each, in order."""
 class _Entry(NamedTuple):
     item: Any
     deadline: float
-    origin: Origin
+    origin: RequestContext
     future: "asyncio.Future[Any]"
 
 
@@ -65,7 +65,7 @@ class Coalescer(Generic[Item, Result]):
             self._counts["refused"].inc()
             future.set_exception(refusal)
             return future
-        self._queue.append(_Entry(item, deadline, ORIGIN.get(), future))
+        self._queue.append(_Entry(item, deadline, CONTEXT.get(), future))
         if self._free:
             self._free -= 1
             sender = loop.create_task(self._send_all())
@@ -110,7 +110,7 @@ class Coalescer(Generic[Item, Result]):
     async def _send_batch(self, batch: list[_Entry]) -> None:
         """Send a batch and end each of its futures once, whatever happens."""
         self._sizes.observe(len(batch))
-        ORIGIN.set(together(entry.origin for entry in batch))
+        CONTEXT.set(merge_contexts(entry.origin for entry in batch))
         loop = asyncio.get_running_loop()
         began = loop.time()
         results: Sequence[Any]

@@ -4,8 +4,8 @@ ServiceError
 ├── BadRequest 400            ├── Unauthorized 401
 ├── Forbidden 403             ├── NotFound 404
 ├── TooLarge 413              ├── UnsupportedMedia 415
-├── Unprocessable 422         ├── TooOften 429
-├── CallerGone 499
+├── Unprocessable 422         ├── RateLimited 429
+├── ClientDisconnected 499
 └── Unavailable 503
     ├── Overloaded
     └── DeadlineExceeded
@@ -85,7 +85,7 @@ class Unprocessable(ServiceError):
     status, code = 422, "unprocessable"
 
 
-class TooOften(ServiceError):
+class RateLimited(ServiceError):
     """More requests than whoever asks may make."""
 
     status, code = 429, "rate_limited"
@@ -95,7 +95,7 @@ class TooOften(ServiceError):
         self.retry_after_s = retry_after_s
 
 
-class CallerGone(ServiceError):
+class ClientDisconnected(ServiceError):
     """Nobody waits for the answer; the status is the one that nginx gave a name to."""
 
     status, code = 499, "caller_gone"
@@ -108,7 +108,7 @@ class Unavailable(ServiceError):
     retry_after_s = 1
 
 
-class Garbled(Unavailable):
+class InvalidResponse(Unavailable):
     """What came from, or to, a server behind this one makes no sense."""
 
     code = "garbled"

@@ -12,9 +12,9 @@ import msgspec
 from yarl import URL
 
 from common.digest import DIGEST, WANTED, DigestedBody, content_digest
-from common.errors import Garbled, Problem, ServiceError, Unauthorized, Unavailable
-from common.inside import Inside
-from common.origin import ORIGIN
+from common.errors import InvalidResponse, Problem, ServiceError, Unauthorized, Unavailable
+from common.internal_auth import InternalAuth
+from common.request_context import CONTEXT
 from common.wire import MSGPACK
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ async def digested(body: bytes) -> DigestedBody:
 class HttpClient:
     """The connections of one event loop to other services."""
 
-    def __init__(self, inside: Inside | None = None) -> None:
+    def __init__(self, inside: InternalAuth | None = None) -> None:
         """`inside` is how we show who we are. Nothing is opened before the first request."""
         self._inside = inside
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
@@ -110,7 +110,7 @@ class HttpClient:
             await self._sessions.popitem()[1].close()
 
     def _headers(self, request: Request, headers: Mapping[str, str]) -> dict[str, str]:
-        ours = {WANTED: "sha-256=1", **ORIGIN.get().headers()}
+        ours = {WANTED: "sha-256=1", **CONTEXT.get().headers()}
         if self._inside and self._inside.token:
             ours |= self._inside.headers()
         if request.body:
@@ -142,10 +142,10 @@ async def send_once(
 
 
 async def checked(reply: Reply, *, needs_digest: bool = False) -> Reply:
-    """A reply that is no error; raises the ServiceError that it is, or Garbled."""
+    """A reply that is no error; raises the ServiceError that it is, or InvalidResponse."""
     digest = reply.headers.get(DIGEST)
     if needs_digest if digest is None else digest != (await digested(reply.body)).digest:
-        raise Garbled("a server behind this one answered what was changed on the way")
+        raise InvalidResponse("a server behind this one answered what was changed on the way")
     if reply.status >= 400:
         problem = problem_of(reply.status, reply.body)
         if problem.code == Unauthorized.code:  # us, not the client who asks us

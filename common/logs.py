@@ -7,7 +7,7 @@ import time
 import traceback
 from types import FrameType, TracebackType
 
-from common.origin import ORIGIN
+from common.request_context import CONTEXT
 
 PLAIN = re.compile(r"[^\s\"=\\]+")
 REQUESTS = "request"
@@ -33,7 +33,7 @@ class Lines(logging.Formatter):
             "msg": record.getMessage(),
             **getattr(record, "fields", {}),
         }
-        if "request_id" not in fields and (ids := ORIGIN.get().request_ids):
+        if "request_id" not in fields and (ids := CONTEXT.get().request_ids):
             fields["request_id"] = ids
         if record.exc_info and record.exc_info[0]:
             fields["error"] = record.exc_info[0].__name__

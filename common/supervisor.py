@@ -34,7 +34,7 @@ from common.config import (
     load,
 )
 from common.errors import ConfigError
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.process import ERROR, argument_parser, run
 from common.ready import unverified, url_of, wait_until_ready
 from common.server.drain import DRAIN_S
@@ -228,7 +228,7 @@ def main() -> None:
     """Supervise the services of a configuration."""
     name = argument_parser(__doc__).parse_args().config
     loaded = load(name)
-    inside = Inside(loaded.config.inside, loaded.root)
+    inside = InternalAuth(loaded.config.inside, loaded.root)
     current = loaded.path(loaded.config.prepare.index_dir) / "CURRENT"
     if not current.exists():
         raise ConfigError("there is no index yet: run python prepare/prepare.py FOLDER first")

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from common.errors import MissingPackage
-from common.origin import ORIGIN
+from common.request_context import CONTEXT
 
 PACKAGE = "opentelemetry.exporter.otlp.proto.http"
 STAGES = ("embed", "search")
@@ -45,7 +45,7 @@ class Tracer:
     def begin(self, name: str, headers: Mapping[str, str]) -> Any:
         """The span of a request that begins.
 
-        Its parent comes with the headers, by W3C Trace Context, and goes on with `ORIGIN`.
+        Its parent comes with the headers, by W3C Trace Context, and goes on with `CONTEXT`.
         """
         from opentelemetry.trace import SpanKind, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -54,7 +54,7 @@ class Tracer:
         span = self._tracer.start_span(name, propagator.extract(headers), SpanKind.SERVER)
         carrier: dict[str, str] = {}
         propagator.inject(carrier, set_span_in_context(span))
-        ORIGIN.set(ORIGIN.get()._replace(traceparent=carrier["traceparent"]))
+        CONTEXT.set(CONTEXT.get()._replace(traceparent=carrier["traceparent"]))
         return span
 
     def end(self, span: Any, status: int, request_id: str, took_ms: Mapping[str, float]) -> None:

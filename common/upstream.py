@@ -18,7 +18,7 @@ from functools import partial
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from common.deadline import DEADLINE_HEADER
-from common.errors import DeadlineExceeded, Garbled, ServiceError
+from common.errors import DeadlineExceeded, InvalidResponse, ServiceError
 from common.http_client import BrokenReply, HttpClient, NotConnected, Reply, Request, checked
 from common.load_balancing import Budget, LatencyWindow
 from common.loop import within
@@ -29,7 +29,7 @@ from common.wire import DRAINING_HEADER
 Result = TypeVar("Result")
 Try = Callable[[], Awaitable[Result]]
 Read = Callable[[Reply], Result]
-"""What a reply says; raises Garbled where it is not to be believed."""
+"""What a reply says; raises InvalidResponse where it is not to be believed."""
 
 HEDGE_SHARE = 0.05
 """The share of requests that may go to a second replica because the first is slow."""
@@ -244,6 +244,6 @@ def _is_answer(error: ServiceError) -> bool:
 def _outcome(error: ServiceError) -> TryOutcome:
     if isinstance(error, NotConnected | BrokenReply):
         return "unreachable"
-    if isinstance(error, Garbled):
+    if isinstance(error, InvalidResponse):
         return "garbled"
     return "other-version" if error.status < 500 else "refused"

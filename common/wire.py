@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import BadRequest, Garbled
+from common.errors import BadRequest, InvalidResponse
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,12 @@ def decode(body: bytes, kind: type[Message]) -> Message:
 
 
 def decode_reply(body: bytes, kind: type[Message]) -> Message:
-    """Decode what a peer answered; raises Garbled: it is not the client's fault."""
+    """Decode what a peer answered; raises InvalidResponse: it is not the client's fault."""
     try:
         return decode(body, kind)
     except BadRequest as error:
         log.warning("a reply that is none: %s", error)
-        raise Garbled("a server behind this one gave no proper answer") from None
+        raise InvalidResponse("a server behind this one gave no proper answer") from None
 
 
 def pack_rows(rows: Matrix) -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image
 from common.wire import Matrix
 from devtools.services import run_command, with_section
 from devtools.tiny_model import write_tiny_model
-from inference.model import Model, load_model
+from inference.clip.model import Model, load_model
 
 
 class Collection:

@@ -16,7 +16,7 @@ try:
     import open_clip
     import torch
 
-    from inference.torch_models import OPEN_CLIP_CONFIG, save_weights
+    from inference.exporting.torch_models import OPEN_CLIP_CONFIG, save_weights
 except ImportError as error:
     raise MissingPackage(
         f"there is no {error.name}: pip install -r requirements-torch.txt"

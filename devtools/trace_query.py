@@ -34,9 +34,9 @@ from inference.messages import EmbedRequest
 from middle.app import create_app as create_middle
 from middle.memory_store import CacheEpoch
 from search.app import create_app as create_search
+from search.index_versions import IndexVersions
 from search.manifest import folders_of
 from search.messages import SearchRequest
-from search.shelf import Shelf
 
 PACKAGES = tuple(
     f"{CHECKOUT / name}/" for name in ("common", "front", "middle", "inference", "search")
@@ -180,11 +180,11 @@ def queries(config: Config) -> Iterator[tuple[str, Flask, Ask]]:
 def _search(config: Config) -> tuple[Flask, Ask]:
     prepare = config.prepare
     folders = folders_of(CHECKOUT, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
-    shelf = Shelf(folders, lambda _count: [0], 60.0)
-    shelf.start()
-    app = create_search(shelf, config.search.ef_search, 1)
-    app.extensions["closing"].callback(shelf.close)
-    dim = shelf.newest().manifest.dim
+    versions = IndexVersions(folders, lambda _count: [0], 60.0)
+    versions.start()
+    app = create_search(versions, config.search.ef_search, 1)
+    app.extensions["closing"].callback(versions.close)
+    dim = versions.newest().manifest.dim
     vector = np.full((1, dim), dim**-0.5, np.float32)
     message = encode(SearchRequest(dim, pack_rows(vector), [10]))
     return app, lambda _n: app.test_client().post("/search", data=message)

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.files import content_hash
 from common.wire import Matrix
-from inference.model import Model
+from inference.clip.model import Model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.recall import ROUNDING
 

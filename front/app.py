@@ -10,19 +10,19 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.loop import LoopThread
 from common.server.body import READ_BYTES, close_after_reply
 from common.server.problems import problem_response
-from common.server.request import deadline_of, wants_fresh
+from common.server.request import bypasses_cache, deadline_of
 from common.server.service import create_service, on_close
+from front.auth import authorize
+from front.browser_headers import add_headers
 from front.docs import create_docs
-from front.guard import guard
-from front.headers import add_headers
 from front.image_fetch import Fetcher, Internet
 from front.keys import Keys
 from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
-from front.rates import Rates
+from front.rate_limit import RateLimiter
 from front.thumbnails import Thumbnails, content_type_of, read_image
 from middle.client import MiddleClient
 
@@ -40,7 +40,7 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
     `internet` is where image_url leads; None: to public addresses alone.
     """
     front, middle = config.front, config.middle
-    client = MiddleClient(middle.addresses, middle.deadline_ms, Inside(config.inside, root))
+    client = MiddleClient(middle.addresses, middle.deadline_ms, InternalAuth(config.inside, root))
     loop = LoopThread()
 
     def is_ready() -> str | None:
@@ -56,9 +56,9 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
     on_close(app, lambda: loop.run(client.close()))
     app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
     keys = Keys(root / front.keys_file if front.keys_file else None)
-    rates = Rates(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
+    rates = RateLimiter(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
     add_headers(app, front)
-    guard(app, keys, rates, front.proxies)
+    authorize(app, keys, rates, front.proxies)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
     deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
@@ -94,7 +94,7 @@ def _add_api(
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
         query = _with_image(read_query(request), loop, fetcher)
-        bypass = wants_fresh(request)
+        bypass = bypasses_cache(request)
         reply = loop.run(client.search(query, deadline(), bypass=bypass))
         response = _json(reply.body)
         for name in CACHE_HEADERS:
@@ -104,12 +104,12 @@ def _add_api(
 
     @app.post("/v1/embed")
     def embed() -> Response:
-        query, bypass = read_embed_query(request), wants_fresh(request)
+        query, bypass = read_embed_query(request), bypasses_cache(request)
         return _json(loop.run(client.embed(query, deadline(), bypass=bypass)))
 
     @app.post("/v1/classify")
     def classify() -> Response:
-        query, bypass = read_classify_query(request), wants_fresh(request)
+        query, bypass = read_classify_query(request), bypasses_cache(request)
         return _json(loop.run(client.classify(query, deadline(), bypass=bypass)))
 
     @app.delete("/v1/cache")

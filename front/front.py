@@ -7,11 +7,11 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import load
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
 from common.tls import tls_of
-from front.guard import check_exposure
+from front.auth import check_exposure
 from front.keys import Keys
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     front = loaded.config.front
     keys = Keys(loaded.path(front.keys_file) if front.keys_file else None)
     check_exposure(front.address, keys, front.open)
-    Inside(loaded.config.inside, loaded.root)  # bad files stop the start
+    InternalAuth(loaded.config.inside, loaded.root)  # bad files stop the start
     serving = Serving(
         front.address,
         front.port,

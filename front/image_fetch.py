@@ -23,8 +23,8 @@ from common.config import Front
 from common.errors import BadRequest, Overloaded
 from common.http_client import send_once
 from common.metrics import BATCH_ITEMS
-from front.addresses import is_public, look_up
 from front.image_url import Target, read_url, refused
+from front.public_addresses import is_internet_address, look_up
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Internet(NamedTuple):
     """How names become addresses, which of these are allowed, and whose certificates are good."""
 
     look_up: Callable[[str], Sequence[str]] = look_up
-    is_allowed: Callable[[str], bool] = is_public
+    is_allowed: Callable[[str], bool] = is_internet_address
     tls: ssl.SSLContext | None = None
     """None: the certificate authorities of this machine."""
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from common.errors import Problem
-from front.guard import PURGE, scope_of
+from front.auth import PURGE, scope_of
 from front.query import SearchQuery
 from middle.messages import (
     Answer,

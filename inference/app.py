@@ -8,16 +8,16 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 from common.config import Config
-from common.inside import Inside
-from common.server.internal_auth import guard
+from common.internal_auth import InternalAuth
+from common.server.internal_auth import authorize
 from common.server.request import check_digests
 from common.errors import MissingPackage, NotFound
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
-from inference.engine import Engine
+from inference.served_model import ServedModel
 from inference.messages import IMAGE_BATCH, EmbedRequest
-from inference.model import check_images, check_space, load_model
-from inference.registry import mclip_of
+from inference.clip.model import check_images, check_space, load_model
+from inference.clip.registry import mclip_of
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,14 @@ def create_app(config: Config, root: Path) -> Flask:
     pool = ThreadPoolExecutor(
         config.inference.decode_threads or os.cpu_count(), thread_name_prefix="decode"
     )
-    engines, missing = _load_engines(config, root, pool)
+    models, missing = _load_models(config, root, pool)
     app = create_service("inference", lambda: None, max_body_bytes(config))
-    guard(app, Inside(config.inside, root), config.inference.address)
+    authorize(app, InternalAuth(config.inside, root), config.inference.address)
     check_digests(app)
     on_close(app, pool.shutdown)
-    for engine in engines.values():
-        engine.start()
-        on_close(app, engine.close)
+    for model in models.values():
+        model.start()
+        on_close(app, model.close)
 
     @app.get("/ping")
     def ping() -> dict[str, str]:
@@ -42,9 +42,9 @@ def create_app(config: Config, root: Path) -> Flask:
 
     @app.post("/predictions/<name>")
     def predict(name: str) -> Response:
-        if name not in engines:
+        if name not in models:
             raise NotFound(missing.get(name, f"there is no model {name!r}"), "model_unavailable")
-        reply = engines[name].embed(decode(request.get_data(), EmbedRequest))
+        reply = models[name].embed(decode(request.get_data(), EmbedRequest))
         return Response(encode(reply), content_type=MSGPACK)
 
     return app
@@ -55,10 +55,10 @@ def max_body_bytes(config: Config) -> int:
     return IMAGE_BATCH * config.max_message_bytes
 
 
-def _load_engines(
+def _load_models(
     config: Config, root: Path, pool: ThreadPoolExecutor
-) -> tuple[dict[str, Engine], dict[str, str]]:
-    """The engine of each role, and for the roles that have none the reason."""
+) -> tuple[dict[str, ServedModel], dict[str, str]]:
+    """The model of each role, and for the roles that have none the reason."""
     how = config.inference
     mclip = mclip_of(how.clip, how.mclip)
     clip = load_model(how.clip, how, root)
@@ -76,9 +76,9 @@ def _load_engines(
     check_images(clip)
     if clip.text is None:
         log.warning("%s has no text tower: only images find images", how.clip)
-    engines = {}
+    served = {}
     for role, model in models.items():
         check_space(model, clip)
         model.warm()
-        engines[role] = Engine(model, clip.space, how, pool)
-    return engines, missing
+        served[role] = ServedModel(model, clip.space, how, pool)
+    return served, missing

@@ -12,10 +12,10 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import CHECKOUT, Inference, load
 from common.errors import ConfigError, MissingPackage
 from common.process import argument_parser, run
-from inference.layout import CLIP_TOKENIZER, MODELS
-from inference.model import check_images, check_space, load_model
-from inference.registry import find_model, folder_name, mclip_of, shown_name
-from inference.torchserve.contents import Contents, write_contents
+from inference.clip.model_files import CLIP_TOKENIZER, MODELS
+from inference.clip.model import check_images, check_space, load_model
+from inference.clip.registry import find_model, folder_name, mclip_of, shown_name
+from inference.torchserve.archive_settings import Contents, write_contents
 
 HANDLER = CHECKOUT / "inference/torchserve/handler.py"
 LEFT_OUT = ("common/server/*", "inference/app.py", "inference/inference.py")

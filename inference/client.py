@@ -10,12 +10,12 @@ import msgspec
 from common.coalescing import Coalescer
 from common.errors import NotFound, ServiceError
 from common.http_client import HttpClient, Reply, Request, digested
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.loop import within
 from common.upstream import Read, Upstream
 from common.wire import Matrix, decode_reply, encode, unpack_rows
 from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
-from inference.torchserve.key import Key
+from inference.torchserve.token import Token
 
 Role = Literal["clip", "mclip"]
 Result = TypeVar("Result")
@@ -58,13 +58,13 @@ class InferenceClient:
         self,
         addresses: Sequence[str],
         key_file: Path | None = None,
-        inside: Inside | None = None,
+        inside: InternalAuth | None = None,
     ) -> None:
         """`addresses` are "host:port", `key_file` TorchServe's; nothing is opened here.
 
         TorchServe has its key instead of what our own services show each other `inside`.
         """
-        self._key = Key(key_file)
+        self._token = Token(key_file)
         self._http = HttpClient(None if key_file else inside)
         self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
         self._slots = SLOTS * len(addresses)
@@ -136,7 +136,7 @@ class InferenceClient:
 
     async def _send(self, request: Request, deadline: float, read: Read[Result]) -> Result:
         """Ask a server, TorchServe with its key."""
-        return await self._key.use(
+        return await self._token.use(
             lambda headers: self._upstream.ask(request._replace(headers=headers), deadline, read)
         )
 

@@ -19,8 +19,8 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from common.errors import ConfigError, MissingPackage
 from common.process import run
-from inference.layout import MODELS
-from inference.registry import folder_name
+from inference.clip.model_files import MODELS
+from inference.clip.registry import folder_name
 
 
 def main() -> None:
@@ -47,9 +47,9 @@ def main() -> None:
 def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> None:
     """Write and check the model `name` at `output`; raises ConfigError, leaving nothing there."""
     try:
-        from inference.export_checks import check, may_draft
-        from inference.onnx_export import forbid_draft, write_model
-        from inference.torch_models import load_original
+        from inference.exporting.export_checks import check, may_draft
+        from inference.exporting.onnx_export import forbid_draft, write_model
+        from inference.exporting.torch_models import load_original
     except ImportError as error:
         raise MissingPackage(
             f"there is no {error.name}: pip install -r requirements-torch.txt"

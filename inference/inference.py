@@ -7,7 +7,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import load
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_threads
 from inference.app import create_app, max_body_bytes
@@ -28,7 +28,7 @@ def main() -> None:
         THREADS,
         max_body_bytes(config),
         process=config.process,
-        tls=Inside(config.inside, loaded.root).tls,
+        tls=InternalAuth(config.inside, loaded.root).tls,
     )
     serve_threads(lambda: create_app(config, loaded.root), serving)
 

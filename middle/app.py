@@ -11,12 +11,12 @@ from msgspec.structs import replace
 
 from common.config import Config
 from common.errors import UnsupportedMedia
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.json_input import decode_json
 from common.loop import LoopThread
 from common.metrics import ANSWERS
-from common.server.internal_auth import guard
-from common.server.request import check_digests, deadline_of, wants_fresh
+from common.server.internal_auth import authorize
+from common.server.request import bypasses_cache, check_digests, deadline_of
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode
 from middle.cache_keys import image_file, normal_text
@@ -49,13 +49,13 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
 
     A view checks what is asked and hands it to the event loop, on which all the rest happens.
     """
-    inside, loop = Inside(config.inside, root), LoopThread()
+    inside, loop = InternalAuth(config.inside, root), LoopThread()
     services = Services(config, root, inside, epoch)
     deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
     app = create_service(
         "middle", lambda: loop.run(services.why_not_ready(deadline())), config.max_message_bytes
     )
-    guard(app, inside, config.middle.address)
+    authorize(app, inside, config.middle.address)
     check_digests(app)
     is_english("a")  # loads the dictionary, so that no query waits for it
     loop.start()
@@ -89,7 +89,7 @@ def _add_queries(
 
     @app.post("/search")
     def search() -> Response:
-        until, bypass = deadline(), wants_fresh(request)
+        until, bypass = deadline(), bypasses_cache(request)
         query = check(_body(Query))
         if query.text is not None:
             query = replace(query, text=normal_text(query.text))
@@ -100,14 +100,14 @@ def _add_queries(
 
     @app.post("/embed")
     def embed() -> Response:
-        until, bypass = deadline(), wants_fresh(request)
+        until, bypass = deadline(), bypasses_cache(request)
         query = check_embed(_body(EmbedQuery))
         images = [image_file(image) for image in query.images]
         return _reply(loop.run(pipeline.embed(query, images, until, bypass=bypass)))
 
     @app.post("/classify")
     def classify() -> Response:
-        until, bypass = deadline(), wants_fresh(request)
+        until, bypass = deadline(), bypasses_cache(request)
         query = check_classify(_body(ClassifyQuery))
         images = [image_file(image) for image in query.images]
         return _reply(loop.run(classifier.classify(query, images, until, bypass=bypass)))

@@ -16,7 +16,7 @@ from middle.labels import Labels
 from middle.messages import Classified, ClassifyAnswer, ClassifyQuery, ClassScore
 
 Scores = NDArray[np.float64]
-Outcome = Probabilities | Embedded | ServiceError
+ImageResult = Probabilities | Embedded | ServiceError
 
 
 class Classifier:
@@ -44,7 +44,7 @@ class Classifier:
         if is_zero_shot(query):  # first the labels: late images fail alone, a late label fails all
             await self._embed_labels(query, deadline, None)
         labelled_at = time.perf_counter()
-        images: Sequence[Outcome]
+        images: Sequence[ImageResult]
         if is_zero_shot(query):
             images = await self._embedder.images(files, deadline, bypass=bypass)
         else:
@@ -62,7 +62,7 @@ class Classifier:
     async def _score(
         self,
         query: ClassifyQuery,
-        images: Sequence[Outcome],
+        images: Sequence[ImageResult],
         deadline: float,
     ) -> ClassifyAnswer:
         good = classified(images)
@@ -97,7 +97,7 @@ def is_zero_shot(query: ClassifyQuery) -> bool:
 
 
 def classified(
-    images: Sequence[Outcome],
+    images: Sequence[ImageResult],
 ) -> list[Probabilities | Embedded]:
     """Those that did not fail, all from one model; when all did, raises the gravest error."""
     good = [one for one in images if not isinstance(one, ServiceError)]

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import msgspec
 
 from common.digest import DigestedBody
-from common.errors import Garbled
+from common.errors import InvalidResponse
 from common.http_client import HttpClient, Reply, Request, digested
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.upstream import Upstream
 from common.wire import UNREADABLE, encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
@@ -22,7 +22,7 @@ class MiddleClient:
     """The middle servers. Belongs to one event loop; deadlines are on its clock."""
 
     def __init__(
-        self, addresses: Sequence[str], deadline_ms: int, inside: Inside | None = None
+        self, addresses: Sequence[str], deadline_ms: int, inside: InternalAuth | None = None
     ) -> None:
         """`addresses` are "host:port"; nothing is opened before the first question."""
         self._http = HttpClient(inside)
@@ -56,7 +56,7 @@ class MiddleClient:
         try:
             return msgspec.json.decode(body, type=Image)
         except UNREADABLE:
-            raise Garbled("a server behind this one gave no proper answer") from None
+            raise InvalidResponse("a server behind this one gave no proper answer") from None
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""

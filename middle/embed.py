@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from common.errors import BadRequest, ServiceError, Unavailable
-from common.wire import Matrix, pack_rows, unpack_rows
+from common.wire import Matrix, encode, pack_rows, unpack_rows
 from inference.client import Embedding, InferenceClient, Probabilities, Role
 from inference.messages import Logits
 from middle.cache_keys import ImageFile, embedding_key, normal_text
@@ -45,7 +45,6 @@ class CacheRecord(msgspec.Struct, array_like=True):
 
 
 _records = msgspec.msgpack.Decoder(CacheRecord)
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class Embedder:
@@ -136,7 +135,7 @@ def keep_embedding(digest: str, embedding: Embedding) -> bytes | None:
     if embedding.digest != digest:
         return None
     vector = pack_rows(embedding.vector)
-    return _encode(CacheRecord(vector, *embedding[1:]))
+    return encode(CacheRecord(vector, *embedding[1:]))
 
 
 def read_embedding(entry: CacheEntry) -> Embedding:

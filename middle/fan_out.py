@@ -9,7 +9,7 @@ from common.metrics import BATCH_SIZE
 from common.wire import Matrix
 from middle.messages import Coverage, ShardCounts
 from search.client import QueryBatch, SearchServer, ShardResult, VectorQuery
-from search.keys import parse_id, shard_of
+from search.image_key import parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
 
 Answer = TypeVar("Answer")

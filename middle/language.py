@@ -7,7 +7,7 @@ from unicodedata import normalize
 from simplemma import is_known
 
 WORD = re.compile(r"[^\W\d_]+")
-KNOWN = 0.8
+ENGLISH_SHARE = 0.8
 """More than this share of the words is English: of six words one may be a name. With all of them
 1 to 2 % more of English captions went to mclip, and no other language gained."""
 
@@ -21,4 +21,4 @@ def is_english(text: str) -> bool:
     The first call in a process loads it, which takes 0.2 s.
     """
     words = WORD.findall(normalize("NFKC", text).lower())
-    return not words or sum(is_known(word, "en") for word in words) > KNOWN * len(words)
+    return not words or sum(is_known(word, "en") for word in words) > ENGLISH_SHARE * len(words)

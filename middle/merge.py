@@ -10,17 +10,17 @@ import numpy as np
 
 from common.wire import UNREADABLE
 from middle.messages import Dedup, Hit
-from search.keys import KEY, image_id
+from search.image_key import IMAGE_KEY, image_id
 from search.messages import Hits, Record
 
 NEAR_BITS = 6
 """Perceptual hashes of 64 bits that differ in at most so many look the same."""
 
-MISSED = 0.002
+SECOND_ASK_RATE = 0.002
 """How often a shard may hold more of the k best than it is first asked for; then all are asked
 again, so that at this rate the second question costs next to nothing."""
 
-_SIZE = KEY.itemsize
+_SIZE = IMAGE_KEY.itemsize
 _records = msgspec.msgpack.Decoder(Record)
 
 
@@ -33,7 +33,7 @@ class BrokenShard(Exception):
 
 
 class Candidate(NamedTuple):
-    """A hit before its record is read; key is the bytes of a `search.keys.KEY`."""
+    """A hit before its record is read; key is the bytes of a `search.image_key.IMAGE_KEY`."""
 
     score: float
     shard: int
@@ -57,7 +57,7 @@ def share(k: int, shards: int) -> int:
     rest = 0.0
     for found in range(k, 0, -1):
         rest += exactly[found]
-        if shards * rest > MISSED:
+        if shards * rest > SECOND_ASK_RATE:
             return min(k, found + 1)
     return 1
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from common.errors import BadRequest, Problem
 
 MAX_TEXT = 2000
-MAX_K = 1000
+MAX_HITS = 1000
 MAX_EMBEDDING = 8192
 MAX_INPUTS = 64
 MAX_LABELS = 1000
@@ -56,7 +56,7 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
         ]
         | None
     ) = None
-    k: Annotated[int, Meta(ge=1, le=MAX_K, description="how many hits at most")] = 10
+    k: Annotated[int, Meta(ge=1, le=MAX_HITS, description="how many hits at most")] = 10
     model: Annotated[
         ModelChoice, Meta(description="the text model; auto: clip for English, else mclip")
     ] = "auto"

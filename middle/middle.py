@@ -7,7 +7,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from common.config import load
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
 from middle.memory_store import CacheEpoch
@@ -27,7 +27,7 @@ def main() -> None:
         middle.workers,
         config.process,
         middle.max_in_flight,
-        tls=Inside(config.inside, loaded.root).tls,
+        tls=InternalAuth(config.inside, loaded.root).tls,
     )
     # made before the fork: all workers share it
     epoch = CacheEpoch()

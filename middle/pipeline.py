@@ -10,7 +10,7 @@ import numpy as np
 
 from common.config import Config
 from common.errors import ServiceError, Unavailable
-from common.wire import unpack_rows
+from common.wire import encode, unpack_rows
 from middle.cache_keys import ImageFile, result_key
 from middle.embed import Embedded, Embedder, choose_role
 from middle.fan_out import FanOut, FanOutResult
@@ -19,12 +19,11 @@ from middle.merge import BrokenShard, is_complete, merge, share
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Query
 from middle.prediction_cache import CacheOutcome, PredictionCache
 from middle.upstream_state import ABSENT, UpstreamState
-from search.messages import MAX_K
+from search.messages import MAX_SHARD_HITS
 
 log = logging.getLogger(__name__)
 
 _answers = msgspec.msgpack.Decoder(Answer)
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class SearchResult(NamedTuple):
@@ -130,10 +129,9 @@ class Pipeline:
         embedded = await self._embed(query, image, deadline, bypass)
         embedded_at = time.perf_counter()
         found, hits = await self._find(query, embedded, deadline)
-        least = 1.0 if query.require_full else self._min_coverage
-        if found.coverage.fraction < least:
-            shards = found.coverage.shards
-            told = f"{shards.ok} of {shards.total} shards answered"
+        coverage = found.coverage
+        if coverage.fraction < (1.0 if query.require_full else self._min_coverage):
+            told = f"{coverage.shards.ok} of {coverage.shards.total} shards answered"
             raise Unavailable(told, "insufficient_coverage")
         ended = time.perf_counter()
         took_ms = {
@@ -142,7 +140,7 @@ class Pipeline:
             "total": _ms(ended - started),
         }
         warnings = list(embedded.warnings)
-        answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
+        answer = Answer(hits, coverage, found.version, embedded.model, took_ms, warnings)
         return SearchResult(answer, embedded.digest, found.version_digest)
 
     async def _embed(
@@ -183,9 +181,11 @@ class Pipeline:
             if embedded.space and found.space != embedded.space:
                 raise _mismatch()
             found, hits = last = _merge(query, found)
-            if fetch == MAX_K or is_complete(found.shards, fetch, hits, query.k, query.min_score):
+            if fetch == MAX_SHARD_HITS or is_complete(
+                found.shards, fetch, hits, query.k, query.min_score
+            ):
                 return found, hits
-            fetch = min(MAX_K, 4 * fetch)
+            fetch = min(MAX_SHARD_HITS, 4 * fetch)
 
     async def embed(
         self, query: EmbedQuery, images: list[ImageFile], deadline: float, *, bypass: bool = False
@@ -212,7 +212,7 @@ def keep_result(key: ResultKey, result: SearchResult) -> bytes | None:
         key.version_digest,
     ):
         return None
-    return _encode(msgspec.structs.replace(result.answer, took_ms={}))
+    return encode(msgspec.structs.replace(result.answer, took_ms={}))
 
 
 def read_result(entry: CacheEntry) -> SearchResult:

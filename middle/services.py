@@ -5,7 +5,7 @@ from pathlib import Path
 from common.config import Config, Search
 from common.errors import ServiceError
 from common.http_client import HttpClient
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from inference.client import InferenceClient
 from middle.classify import Classifier
 from middle.embed import Embedder
@@ -20,7 +20,7 @@ from search.client import SearchServer
 class Services:
     """Belongs to one event loop; deadlines are on its clock, which is time.monotonic()."""
 
-    def __init__(self, config: Config, root: Path, inside: Inside, epoch: CacheEpoch) -> None:
+    def __init__(self, config: Config, root: Path, inside: InternalAuth, epoch: CacheEpoch) -> None:
         """Nothing is opened here."""
         key_file = root / config.inference.key_file if config.inference.key_file else None
         self._http = HttpClient(inside)

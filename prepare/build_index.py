@@ -14,19 +14,19 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import numpy as np
 
 from common.config import Loaded, load
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.wire import Matrix
-from inference import images
+from inference.clip import images
 from prepare.chunks import EmbeddingFolder
 from prepare.collection import Collection, read_collection
-from prepare.handover import hand_over
+from prepare.rollout import roll_out
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.recall import recall
 from prepare.versions import find_version, next_version
-from search.engine import Build
-from search.index import Shard, ef_of_shard, engine_of, load_shard, write_shard
+from search.ann_index import Build
+from search.index import Segment, ef_of_shard, ann_module, load_shard, write_shard
 from search.manifest import (
     DISTANCE,
     Folders,
@@ -52,8 +52,8 @@ def build(loaded: Loaded) -> Manifest:
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
     embeddings = EmbeddingFolder(loaded.path(prepare.embedding_dir))
-    engine_of(prepare.index)  # before there is much work done in vain
-    inside = Inside(loaded.config.inside, loaded.root)
+    ann_module(prepare.index)  # before there is much work done in vain
+    inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
         collection = read_collection(embeddings)
         inputs = _digest(loaded, collection)
@@ -64,7 +64,7 @@ def build(loaded: Loaded) -> Manifest:
             shards = _write_shards(loaded, folders, version, collection)
             manifest = _describe(loaded, folders, version, collection, shards, inputs)
             manifest = write_manifest(folders, manifest)
-        hand_over(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
+        roll_out(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
         return manifest
 
 
@@ -147,7 +147,7 @@ def _measure(
     drawn = np.random.default_rng(0).choice(total, min(RECALL_QUERIES, total), replace=False)
     queries = collection.rows(drawn).vectors
 
-    def pairs() -> Iterator[tuple[Shard, Matrix]]:
+    def pairs() -> Iterator[tuple[Segment, Matrix]]:
         for number, files in enumerate(shards):
             members = collection.members(number, len(shards))
             shard = load_shard(folders, version, collection.entry.dim, files)

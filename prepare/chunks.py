@@ -3,7 +3,7 @@
 chunk-000001.npy            float32 [rows, dim], unit rows
 chunk-000001.rows.jsonl     a `Row` for each
 chunk-000001.skipped.jsonl  a `Skipped` for each image that could not be embedded
-journal.jsonl               an `Entry` for each finished chunk: what is not there is not finished
+journal.jsonl               a `JournalEntry` for each finished chunk: the others do not count
 live.npy                    int32 [images, 2], chunk and row: the collection after the last run
 """
 
@@ -49,7 +49,7 @@ class Skipped(msgspec.Struct, frozen=True):
     """Whether the next run tries it again: the fault was the disk's, or a limit's."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class JournalEntry(msgspec.Struct, frozen=True):
     """A finished chunk."""
 
     chunk: int
@@ -76,9 +76,9 @@ class EmbeddingFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """The finished chunks, in the order in which they were finished."""
-        return _read_lines(self.path / JOURNAL, Entry)
+        return _read_lines(self.path / JOURNAL, JournalEntry)
 
     def rows(self, chunk: int) -> list[Row]:
         """The rows of a finished chunk."""
@@ -88,7 +88,7 @@ class EmbeddingFolder:
         """The images that a finished chunk passed over."""
         return _read_lines(self._file(chunk, ".skipped.jsonl"), Skipped)
 
-    def vectors(self, entry: Entry) -> Matrix:
+    def vectors(self, entry: JournalEntry) -> Matrix:
         """The vectors of a finished chunk, read as they are needed; raises ConfigError."""
         path = self._file(entry.chunk, ".npy")
         try:
@@ -110,7 +110,7 @@ class EmbeddingFolder:
                         f"{path} is not as it was written: delete the chunk's line in {JOURNAL}"
                     )
 
-    def write(self, number: int, chunk: Chunk, model: str, space: str) -> Entry:
+    def write(self, number: int, chunk: Chunk, model: str, space: str) -> JournalEntry:
         """Write the files of a chunk, then its journal line: now it is finished."""
         dim = chunk.vectors.shape[1]
         files: dict[str, Callable[[Path], None]] = {
@@ -121,7 +121,9 @@ class EmbeddingFolder:
         for suffix, write in files.items():
             write_whole(self._file(number, suffix), write)
         digests = {suffix: sha256_of(self._file(number, suffix)) for suffix in files}
-        entry = Entry(number, len(chunk.rows), len(chunk.skipped), dim, model, space, digests)
+        entry = JournalEntry(
+            number, len(chunk.rows), len(chunk.skipped), dim, model, space, digests
+        )
         self._append(entry)
         return entry
 
@@ -155,7 +157,7 @@ class EmbeddingFolder:
     def _file(self, chunk: int, suffix: str) -> Path:
         return self.path / f"chunk-{chunk:06}{suffix}"
 
-    def _append(self, entry: Entry) -> None:
+    def _append(self, entry: JournalEntry) -> None:
         """Append a journal line, after cutting off a line that a kill left unfinished."""
         with (self.path / JOURNAL).open("a+b") as file:
             file.seek(0)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError
 from common.wire import Matrix
-from prepare.chunks import EmbeddingFolder, Entry, Row
+from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.hashes import location_hash
-from search.index import Rows
-from search.keys import KEY, Keys, shard_of
+from search.index import SegmentRows
+from search.image_key import IMAGE_KEY, Keys, shard_of
 from search.messages import Record
 
 
@@ -23,16 +23,16 @@ class Collection(NamedTuple):
     records: list[Record]
     places: NDArray[np.int32]
     chunks: dict[int, Matrix]
-    entry: Entry
+    entry: JournalEntry
     digest: str
 
-    def rows(self, chosen: NDArray[np.intp]) -> Rows:
+    def rows(self, chosen: NDArray[np.intp]) -> SegmentRows:
         """The images at `chosen`, with their vectors."""
         vectors = np.empty((len(chosen), self.entry.dim), dtype=np.float32)
         chunk, row = self.places[chosen].T
         for number in np.unique(chunk):
             vectors[chunk == number] = self.chunks[number][row[chunk == number]]
-        return Rows(vectors, self.keys[chosen], [self.records[i] for i in chosen])
+        return SegmentRows(vectors, self.keys[chosen], [self.records[i] for i in chosen])
 
     def members(self, shard: int, shard_count: int) -> NDArray[np.intp]:
         """Where the images of a shard are."""
@@ -50,7 +50,7 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
         raise ConfigError("the embeddings are not whole: run prepare/save_embedding.py again")
     rows = {chunk: embeddings.rows(chunk) for chunk in used}
     chosen = [rows[chunk][row] for chunk, row in live.tolist()]
-    keys = np.array([_key(row) for row in chosen], dtype=KEY)
+    keys = np.array([_key(row) for row in chosen], dtype=IMAGE_KEY)
     order = np.argsort(keys, order=("content", "location"))
     digest = hashlib.sha256(live.tobytes())
     for chunk in sorted(used):

@@ -11,8 +11,8 @@ import numpy as np
 from common.errors import ServiceError, TooLarge
 from common.files import content_hash
 from common.wire import Matrix
-from inference import images
-from inference.images import Pixels, Preprocessing
+from inference.clip import images
+from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Chunk, Row, Skipped
 from prepare.hashes import perceptual_hash
 from prepare.sources import Source

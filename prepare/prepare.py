@@ -9,7 +9,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import load
 from common.process import argument_parser, run
 from prepare import build_index, save_embedding
-from search.index import engine_of
+from search.index import ann_module
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     save_embedding.add_arguments(parser)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
-    engine_of(loaded.config.prepare.index)  # its package must be there, before hours of work
+    ann_module(loaded.config.prepare.index)  # its package must be there, before hours of work
     outcome = save_embedding.save_embeddings(
         loaded, save_embedding.inputs_of(loaded, arguments.images)
     )

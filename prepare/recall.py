@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from common.wire import Matrix
-from search.index import Shard
-from search.keys import KEY
+from search.index import Segment
+from search.image_key import IMAGE_KEY
 from search.messages import Hits
 
 ROUNDING = 1e-5
@@ -14,7 +14,7 @@ ROUNDING = 1e-5
 
 
 def recall(
-    queries: Matrix, shards: Iterable[tuple[Shard, Matrix]], k: int, ef_search: int
+    queries: Matrix, shards: Iterable[tuple[Segment, Matrix]], k: int, ef_search: int
 ) -> float:
     """The share of the true k best of each query that the shards find together.
 
@@ -34,8 +34,8 @@ def recall(
     return float((got >= best[:, :1] - ROUNDING).mean())
 
 
-def _rows(shard: Shard, hits: Hits) -> list[int]:
-    ids = np.frombuffer(hits.keys, KEY)[["content", "location"]].tolist()
+def _rows(shard: Segment, hits: Hits) -> list[int]:
+    ids = np.frombuffer(hits.keys, IMAGE_KEY)[["content", "location"]].tolist()
     return [row for one in ids if (row := shard.find(*one)) is not None]
 
 

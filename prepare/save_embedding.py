@@ -18,9 +18,9 @@ from common.config import Loaded, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from common.wire import Matrix
-from inference.images import Pixels
-from inference.model import Model, load_model, space_of_model
-from inference.towers import ImageTower
+from inference.clip.images import Pixels
+from inference.clip.model import Model, load_model, space_of_model
+from inference.clip.encoders import ImageTower
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.embed import Decoding, embed_chunk
 from prepare.lock import locked
@@ -30,7 +30,7 @@ from prepare.sources import Source, find_sources
 T = TypeVar("T")
 
 
-class Known(NamedTuple):
+class StoredRow(NamedTuple):
     """What finished chunks say of a path: its row, or why it was skipped."""
 
     chunk: int
@@ -38,7 +38,7 @@ class Known(NamedTuple):
     told: Row | Skipped
 
 
-class Outcome(NamedTuple):
+class EmbedRun(NamedTuple):
     """What a run did."""
 
     images: int
@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     skipped: list[Skipped]
 
 
-def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
+def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
     """Embed what is new or has changed among `inputs`, which are the whole collection."""
     prepare = loaded.config.prepare
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
@@ -67,19 +67,19 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> Outcome:
         return _finish(folder, space, sources, len(todo))
 
 
-def _known(folder: EmbeddingFolder, space: str) -> dict[str, Known]:
+def _known(folder: EmbeddingFolder, space: str) -> dict[str, StoredRow]:
     """The newest that finished chunks of this model say, by path."""
-    known: dict[str, Known] = {}
+    known: dict[str, StoredRow] = {}
     for entry in folder.entries():
         if entry.space == space:
             for number, row in enumerate(folder.rows(entry.chunk)):
-                known[row.path] = Known(entry.chunk, number, row)
+                known[row.path] = StoredRow(entry.chunk, number, row)
             for skipped in folder.skipped(entry.chunk):
-                known[skipped.path] = Known(entry.chunk, -1, skipped)
+                known[skipped.path] = StoredRow(entry.chunk, -1, skipped)
     return known
 
 
-def _is_unchanged(source: Source, known: dict[str, Known]) -> bool:
+def _is_unchanged(source: Source, known: dict[str, StoredRow]) -> bool:
     if source.path not in known:
         return False
     told = known[source.path].told
@@ -125,7 +125,7 @@ def _split(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _finish(
     folder: EmbeddingFolder, space: str, sources: Sequence[Source], embedded: int
-) -> Outcome:
+) -> EmbedRun:
     """Write which rows are the collection now, and drop this model's chunks that hold none."""
     known = _known(folder, space)
     told = [known[source.path] for source in sources]
@@ -137,10 +137,10 @@ def _finish(
         folder.drop(dead)
     folder.sweep()
     skipped = [one.told for one in told if isinstance(one.told, Skipped)]
-    return Outcome(len(live), embedded, skipped)
+    return EmbedRun(len(live), embedded, skipped)
 
 
-def report(outcome: Outcome) -> None:
+def report(outcome: EmbedRun) -> None:
     """Print what was done."""
     for skipped in outcome.skipped[:20]:
         path = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in skipped.path)
@@ -154,7 +154,7 @@ def report(outcome: Outcome) -> None:
     )
 
 
-def check(outcome: Outcome, max_bad: int | None) -> None:
+def check(outcome: EmbedRun, max_bad: int | None) -> None:
     """Exit with status 1 when more than `max_bad` images were skipped."""
     if max_bad is not None and len(outcome.skipped) > max_bad:
         sys.exit(1)

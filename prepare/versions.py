@@ -12,7 +12,7 @@ from search.manifest import (
     Current,
     Folders,
     Manifest,
-    Named,
+    VersionRef,
     read_current,
     read_manifest,
     verify_files,
@@ -62,7 +62,7 @@ def current_of(folders: Folders) -> Current | None:
         return None
 
 
-def put_in_use(folders: Folders, named: Named, keep: int) -> None:
+def put_in_use(folders: Folders, named: VersionRef, keep: int) -> None:
     """Put a version in use, and delete all but it, the one before it and the last of the others.
 
     `keep` is how many stay in all.

@@ -7,22 +7,23 @@ from flask import Flask, Response, request
 
 from common.errors import (
     BadRequest,
-    CallerGone,
+    ClientDisconnected,
     DeadlineExceeded,
     NotFound,
     ServiceError,
     Unavailable,
 )
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.metrics import DROPPED
-from common.server.internal_auth import guard
+from common.server.internal_auth import authorize
 from common.server.request import check_digests, deadline_of, is_gone
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
+from search.image_key import parse_id, shard_of
 from search.index import ef_of_shard
-from search.keys import parse_id, shard_of
+from search.index_versions import IndexVersions, Version
 from search.messages import (
-    MAX_K,
+    MAX_SHARD_HITS,
     Info,
     LookupReply,
     LookupRequest,
@@ -30,26 +31,27 @@ from search.messages import (
     SearchRequest,
     ShardHits,
 )
-from search.shelf import Shelf, Version
 
 MAX_BODY_BYTES = 64 * 2**20
 
 
-def start_app(shelf: Shelf, ef_search: int, threads: int, inside: Inside, address: str) -> Flask:
-    """As `create_app`, for those whom `inside` lets in, with a shelf that is looked after."""
-    app = create_app(shelf, ef_search, threads)
-    guard(app, inside, address)
-    shelf.start()
-    on_close(app, shelf.close)
+def start_app(
+    versions: IndexVersions, ef_search: int, threads: int, inside: InternalAuth, address: str
+) -> Flask:
+    """As `create_app`, for those whom `inside` lets in; newer versions are looked for."""
+    app = create_app(versions, ef_search, threads)
+    authorize(app, inside, address)
+    versions.start()
+    on_close(app, versions.close)
     return app
 
 
-def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
-    """Serve the versions on `shelf`, each batch on `threads` threads a shard."""
+def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
+    """Serve `versions`, each batch on `threads` threads a shard."""
 
     def is_ready() -> str | None:
         try:
-            shelf.newest()
+            versions.newest()
         except ServiceError as error:
             return error.detail
         return None
@@ -61,13 +63,13 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
     def search() -> Response:
         deadline = deadline_of(request, math.inf)
         message = decode(request.get_data(), SearchRequest)
-        reply = _search(shelf.get(message.version_digest), message, ef_search, threads, deadline)
+        reply = _search(versions.get(message.version_digest), message, ef_search, threads, deadline)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
     def lookup() -> Response:
         content, location = parse_id(decode(request.get_data(), LookupRequest).id)
-        version = shelf.newest()
+        version = versions.newest()
         manifest = version.manifest
         shard = version.shards.get(shard_of(content, len(manifest.shards)))
         if shard is None:
@@ -83,8 +85,8 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
 
     @app.get("/info")
     def info() -> Response:
-        version = shelf.newest()
-        manifest, refusal = version.manifest, shelf.refusal
+        version = versions.newest()
+        manifest, refusal = version.manifest, versions.refusal
         reply = Info(
             manifest.version,
             manifest.space,
@@ -103,19 +105,19 @@ def create_app(shelf: Shelf, ef_search: int, threads: int) -> Flask:
 
 
 def _check_wanted(deadline: float) -> None:
-    """Raise DeadlineExceeded or CallerGone when nobody wants the answer any more."""
+    """Raise DeadlineExceeded or ClientDisconnected when nobody wants the answer any more."""
     if time.monotonic() > deadline:
         raise DeadlineExceeded("the deadline passed before all shards were searched")
     if is_gone(request):
         DROPPED.labels("search", "caller_gone").inc()
-        raise CallerGone("whoever asked has closed the connection")
+        raise ClientDisconnected("whoever asked has closed the connection")
 
 
 def _search(
     version: Version, message: SearchRequest, ef_search: int, threads: int, deadline: float
 ) -> SearchReply:
     """What the shards of a version have for a batch; raises BadRequest,
-    DeadlineExceeded and CallerGone."""
+    DeadlineExceeded and ClientDisconnected."""
     manifest = version.manifest
     vectors = _vectors(message, manifest.dim)
     ef = ef_of_shard(ef_search, len(manifest.shards))
@@ -132,8 +134,8 @@ def _vectors(message: SearchRequest, dim: int) -> Matrix:
     if message.dim != dim:
         raise BadRequest(f"the index has {dim} dimensions, the query {message.dim}", "wrong_length")
     vectors = unpack_rows(message.vectors, dim)
-    if len(vectors) != len(message.ks) or not all(0 < k <= MAX_K for k in message.ks):
-        raise BadRequest(f"give each vector one k of 1 to {MAX_K}")
+    if len(vectors) != len(message.ks) or not all(0 < k <= MAX_SHARD_HITS for k in message.ks):
+        raise BadRequest(f"give each vector one k of 1 to {MAX_SHARD_HITS}")
     lengths = (vectors * vectors).sum(axis=1)
     if not (abs(lengths - 1) < 1e-3).all():  # also refuses NaN
         raise BadRequest("vectors must be finite and of length 1")

@@ -12,14 +12,14 @@ import numpy as np
 
 from common.errors import ConfigError
 from common.wire import UNREADABLE, Matrix, pack_rows, unpack_rows
-from search.engine import Engine, Numbers
+from search.ann_index import AnnIndex, Numbers
 from search.manifest import BadIndex
 
 QUERIES = 16
 K = 10
-LEAST = 0.5
+MIN_RECALL = 0.5
 """An index that finds less than half of the nearest is of no use."""
-SLACK = 0.1
+RECALL_TOLERANCE = 0.1
 """The same index finds the same but for rounding, which another processor may do otherwise."""
 ROUNDING = 2e-3
 """Of scores: float16 vectors give them to 1e-3."""
@@ -43,7 +43,7 @@ class Canaries(msgspec.Struct, frozen=True):
     """The share of them that must be found."""
 
 
-def draw(vectors: Matrix, engine: Engine, ef: int) -> Canaries:
+def draw(vectors: Matrix, engine: AnnIndex, ef: int) -> Canaries:
     """Canaries for the vectors of a shard; raises ConfigError where the index finds too few."""
     count, dim = vectors.shape
     chosen = np.random.default_rng(0).choice(count, min(QUERIES, count), replace=False)
@@ -53,12 +53,12 @@ def draw(vectors: Matrix, engine: Engine, ef: int) -> Canaries:
     scores = b"".join([one.astype("<f4").tobytes() for _, one in nearest])
     drawn = Canaries(count, dim, max(ef, k), k, pack_rows(vectors[chosen]), rows, scores, 0.0)
     found = _share(drawn, engine)
-    if found < LEAST:
+    if found < MIN_RECALL:
         raise ConfigError(
-            f"the index finds {found:.2f} of the nearest images, under {LEAST}: raise Prepare.M, "
-            "Prepare.ef-construction or Search.ef-search"
+            f"the index finds {found:.2f} of the nearest images, under {MIN_RECALL}: raise "
+            "Prepare.M, Prepare.ef-construction or Search.ef-search"
         )
-    return msgspec.structs.replace(drawn, least=max(LEAST, found - SLACK))
+    return msgspec.structs.replace(drawn, least=max(MIN_RECALL, found - RECALL_TOLERANCE))
 
 
 def _nearest(vectors: Matrix, query: Matrix, k: int) -> tuple[Numbers, Matrix]:
@@ -80,7 +80,7 @@ def read(path: Path, dim: int, count: int) -> Canaries:
     return canaries
 
 
-def check(canaries: Canaries, engine: Engine, name: str) -> None:
+def check(canaries: Canaries, engine: AnnIndex, name: str) -> None:
     """Ask them; raises BadIndex naming the shard when too little is found, or scored wrong."""
     found = _share(canaries, engine)
     if found < canaries.least:
@@ -90,7 +90,7 @@ def check(canaries: Canaries, engine: Engine, name: str) -> None:
         )
 
 
-def _share(canaries: Canaries, engine: Engine) -> float:
+def _share(canaries: Canaries, engine: AnnIndex) -> float:
     """The share of the nearest that the engine finds; 0 for scores that cannot be."""
     if not canaries.k:  # a shard without images
         return 1.0

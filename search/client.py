@@ -12,11 +12,11 @@ from common.coalescing import Coalescer
 from common.digest import DigestedBody, with_digest
 from common.errors import DeadlineExceeded, ServiceError
 from common.http_client import HttpClient, Request
-from common.origin import ORIGIN, together
+from common.request_context import CONTEXT, merge_contexts
 from common.upstream import Upstream
 from common.wire import Matrix, encode, pack_rows
 from search.messages import Hits, Info, LookupReply, LookupRequest, SearchRequest
-from search.replies import read_info, read_lookup, read_search
+from search.reply_validation import validate_info, validate_lookup, validate_search
 
 MAX_BATCH = 32
 """Query batches that go together when a server has fallen behind: so many are all that may be asked
@@ -57,7 +57,7 @@ class QueryBatch:
         self.queries: list[VectorQuery] = []
         self.deadline = 0.0
         """The latest of the queries'."""
-        self._origins = [ORIGIN.get()]
+        self._origins = [CONTEXT.get()]
         self._results: list[asyncio.Future[list[ShardResult]]] = []
         self._missing = 0
         self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -67,13 +67,13 @@ class QueryBatch:
         """Add a query before the batch is sent; returns its place."""
         self.queries.append(query)
         self.deadline = max(self.deadline, deadline)
-        self._origins.append(ORIGIN.get())
+        self._origins.append(CONTEXT.get())
         self._waiting += 1
         return len(self.queries) - 1
 
     def send(self, servers: Sequence["SearchServer"]) -> None:
         """Ask some servers; an answer of each is awaited by `results`."""
-        ORIGIN.set(together(self._origins))
+        CONTEXT.set(merge_contexts(self._origins))
         self._results = [server.submit(self) for server in servers]
         self._missing = len(servers)
         for result in self._results:
@@ -137,12 +137,14 @@ class SearchServer:
     async def lookup(self, image_id: str, deadline: float) -> LookupReply:
         """The image of an id; raises NotFound's ServiceError, Unavailable or DeadlineExceeded."""
         request = Request("POST", "/lookup", with_digest(encode(LookupRequest(image_id))))
-        return await self._upstream.ask(request, deadline, lambda reply: read_lookup(reply.body))
+        return await self._upstream.ask(
+            request, deadline, lambda reply: validate_lookup(reply.body)
+        )
 
     async def info(self, deadline: float) -> Info:
         """What this server holds; raises as `lookup`."""
         return await self._upstream.ask(
-            Request("GET", "/info"), deadline, lambda reply: read_info(reply.body)
+            Request("GET", "/info"), deadline, lambda reply: validate_info(reply.body)
         )
 
     async def _send(
@@ -167,7 +169,7 @@ class SearchServer:
         version = batches[0].queries[0].version_digest
         request = Request("POST", "/search", _body_of(batches))
         reply = await self._upstream.ask(
-            request, deadline, lambda reply: read_search(reply.body, ks, version)
+            request, deadline, lambda reply: validate_search(reply.body, ks, version)
         )
         shards = [(one.shard, one.hits) for one in reply.shards]
         return (

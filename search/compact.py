@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from common.errors import MissingPackage
 from common.files import write_whole
 from common.wire import Matrix
-from search.engine import Build, EnginePaths, Numbers
+from search.ann_index import AnnPaths, Build, Numbers
 from search.manifest import BadIndex
 
 try:
@@ -24,21 +24,21 @@ try:
 except ImportError:
     raise MissingPackage("Prepare.index compact: pip install faiss-cpu") from None
 
-WIDER = 2
+OVERSAMPLE = 2
 """Rounded vectors lead a walk astray: with twice the ef it finds at least as much as hnswlib."""
 FLOAT16 = np.dtype("<f2")
 BLOCK = 2**15
 """Rows that are made float32 at a time: 64 MiB of 512 dimensions."""
 
 
-def write(folder: Path, name: str, vectors: Matrix, how: Build) -> EnginePaths:
-    """Build and write an index: `engine.EngineModule`."""
+def write(folder: Path, name: str, vectors: Matrix, how: Build) -> AnnPaths:
+    """Build and write an index: `engine.AnnModule`."""
     index, exact = folder / f"{name}.compact", folder / f"{name}.float16"
     write_whole(index, lambda temporary: _build(vectors, how, temporary))
     rounded = vectors.astype(FLOAT16)
     # not by numpy's tofile, which says nothing when the disk is full
     write_whole(exact, lambda temporary: _write(temporary, rounded))
-    return EnginePaths(index, exact)
+    return AnnPaths(index, exact)
 
 
 def _write(path: Path, rows: NDArray[np.float16]) -> None:
@@ -59,8 +59,8 @@ def _build(vectors: Matrix, how: Build, path: Path) -> None:
         raise BadIndex(f"{path}: {error}") from None
 
 
-def load(paths: EnginePaths, dim: int, count: int) -> "Compact":
-    """Load an index: `engine.EngineModule`."""
+def load(paths: AnnPaths, dim: int, count: int) -> "Compact":
+    """Load an index: `engine.AnnModule`."""
     if paths.vectors_path is None:
         raise BadIndex(f"{paths.index_path}: no vectors beside it")
     try:
@@ -91,7 +91,7 @@ def _map(path: Path, dim: int, count: int) -> NDArray[np.float16]:
 
 
 class Compact:
-    """An `engine.Engine`."""
+    """An `ann_index.AnnIndex`."""
 
     def __init__(self, index: "faiss.IndexHNSWSQ", exact: NDArray[np.float16]) -> None:
         self._index = index
@@ -99,7 +99,7 @@ class Compact:
 
     def nearest(self, vectors: Matrix, k: int, ef: int, threads: int) -> tuple[Numbers, Matrix]:
         """The k best of what a walk with `ef` finds, or of all where too few are linked."""
-        wide = min(max(WIDER * ef, k), len(self._exact))
+        wide = min(max(OVERSAMPLE * ef, k), len(self._exact))
         parts = np.array_split(vectors, min(threads or os.cpu_count() or 1, len(vectors)))
         if len(parts) == 1:
             return self._nearest(vectors, k, wide)

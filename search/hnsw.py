@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from common.files import write_whole
 from common.wire import Matrix
-from search.engine import Build, EnginePaths, Numbers
+from search.ann_index import AnnPaths, Build, Numbers
 from search.manifest import DISTANCE, BadIndex
 
 
-def write(folder: Path, name: str, vectors: Matrix, how: Build) -> EnginePaths:
-    """Build and write an index: `engine.EngineModule`."""
+def write(folder: Path, name: str, vectors: Matrix, how: Build) -> AnnPaths:
+    """Build and write an index: `engine.AnnModule`."""
     path = folder / f"{name}.hnsw"
     write_whole(path, lambda temporary: _build(vectors, how).save_index(str(temporary)))
-    return EnginePaths(path)
+    return AnnPaths(path)
 
 
 def _build(vectors: Matrix, how: Build) -> hnswlib.Index:
@@ -29,7 +29,7 @@ def _build(vectors: Matrix, how: Build) -> hnswlib.Index:
     return index
 
 
-def load(paths: EnginePaths, dim: int, count: int) -> "Hnsw":
+def load(paths: AnnPaths, dim: int, count: int) -> "Hnsw":
     """Load an index into a new object; raises BadIndex. hnswlib itself checks next to nothing."""
     path = paths.index_path
     if (found := _dim_of(path)) != dim:
@@ -54,7 +54,7 @@ def _dim_of(path: Path) -> int:
 
 
 class Hnsw:
-    """An `engine.Engine`."""
+    """An `ann_index.AnnIndex`."""
 
     def __init__(self, index: hnswlib.Index) -> None:
         self._index = index

@@ -15,13 +15,13 @@ from common.config import IndexKind
 from common.files import replace_bytes, write_whole
 from common.wire import Matrix
 from search import canaries, hnsw
-from search.engine import Build, Engine, EngineModule, EnginePaths
-from search.keys import KEY, Keys
+from search.ann_index import AnnIndex, AnnModule, AnnPaths, Build
+from search.image_key import IMAGE_KEY, Keys
 from search.manifest import BadIndex, Folders, ShardFiles, describe, verify
 from search.messages import Hits, Record
 
 
-class Rows(NamedTuple):
+class SegmentRows(NamedTuple):
     """The images of a shard, sorted by key: what `write_shard` takes."""
 
     vectors: Matrix
@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     records: Sequence[Record]
 
 
-def engine_of(kind: IndexKind) -> EngineModule:
+def ann_module(kind: IndexKind) -> AnnModule:
     """The module of a kind of index; raises MissingPackage."""
     if kind == "compact":
         from search import compact  # its package is optional
@@ -38,9 +38,11 @@ def engine_of(kind: IndexKind) -> EngineModule:
     return hnsw
 
 
-def write_shard(folders: Folders, version: str, shard: int, rows: Rows, how: Build) -> ShardFiles:
+def write_shard(
+    folders: Folders, version: str, shard: int, rows: SegmentRows, how: Build
+) -> ShardFiles:
     """Build and write a shard's files into the folders of `version`; the index is loaded once."""
-    engine = engine_of(how.kind)
+    engine = ann_module(how.kind)
     index, paths, hashes = (folder / version for folder in folders.all())
     name = f"shard-{shard:03}"
     count, dim = rows.vectors.shape
@@ -70,12 +72,12 @@ def _write_all(path: Path, parts: Sequence[bytes]) -> None:
         file.writelines(parts)
 
 
-class Shard:
+class Segment:
     """A shard in memory; searched from any thread."""
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnnIndex,
         keys: Keys,
         records: mmap.mmap | bytes,
         offsets: NDArray[np.int64],
@@ -144,7 +146,7 @@ def ef_of_shard(ef_search: int, shard_count: int) -> int:
     return math.ceil(ef_search / math.pow(shard_count, 0.45))
 
 
-def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> Shard:
+def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> Segment:
     """Load a shard: its files checked against the manifest, then its canaries asked.
 
     Raises BadIndex, MissingPackage.
@@ -157,20 +159,20 @@ def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> S
         raise BadIndex(f"{version}: {error}") from None
 
 
-def _load(folders: Folders, version: str, dim: int, files: ShardFiles) -> Shard:
+def _load(folders: Folders, version: str, dim: int, files: ShardFiles) -> Segment:
     index, paths, hashes = (folder / version for folder in folders.all())
-    engine_paths = EnginePaths(
+    engine_paths = AnnPaths(
         verify(index, files.index), verify(index, files.vectors) if files.vectors else None
     )
-    keys = np.fromfile(verify(hashes, files.hashes), dtype=KEY)
+    keys = np.fromfile(verify(hashes, files.hashes), dtype=IMAGE_KEY)
     offsets = np.fromfile(verify(paths, files.offsets), dtype="<i8")
     records = _map(verify(paths, files.records))
     if len(keys) != files.count or len(offsets) != files.count + 1 or offsets[-1] != len(records):
         raise BadIndex(f"{index}: the files of a shard do not belong together")
-    engine = engine_of(files.kind).load(engine_paths, dim, files.count)
+    engine = ann_module(files.kind).load(engine_paths, dim, files.count)
     drawn = canaries.read(verify(index, files.canaries), dim, files.count)
     canaries.check(drawn, engine, str(engine_paths.index_path))
-    return Shard(engine, keys, records, offsets)
+    return Segment(engine, keys, records, offsets)
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

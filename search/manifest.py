@@ -50,7 +50,7 @@ class Recall(msgspec.Struct, frozen=True):
     value: float
 
 
-class Named(msgspec.Struct, frozen=True):
+class VersionRef(msgspec.Struct, frozen=True):
     """A version, told by the digest of its manifest from others that were made under its name."""
 
     version: str
@@ -78,16 +78,16 @@ class Manifest(msgspec.Struct, frozen=True):
     """The digest: see search.self_hash."""
 
     @property
-    def named(self) -> Named:
+    def named(self) -> VersionRef:
         """What CURRENT says of it."""
-        return Named(self.version, self.sha256)
+        return VersionRef(self.version, self.sha256)
 
 
 class Current(msgspec.Struct, frozen=True):
     """What CURRENT says: the version in use, and the one to go back to."""
 
-    now: Named
-    before: Named | None = None
+    now: VersionRef
+    before: VersionRef | None = None
     sha256: str = ""
     """The digest."""
 
@@ -123,7 +123,7 @@ def read_manifest(folders: Folders, version: str) -> Manifest:
     return manifest
 
 
-def manifest_of(folders: Folders, named: Named) -> Manifest:
+def manifest_of(folders: Folders, named: VersionRef) -> Manifest:
     """The manifest of just this version; raises BadIndex."""
     manifest = read_manifest(folders, named.version)
     if manifest.named != named:

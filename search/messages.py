@@ -2,7 +2,7 @@
 
 import msgspec
 
-MAX_K = 10_000
+MAX_SHARD_HITS = 10_000
 """Hits of one query from one shard; middle asks for more than k where it drops copies."""
 
 
@@ -24,7 +24,7 @@ class Hits(msgspec.Struct, array_like=True):
     scores: bytes
     """float32 [hits]: the cosine."""
     keys: bytes
-    """search.keys.KEY [hits]."""
+    """search.image_key.IMAGE_KEY [hits]."""
     records: list[msgspec.Raw]
     """A `Record` each, decoded only for the hits that are shown."""
 

@@ -10,12 +10,12 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.addresses import split_address
 from common.config import load
 from common.errors import ConfigError
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_threads
 from search.app import MAX_BODY_BYTES, start_app
 from search.manifest import folders_of
-from search.shelf import Shelf
+from search.index_versions import IndexVersions
 
 THREADS = 8
 """Requests at a time: one or two come from each worker of middle, in batches."""
@@ -47,13 +47,13 @@ def main() -> None:
     def choose(shard_count: int) -> list[int]:
         return named or search.shards_of(arguments.server_index, shard_count)
 
-    inside = Inside(loaded.config.inside, loaded.root)
+    inside = InternalAuth(loaded.config.inside, loaded.root)
     serving = Serving(host, port, THREADS, MAX_BODY_BYTES, process=process, tls=inside.tls)
 
-    def shelf() -> Shelf:
-        return Shelf(folders, choose, search.reload_s)
+    def versions() -> IndexVersions:
+        return IndexVersions(folders, choose, search.reload_s)
 
-    serve_threads(lambda: start_app(shelf(), search.ef_search, threads, inside, host), serving)
+    serve_threads(lambda: start_app(versions(), search.ef_search, threads, inside, host), serving)
 
 
 if __name__ == "__main__":

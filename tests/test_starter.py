@@ -13,10 +13,10 @@ from PIL import Image
 from common.config import Inference
 from common.files import sha256_of
 from devtools.services import CHECKOUT, Cluster, cluster, run_command
-from inference.layout import MODELS
-from inference.model import Model, load_model
-from inference.network import open_networks
-from inference.tokens import pad
+from inference.clip.model import Model, load_model
+from inference.clip.model_files import MODELS
+from inference.clip.session import open_sessions
+from inference.clip.tokens import pad
 from tests.front.front_client import in_base64
 
 CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}
@@ -170,7 +170,7 @@ def test_texts_are_embedded_alike_alone_together_and_padded(model: Model) -> Non
     alone = np.concatenate([model.encode_text([text]) for text in TEXTS])
     ids = [model.text.prepare(text).value for text in TEXTS]
     padded, mask = pad(ids, 0, 64)
-    (network,) = open_networks(MODELS / "starter/textual/model.onnx", Inference())
+    (network,) = open_sessions(MODELS / "starter/textual/model.onnx", Inference())
     rows = network.run({"input_ids": padded, "attention_mask": mask})
 
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -192,7 +192,7 @@ def test_a_jpeg_decoded_small_is_embedded_nearly_the_same(model: Model) -> None:
     """Reading a large photo at an eighth to a half of its size keeps a cosine of 0.999."""
     assert model.preprocessing is not None
     assert model.image is not None
-    from inference.images import decode, preprocess
+    from inference.clip.images import decode, preprocess
 
     for name in ("cat-chelsea.jpg", "kitten-with-yarn.jpg", "bison.jpg", "igloo-snow-building.jpg"):
         buffer = io.BytesIO()

@@ -29,7 +29,7 @@ WIRES = {
         "inference.messages",
         "search.client",
         "search.messages",
-        "search.keys",
+        "search.image_key",
         "search.rounds",
     },
 }
@@ -127,7 +127,7 @@ def test_what_torchserve_runs_needs_no_web_framework() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
     left_out = {"common/server/serve.py", "inference/app.py"}
     names = {path.relative_to(CHECKOUT).as_posix() for path in packed()}
-    assert {"common/wire.py", "inference/engine.py"} <= names
+    assert {"common/wire.py", "inference/served_model.py"} <= names
     assert not left_out & names
 
 

@@ -27,9 +27,9 @@ from common.config import Inference
 from common.errors import ConfigError
 from common.process import run
 from common.server.serve import Serving, announce, serve_workers
-from inference.layout import read_layout
-from inference.model import Model, load_model
-from inference.towers import TokenTextTower
+from inference.clip.model_files import read_layout
+from inference.clip.model import Model, load_model
+from inference.clip.encoders import TokenTextTower
 
 EF_SEARCH = 64
 MIDDLE_THREADS = 128

@@ -15,7 +15,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from common.errors import Overloaded, Problem, problem_headers
 from common.metrics import DROPPED, REQUESTS
-from common.origin import MAX_IDS, REQUEST_ID_HEADER
+from common.request_context import MAX_IDS, REQUEST_ID_HEADER
 from common.server.body import Chunks, close_after_reply, discard
 from common.server.drain import Draining
 from common.wire import DRAINING_HEADER

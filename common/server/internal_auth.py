@@ -5,7 +5,7 @@ import logging
 from flask import Flask, request
 
 from common.errors import Unauthorized
-from common.inside import Inside, Token, is_public
+from common.internal_auth import InternalAuth, Token, is_beyond_loopback
 
 log = logging.getLogger(__name__)
 
@@ -13,11 +13,11 @@ OPEN = ("/healthz", "/ready")
 """For whoever watches over the processes."""
 
 
-def guard(app: Flask, inside: Inside, address: str) -> None:
+def authorize(app: Flask, inside: InternalAuth, address: str) -> None:
     """Have an app refuse whoever lacks the token; warn where nothing keeps strangers out."""
     if inside.token:
         _demand(app, inside.token)
-    elif is_public(address) and not (inside.tls and inside.tls.ca):
+    elif is_beyond_loopback(address) and not (inside.tls and inside.tls.ca):
         log.warning(
             "%s listens on %s and ANSWERS WHOEVER REACHES IT: set Inside.token-file or"
             " Inside.tls-ca, or keep it in a network of its own (docs/security.md)",

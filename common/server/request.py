@@ -6,7 +6,7 @@ from flask import Flask, Request, Response, current_app, request
 
 from common.deadline import DEADLINE_HEADER, deadline_in
 from common.digest import DIGEST, WANTED, content_digest
-from common.errors import DeadlineExceeded, Garbled
+from common.errors import DeadlineExceeded, InvalidResponse
 from common.metrics import DROPPED
 
 
@@ -37,7 +37,7 @@ def is_gone(given: Request) -> bool:
     return bool(poll.poll(0))
 
 
-def wants_fresh(given: Request) -> bool:
+def bypasses_cache(given: Request) -> bool:
     """Whether a request says `Cache-Control: no-cache`."""
     return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
 
@@ -49,7 +49,7 @@ def check_digests(app: Flask) -> None:
     def check() -> None:
         given = request.headers.get(DIGEST)
         if given is not None and given != content_digest(request.get_data()):
-            raise Garbled("what was asked was changed on the way")
+            raise InvalidResponse("what was asked was changed on the way")
 
     @app.after_request
     def add(response: Response) -> Response:

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from common.errors import Unavailable
 from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import READY, REQUEST_SECONDS, REQUESTS, exposition
-from common.origin import ORIGIN, REQUEST_ID_HEADER, Origin
+from common.request_context import CONTEXT, REQUEST_ID_HEADER, RequestContext
 from common.server.admission import REQUEST_ID, Admission
 from common.server.problems import handle_errors
 from common.server.slow_requests import measure
@@ -75,7 +75,7 @@ def _measure(app: Flask, name: str) -> None:
     def begin() -> None:
         g.since = time.monotonic()
         g.request_id = request.environ[REQUEST_ID]
-        ORIGIN.set(Origin(g.request_id))
+        CONTEXT.set(RequestContext(g.request_id))
 
     @app.after_request
     def end(response: Response) -> Response:

@@ -12,7 +12,7 @@ from common.config import CHECKOUT
 from common.errors import ConfigError
 from common.files import sha256_of_all
 from common.wire import Matrix
-from inference.network import Execution, Input, files_of, variant
+from inference.clip.session import SessionOptions, Input, files_of, variant
 
 DTYPES = {
     "tensor(float)": np.float32,
@@ -26,29 +26,29 @@ FP16_CRASH = ["MatmulTransposeFusion"]
 """ONNX Runtime 1.31 ends with a segmentation fault where it fuses these in a float16 graph."""
 
 
-class OnnxNetwork:
-    """A `network.Network`."""
+class OnnxSession:
+    """A `session.Session`."""
 
-    def __init__(self, path: Path, execution: Execution, *, tensorrt: bool = False) -> None:
+    def __init__(self, path: Path, options: SessionOptions, *, tensorrt: bool = False) -> None:
         """Raises ConfigError for a device or precision that cannot be had."""
-        if execution.precision == "bf16":
+        if options.precision == "bf16":
             raise ConfigError(
                 "ONNX Runtime has no bf16: use openvino or torch, or another precision"
             )
         # TensorRT makes float16 of a float32 network itself.
-        if execution.precision != "fp32" and not (tensorrt and execution.precision == "fp16"):
-            path = variant(path, execution.precision)
-        providers = _providers(path, execution, tensorrt)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = execution.threads
+        if options.precision != "fp32" and not (tensorrt and options.precision == "fp16"):
+            path = variant(path, options.precision)
+        providers = _providers(path, options, tensorrt)
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.threads
         # Our other processes share these cores: do not burn them while waiting for work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path),
-                options,
+                settings,
                 providers=providers,
-                disabled_optimizers=FP16_CRASH if execution.precision == "fp16" else [],
+                disabled_optimizers=FP16_CRASH if options.precision == "fp16" else [],
             )
         except Exception as error:  # its errors share no class but this
             raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
@@ -71,17 +71,17 @@ def _sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in shape)
 
 
-def _providers(path: Path, execution: Execution, tensorrt: bool) -> list[tuple[str, Any]]:
-    """ONNX Runtime's execution providers, the first that can run a node runs it."""
-    kind, number = execution.device
+def _providers(path: Path, options: SessionOptions, tensorrt: bool) -> list[tuple[str, Any]]:
+    """ONNX Runtime's options providers, the first that can run a node runs it."""
+    kind, number = options.device
     if kind == "cpu" and not tensorrt:
         return [("CPUExecutionProvider", {})]
     if kind != "cuda":
         raise ConfigError(f"ONNX Runtime{' with TensorRT' * tensorrt} does not run on {kind}")
     wanted: list[Any] = [("CUDAExecutionProvider", {"device_id": number})]
     if tensorrt:
-        half = execution.precision == "fp16"
-        # By name the engines of two models would be one: both networks are called model.onnx.
+        half = options.precision == "fp16"
+        # By name the engines of two models would be one: both sessions are called model.onnx.
         folder = CHECKOUT / "data/tensorrt" / sha256_of_all(files_of(path))
         cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
         wanted.insert(

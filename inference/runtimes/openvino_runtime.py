@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, MissingPackage
 from common.wire import Matrix
-from inference.network import Execution, Input, variant
+from inference.clip.session import SessionOptions, Input, variant
 
 try:
     import openvino
@@ -19,19 +19,19 @@ except ImportError:
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 
 
-class OpenVinoNetwork:
-    """A `network.Network`."""
+class OpenVinoSession:
+    """A `session.Session`."""
 
-    def __init__(self, path: Path, execution: Execution) -> None:
+    def __init__(self, path: Path, options: SessionOptions) -> None:
         """Raises ConfigError for a device that OpenVINO does not run on."""
-        kind, number = execution.device
+        kind, number = options.device
         if kind == "cuda":
             raise ConfigError("OpenVINO does not run on cuda")
-        if execution.precision == "int8":
+        if options.precision == "int8":
             path = variant(path, "int8")
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[execution.precision]}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[options.precision]}
         if kind == "cpu":
-            settings |= {"INFERENCE_NUM_THREADS": execution.threads, "NUM_STREAMS": 1}
+            settings |= {"INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1}
         device = "CPU" if kind == "cpu" else f"GPU.{number}"
         try:
             compiled = openvino.Core().compile_model(str(path), device, settings)

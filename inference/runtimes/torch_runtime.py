@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, MissingPackage
 from common.wire import Matrix
-from inference.images import read_preprocessing
-from inference.network import Execution, Input
+from inference.clip.images import read_preprocessing
+from inference.clip.session import SessionOptions, Input
 
 try:
     import torch
 
-    from inference.torch_models import load_tower
+    from inference.exporting.torch_models import load_tower
 except ImportError:
     raise MissingPackage(
         "Inference.runtime torch needs an environment with requirements-torch.txt (make torch)"
@@ -25,10 +25,10 @@ except ImportError:
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-class TorchNetwork:
-    """A `network.Network`; `path` is the ONNX file that its weights, safetensors, lie beside."""
+class TorchSession:
+    """A `session.Session`; `path` is the ONNX file that its weights, safetensors, lie beside."""
 
-    def __init__(self, path: Path, execution: Execution) -> None:
+    def __init__(self, path: Path, options: SessionOptions) -> None:
         """Raises ConfigError for a model without such weights, or what torch cannot do with it."""
         weights = path.with_suffix(".safetensors")
         if not weights.is_file():
@@ -36,16 +36,16 @@ class TorchNetwork:
                 f"no {weights.name} in {path.parent}: the torch runtime needs a model that"
                 " python inference/export.py NAME --torch has written"
             )
-        if execution.precision not in DTYPES or execution.device.kind == "gpu":
-            raise ConfigError(f"torch: no {execution.precision} on {execution.device.kind} here")
+        if options.precision not in DTYPES or options.device.kind == "gpu":
+            raise ConfigError(f"torch: no {options.precision} on {options.device.kind} here")
         config = json.loads((path.parent.parent / "config.json").read_bytes())
-        torch.set_num_threads(execution.threads)
-        self._device = torch.device(*execution.device) if execution.device.kind == "cuda" else None
-        self._dtype = DTYPES[execution.precision]
+        torch.set_num_threads(options.threads)
+        self._device = torch.device(*options.device) if options.device.kind == "cuda" else None
+        self._dtype = DTYPES[options.precision]
         self.inputs = _inputs(path, config)
         self.outputs: tuple[str, ...] = ("embedding",)
         tower = load_tower(weights, config).to(self._device, self._dtype)
-        self._tower = torch.compile(tower, dynamic=True) if execution.compiled else tower
+        self._tower = torch.compile(tower, dynamic=True) if options.compiled else tower
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute the embeddings of a batch."""

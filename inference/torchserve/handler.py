@@ -1,7 +1,7 @@
 """The TorchServe handler: what the embedded server answers, for each request of a batch.
 
 TorchServe takes the class of this module, makes one in each worker process, and gives it the
-requests that it batched. They go into one Engine together and are answered one by one.
+requests that it batched. They go into one ServedModel together and are answered one by one.
 """
 
 import logging
@@ -15,10 +15,10 @@ import msgspec
 
 from common.errors import Problem, ServiceError, problem_headers
 from common.wire import MSGPACK, decode, encode
-from inference.engine import Engine
+from inference.served_model import ServedModel
 from inference.messages import EmbedReply, EmbedRequest
-from inference.model import load_model
-from inference.torchserve.contents import read_contents
+from inference.clip.model import load_model
+from inference.torchserve.archive_settings import read_contents
 
 WORKERS = 8
 """Of a model: snapshot_8.cfg starts as many, and they share the cores."""
@@ -34,7 +34,7 @@ class Handler:
     """One worker's model."""
 
     def __init__(self) -> None:
-        self._engine: Engine | None = None
+        self._served: ServedModel | None = None
 
     def initialize(self, context: Any) -> None:
         """Load the model of the archive; `context` is a ts.context.Context."""
@@ -47,8 +47,8 @@ class Handler:
         model = load_model(contents.model, how)
         model.warm()
         pool = ThreadPoolExecutor(how.decode_threads or threads, thread_name_prefix="decode")
-        self._engine = Engine(model, contents.space, how, pool)
-        self._engine.start()
+        self._served = ServedModel(model, contents.space, how, pool)
+        self._served.start()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer a batch: the body of each reply, its status and headers being set in `context`."""
@@ -62,10 +62,10 @@ class Handler:
         return bodies
 
     def _begin(self, body: bytes) -> Callable[[], EmbedReply] | Exception:
-        if self._engine is None:
+        if self._served is None:
             raise RuntimeError("TorchServe did not initialize this handler")
         try:
-            return self._engine.begin(decode(body, EmbedRequest))
+            return self._served.begin(decode(body, EmbedRequest))
         except Exception as error:  # the edge of an item
             return error
 

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.baseline.contender import running_baseline
 from devtools.vectors import make_vectors
 from devtools.words import all_queries
-from inference.model import load_model
+from inference.clip.model import load_model
 
 K = 10
 

@@ -20,7 +20,7 @@ from search.manifest import (
     MANIFEST,
     Current,
     Folders,
-    Named,
+    VersionRef,
     read_current,
     write_current,
 )
@@ -46,14 +46,14 @@ def reseal(path: Path, changes: dict[str, Any]) -> str:
     return str(json.loads(hashed)["sha256"])
 
 
-def copy_version(folders: Folders, version: str, name: str, **changes: Any) -> Named:
+def copy_version(folders: Folders, version: str, name: str, **changes: Any) -> VersionRef:
     """The same version under another name, its files shared with it but for its manifest."""
     for folder in folders.all():
         (folder / name).mkdir()
         for path in (folder / version).iterdir():
             os.link(path, folder / name / path.name)
     manifest = folders.index / name / MANIFEST
-    return Named(name, reseal(manifest, {"version": name, **changes}))
+    return VersionRef(name, reseal(manifest, {"version": name, **changes}))
 
 
 def flip(path: Path, chance: np.random.Generator) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from common.digest import content_digest
-from common.errors import DeadlineExceeded, Garbled, Unavailable
+from common.errors import DeadlineExceeded, InvalidResponse, Unavailable
 from common.http_client import (
     BrokenReply,
     HttpClient,
@@ -158,7 +158,7 @@ def test_a_reply_that_was_changed_on_the_way_is_not_taken() -> None:
     digest = content_digest(b"0123456789")
     head = HEAD[:-2] + f"Content-Digest: {digest}\r\n\r\n".encode()
     with misbehaving(answer(head + b"0123456788")) as server:
-        with pytest.raises(Garbled):
+        with pytest.raises(InvalidResponse):
             fetched(server.address)
     with misbehaving(answer(head + b"0123456789")) as server:
         assert b"0123456789" == fetched(server.address).body

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from common.logs import Lines, Sparing, places, quoted
-from common.origin import NOBODY, ORIGIN, Origin, together
+from common.request_context import CONTEXT, NOBODY, RequestContext, merge_contexts
 
 
 def record(message: str, *arguments: object, exc_info: object = None) -> logging.LogRecord:
@@ -48,22 +48,24 @@ def test_an_exception_is_told_by_its_kind_and_places_alone() -> None:
 
 def test_a_line_has_the_ids_of_the_requests_that_it_is_about() -> None:
     """Of those of a batch at most eight."""
-    ORIGIN.set(together([Origin(f"id-{number}", "trace") for number in range(20)]))
+    CONTEXT.set(merge_contexts([RequestContext(f"id-{number}", "trace") for number in range(20)]))
     try:
         line = Lines().format(record("failed"))
     finally:
-        ORIGIN.set(NOBODY)
+        CONTEXT.set(NOBODY)
 
     assert line.endswith("request_id=" + ",".join(f"id-{number}" for number in range(8)))
 
 
 def test_together_takes_one_trace_and_flattens_ids() -> None:
     """Batches of batches have no more ids than one batch."""
-    both = together([Origin("a,b,c,d,e"), NOBODY, Origin("f,g,h,i,j", "trace")])
+    both = merge_contexts(
+        [RequestContext("a,b,c,d,e"), NOBODY, RequestContext("f,g,h,i,j", "trace")]
+    )
 
-    assert Origin("a,b,c,d,e,f,g,h", "trace") == both
+    assert RequestContext("a,b,c,d,e,f,g,h", "trace") == both
     assert {"X-Request-Id": "a,b,c,d,e,f,g,h", "traceparent": "trace"} == both.headers()
-    assert {} == together([]).headers()
+    assert {} == merge_contexts([]).headers()
 
 
 def test_lines_about_requests_are_bounded_and_the_rest_is_counted(

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from common.digest import DigestedBody, content_digest
-from common.errors import DeadlineExceeded, Garbled, Unavailable
+from common.errors import DeadlineExceeded, InvalidResponse, Unavailable
 from common.http_client import HttpClient, Request
 from common.upstream import Upstream
 from tests.common.misbehaving import HEAD, WHOLE, Behave, Misbehaving, answer, keep_on, misbehaving
@@ -146,7 +146,7 @@ def test_a_reply_that_was_changed_on_the_way_is_asked_of_another_replica() -> No
     """The only replica is not asked again: it may well say the same."""
     head = HEAD[:-2] + f"Content-Digest: {content_digest(b'0123456789')}\r\n\r\n".encode()
     with misbehaving(answer(head + b"0123456788")) as bad, misbehaving(answer(WHOLE)) as good:
-        with pytest.raises(Garbled):
+        with pytest.raises(InvalidResponse):
             asked([bad.address])
         assert 1 == bad.asked("/x")
         for _ in range(5):

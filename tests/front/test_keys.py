@@ -10,7 +10,7 @@ import pytest
 from common.config import Config
 from devtools.services import Cluster, Service, run_command, running, with_section
 from front.app import create_app
-from front.guard import scope_of
+from front.auth import scope_of
 from tests.front.front_client import Reply, assert_problem
 
 SCOPES = ("search", "images", "admin")

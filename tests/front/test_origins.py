@@ -9,7 +9,7 @@ from devtools.services import Cluster, Service, run_command, running, with_secti
 from tests.front.front_client import Reply
 from tests.front.test_service import PAGES
 
-ORIGIN = "https://photos.example"
+OUR_SITE = "https://photos.example"
 STRANGERS = (
     "https://evil.example",
     "http://photos.example",
@@ -26,7 +26,7 @@ STRANGERS = (
 @pytest.fixture(scope="module")
 def shared(cluster: Cluster, root: Path) -> Iterator[Service]:
     """A front that the pages of one other site may ask."""
-    config = with_section(cluster.config, "Front", port=0, cors_origins=[ORIGIN])
+    config = with_section(cluster.config, "Front", port=0, cors_origins=[OUR_SITE])
     with running("front/front.py", config, cwd=root) as front:
         yield front
 
@@ -46,7 +46,7 @@ def of_cors(reply: Reply) -> list[str]:
 
 def test_without_a_list_no_other_site_may_read(cluster: Cluster) -> None:
     """No reply to a foreign page has a header of CORS, nor has that to its preflight."""
-    for origin in (ORIGIN, *STRANGERS):
+    for origin in (OUR_SITE, *STRANGERS):
         assert [] == of_cors(get(cluster.front, origin))
         assert [] == of_cors(preflight(cluster.front, origin))
 
@@ -54,9 +54,9 @@ def test_without_a_list_no_other_site_may_read(cluster: Cluster) -> None:
 def test_a_listed_site_may_read_and_no_other(shared: Service) -> None:
     """The origin is compared whole; a stranger's is never sent back."""
     for path, status in (("/v1/info", 200), ("/v1/search?k=0", 400), ("/nothing", 404)):
-        reply = get(shared, ORIGIN, path)
+        reply = get(shared, OUR_SITE, path)
         assert status == reply.status
-        assert ORIGIN == reply.headers["Access-Control-Allow-Origin"]
+        assert OUR_SITE == reply.headers["Access-Control-Allow-Origin"]
         assert "Access-Control-Allow-Credentials" not in reply.headers
         assert "Origin" in reply.headers["Vary"]
     for stranger in STRANGERS:
@@ -68,19 +68,19 @@ def test_a_listed_site_may_read_and_no_other(shared: Service) -> None:
 
 def test_a_preflight_is_answered_for_a_listed_site(shared: Service, root: Path) -> None:
     """With what a page may send, also where keys are wanted, which a preflight cannot have."""
-    reply = preflight(shared, ORIGIN)
+    reply = preflight(shared, OUR_SITE)
     assert 204 == reply.status
-    assert ORIGIN == reply.headers["Access-Control-Allow-Origin"]
+    assert OUR_SITE == reply.headers["Access-Control-Allow-Origin"]
     assert "POST" in reply.headers["Access-Control-Allow-Methods"]
     assert "Authorization" in reply.headers["Access-Control-Allow-Headers"]
     for stranger in STRANGERS:
         assert [] == of_cors(preflight(shared, stranger))
-    keyed = {"port": 0, "cors_origins": [ORIGIN], "keys_file": "no.json"}
+    keyed = {"port": 0, "cors_origins": [OUR_SITE], "keys_file": "no.json"}
     with running("front/front.py", with_section({}, "Front", **keyed), cwd=root) as front:
-        assert 204 == preflight(front, ORIGIN).status
-        refused = get(front, ORIGIN)
+        assert 204 == preflight(front, OUR_SITE).status
+        refused = get(front, OUR_SITE)
         assert 401 == refused.status
-        assert ORIGIN == refused.headers["Access-Control-Allow-Origin"]
+        assert OUR_SITE == refused.headers["Access-Control-Allow-Origin"]
 
 
 @pytest.mark.parametrize("origin", ["*", "https://*.example", "https://a.example/", "a.example"])

@@ -14,7 +14,7 @@ from common.wire import decode
 from front.image_url import HOST, read_url
 from front.query import read_classify_query, read_embed_query, read_query
 from front.thumbnails import shrink
-from inference.images import Preprocessing, decode_for, preprocess
+from inference.clip.images import Preprocessing, decode_for, preprocess
 from middle.messages import Query, check
 from tests.front import pictures
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.catalogue import (
+from inference.clip.catalogue import (
     MCLIP_PARTNERS,
     OPENAI,
     PARTNERS,

@@ -14,9 +14,9 @@ from common.errors import ConfigError
 from common.wire import unpack_rows
 from devtools.services import CHECKOUT, Service, running
 from devtools.tiny_model import write_tiny_model
-from inference.layout import MODELS
+from inference.clip.model import Model, load_model
+from inference.clip.model_files import MODELS
 from inference.messages import EmbedReply, EmbedRequest, Logits
-from inference.model import Model, load_model
 
 PHOTOS = [path.read_bytes() for path in sorted((CHECKOUT / "samples").glob("*.jpg"))[:9]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from inference.clean import Cleaning, clean
+from inference.clip.clean import Cleaning, clean
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 
 from common.errors import ConfigError
-from inference.devices import Device, list_devices
+from inference.clip.devices import Device, list_devices
 
 
 @pytest.mark.parametrize(

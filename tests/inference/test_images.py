@@ -9,7 +9,7 @@ from PIL import Image
 
 from common.config import Inference
 from common.errors import ServiceError
-from inference.images import MODES, Preprocessing, decode, preprocess
+from inference.clip.images import MODES, Preprocessing, decode, preprocess
 from tests.hostile_images import HOSTILE, LONG
 
 MAX_PIXELS = 1_000_000

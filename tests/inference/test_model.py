@@ -16,11 +16,11 @@ from PIL import Image
 from common.config import Inference
 from common.errors import ConfigError
 from devtools.tiny_model import SIZE, write_tiny_model
-from inference.images import OPENAI_MEAN
-from inference.model import Model, load_model
-from inference.network import open_networks
-from inference.tokens import pad
-from inference.towers import TokenTextTower, unit_rows
+from inference.clip.encoders import TokenTextTower, unit_rows
+from inference.clip.images import OPENAI_MEAN
+from inference.clip.model import Model, load_model
+from inference.clip.session import open_sessions
+from inference.clip.tokens import pad
 
 TEXTS = ["red", "a photo of the blue square", "green", "the square", "a red red red square"]
 CPU = Inference(threads=1)
@@ -172,7 +172,7 @@ def test_a_network_for_bytes_is_refused(folder: Path) -> None:
 
 
 def test_a_tower_that_sees_padding_is_fed_its_whole_context(folder: Path) -> None:
-    """As in training, also where the network would take less; a mask would make it needless."""
+    """As in training, also where the session would take less; a mask would make it needless."""
     config = json.loads((folder / "config.json").read_bytes())
     config["text_cfg"]["no_causal_mask"] = True
     (folder / "config.json").write_text(json.dumps(config))
@@ -184,9 +184,9 @@ def test_a_tower_that_sees_padding_is_fed_its_whole_context(folder: Path) -> Non
 
     text = load_model(str(folder), CPU).text
     assert isinstance(text, TokenTextTower)
-    (network,) = open_networks(folder / "textual/model.onnx", CPU)
+    (session,) = open_sessions(folder / "textual/model.onnx", CPU)
     whole, _ = pad([text.prepare("a red square").value], 0, 8)
-    expected = unit_rows(network.run({"input_ids": whole}))
+    expected = unit_rows(session.run({"input_ids": whole}))
 
     np.testing.assert_allclose(expected, text.embed([whole[0, :3].tolist()]), atol=1e-6)
 

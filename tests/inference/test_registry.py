@@ -12,22 +12,22 @@ import pytest
 from common.errors import ConfigError
 from devtools.services import CHECKOUT
 from devtools.tiny_model import write_tiny_model
-from inference.layout import MODELS
-from inference.registry import find_model
+from inference.clip.model_files import MODELS
+from inference.clip.registry import find_model
 from tests.hub import REVISION, Hub, serving_hub
 
 PRINT_FOLDER = """
 import sys
 from pathlib import Path
 from common.process import run
-from inference.registry import find_model
+from inference.clip.registry import find_model
 run(lambda: print(find_model(sys.argv[1], Path())))
 """
 
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub with one repository in Immich's layout, and other engines' files in it."""
+    """A hub with one repository in Immich's layout, and other models' files in it."""
     folder = write_tiny_model(tmp_path / "repository")
     (folder / "visual/fp16").mkdir()
     (folder / "visual/fp16/model.armnn").write_bytes(b"not for us")
@@ -115,7 +115,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_both_ways_out(
 
 
 def test_a_repository_that_does_not_exist_is_named(hub: Hub, tmp_path: Path) -> None:
-    """It is the hub's word, so no advice about the network."""
+    """It is the hub's word, so no advice about the session."""
     done = find("somebody/else", tmp_path / "home", HF_ENDPOINT=hub.address)
 
     assert done.returncode == 2

@@ -11,8 +11,8 @@ import pytest
 from common.wire import unpack_rows
 from devtools.services import CHECKOUT, Service, running
 from devtools.tiny_model import write_tiny_model
+from inference.clip.model import Model, load_model
 from inference.messages import EmbedReply, EmbedRequest
-from inference.model import Model, load_model
 
 PHOTOS = sorted((CHECKOUT / "samples").glob("*.jpg"))
 TEXTS = [  # of lengths that share buckets, not in their order

@@ -9,8 +9,8 @@ import pytest
 from common.config import Inference
 from devtools.services import CHECKOUT, running, with_section
 from devtools.tiny_model import write_tiny_model
-from inference.layout import MODELS
-from inference.model import load_model
+from inference.clip.model import load_model
+from inference.clip.model_files import MODELS
 
 CPU = Inference(threads=1)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devtools.tiny_model import write_tiny_model
-from inference.tokens import PADDING_SHARE, TextTokenizer, buckets, pad
+from inference.clip.tokens import PADDING_SHARE, TextTokenizer, buckets, pad
 
 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=64))

@@ -14,8 +14,8 @@ import pytest
 from devtools.services import Service, running, wait_until, with_section
 from devtools.tiny_model import write_tiny_model
 from inference.client import imagenet_classes
+from inference.clip.model import Model, load_model
 from inference.messages import Logits
-from inference.model import Model, load_model
 from middle.classify import scores
 from tests.front.pictures import encoded, noise
 

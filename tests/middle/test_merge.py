@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middle.merge import MISSED, NEAR_BITS, BrokenShard, is_complete, merge, share
+from middle.merge import NEAR_BITS, SECOND_ASK_RATE, BrokenShard, is_complete, merge, share
 from middle.messages import Dedup
-from search.keys import KEY
+from search.image_key import IMAGE_KEY
 from search.messages import Hits, Record
 
 Image = tuple[float, int, int]
@@ -21,7 +21,7 @@ def hits(*images: Image) -> Hits:
     """Hits of (score, content, perceptual hash), best first; the path is the content."""
     ordered = sorted(images, key=lambda image: -image[0])
     keys = np.array(
-        [(content, place, look) for place, (_, content, look) in enumerate(ordered)], KEY
+        [(content, place, look) for place, (_, content, look) in enumerate(ordered)], IMAGE_KEY
     )
     return Hits(
         np.array([score for score, _, _ in ordered], "<f4").tobytes(),
@@ -119,7 +119,7 @@ def test_a_share_of_each_shard_nearly_always_holds_the_best(k: int, shards: int,
     spread = np.random.default_rng(seed).multinomial(k, np.full(shards, 1 / shards), 2000)
 
     assert 1 <= asked <= k
-    assert asked == k or (spread.max(axis=1) >= asked).mean() < 5 * MISSED
+    assert asked == k or (spread.max(axis=1) >= asked).mean() < 5 * SECOND_ASK_RATE
 
 
 def test_one_shard_is_asked_for_everything() -> None:

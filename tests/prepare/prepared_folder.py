@@ -18,10 +18,10 @@ from common.config import Config, Loaded, parse
 from common.wire import Matrix
 from devtools.services import CHECKOUT, run_command
 from prepare.chunks import EmbeddingFolder, Row, Skipped
-from search.keys import KEY, image_id
+from search.image_key import IMAGE_KEY, image_id
+from search.index_versions import Version, load_version
 from search.manifest import Folders, Manifest, folders_of, manifest_in_use, read_current
 from search.messages import Record
-from search.shelf import Version, load_version
 
 PREPARE = "prepare/prepare.py"
 PRLIMIT = shutil.which("prlimit") or "prlimit"
@@ -184,7 +184,7 @@ class Workspace:
         version, manifest = self.load(), self.manifest()
         for number, shard in version.shards.items():
             name = manifest.shards[number].hashes.name
-            keys = np.fromfile(self.folders.hashes / manifest.version / name, dtype=KEY)
+            keys = np.fromfile(self.folders.hashes / manifest.version / name, dtype=IMAGE_KEY)
             for row, key in enumerate(keys):
                 found[image_id(key.tobytes())] = shard.record(row)
         assert manifest.count == len(found) == len({one.path for one in found.values()})

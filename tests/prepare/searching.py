@@ -3,8 +3,8 @@
 import numpy as np
 
 from common.wire import Matrix
-from search.keys import KEY, image_id
-from search.shelf import Version
+from search.image_key import IMAGE_KEY, image_id
+from search.index_versions import Version
 
 
 def brute_force(version: Version, queries: Matrix, k: int) -> Matrix:
@@ -19,7 +19,10 @@ def search(version: Version, queries: Matrix, k: int, ef: int) -> list[list[tupl
     merged: list[list[tuple[float, str]]] = [[] for _ in queries]
     for shard in version.shards.values():
         for one, hits in zip(merged, shard.search(queries, [k] * len(queries), ef, 0), strict=True):
-            keys = [hits.keys[i : i + KEY.itemsize] for i in range(0, len(hits.keys), KEY.itemsize)]
+            keys = [
+                hits.keys[i : i + IMAGE_KEY.itemsize]
+                for i in range(0, len(hits.keys), IMAGE_KEY.itemsize)
+            ]
             scores = np.frombuffer(hits.scores, "<f4").tolist()
             one.extend(zip(scores, map(image_id, keys), strict=True))
     return [sorted(one, reverse=True)[:k] for one in merged]

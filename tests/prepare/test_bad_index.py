@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.manifest import MANIFEST, BadIndex, Current, Named, write_current
+from search.manifest import MANIFEST, BadIndex, Current, VersionRef, write_current
 from tests.chaos.damage import reseal
 from tests.prepare.prepared_folder import Workspace
 
@@ -58,7 +58,7 @@ def flip(path: Path, chance: np.random.Generator) -> str:
 def retell(workspace: Workspace, changes: dict[str, Any]) -> None:
     """Change what the manifest says, and have CURRENT name it."""
     sha256 = reseal(workspace.folders.index / "v000001" / MANIFEST, changes)
-    write_current(workspace.folders, Current(Named("v000001", sha256)))
+    write_current(workspace.folders, Current(VersionRef("v000001", sha256)))
 
 
 def test_every_flipped_bit_is_seen(twelve: Workspace, files: list[Path]) -> None:

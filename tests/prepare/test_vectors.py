@@ -7,10 +7,10 @@ import pytest
 
 from common.files import content_hash, sha256_of
 from devtools.services import with_section
-from inference.model import load_model
+from inference.clip.model import load_model
 from prepare.hashes import location_hash
-from search.keys import KEY, shard_of
-from search.shelf import Version
+from search.image_key import IMAGE_KEY, shard_of
+from search.index_versions import Version
 from tests.prepare.odd_files import write_bad, write_good
 from tests.prepare.prepared_folder import Workspace, add_images
 from tests.prepare.searching import brute_force, search, unit_queries
@@ -82,7 +82,7 @@ def test_keys_are_sorted_and_in_the_shard_of_their_content(
     """Each shard's keys go up, and lie where `shard_of` says."""
     name, count = sharded.manifest.version, len(sharded.manifest.shards)
     for number, files in enumerate(sharded.manifest.shards):
-        keys = np.fromfile(many.folders.hashes / name / files.hashes.name, dtype=KEY)
+        keys = np.fromfile(many.folders.hashes / name / files.hashes.name, dtype=IMAGE_KEY)
         assert sorted(keys.tolist()) == keys.tolist()
         assert [number] * len(keys) == [shard_of(int(key), count) for key in keys["content"]]
 

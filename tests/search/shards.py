@@ -7,9 +7,9 @@ import numpy as np
 from common.config import IndexKind
 from common.wire import Matrix
 from devtools.vectors import clustered, unit
-from search.engine import Build
-from search.index import Rows, Shard, load_shard, write_shard
-from search.keys import KEY
+from search.ann_index import Build
+from search.image_key import IMAGE_KEY
+from search.index import Segment, SegmentRows, load_shard, write_shard
 from search.manifest import Folders, ShardFiles
 from search.messages import Record
 
@@ -34,22 +34,22 @@ def write_vectors(
     folders: Folders, vectors: Matrix, kind: IndexKind, shard: int = 0, links: int = 16
 ) -> ShardFiles:
     """Write a shard whose image i has the vector i and a key of that number."""
-    keys = np.zeros(len(vectors), dtype=KEY)
+    keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"{number}.jpg") for number in range(len(vectors))]
     how = Build(kind, links, 200, 1, 64)
-    return write_shard(folders, VERSION, shard, Rows(vectors, keys, records), how)
+    return write_shard(folders, VERSION, shard, SegmentRows(vectors, keys, records), how)
 
 
-def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Shard:
+def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Segment:
     """Such a shard, written and loaded."""
     folders = folders_in(root)
     files = write_vectors(folders, vectors, kind, links=links)
     return load_shard(folders, VERSION, vectors.shape[1], files)
 
 
-def search(shard: Shard, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:
+def search(shard: Segment, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:
     """The rows and scores of the k nearest of each query."""
     found = shard.search(queries, [k] * len(queries), ef, 2)
-    rows = [np.frombuffer(hits.keys, KEY)["content"].tolist() for hits in found]
+    rows = [np.frombuffer(hits.keys, IMAGE_KEY)["content"].tolist() for hits in found]
     return rows, np.stack([np.frombuffer(hits.scores, "<f4") for hits in found])

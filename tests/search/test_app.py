@@ -10,7 +10,7 @@ from common.wire import Matrix, pack_rows
 from devtools.collection import Collection
 from devtools.services import Service, running, with_section
 from devtools.tiny_model import DIM
-from inference.towers import unit_rows
+from inference.clip.encoders import unit_rows
 from search.messages import SearchReply, SearchRequest
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.wire import Matrix
-from search.index import Shard, load_shard
+from search.index import Segment, load_shard
 from search.manifest import BadIndex, Folders, ShardFiles, describe
 from tests.search.shards import (
     VERSION,
@@ -36,13 +36,13 @@ def queries(vectors: Matrix) -> Matrix:
 
 
 @pytest.fixture(scope="module")
-def shard(tmp_path_factory: pytest.TempPathFactory, vectors: Matrix) -> Shard:
+def shard(tmp_path_factory: pytest.TempPathFactory, vectors: Matrix) -> Segment:
     """A compact shard."""
     return load_vectors(tmp_path_factory.mktemp("shard"), vectors[:COUNT], "compact")
 
 
 def test_a_compact_shard_finds_what_brute_force_does(
-    shard: Shard, vectors: Matrix, queries: Matrix
+    shard: Segment, vectors: Matrix, queries: Matrix
 ) -> None:
     """At high ef over .98 of the true ten, and the scores of all are cosines to 1e-3."""
     exact = queries @ vectors[:COUNT].T
@@ -57,7 +57,7 @@ def test_a_compact_shard_finds_what_brute_force_does(
 
 
 def test_scores_and_vectors_are_those_of_float16(
-    shard: Shard, vectors: Matrix, queries: Matrix
+    shard: Segment, vectors: Matrix, queries: Matrix
 ) -> None:
     """Not of bytes: a vector is the written one rounded to float16, a score its inner product."""
     rounded = vectors[:COUNT].astype(np.float16).astype(np.float32)
@@ -71,7 +71,7 @@ def test_scores_and_vectors_are_those_of_float16(
     np.testing.assert_allclose(expected, scores, rtol=0, atol=1e-6)
 
 
-def test_a_batch_is_answered_as_its_queries_alone(shard: Shard, queries: Matrix) -> None:
+def test_a_batch_is_answered_as_its_queries_alone(shard: Segment, queries: Matrix) -> None:
     """Whatever else is in the batch, and whatever k the others want."""
     ks = [1, 10, 64, 3, 100, 17]
     batch = shard.search(queries[:6], ks, 64, 2)

@@ -10,7 +10,7 @@ import pytest
 from common.errors import ConfigError
 from devtools.vectors import unit
 from search import canaries, hnsw
-from search.engine import Build
+from search.ann_index import Build
 from search.manifest import describe, read_manifest
 from tests.chaos.damage import Watched, flips, replace, watched
 

@@ -12,8 +12,8 @@ from transformers import AutoModel, PreTrainedTokenizerFast, XLMRobertaConfig
 
 from devtools.random_model import write_random
 from devtools.services import CHECKOUT
-from inference.export_checks import TEXTS
-from inference.torch_models import MClipText, save_weights
+from inference.exporting.export_checks import TEXTS
+from inference.exporting.torch_models import MClipText, save_weights
 
 SMALL_IMAGES = {"image_size": 64, "layers": 2, "width": 64, "patch_size": 16, "head_width": 16}
 SMALL_TEXT = {"context_length": 16, "width": 32, "heads": 2, "layers": 2}

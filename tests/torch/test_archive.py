@@ -39,7 +39,9 @@ def test_an_archive_is_remade_and_holds_what_serving_needs(tmp_path: Path) -> No
 
     assert 0 == done.returncode, done.stderr
     names = zipfile.ZipFile(tmp_path / "clip.mar").namelist()
-    assert {"handler.py", "serving.json", "common/wire.py", "inference/engine.py"} <= set(names)
+    assert {"handler.py", "serving.json", "common/wire.py", "inference/served_model.py"} <= set(
+        names
+    )
     held = {"starter", "clip-tokenizer.json"}
     assert held == {name.split("/")[2] for name in names if "inference/models/" in name}
 

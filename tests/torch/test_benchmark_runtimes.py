@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from benchmarks.matmul import flop_per_image, matmul_flop_per_s
 from devtools.services import run_command
 from devtools.tiny_model import write_tiny_model
-from inference.registry import find_model
+from inference.clip.registry import find_model
 from tests.torch.test_archive import hide
 
 # One figure takes a call, or a few.

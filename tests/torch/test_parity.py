@@ -19,8 +19,11 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from common.config import Inference
-from inference import images
-from inference.export_checks import (
+from inference.clip import images
+from inference.clip.model import Model, load_model
+from inference.clip.model_files import CLIP_TOKENIZER
+from inference.clip.tokens import TextTokenizer
+from inference.exporting.export_checks import (
     FLOORS,
     PHOTOS,
     TEXTS,
@@ -29,10 +32,7 @@ from inference.export_checks import (
     reference_transform,
     worst_cosine,
 )
-from inference.layout import CLIP_TOKENIZER
-from inference.model import Model, load_model
-from inference.tokens import TextTokenizer
-from inference.torch_models import Original, load_original
+from inference.exporting.torch_models import Original, load_original
 from tests.torch.originals import ARCHITECTURES
 
 RUNTIMES = [

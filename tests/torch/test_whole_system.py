@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from devtools.services import CHECKOUT, Cluster, cluster, run_command, with_section
-from inference.model import load_model
+from inference.clip.model import load_model
 
 PHOTOS = ("cat-chelsea.jpg", "koala.jpg", "bison.jpg", "owl.jpg")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common.coalescing import Coalescer
-from common.origin import ORIGIN
+from common.request_context import CONTEXT
 from tests.unit.counting import counted
 
 ITEMS = "clip_search_batch_items_total"
@@ -27,7 +27,7 @@ class Server:
     async def __call__(self, items: list[int], deadline: float) -> Sequence[int | Exception]:
         self.batches.append(items)
         self.deadlines.append(deadline)
-        self.request_ids.append(ORIGIN.get().request_ids)
+        self.request_ids.append(CONTEXT.get().request_ids)
         await asyncio.sleep(1)
         return [10 * item for item in items]
 

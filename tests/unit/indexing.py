@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from common.wire import Matrix
-from search.engine import Build
-from search.index import Rows, write_shard
-from search.keys import KEY
+from search.ann_index import Build
+from search.image_key import IMAGE_KEY
+from search.index import SegmentRows, write_shard
 from search.manifest import DISTANCE, Folders, Manifest, Recall, write_manifest
 from search.messages import Record
 
@@ -32,11 +32,11 @@ def write_version(
     files = []
     for shard in shards:
         chosen = np.arange(shard, len(vectors), len(shards))
-        keys = np.zeros(len(chosen), KEY)
+        keys = np.zeros(len(chosen), IMAGE_KEY)
         keys["content"] = chosen
         records = [Record(f"{number}.jpg") for number in chosen]
         files.append(
-            write_shard(folders, version, shard, Rows(vectors[chosen], keys, records), BUILD)
+            write_shard(folders, version, shard, SegmentRows(vectors[chosen], keys, records), BUILD)
         )
     count, dim = vectors.shape
     recall = Recall(1, 1, 64, 1.0)

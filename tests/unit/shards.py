@@ -12,7 +12,7 @@ from common.loop import within
 from common.wire import Matrix
 from middle.fan_out import FanOut
 from search.client import QueryBatch, SearchServer, ShardResult
-from search.keys import KEY
+from search.image_key import IMAGE_KEY
 from search.messages import Hits, Info, LookupReply, Record
 
 SPACE = "space"
@@ -22,7 +22,7 @@ RECORD = Record("a.jpg", {"year": 2020})
 
 def hits(*found: tuple[float, int]) -> Hits:
     """Hits of (score, content hash), in that order; the path is the content."""
-    keys = np.zeros(len(found), KEY)
+    keys = np.zeros(len(found), IMAGE_KEY)
     keys["content"] = [content for _, content in found]
     records = [msgspec.Raw(msgspec.msgpack.encode(Record(f"{content}"))) for _, content in found]
     return Hits(np.array([score for score, _ in found], "<f4").tobytes(), keys.tobytes(), records)
@@ -97,7 +97,7 @@ class FakeServer:
 
 
 def _first(found: Hits, k: int) -> Hits:
-    return Hits(found.scores[: 4 * k], found.keys[: KEY.itemsize * k], found.records[:k])
+    return Hits(found.scores[: 4 * k], found.keys[: IMAGE_KEY.itemsize * k], found.records[:k])
 
 
 def fan_out_of(*servers: FakeServer, shard_count: int = 2) -> FanOut:

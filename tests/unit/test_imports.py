@@ -13,7 +13,7 @@ EXCEPTIONS = {
     "common.server.run_gunicorn": SERVED,
     "common.server.run_waitress": SERVED,
     "common.server.traces": "needs a collector: tests/test_observability.py runs one",
-    "inference.onnx_export": TORCH,
+    "inference.exporting.onnx_export": TORCH,
     "inference.runtimes.torch_runtime": TORCH,
 }
 

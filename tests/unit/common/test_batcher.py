@@ -11,7 +11,7 @@ import pytest
 from common.batcher import Batcher, Gather, Run, isolating
 from common.errors import DeadlineExceeded, Overloaded, Unavailable
 from common.metrics import BATCH_ITEMS
-from common.origin import ORIGIN, Origin
+from common.request_context import CONTEXT, RequestContext
 from devtools.fake_clock import FakeClock
 
 SOON_S = 10.0
@@ -226,13 +226,13 @@ def test_a_batch_works_for_the_requests_of_all_its_items() -> None:
     seen: list[str] = []
 
     def run(items: Sequence[int], deadline: float) -> Sequence[int]:
-        seen.append(ORIGIN.get().request_ids)
+        seen.append(CONTEXT.get().request_ids)
         return gate(items, deadline)
 
     with batching(run) as batcher:
         for item, name in enumerate("abc"):
             context = copy_context()
-            context.run(ORIGIN.set, Origin(name))
+            context.run(CONTEXT.set, RequestContext(name))
             batcher.submit(item, context.run(Gather, 1, soon()))
             if not item:
                 assert gate.entered.acquire(timeout=SOON_S)

@@ -6,7 +6,7 @@ from contextvars import copy_context
 import pytest
 
 from common.errors import BadRequest, Unavailable
-from common.origin import ORIGIN, Origin
+from common.request_context import CONTEXT, RequestContext
 from tests.unit.batching import Server, coalescer, outcomes, since, soon
 
 
@@ -127,7 +127,7 @@ async def test_a_batch_works_for_the_requests_of_all_its_items() -> None:
     futures = []
     for item, name in enumerate("abc"):
         context = copy_context()
-        context.run(ORIGIN.set, Origin(name))
+        context.run(CONTEXT.set, RequestContext(name))
         futures.append(context.run(batches.submit, item, soon()))
     await asyncio.gather(*futures)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from common.digest import DIGEST, content_digest, with_digest
-from common.errors import Garbled, ServiceError, Unauthorized, Unavailable
+from common.errors import InvalidResponse, ServiceError, Unauthorized, Unavailable
 from common.http_client import LARGE_BYTES, HttpClient, Reply, checked, digested, problem_of
 
 
@@ -35,7 +35,7 @@ async def test_a_good_reply_is_passed_on() -> None:
 async def test_a_reply_that_was_changed_is_not_believed(status: int, digest: str | None) -> None:
     """Whatever it says; nor one without a digest where one is needed."""
     given = reply(status, b"good", **({"Content_Digest": digest} if digest else {}))
-    with pytest.raises(Garbled, match="changed on the way"):
+    with pytest.raises(InvalidResponse, match="changed on the way"):
         await checked(given, needs_digest=True)
 
 

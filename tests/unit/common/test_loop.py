@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import DeadlineExceeded, Unavailable
 from common.loop import LoopThread, within
-from common.origin import ORIGIN, Origin
+from common.request_context import CONTEXT, RequestContext
 
 
 async def test_what_takes_too_long_is_cancelled() -> None:
@@ -61,13 +61,13 @@ def test_threads_run_coroutines_and_have_their_ends() -> None:
 
     async def who() -> str:
         await asyncio.sleep(0)
-        return ORIGIN.get().request_ids
+        return CONTEXT.get().request_ids
 
     async def fail() -> None:
         raise Unavailable("no")
 
     def ask(name: str, found: dict[str, str]) -> None:
-        ORIGIN.set(Origin(name))
+        CONTEXT.set(RequestContext(name))
         found[name] = loop.run(who())
 
     found: dict[str, str] = {}

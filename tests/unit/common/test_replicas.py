@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.errors import DeadlineExceeded, Garbled, ServiceError
+from common.errors import DeadlineExceeded, InvalidResponse, ServiceError
 from common.http_client import BrokenReply, NotConnected
 from common.replicas import MAX_FAILURES, PROBE_EVERY_S, PROBE_S, Replica, ReplicaSet
 from tests.unit.counting import counted
@@ -233,8 +233,8 @@ async def test_closing_ends_the_probes() -> None:
 async def test_why_no_replica_is_left_is_told_anew_each_time() -> None:
     """An error that is raised twice would keep all that it passed through."""
     replicas = replica_set(servers(2))
-    replicas.failed(replicas.all[0], "garbled", Garbled("odd"))
+    replicas.failed(replicas.all[0], "garbled", InvalidResponse("odd"))
     one, other = replicas.last_failure(), replicas.last_failure()
 
     assert one is not other
-    assert (type(one), one.detail, one.code, one.status) == (Garbled, "odd", "garbled", 503)
+    assert (type(one), one.detail, one.code, one.status) == (InvalidResponse, "odd", "garbled", 503)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.digest import content_digest
-from common.errors import DeadlineExceeded, Garbled, ServiceError, Unavailable
+from common.errors import DeadlineExceeded, InvalidResponse, ServiceError, Unavailable
 from common.http_client import BrokenReply, NotConnected, Reply, Request
 from common.load_balancing import UNKNOWN_S
 from tests.unit.asking import (
@@ -122,7 +122,7 @@ async def test_a_reply_that_is_not_to_be_believed_is_asked_of_another() -> None:
 
     def read(reply: Reply) -> bytes:
         if reply.body == b"odd":
-            raise Garbled("odd")
+            raise InvalidResponse("odd")
         return reply.body
 
     http = servers(saying(b"odd"), GOOD)

@@ -10,8 +10,8 @@ import pytest
 
 from common.errors import ConfigError
 from common.wire import Matrix
-from inference.classifier import OUTPUT, Classifier, load_classifier
-from inference.towers import ImageTower
+from inference.clip.classifier import OUTPUT, Classifier, load_classifier
+from inference.clip.encoders import ImageTower
 
 
 class Tower:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from inference.clip_tokenizer import write_clip_tokenizer
+from inference.clip.clip_tokenizer import write_clip_tokenizer
 
 START, END = "<start>", "<end>"
 

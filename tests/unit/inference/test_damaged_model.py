@@ -7,7 +7,7 @@ import pytest
 from common.config import Inference
 from common.errors import ConfigError
 from devtools.tiny_model import write_tiny_model
-from inference.model import load_model, space_of_model
+from inference.clip.model import load_model, space_of_model
 
 
 @pytest.mark.parametrize(

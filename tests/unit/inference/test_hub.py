@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import ConfigError
 from devtools.tiny_model import write_tiny_model
-from inference.hub import download
+from inference.clip.hub import download
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, result: Any) -> None:

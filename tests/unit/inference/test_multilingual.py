@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import MissingPackage
-from inference.starter_multilingual import PivotTextTower
+from inference.starter.multilingual import PivotTextTower
 
 
 class E5:

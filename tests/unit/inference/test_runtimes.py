@@ -1,4 +1,4 @@
-"""What runs a network: the same numbers, whichever it is."""
+"""What runs a session: the same numbers, whichever it is."""
 
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,14 @@ import pytest
 
 from common.errors import ConfigError
 from devtools.tiny_model import DIM, SIZE, write_tiny_model
-from inference.devices import Device
-from inference.network import Execution
-from inference.runtimes.onnx_runtime import OnnxNetwork
-from inference.runtimes.openvino_runtime import OpenVinoNetwork
+from inference.clip.devices import Device
+from inference.clip.session import SessionOptions
+from inference.runtimes.onnx_runtime import OnnxSession
+from inference.runtimes.openvino_runtime import OpenVinoSession
 
 
-def execution(kind: Any = "cpu", precision: str = "fp32") -> Execution:
-    return Execution(Device(kind, 0), 1, precision)
+def execution(kind: Any = "cpu", precision: str = "fp32") -> SessionOptions:
+    return SessionOptions(Device(kind, 0), 1, precision)
 
 
 @pytest.fixture
@@ -31,17 +31,17 @@ def images() -> np.ndarray:
 
 def test_a_network_says_what_it_takes_and_gives(path: Path) -> None:
     """Any number of images, a row for each."""
-    network = OnnxNetwork(path, execution())
-    (image,) = network.inputs
+    session = OnnxSession(path, execution())
+    (image,) = session.inputs
 
     assert (image.name, image.shape) == ("image", (None, 3, SIZE, SIZE))
-    assert network.run({"image": images()}).shape == (3, DIM)
+    assert session.run({"image": images()}).shape == (3, DIM)
 
 
 def test_openvino_computes_the_same(path: Path) -> None:
     """Up to rounding."""
-    other = OpenVinoNetwork(path, execution()).run({"image": images()})
-    own = OnnxNetwork(path, execution()).run({"image": images()})
+    other = OpenVinoSession(path, execution()).run({"image": images()})
+    own = OnnxSession(path, execution()).run({"image": images()})
     np.testing.assert_allclose(other, own, rtol=1e-3, atol=1e-3)
 
 
@@ -53,10 +53,10 @@ def test_openvino_computes_the_same(path: Path) -> None:
         (execution("cuda"), "no CUDAExecutionProvider"),
     ],
 )
-def test_what_cannot_be_had_is_told(path: Path, how: Execution, told: str) -> None:
+def test_what_cannot_be_had_is_told(path: Path, how: SessionOptions, told: str) -> None:
     """At the start, not at the first request."""
     with pytest.raises(ConfigError, match=told):
-        OnnxNetwork(path, how)
+        OnnxSession(path, how)
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
@@ -64,4 +64,4 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match=r"model\.onnx"):
-        OnnxNetwork(path, execution())
+        OnnxSession(path, execution())

@@ -6,8 +6,8 @@ import pytest
 
 from common.config import Inference
 from common.errors import BadRequest, ConfigError, ServiceError, Unavailable
-from inference.torchserve.contents import FILE, Contents, read_contents, write_contents
-from inference.torchserve.key import Key
+from inference.torchserve.archive_settings import FILE, Contents, read_contents, write_contents
+from inference.torchserve.token import Token
 
 
 def test_contents_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ async def test_without_a_key_file_no_key_is_shown() -> None:
     async def refuse(_headers: dict[str, str]) -> None:
         raise ServiceError("Token is missing", status=400)
 
-    assert await Key(None).use(ask) == {}
+    assert await Token(None).use(ask) == {}
     with pytest.raises(BadRequest, match="not like that"):
-        await Key(None).use(fail)
+        await Token(None).use(fail)
     with pytest.raises(Unavailable, match="refuses our key"):
-        await Key(None).use(refuse)
+        await Token(None).use(refuse)
 
 
 async def test_a_key_that_stays_refused_is_the_operator_s_to_mend(tmp_path: Path) -> None:
@@ -59,5 +59,5 @@ async def test_a_key_that_stays_refused_is_the_operator_s_to_mend(tmp_path: Path
         raise ServiceError("InvalidKeyException", status=400)
 
     with pytest.raises(Unavailable, match="refuses our key"):
-        await Key(file).use(refuse)
+        await Token(file).use(refuse)
     assert shown == ["Bearer one"]

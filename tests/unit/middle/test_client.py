@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from common.errors import DeadlineExceeded, Garbled, Unavailable
+from common.errors import DeadlineExceeded, InvalidResponse, Unavailable
 from middle import client
 from middle.client import GRACE_S, MiddleClient
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
@@ -71,7 +71,7 @@ async def test_what_else_front_asks(http: FakeHttp) -> None:
 async def test_an_image_that_cannot_be_read_is_no_answer(http: FakeHttp, body: bytes) -> None:
     """As from something else that listens there."""
     http.answers[ADDRESSES[0]] = saying(body)
-    with pytest.raises(Garbled):
+    with pytest.raises(InvalidResponse):
         await MiddleClient(ADDRESSES[:1], 2000).image("1")
 
 

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from common.config import parse
-from common.inside import Inside
+from common.internal_auth import InternalAuth
 from middle.memory_store import CacheEpoch
 from middle.services import Services
 
@@ -17,7 +17,7 @@ NOBODY = b"""{
 async def test_without_servers_behind_it_is_not_ready_and_ends_well(tmp_path: Path) -> None:
     """It says which one is missing; closing it ends its tasks."""
     config = parse(NOBODY)
-    services = Services(config, tmp_path, Inside(config.inside, tmp_path), CacheEpoch())
+    services = Services(config, tmp_path, InternalAuth(config.inside, tmp_path), CacheEpoch())
     await services.start()
     missing = await services.why_not_ready(asyncio.get_running_loop().time() + 5)
     await services.close()

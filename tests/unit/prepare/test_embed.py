@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from common.wire import Matrix
-from inference.images import Pixels, Preprocessing
+from inference.clip.images import Pixels, Preprocessing
 from prepare.embed import Decoding, decode_source, embed_chunk
 from prepare.sources import Source
 

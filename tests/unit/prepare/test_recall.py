@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from prepare.recall import recall
-from search.index import Shard, load_shard
+from search.index import Segment, load_shard
 from search.messages import Hits
 from tests.unit.indexing import folders_in, write_version
 
@@ -18,7 +18,7 @@ VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
 class Forgetful:
     """Finds all of a shard's hits but the best."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Segment) -> None:
         self._shard = shard
         self.find = shard.find
 
@@ -40,7 +40,7 @@ def test_a_whole_index_finds_everything_and_a_forgetful_one_does_not(
     ]
     queries = VECTORS[:10]
 
-    forgetful = [(cast(Shard, Forgetful(shard)), vectors) for shard, vectors in shards]
+    forgetful = [(cast(Segment, Forgetful(shard)), vectors) for shard, vectors in shards]
     assert recall(queries, shards, 5, 64) == 1.0
     assert recall(queries, shards, 100, 64) == 1.0
     assert recall(queries, forgetful, 5, 64) <= 0.8

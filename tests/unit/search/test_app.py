@@ -1,4 +1,4 @@
-"""The search server's application, around a shelf with one version."""
+"""The search server's application, around versions with one version."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -12,15 +12,22 @@ from common.errors import NotFound, Unavailable
 from common.wire import Matrix, encode, pack_rows
 from search.app import create_app
 from search.index import load_shard
-from search.messages import MAX_K, Info, LookupReply, LookupRequest, SearchReply, SearchRequest
-from search.shelf import Shelf, Version
+from search.index_versions import IndexVersions, Version
+from search.messages import (
+    MAX_SHARD_HITS,
+    Info,
+    LookupReply,
+    LookupRequest,
+    SearchReply,
+    SearchRequest,
+)
 from tests.unit.indexing import folders_in, write_version
 
 VECTORS: Matrix = np.eye(4, dtype=np.float32)
 
 
 class OneVersion:
-    """A shelf that holds the first of two shards, or nothing."""
+    """Versions that hold the first of two shards, or nothing."""
 
     refusal = None
 
@@ -42,15 +49,15 @@ class OneVersion:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> OneVersion:
+def versions(tmp_path: Path) -> OneVersion:
     """Images 0 and 2 of four."""
     return OneVersion(tmp_path)
 
 
 @pytest.fixture
-def client(shelf: OneVersion) -> FlaskClient:
+def client(versions: OneVersion) -> FlaskClient:
     """Asks the application."""
-    return create_app(cast(Shelf, shelf), 64, 1).test_client()
+    return create_app(cast(IndexVersions, versions), 64, 1).test_client()
 
 
 def ask(client: FlaskClient, path: str, message: Any) -> Any:
@@ -78,7 +85,7 @@ def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
         (SearchRequest(3, b"", []), "wrong_length"),
         (SearchRequest(4, pack_rows(VECTORS[:1]), []), "bad_request"),
         (SearchRequest(4, pack_rows(VECTORS[:1]), [0]), "bad_request"),
-        (SearchRequest(4, pack_rows(VECTORS[:1]), [MAX_K + 1]), "bad_request"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [MAX_SHARD_HITS + 1]), "bad_request"),
         (SearchRequest(4, pack_rows(2 * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, pack_rows(np.nan * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, b"123", [1]), "bad_request"),
@@ -110,12 +117,12 @@ def test_an_image_is_looked_up_in_its_shard(
         assert msgspec.json.decode(body)["code"] == expected
 
 
-def test_a_server_tells_what_it_holds(client: FlaskClient, shelf: OneVersion) -> None:
+def test_a_server_tells_what_it_holds(client: FlaskClient, versions: OneVersion) -> None:
     """And is ready once it holds something."""
     info = msgspec.msgpack.decode(client.get("/info").data, type=Info)
     assert (info.version, info.images, info.shards, info.shard_count) == ("v000001", 4, [0], 2)
     assert client.get("/ready").status_code == 200
-    shelf.version = None
+    versions.version = None
     assert client.get("/ready").get_json()["detail"] == "no index is loaded"
     assert client.get("/info").get_json()["code"] == "no_index"
 

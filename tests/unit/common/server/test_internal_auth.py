@@ -6,17 +6,17 @@ import pytest
 from flask import Flask
 
 from common import config
-from common.inside import Inside
-from common.server.internal_auth import guard
+from common.internal_auth import InternalAuth
+from common.server.internal_auth import authorize
 from common.server.service import create_service
 
 TOKEN = "a-token-of-sixteen-characters"  # noqa: S105
 
 
-def guarded(inside: Inside, address: str) -> Flask:
+def guarded(inside: InternalAuth, address: str) -> Flask:
     """A service with the routes that all have."""
     app = create_service("unit", lambda: None)
-    guard(app, inside, address)
+    authorize(app, inside, address)
     return app
 
 
@@ -35,7 +35,7 @@ def test_only_those_with_the_token_are_answered(
 ) -> None:
     """Whoever watches over the processes needs none."""
     (tmp_path / "token").write_text(TOKEN)
-    app = guarded(Inside(config.Inside(token_file="token"), tmp_path), "0.0.0.0")  # noqa: S106
+    app = guarded(InternalAuth(config.Inside(token_file="token"), tmp_path), "0.0.0.0")  # noqa: S106
 
     reply = app.test_client().get(path, headers={"Authorization": header})
 
@@ -47,6 +47,6 @@ def test_an_address_that_others_reach_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, address: str, is_warned: bool
 ) -> None:
     """Where there is neither a token nor a certificate."""
-    guarded(Inside(config.Inside(), tmp_path), address)
+    guarded(InternalAuth(config.Inside(), tmp_path), address)
 
     assert ("ANSWERS WHOEVER REACHES IT" in caplog.text) == is_warned

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask, request
 
 from common.errors import BadRequest
-from common.origin import ORIGIN
-from common.server.request import wants_fresh
+from common.request_context import CONTEXT
+from common.server.request import bypasses_cache
 from common.server.service import create_service, on_close
 
 
@@ -19,7 +19,7 @@ def app() -> Flask:
     @one.post("/who")
     def who() -> dict[str, object]:
         request.get_data()
-        return {"who": ORIGIN.get().request_ids, "fresh": wants_fresh(request)}
+        return {"who": CONTEXT.get().request_ids, "fresh": bypasses_cache(request)}
 
     @one.get("/bad")
     def bad() -> str:

@@ -1,0 +1,59 @@
+"""Who may ask for what: by the scopes of a key, and no more often than may be."""
+
+from flask import Flask, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from common.errors import ConfigError, Forbidden
+from common.internal_auth import is_beyond_loopback
+from front.keys import Keys, Scope, check_scope
+from front.rate_limit import RateLimiter
+
+OPEN = ("/static/", "/docs", "/redoc", "/openapi.json", "/healthz", "/ready")
+"""And the page: how to ask, and whether we live. It tells nothing of the collection."""
+PURGE = "/v1/cache"
+"""Not without a key, also where nobody needs one for anything else."""
+
+
+def scope_of(route: str) -> Scope | None:
+    """What a key must be good for to use a route; None where nobody needs one."""
+    if route == "/" or route.startswith(OPEN):
+        return None
+    if route in (PURGE, "/metrics"):
+        return "admin"
+    return "images" if route.startswith("/v1/images/") else "search"
+
+
+def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, proxies: int) -> None:
+    """Refuse, before anything is read, who has no key for a route or asks too often.
+
+    `proxies` stand in front of us and say whom they ask for.
+    """
+    if proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=0)  # type: ignore[method-assign]
+
+    @app.before_request
+    def admit() -> None:
+        route = request.url_rule.rule if request.url_rule else "/"
+        scope = scope_of(route)
+        if scope is None or request.method == "OPTIONS":  # browsers ask OPTIONS without a key
+            return
+        key = keys.find(request.headers.get("Authorization", ""))
+        if rates:
+            rates.take(f"key {key.name}" if key else request.remote_addr or "")
+        if keys.are_on:
+            check_scope(key, scope)
+        elif route == PURGE:
+            raise Forbidden(
+                "this server takes no keys: whoever runs it can set Front.keys-file and make one"
+            )
+
+
+def check_exposure(address: str, keys: Keys, is_open: bool) -> None:
+    """Raise ConfigError for a server that others reach and that nobody needs a key for."""
+    if not is_beyond_loopback(address) or is_open or keys.any():
+        return
+    raise ConfigError(
+        f"Front.address {address} can be reached by others, and there is no key: set"
+        " Front.keys-file and run python front/keys.py NAME --scope search --scope images;"
+        " or set Front.open to let everybody ask"
+    )

@@ -1,0 +1,60 @@
+"""Which addresses are on the public Internet: the only ones that a stranger may send us to."""
+
+import ipaddress
+import socket
+
+NOT_PUBLIC_4 = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # this host
+            "10.0.0.0/8",
+            "100.64.0.0/10",  # behind a carrier's NAT; a cloud's metadata, too
+            "127.0.0.0/8",
+            "168.63.129.16/32",  # Azure's metadata, in public clothes
+            "169.254.0.0/16",  # link-local, and the metadata of most clouds
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # relays of 6to4
+            "192.168.0.0/16",
+            "198.18.0.0/15",  # benchmarks
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+        ),
+    )
+)
+"""The special purpose registry of IANA (RFC 6890), multicast, and what clouds add to it."""
+GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
+"""All that is handed out. Loopback, unique-local, link-local, site-local, multicast, and the
+addresses that hold an IPv4 address (mapped ::ffff:, NAT64 64:ff9b::) are outside of it."""
+NOT_PUBLIC_6 = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "2001::/23",  # protocols: Teredo, which holds an IPv4 address, is one
+            "2001:db8::/32",  # documentation
+            "2002::/16",  # 6to4, which holds an IPv4 address
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+
+
+def is_internet_address(address: str) -> bool:
+    """Whether an address, as `look_up` gives it, is one that anybody may be sent to."""
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return not any(parsed in network for network in NOT_PUBLIC_4)
+    return parsed in GLOBAL_6 and not any(parsed in network for network in NOT_PUBLIC_6)
+
+
+def look_up(host: str) -> list[str]:
+    """The addresses of a host, however it is spelled (a name, 127.1, 0x7f000001); none: []."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))

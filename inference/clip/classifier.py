@@ -1,0 +1,45 @@
+"""The classifier that an image tower may have beside its embedding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from common.errors import ConfigError
+from common.wire import Matrix
+from inference.clip.images import Pixels
+from inference.clip.encoders import ImageTower
+
+OUTPUT = "probabilities"
+
+
+class Classifier:
+    """The output `probabilities` of an image tower, with the names of its classes."""
+
+    def __init__(self, tower: ImageTower, names: Sequence[str]) -> None:
+        """`names` are those of the columns; classes that share a name become one."""
+        self._tower = tower
+        self._output = tower.outputs.index(OUTPUT)
+        self.labels = list(dict.fromkeys(names))
+        place = {label: number for number, label in enumerate(self.labels)}
+        self._columns = np.array([place[name] for name in names])
+
+    def probabilities(self, images: Sequence[Pixels]) -> Matrix:
+        """The probability of each of `labels` for preprocessed images: float32 [n, labels].
+
+        Raises ConfigError when there are not as many columns as names.
+        """
+        found = self._tower.run(images, self._output)
+        if found.shape[1] != len(self._columns):
+            raise ConfigError(f"labels.json names {len(self._columns)} of {found.shape[1]} classes")
+        rows = np.zeros((len(found), len(self.labels)), dtype=np.float32)
+        np.add.at(rows.T, self._columns, found.T)
+        return rows
+
+
+def load_classifier(labels: Path, tower: ImageTower) -> Classifier | None:
+    """The classifier whose class names, a JSON list, are in the file `labels`; None without."""
+    if not labels.is_file() or OUTPUT not in tower.outputs:
+        return None
+    return Classifier(tower, msgspec.json.decode(labels.read_bytes(), type=list[str]))

@@ -1,0 +1,146 @@
+"""The two towers of a model: batches of images or of texts to unit rows, whatever runs them."""
+
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigError
+from common.wire import Matrix
+from inference.clip.images import Pixels
+from inference.clip.session import Input, Session
+from inference.clip.tokens import TextTokenizer, buckets, pad
+
+
+class Prepared(NamedTuple):
+    """A text in the form that its tower's `embed` takes, and what its sender should know."""
+
+    value: Any
+    warning: str | None = None
+
+
+class TextTower(Protocol):
+    """Embeds texts; `prepare` may run in many threads, `embed` in as many as `replicas`."""
+
+    replicas: int
+
+    def prepare(self, text: str) -> Prepared:
+        """Make a text ready."""
+
+    def embed(self, values: Sequence[Any]) -> Matrix:
+        """Embed the values of prepared texts: unit rows, float32 [n, dim]."""
+
+
+class SessionPool:
+    """The sessions of one tower; a call takes one that is free."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self.count = len(sessions)
+        self.inputs = sessions[0].inputs
+        self.outputs = sessions[0].outputs
+        self._free: SimpleQueue[Session] = SimpleQueue()
+        for session in sessions:
+            self._free.put(session)
+
+    def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
+        """Compute one output for a batch, in parts where the session's batch size is fixed."""
+        session = self._free.get()
+        try:
+            size = self.inputs[0].shape[0]
+            if size is None:
+                return session.run(feed, output)
+            count = len(next(iter(feed.values())))
+            parts = [
+                session.run({name: _part(all_, at, size) for name, all_ in feed.items()}, output)
+                for at in range(0, count, size)
+            ]
+            return np.concatenate(parts)[:count]
+        finally:
+            self._free.put(session)
+
+
+def _part(rows: NDArray[Any], at: int, size: int) -> NDArray[Any]:
+    """`size` rows from `at`, the last repeated where there are fewer."""
+    part = rows[at : at + size]
+    return np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+
+
+def unit_rows(rows: Matrix) -> Matrix:
+    """Scale each row to length 1; a row that cannot be (zero, not finite) becomes NaN."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit.astype(np.float32, copy=False)
+
+
+class ImageTower:
+    """Embeds preprocessed images."""
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        """Raises ConfigError for a session that takes something else."""
+        self._session = SessionPool(sessions)
+        self._input = self._session.inputs[0]
+        shape = self._input.shape
+        if len(shape) != 4 or shape[1] not in (3, None) or self._input.dtype == np.uint8:
+            raise ConfigError(
+                f"the image tower takes {np.dtype(self._input.dtype)}{list(shape)}, not floats"
+                " [n, 3, height, width]; some newer exports on the hub do: pin an older revision"
+                " (owner/name@revision), or make one with inference/export.py"
+            )
+        self.replicas = self._session.count
+        self.outputs = self._session.outputs
+
+    def embed(self, images: Sequence[Pixels]) -> Matrix:
+        """Embed preprocessed images, each float32 [3, height, width]: unit rows [n, dim]."""
+        return unit_rows(self.run(images))
+
+    def run(self, images: Sequence[Pixels], output: int = 0) -> Matrix:
+        """An output for preprocessed images as it is, float32 [n, numbers]."""
+        pixels = np.stack(images).astype(self._input.dtype, copy=False)
+        return self._session.run({self._input.name: pixels}, output)
+
+
+class TokenTextTower:
+    """A `TextTower` that has a tokenizer and a session."""
+
+    def __init__(
+        self, sessions: Sequence[Session], tokenizer: TextTokenizer, sees_padding: bool
+    ) -> None:
+        """With `sees_padding` texts are padded to the context, unless a mask hides the padding.
+
+        Raises ConfigError for a session whose inputs it does not understand.
+        """
+        self._session = SessionPool(sessions)
+        self._tokenizer = tokenizer
+        self.pad_id = tokenizer.pad_id
+        self.replicas = self._session.count
+        if any(len(one.shape) != 2 for one in self._session.inputs):
+            raise ConfigError(f"a text tower takes rows of tokens, not {self._session.inputs}")
+        self._fixed_length = self._session.inputs[0].shape[1]
+        if sees_padding and len(self._session.inputs) == 1:
+            self._fixed_length = tokenizer.context_length
+
+    def prepare(self, text: str) -> Prepared:
+        """The token ids of a text."""
+        ids, cut = self._tokenizer.tokens(text)
+        warning = f"the text was cut to the model's {len(ids)} tokens" if cut else None
+        return Prepared(ids, warning)
+
+    def embed(self, values: Sequence[list[int]]) -> Matrix:
+        """Embed token ids, those of like length together: unit rows [n, dim]."""
+        groups = buckets([len(ids) for ids in values])
+        parts = [self._run([values[i] for i in group]) for group in groups]
+        rows = np.empty((len(values), parts[0].shape[1]), dtype=np.float32)
+        for group, part in zip(groups, parts, strict=True):
+            rows[group] = part
+        return unit_rows(rows)
+
+    def _run(self, texts: list[list[int]]) -> Matrix:
+        ids, mask = pad(texts, self.pad_id, self._fixed_length)
+        return self._session.run({one.name: _feed(one, ids, mask) for one in self._session.inputs})
+
+
+def _feed(one: Input, ids: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
+    chosen = mask if "mask" in one.name else ids
+    return chosen.astype(one.dtype, copy=False)

@@ -1,0 +1,63 @@
+"""Downloading models from the Hugging Face hub, into its own cache."""
+
+import logging
+from errno import EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS
+from pathlib import Path
+
+from common.errors import ConfigError
+from inference.clip.catalogue import hub_repository
+from inference.clip.model_files import is_model
+
+log = logging.getLogger(__name__)
+
+NOT_KEPT = (ENOSPC, EDQUOT, EACCES, EROFS, EPERM, ENOTDIR)
+OTHER_ENGINES = ["*.armnn", "*.rknn", "*/fp16/*", "*/rknpu/*", "*.md", ".gitattributes"]
+"""Files of such repositories that nothing here reads."""
+
+
+def download(repository: str, revision: str | None = None) -> Path:
+    """The folder of a repository's files, downloaded where it is not in the cache.
+
+    A download that broke off goes on where it was. `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and
+    `HF_ENDPOINT` are respected, being huggingface_hub's own. Raises ConfigError.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    log.info("model %s: looking at the hub", repository)
+    for client in ("httpx", "httpx2"):  # a line for each request; the progress bar says enough
+        logging.getLogger(client).setLevel(logging.WARNING)
+    try:
+        folder = Path(
+            snapshot_download(repository, revision=revision, ignore_patterns=OTHER_ENGINES)
+        )
+    except GatedRepoError:
+        raise ConfigError(
+            f"{repository} is gated: agree to its terms on its page, and set HF_TOKEN"
+        ) from None
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        at = f" at revision {revision}" if revision else ""
+        raise ConfigError(
+            f"{repository} is no folder with a model, and the hub has no public repository of"
+            f" that name{at}"
+        ) from None
+    except (OSError, ValueError) as error:  # what its client raises when the hub does not answer
+        if isinstance(error, OSError) and error.errno in NOT_KEPT:
+            raise ConfigError(f"{repository}: cannot be kept: {error}") from None
+        raise ConfigError(
+            f"{repository} is no folder with a model, it is not in the hub's cache, and the hub"
+            f" cannot be reached ({str(error).splitlines()[0]}). Either"
+            f" download it where there is a network (hf download {repository}) and copy the folder"
+            " that HF_HOME names, ~/.cache/huggingface by default; or name a model that is on this"
+            ' machine: "starter", or a folder'
+        ) from None
+    if not is_model(folder):
+        raise ConfigError(f"the repository {repository} holds no model in a layout that we read")
+    missing = [tower for tower in ("textual", "visual") if not (folder / tower).is_dir()]
+    if missing and hub_repository(repository):
+        raise ConfigError(f"{repository}: the download is not whole: {missing[0]} is missing")
+    return folder

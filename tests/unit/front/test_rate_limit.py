@@ -1,0 +1,72 @@
+"""How often a caller may ask, by a clock that stands still."""
+
+from contextlib import suppress
+
+import pytest
+
+from common.errors import RateLimited
+from devtools.fake_clock import FakeClock
+from front.rate_limit import MOST_CALLERS, RateLimiter
+
+
+def test_the_burst_comes_back_at_the_rate() -> None:
+    """After a refusal, waiting as long as it says is enough and nothing is lost by asking."""
+    clock = FakeClock()
+    rates = RateLimiter(2, 4, clock)
+    for _ in range(4):
+        rates.take("a")
+    for _ in range(100):
+        with pytest.raises(RateLimited) as refused:
+            rates.take("a")
+    assert 1 == refused.value.retry_after_s
+    clock.advance(0.5)
+    rates.take("a")
+    clock.advance(60)
+    for _ in range(4):
+        rates.take("a")
+    with pytest.raises(RateLimited):
+        rates.take("a")
+
+
+def test_the_memory_for_callers_is_bounded() -> None:
+    """However many addresses ask, and a network of IPv6 is one caller."""
+    rates = RateLimiter(1, 1)
+    for n in range(MOST_CALLERS + 10):
+        rates.take(f"192.0.2.1 {n}")
+    assert MOST_CALLERS == rates.callers()
+    rates.take("2001:db8::1")
+    with pytest.raises(RateLimited):
+        rates.take("2001:db8::ffff:2")
+    rates.take("2001:db8:0:1::1")
+    rates.take("::ffff:192.0.2.7")  # as a listener for both kinds tells of IPv4
+    rates.take("::ffff:192.0.2.8")
+    with pytest.raises(RateLimited):
+        rates.take("192.0.2.7")
+
+
+def test_a_steady_caller_at_the_rate_is_never_refused() -> None:
+    """And one a little above it is, once the burst is used up."""
+    clock = FakeClock()
+    rates = RateLimiter(10, 3, clock)
+    for _ in range(1000):
+        rates.take("steady")
+        clock.advance(0.1001)
+
+    taken = 0
+    with suppress(RateLimited):
+        for _ in range(1000):
+            rates.take("hasty")
+            clock.advance(0.09)
+            taken += 1
+    assert 15 < taken < 30
+
+
+def test_callers_do_not_count_for_each_other() -> None:
+    """Each has a burst of its own."""
+    rates = RateLimiter(1, 2, FakeClock())
+    for _ in range(2):
+        rates.take("a")
+        rates.take("b")
+    for caller in ("a", "b"):
+        with pytest.raises(RateLimited):
+            rates.take(caller)

@@ -1,0 +1,152 @@
+"""What embeds in the inference server, around towers that are quick."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.config import Inference
+from common.errors import BadRequest
+from common.wire import Matrix, unpack_rows
+from inference.clip.classifier import Classifier
+from inference.clip.encoders import ImageTower, Prepared, TextTower
+from inference.clip.images import Preprocessing
+from inference.clip.model import Model
+from inference.messages import EmbedReply, EmbedRequest, Logits
+from inference.served_model import ServedModel
+
+POISON, ODD = "poison", "odd"
+PREPROCESSING = Preprocessing(2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+class Texts:
+    """Embeds a text as its length; poison fails a batch, an odd one has no finite embedding."""
+
+    replicas = 1
+
+    def prepare(self, text: str) -> Prepared:
+        return Prepared(text, "cut" if len(text) > 9 else None)
+
+    def embed(self, values: Sequence[Any]) -> Matrix:
+        if POISON in values:
+            raise ValueError("out of range")
+        return np.array([[np.nan if one == ODD else len(one), 0] for one in values], np.float32)
+
+
+class Images:
+    """Embeds every image alike."""
+
+    replicas = 1
+
+    def embed(self, images: Sequence[Any]) -> Matrix:
+        return np.array([[0, 1]] * len(images), np.float32)
+
+
+class Classes:
+    """Has two classes, and is sure."""
+
+    labels: ClassVar = ["cat", "dog", "cow"]
+
+    def probabilities(self, images: Sequence[Any]) -> Matrix:
+        return np.array([[1, 0, 0]] * len(images), np.float32)
+
+
+def png() -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """What decodes images."""
+    with ThreadPoolExecutor(2) as one:
+        yield one
+
+
+def served(pool: ThreadPoolExecutor, **parts: Any) -> ServedModel:
+    towers = {"text": Texts(), "image": Images(), "classifier": None, **parts}
+    model = Model(
+        "clip",
+        2,
+        "space",
+        cast(TextTower | None, towers["text"]),
+        cast(ImageTower | None, towers["image"]),
+        PREPROCESSING,
+        Logits(),
+        cast(Classifier | None, towers["classifier"]),
+        "digest",
+    )
+    return ServedModel(model, "space", Inference(), pool)
+
+
+def embed(one: ServedModel, **request: Any) -> EmbedReply:
+    """What a started model answers; it is closed then."""
+    one.start()
+    try:
+        return one.embed(EmbedRequest(**request))
+    finally:
+        one.close()
+
+
+def test_texts_are_rows_in_order(pool: ThreadPoolExecutor) -> None:
+    """With their warnings, by their places."""
+    reply = embed(served(pool), texts=["a", "a long text", "abc"])
+
+    assert unpack_rows(reply.rows, reply.dim)[:, 0].tolist() == [1, 11, 3]
+    assert reply.warnings == {1: "cut"}
+    assert (reply.model, reply.space, reply.problems) == ("clip", "space", {})
+
+
+def test_an_input_fails_alone(pool: ThreadPoolExecutor) -> None:
+    """One that breaks its batch, one without a finite embedding, one that is no image."""
+    reply = embed(served(pool), texts=["a", POISON, ODD])
+    assert {place: one.code for place, one in reply.problems.items()} == {
+        1: "internal",
+        2: "no_embedding",
+    }
+    assert unpack_rows(reply.rows, 2)[0].tolist() == [1, 0]
+
+    images = embed(served(pool), images=[png(), b"no image"])
+    assert list(images.problems) == [1]
+    assert images.problems[1].status == 415
+
+
+def test_a_request_is_for_one_kind(pool: ThreadPoolExecutor) -> None:
+    """Texts or images, not both and not neither."""
+    for request in ({}, {"texts": ["a"], "images": [b"x"]}):
+        with pytest.raises(BadRequest, match="one of the two"):
+            embed(served(pool), **request)
+
+
+@pytest.mark.parametrize(
+    ("tower", "request_"), [("text", {"texts": ["a"]}), ("image", {"images": [b"x"]})]
+)
+def test_a_model_without_a_tower_says_so(
+    pool: ThreadPoolExecutor, tower: str, request_: dict[str, Any]
+) -> None:
+    """It can be asked for the other kind."""
+    with pytest.raises(BadRequest) as told:
+        embed(served(pool, **{tower: None}), **request_)
+    assert told.value.code == "model_unavailable"
+
+
+def test_classes_are_told_where_there_is_a_classifier(pool: ThreadPoolExecutor) -> None:
+    """Else the embedding is."""
+    with_classes = embed(served(pool, classifier=Classes()), images=[png()], classify=True)
+    assert with_classes.labels == Classes.labels
+    assert unpack_rows(with_classes.rows, 3).tolist() == [[1, 0, 0]]
+    without = embed(served(pool), images=[png()], classify=True)
+    assert without.labels == []
+
+
+def test_a_model_describes_itself(pool: ThreadPoolExecutor) -> None:
+    """By the digest of all that makes its embeddings: another space is another digest."""
+    reply = embed(served(pool), describe=True)
+
+    assert reply.rows == b""
+    assert len(reply.digest) == 64

@@ -1,0 +1,55 @@
+"""Both kinds of index: the same answers to the same questions, and nothing else is loaded."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.wire import Matrix
+from search import compact, hnsw
+from search.ann_index import Build
+from search.manifest import BadIndex
+
+VECTORS: Matrix = np.random.default_rng(0).standard_normal((60, 16)).astype(np.float32)
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+ENGINES = pytest.mark.parametrize("engine", [hnsw, compact], ids=["hnsw", "compact"])
+
+
+def build(kind: Any) -> Build:
+    return Build(kind, 16, 100, 1, 64)
+
+
+@ENGINES
+def test_the_nearest_are_found_best_first(engine: Any, tmp_path: Path) -> None:
+    """With their cosines; all of them where all are asked for."""
+    paths = engine.write(tmp_path, "shard", VECTORS, build("hnsw"))
+    loaded = engine.load(paths, 16, 60)
+    rows, scores = loaded.nearest(VECTORS[:5], 60, 64, 1)
+    exact = VECTORS[:5] @ VECTORS.T
+
+    assert rows[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert (np.diff(scores, axis=1) <= 1e-6).all()
+    found = np.take_along_axis(exact, rows.astype(np.int64), axis=1)
+    np.testing.assert_allclose(scores, found, atol=2e-3)
+    np.testing.assert_allclose(loaded.vectors(np.array([3])), VECTORS[3:4], atol=2e-3)
+
+
+@ENGINES
+def test_an_index_of_other_vectors_is_refused(engine: Any, tmp_path: Path) -> None:
+    """Of another length, of another number, or of nothing at all."""
+    paths = engine.write(tmp_path, "shard", VECTORS, build("hnsw"))
+    for dim, count in ((8, 60), (16, 61)):
+        with pytest.raises(BadIndex):
+            engine.load(paths, dim, count)
+    paths.index_path.write_bytes(b"x" * 10)
+    with pytest.raises(BadIndex):
+        engine.load(paths, 16, 60)
+
+
+@ENGINES
+def test_a_shard_without_images_can_be_written(engine: Any, tmp_path: Path) -> None:
+    """As one of many of a small collection."""
+    paths = engine.write(tmp_path, "shard", VECTORS[:0], build("hnsw"))
+
+    assert engine.load(paths, 16, 0) is not None

@@ -1,0 +1,102 @@
+"""What a search server answers is believed whole or not at all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.errors import InvalidResponse
+from common.wire import encode
+from search.messages import Hits, Info, SearchReply, ShardHits
+from search.reply_validation import validate_info, validate_lookup, validate_search
+from tests.unit.shards import hits, lookup_reply
+
+KS = [2, 3]
+
+
+def reply(**changes: Any) -> SearchReply:
+    """Shards 1 and 2 of 3, two queries."""
+    shards = [
+        ShardHits(1, [hits((0.9, 4), (0.8, 1)), hits((1.0, 7))]),
+        ShardHits(2, [hits(), hits((0.5, 2), (0.5, 5), (-1.0, 8))]),
+    ]
+    given = SearchReply("v1", "digest", "space", 3, shards)
+    return msgspec.structs.replace(given, **changes)
+
+
+def of_shard_one(*found: Hits) -> SearchReply:
+    return reply(shards=[ShardHits(1, list(found))])
+
+
+def test_a_proper_reply_is_taken() -> None:
+    """Whatever version it is of where none was asked for."""
+    for version_digest in (None, "digest"):
+        assert validate_search(encode(reply()), KS, version_digest) == reply()
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (reply(version_digest="other"), "another version"),
+        (reply(shards=[ShardHits(1, [hits(), hits()])] * 2), "a shard twice"),
+        (reply(shards=[ShardHits(3, [hits(), hits()])]), "a shard that is none"),
+        (reply(shards=[ShardHits(-1, [hits(), hits()])]), "a shard that is none"),
+        (reply(shard_count=0, shards=[]), "has no shards"),
+        (reply(shard_count=-1, shards=[]), "has no shards"),
+        (of_shard_one(hits()), "not an answer for each query"),
+        (of_shard_one(hits((0.9, 1), (0.8, 1), (0.7, 1)), hits()), "more hits than"),
+        (of_shard_one(hits((1.1, 1)), hits()), "no cosine"),
+        (of_shard_one(hits((float("nan"), 1)), hits()), "no cosine"),
+        (of_shard_one(hits((0.5, 1), (0.9, 1)), hits()), "not the best first"),
+        (of_shard_one(hits((0.5, 2)), hits()), "another shard's images"),
+        (of_shard_one(Hits(b"", hits((0.5, 1)).keys, hits((0.5, 1)).records), hits()), "unequal"),
+        (of_shard_one(Hits(hits((0.5, 1)).scores, b"", hits((0.5, 1)).records), hits()), "unequal"),
+    ],
+)
+def test_a_reply_that_cannot_be_true_is_refused(lie: SearchReply, told: str) -> None:
+    """It is as if the server had not answered."""
+    with pytest.raises(InvalidResponse, match=told):
+        validate_search(encode(lie), KS, "digest")
+
+
+def test_the_hits_of_the_next_query_may_be_better() -> None:
+    """Only those of one query are in order."""
+    of_two = of_shard_one(hits((0.1, 1)), hits((0.9, 1)))
+
+    assert validate_search(encode(of_two), KS, None) == of_two
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dim": 3},
+        {"vector": b""},
+        {"dim": 0, "vector": b""},
+        {"vector": np.array([1.0, 1.0], "<f4").tobytes()},
+        {"vector": np.array([np.nan, 1.0], "<f4").tobytes()},
+    ],
+)
+def test_a_looked_up_image_has_a_unit_vector(changes: dict[str, Any]) -> None:
+    """Else its neighbours would be wrong."""
+    assert validate_lookup(encode(lookup_reply())) == lookup_reply()
+    with pytest.raises(InvalidResponse, match="vector"):
+        validate_lookup(encode(msgspec.structs.replace(lookup_reply(), **changes)))
+
+
+@pytest.mark.parametrize(
+    "read", [validate_info, validate_lookup, lambda body: validate_search(body, [], None)]
+)
+def test_bytes_that_are_no_message_are_refused(read: Callable[[bytes], object]) -> None:
+    """Whatever they are."""
+    for body in (b"", b"\xc1", encode({"version": 1})):
+        with pytest.raises(InvalidResponse):
+            read(body)
+
+
+def test_what_a_server_holds_is_read() -> None:
+    """As it tells it."""
+    info = Info("v1", "space", "clip", 2, 7, [0], 2, "digest")
+
+    assert validate_info(encode(info)) == info
