@@ -42,7 +42,7 @@ SABOTAGES = (
     Sabotage(
         "cache a degraded answer",
         "middle/pipeline.py",
-        "if result.answer.coverage.degraded or (",
+        "if result.answer.coverage.degraded or ",
         "if (",
         "tests/unit/middle/test_pipeline.py"
         "::test_what_is_not_whole_or_not_of_what_is_known_is_not_kept[degraded]",
