@@ -94,8 +94,8 @@ def _write(folders: Folders, vectors: Matrix, kind: IndexKind) -> ShardFiles:
     keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"images/{number:08}.jpg") for number in range(len(vectors))]
-    how = Build(kind, Prepare().M, Prepare().ef_construction, THREADS, EF_SEARCH)
-    return write_shard(folders, VERSION, 0, SegmentRows(vectors, keys, records), how)
+    build = Build(kind, Prepare().M, Prepare().ef_construction, THREADS, EF_SEARCH)
+    return write_shard(folders, VERSION, 0, SegmentRows(vectors, keys, records), build)
 
 
 def _in_a_child(folders: Folders, files: ShardFiles) -> int:

@@ -40,7 +40,7 @@ SMALLEST = 256
 TOWERS: tuple[Tower, ...] = ("text", "image")
 
 
-def contenders(how: Inference, root: Path, folder: Path) -> list[Contender]:
+def contenders(settings: Inference, root: Path, folder: Path) -> list[Contender]:
     """The model `how.clip` in a loop and over HTTP, in batches and one by one; see `figures`.
 
     `folder` is for the files of the load.
@@ -48,14 +48,15 @@ def contenders(how: Inference, root: Path, folder: Path) -> list[Contender]:
     found = []
     for tower in TOWERS:
         found += [
-            bare_loop(tower, how, root),
+            bare_loop(tower, settings, root),
             Contender(
                 f"{tower}, HTTP, {CONNECTIONS} connections",
-                partial(_over_http, tower, CONNECTIONS, how, root, folder),
+                partial(_over_http, tower, CONNECTIONS, settings, root, folder),
             ),
-            Contender(f"{tower}, in process", partial(_in_process, tower, how, root)),
+            Contender(f"{tower}, in process", partial(_in_process, tower, settings, root)),
             Contender(
-                f"{tower}, HTTP, 1 connection", partial(_over_http, tower, 1, how, root, folder)
+                f"{tower}, HTTP, 1 connection",
+                partial(_over_http, tower, 1, settings, root, folder),
             ),
         ]
     return found
@@ -84,14 +85,14 @@ def figures(runs: Mapping[str, Sequence[Measured]]) -> list[Figure]:
     return found
 
 
-def bare_loop(tower: Tower, how: Inference, root: Path) -> Contender:
+def bare_loop(tower: Tower, settings: Inference, root: Path) -> Contender:
     """The tower at its best batch size; neither tokenizing nor decoding counts."""
-    return Contender(f"{tower}, bare loop", partial(_bare_loop, tower, how, root))
+    return Contender(f"{tower}, bare loop", partial(_bare_loop, tower, settings, root))
 
 
 @contextmanager
-def _bare_loop(tower: Tower, how: Inference, root: Path) -> Iterator[Load]:
-    model = _load(tower, how, root)
+def _bare_loop(tower: Tower, settings: Inference, root: Path) -> Iterator[Load]:
+    model = _load(tower, settings, root)
     calls = {size: _call(model, tower, size) for size in BATCHES}
     rates = {}
     for size, call in calls.items():
@@ -101,8 +102,8 @@ def _bare_loop(tower: Tower, how: Inference, root: Path) -> Iterator[Load]:
     yield lambda: timed(calls[best], best, SECONDS)
 
 
-def _load(tower: Tower, how: Inference, root: Path) -> Model:
-    model = load_model(how.clip, how, root, text=tower == "text", image=tower == "image")
+def _load(tower: Tower, settings: Inference, root: Path) -> Model:
+    model = load_model(settings.clip, settings, root, text=tower == "text", image=tower == "image")
     if not (model.text or model.image):
         raise ConfigError(f"model {model.name} embeds no {tower}s")
     return model
@@ -132,9 +133,9 @@ def timed(call: Callable[[], object], items: int, seconds: float) -> Measured:
 
 
 @contextmanager
-def _in_process(tower: Tower, how: Inference, root: Path) -> Iterator[Load]:
+def _in_process(tower: Tower, settings: Inference, root: Path) -> Iterator[Load]:
     """One text or photo after the other, tokenizing and decoding included."""
-    model = _load(tower, how, root)
+    model = _load(tower, settings, root)
     texts, files = generated.queries(), itertools.cycle(_photos())
 
     def embed() -> Matrix:
@@ -148,11 +149,11 @@ def _in_process(tower: Tower, how: Inference, root: Path) -> Iterator[Load]:
 
 @contextmanager
 def _over_http(
-    tower: Tower, connections: int, how: Inference, root: Path, folder: Path
+    tower: Tower, connections: int, settings: Inference, root: Path, folder: Path
 ) -> Iterator[Load]:
     """The inference server, sent one text, never the same, or one photo a request."""
-    model = str(find_model(how.clip, root))
-    config = {"Inference": msgspec.to_builtins(how)}
+    model = str(find_model(settings.clip, root))
+    config = {"Inference": msgspec.to_builtins(settings)}
     config = with_section(config, "Inference", clip=model, mclip=None)
     config = with_section(config, "Inference", address="127.0.0.1", port=0)
     texts, files = generated.queries(), _photos() if tower == "image" else []

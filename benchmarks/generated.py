@@ -46,9 +46,9 @@ def index(config: dict[str, Any], shards: int, collection: Path) -> dict[str, An
     How it is built is as `config` says, and a part of the folders' names.
     """
     config = with_section(config, "Search", shards=None, server_list=["127.0.0.1:0"] * shards)
-    how = parsed(config).prepare
+    settings = parsed(config).prepare
     names = {
-        f"{name}_dir": str(collection / f"{name}-{shards}-{how.M}-{how.ef_construction}")
+        f"{name}_dir": str(collection / f"{name}-{shards}-{settings.M}-{settings.ef_construction}")
         for name in ("index", "path", "hash")
     }
     config = with_section(config, "Prepare", embedding_dir=str(collection / "embeddings"), **names)

@@ -102,9 +102,9 @@ def hello(config: dict[str, Any], folder: Path) -> Contender:
 
 def measure(loaded: Loaded, arguments: argparse.Namespace, folder: Path) -> list[Figure]:
     """All figures; `folder` is for the files of the load."""
-    how = loaded.config.inference
+    settings = loaded.config.inference
     config = generated.service_config(loaded)
-    model = load_model(how.clip, how, loaded.root)
+    model = load_model(settings.clip, settings, loaded.root)
     collection = generated.generate(model, arguments.vectors, loaded.path(generated.FOLDER))
     queries = model.encode_text(list(itertools.islice(generated.queries(), QUERIES)))
     searching = [hello(config, folder)]
@@ -112,7 +112,7 @@ def measure(loaded: Loaded, arguments: argparse.Namespace, folder: Path) -> list
         indexed = generated.parsed(generated.index(config, shards, collection))
         searching.append(hnswlib_alone(indexed, collection, queries))
     runs = take_turns(searching, arguments.rounds)
-    embedded = take_turns(embedding.contenders(how, loaded.root, folder), arguments.rounds)
+    embedded = take_turns(embedding.contenders(settings, loaded.root, folder), arguments.rounds)
     return [*embedding.figures(embedded), *figures(runs)]
 
 

@@ -189,10 +189,12 @@ def indexing(bench: Bench) -> list[Figure]:
 
 def hnswlib_rate(rows: Matrix, config: dict[str, Any]) -> float:
     """Vectors a second that hnswlib adds with all cores, linked as `config` says."""
-    how = generated.parsed(config).prepare
+    settings = generated.parsed(config).prepare
     index = hnswlib.Index(space=DISTANCE, dim=rows.shape[1])
     began = time.perf_counter()
-    index.init_index(len(rows), M=how.M, ef_construction=how.ef_construction, random_seed=1)
+    index.init_index(
+        len(rows), M=settings.M, ef_construction=settings.ef_construction, random_seed=1
+    )
     index.add_items(rows, np.arange(len(rows)), num_threads=os.cpu_count() or 1)
     return len(rows) / (time.perf_counter() - began)
 
@@ -206,9 +208,9 @@ def _resident(bench: Bench, config: dict[str, Any]) -> int:
 def main() -> None:
     """Measure and print the table."""
     loaded = load(argument_parser(__doc__).parse_args().config)
-    how = loaded.config.inference
+    settings = loaded.config.inference
     with tempfile.TemporaryDirectory(prefix="clip-search-bench-") as folder:
-        print(table(measure(str(find_model(how.clip, loaded.root)), how, Path(folder))))
+        print(table(measure(str(find_model(settings.clip, loaded.root)), settings, Path(folder))))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class Started(NamedTuple):
 def contenders(searching: Searching, others: Sequence[Contender]) -> Iterator[Started]:
     """Start ours, without a cache for each of SHARDS and once with, and what limits them."""
     loaded, folder, collection = searching.loaded, searching.folder, searching.collection
-    how = loaded.config.inference
+    settings = loaded.config.inference
     texts = list(itertools.islice(searching.texts, limits.QUERIES))
     queries = searching.model.encode_text(texts)
     ours: list[Contender] = []
@@ -126,7 +126,7 @@ def contenders(searching: Searching, others: Sequence[Contender]) -> Iterator[St
         ours.append(unique(searching, uncached.front, "/v1/search", f"front, {MANY} shards"))
         kept = stack.enter_context(cluster(searching.config(1, cache="memory"), 1, folder))
         ours += repeated(kept, folder)
-        bounds += [limits.hello(config, folder), embedding.bare_loop("text", how, loaded.root)]
+        bounds += [limits.hello(config, folder), embedding.bare_loop("text", settings, loaded.root)]
         yield Started(uncached, [*ours, *bounds, *others])
 
 

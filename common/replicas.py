@@ -99,17 +99,20 @@ class ReplicaSet:
         replica.latency.observe(max(waited_s, 2 * replica.latency.estimate_s(now)), now)
         self._start_probe(replica)
 
-    def failed(self, replica: Replica, how: TryOutcome, why: ServiceError) -> None:
+    def failed(self, replica: Replica, outcome: TryOutcome, why: ServiceError) -> None:
         """Take in a failure, and have a replica probed that may be gone."""
-        REPLIES.labels(self._name, how).inc()
-        if how == "other-version":
+        REPLIES.labels(self._name, outcome).inc()
+        if outcome == "other-version":
             return
         replica.latency.observe(PENALTY_S, asyncio.get_running_loop().time())
-        replica.failures += how != "late"  # perhaps it was given too little time
+        replica.failures += outcome != "late"  # perhaps it was given too little time
         self._last_failure = why
         if replica.failures >= MAX_FAILURES:
             self.eject(replica, f"{replica.failures} failures in a row")
-        elif how in ("late", "unreachable"):  # gone, perhaps: then a probe tells when it is back
+        elif outcome in (
+            "late",
+            "unreachable",
+        ):  # gone, perhaps: then a probe tells when it is back
             self._start_probe(replica)
 
     def eject(self, replica: Replica, reason: str) -> None:

@@ -49,16 +49,16 @@ def write_conf(front: str, port: int, folder: Path, per_address: int) -> Path:
 def edge(front_port: int, folder: Path, per_address: int = PER_ADDRESS) -> Iterator[int]:
     """Run the edge before a front; gives its port.
 
-    `per_address` is how many requests at a time one address may have under way.
+    `per_address` is foreground many requests at a time one address may have under way.
     """
     program, (port,) = require_nginx(), free_ports(1)
     conf = write_conf(f"127.0.0.1:{front_port}", port, folder, per_address)
     command = [program, "-p", str(folder), "-c", str(conf), "-e", "stderr"]
     # What pytest makes is for its own user alone: the workers must be that, too.
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
-    how = ["-g", f"daemon off; {user} pid {folder}/nginx.pid;"]
+    foreground = ["-g", f"daemon off; {user} pid {folder}/nginx.pid;"]
     with (folder / "nginx.log").open("wb") as log:
-        process = subprocess.Popen([*command, *how], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, *foreground], stdout=log, stderr=log)
         try:
             _wait_until_listening(port, process)
             yield port

@@ -49,13 +49,13 @@ class Service:
         """Where it listens, "host:port"."""
         return f"127.0.0.1:{self.port}"
 
-    def request(self, method: str, path: str, **how: Any) -> urllib3.BaseHTTPResponse:
+    def request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request to this service; the reply's body is read."""
-        return http.request(method, f"http://{self.address}{path}", **how)
+        return http.request(method, f"http://{self.address}{path}", **options)
 
-    def get(self, path: str, **how: Any) -> Any:
+    def get(self, path: str, **options: Any) -> Any:
         """The JSON at a path, which must answer 200."""
-        response = self.request("GET", path, **how)
+        response = self.request("GET", path, **options)
         assert response.status == 200, response.data
         return response.json()
 
@@ -79,9 +79,11 @@ class Service:
 
 
 @contextmanager
-def running(script: str, config: dict[str, Any], *arguments: str, **how: Any) -> Iterator[Service]:
+def running(
+    script: str, config: dict[str, Any], *arguments: str, **options: Any
+) -> Iterator[Service]:
     """Run a script with a config on standard input until the block ends; then it must end well."""
-    with starting(script, config, *arguments, **how) as listening:
+    with starting(script, config, *arguments, **options) as listening:
         yield listening()
 
 
@@ -90,9 +92,9 @@ def starting(
     script: str, config: dict[str, Any], *arguments: str, cwd: Path = CHECKOUT, module: bool = False
 ) -> Iterator[Callable[[], Service]]:
     """The same, but not yet listening, so that several start at once; gives a wait for that."""
-    how = ["-m", script] if module else [str(CHECKOUT / script)]
+    program = ["-m", script] if module else [str(CHECKOUT / script)]
     process = subprocess.Popen(
-        [sys.executable, *how, "--config", "-", *arguments],
+        [sys.executable, *program, "--config", "-", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -59,26 +59,28 @@ def _load_models(
     config: Config, root: Path, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, ServedModel], dict[str, str]]:
     """The model of each role, and for the roles that have none the reason."""
-    how = config.inference
-    mclip = mclip_of(how.clip, how.mclip)
-    clip = load_model(how.clip, how, root)
+    settings = config.inference
+    mclip = mclip_of(settings.clip, settings.mclip)
+    clip = load_model(settings.clip, settings, root)
     models, missing = {"clip": clip}, {}
     if not mclip:
-        missing["mclip"] = f"no multilingual model: Inference.mclip names none beside {how.clip}"
-    elif mclip == how.clip:
+        missing["mclip"] = (
+            f"no multilingual model: Inference.mclip names none beside {settings.clip}"
+        )
+    elif mclip == settings.clip:
         models["mclip"] = clip
     else:
         try:
-            models["mclip"] = load_model(mclip, how, root, image=False)
+            models["mclip"] = load_model(mclip, settings, root, image=False)
         except MissingPackage as error:
             missing["mclip"] = f"no multilingual model: {error}"
             log.info(missing["mclip"])
     check_images(clip)
     if clip.text is None:
-        log.warning("%s has no text tower: only images find images", how.clip)
+        log.warning("%s has no text tower: only images find images", settings.clip)
     served = {}
     for role, model in models.items():
         check_space(model, clip)
         model.warm()
-        served[role] = ServedModel(model, clip.space, how, pool)
+        served[role] = ServedModel(model, clip.space, settings, pool)
     return served, missing

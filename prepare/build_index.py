@@ -71,14 +71,14 @@ def build(loaded: Loaded) -> Manifest:
 def _digest(loaded: Loaded, collection: Collection) -> str:
     """Digest of all that the files of a version depend on."""
     prepare = loaded.config.prepare
-    how = (
+    settings = (
         FORMAT,
         prepare.index,
         loaded.config.search.shard_count,
         prepare.M,
         prepare.ef_construction,
     )
-    return hashlib.sha256(f"{how} {collection.digest}".encode()).hexdigest()
+    return hashlib.sha256(f"{settings} {collection.digest}".encode()).hexdigest()
 
 
 def _write_shards(
@@ -90,11 +90,11 @@ def _write_shards(
     cores = os.cpu_count() or 1
     threads = max(1, cores // count)
     ef = ef_of_shard(loaded.config.search.ef_search, count)
-    how = Build(prepare.index, prepare.M, prepare.ef_construction, threads, ef)
+    build = Build(prepare.index, prepare.M, prepare.ef_construction, threads, ef)
 
     def write(shard: int) -> ShardFiles:
         rows = collection.rows(collection.members(shard, count))
-        return write_shard(folders, version, shard, rows, how)
+        return write_shard(folders, version, shard, rows, build)
 
     with (
         ThreadPoolExecutor(min(cores, count)) as pool,

@@ -52,12 +52,12 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     with locked(folder.path):
         sources = find_sources(inputs, loaded.root)
-        how = loaded.config.inference
-        space = space_of_model(how.clip, loaded.root)
+        settings = loaded.config.inference
+        space = space_of_model(settings.clip, loaded.root)
         known = _known(folder, space)
         todo = [source for source in sources if not _is_unchanged(source, known)]
         if todo or not known:  # else there is no need to wait for the model
-            model = load_model(how.clip, how, loaded.root, text=False, space=space)
+            model = load_model(settings.clip, settings, loaded.root, text=False, space=space)
             if prepare.feature_dim not in (None, model.dim):
                 raise ConfigError(
                     f"config: Prepare.feature-dim is {prepare.feature_dim}, "

@@ -49,7 +49,7 @@ class AnnIndex(Protocol):
 class AnnModule(Protocol):
     """A module with an engine: how it is written and loaded."""
 
-    def write(self, folder: Path, name: str, vectors: Matrix, how: Build) -> AnnPaths:
+    def write(self, folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
         """Build an index and write it whole, its files named after `name`; raises BadIndex."""
 
     def load(self, paths: AnnPaths, dim: int, count: int) -> AnnIndex:

@@ -31,10 +31,10 @@ BLOCK = 2**15
 """Rows that are made float32 at a time: 64 MiB of 512 dimensions."""
 
 
-def write(folder: Path, name: str, vectors: Matrix, how: Build) -> AnnPaths:
+def write(folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
     """Build and write an index: `engine.AnnModule`."""
     index, exact = folder / f"{name}.compact", folder / f"{name}.float16"
-    write_whole(index, lambda temporary: _build(vectors, how, temporary))
+    write_whole(index, lambda temporary: _build(vectors, build, temporary))
     rounded = vectors.astype(FLOAT16)
     # not by numpy's tofile, which says nothing when the disk is full
     write_whole(exact, lambda temporary: _write(temporary, rounded))
@@ -45,11 +45,13 @@ def _write(path: Path, rows: NDArray[np.float16]) -> None:
     path.write_bytes(np.ascontiguousarray(rows).data)
 
 
-def _build(vectors: Matrix, how: Build, path: Path) -> None:
+def _build(vectors: Matrix, build: Build, path: Path) -> None:
     count, dim = vectors.shape
-    faiss.omp_set_num_threads(how.threads)  # of what this thread calls
-    index = faiss.IndexHNSWSQ(dim, faiss.ScalarQuantizer.QT_8bit, how.M, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = how.ef_construction
+    faiss.omp_set_num_threads(build.threads)  # of what this thread calls
+    index = faiss.IndexHNSWSQ(
+        dim, faiss.ScalarQuantizer.QT_8bit, build.M, faiss.METRIC_INNER_PRODUCT
+    )
+    index.hnsw.efConstruction = build.ef_construction
     if count:
         index.train(vectors)
         index.add(vectors)
@@ -111,8 +113,8 @@ class Compact:
 
     def _nearest(self, vectors: Matrix, k: int, wide: int) -> tuple[Numbers, Matrix]:
         faiss.omp_set_num_threads(1)  # of what this thread calls
-        how = faiss.SearchParametersHNSW(efSearch=wide)
-        _, found = self._index.search(vectors, wide, params=how)
+        parameters = faiss.SearchParametersHNSW(efSearch=wide)
+        _, found = self._index.search(vectors, wide, params=parameters)
         labels = np.empty((len(vectors), k), dtype=np.int64)
         scores = np.empty((len(vectors), k), dtype=np.float32)
         for i, vector in enumerate(vectors):

@@ -13,19 +13,19 @@ from search.ann_index import AnnPaths, Build, Numbers
 from search.manifest import DISTANCE, BadIndex
 
 
-def write(folder: Path, name: str, vectors: Matrix, how: Build) -> AnnPaths:
+def write(folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
     """Build and write an index: `engine.AnnModule`."""
     path = folder / f"{name}.hnsw"
-    write_whole(path, lambda temporary: _build(vectors, how).save_index(str(temporary)))
+    write_whole(path, lambda temporary: _build(vectors, build).save_index(str(temporary)))
     return AnnPaths(path)
 
 
-def _build(vectors: Matrix, how: Build) -> hnswlib.Index:
+def _build(vectors: Matrix, build: Build) -> hnswlib.Index:
     count, dim = vectors.shape
     index = hnswlib.Index(space=DISTANCE, dim=dim)
-    index.init_index(max(1, count), M=how.M, ef_construction=how.ef_construction, random_seed=1)
+    index.init_index(max(1, count), M=build.M, ef_construction=build.ef_construction, random_seed=1)
     if count:  # hnswlib fails on no rows
-        index.add_items(vectors, np.arange(count), num_threads=how.threads)
+        index.add_items(vectors, np.arange(count), num_threads=build.threads)
     return index
 
 

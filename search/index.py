@@ -39,15 +39,15 @@ def ann_module(kind: IndexKind) -> AnnModule:
 
 
 def write_shard(
-    folders: Folders, version: str, shard: int, rows: SegmentRows, how: Build
+    folders: Folders, version: str, shard: int, rows: SegmentRows, build: Build
 ) -> ShardFiles:
     """Build and write a shard's files into the folders of `version`; the index is loaded once."""
-    engine = ann_module(how.kind)
+    engine = ann_module(build.kind)
     index, paths, hashes = (folder / version for folder in folders.all())
     name = f"shard-{shard:03}"
     count, dim = rows.vectors.shape
-    engine_paths = engine.write(index, name, rows.vectors, how)
-    drawn = canaries.draw(rows.vectors, engine.load(engine_paths, dim, count), how.ef)
+    engine_paths = engine.write(index, name, rows.vectors, build)
+    drawn = canaries.draw(rows.vectors, engine.load(engine_paths, dim, count), build.ef)
     packed = [msgspec.msgpack.encode(record) for record in rows.records]
     offsets = np.zeros(count + 1, dtype="<i8")
     offsets[1:] = np.cumsum([len(one) for one in packed])
@@ -62,7 +62,7 @@ def write_shard(
         describe(paths / f"{name}.offsets"),
         describe(hashes / f"{name}.keys"),
         describe(index / f"{name}.canaries"),
-        how.kind,
+        build.kind,
         describe(engine_paths.vectors_path) if engine_paths.vectors_path else None,
     )
 

@@ -12,12 +12,12 @@ Cleaning = Literal["lower", "whitespace", "canonicalize", "none"]
 _WITHOUT_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 
 
-def clean(text: str, how: Cleaning) -> str:
+def clean(text: str, cleaning: Cleaning) -> str:
     """Clean a text as the model's training did; source: open_clip/tokenizer.py."""
-    if how == "none":
+    if cleaning == "none":
         return text
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    if how == "canonicalize":
+    if cleaning == "canonicalize":
         text = text.translate(_WITHOUT_PUNCTUATION)
     text = " ".join(text.split())
-    return text if how == "whitespace" else text.lower()
+    return text if cleaning == "whitespace" else text.lower()

@@ -72,9 +72,11 @@ def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
         raise Unprocessable("the image is truncated or broken") from None
 
 
-def decode_for(data: bytes, how: Preprocessing, max_pixels: int) -> Image.Image:
+def decode_for(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
     """Decode as `decode` does, only as large as `how` needs it."""
-    return decode(data, max_pixels, DRAFT * resize_target(how) if how.draft else 0)
+    return decode(
+        data, max_pixels, DRAFT * resize_target(preprocessing) if preprocessing.draft else 0
+    )
 
 
 def _check_shape(image: Image.Image) -> None:
@@ -98,32 +100,34 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
-def preprocess(image: Image.Image, how: Preprocessing) -> Pixels:
+def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     """Resize, crop and normalise an image of one of `MODES`: float32 [3, height, width]."""
-    height, width = how.height_width
-    resample = getattr(Image.Resampling, how.interpolation.upper())
-    if how.resize_mode == "squash":
+    height, width = preprocessing.height_width
+    resample = getattr(Image.Resampling, preprocessing.interpolation.upper())
+    if preprocessing.resize_mode == "squash":
         image = image.resize((width, height), resample)
-    elif how.resize_mode == "longest":
-        image = _pad(_resize_longest(image, how, resample), how)
+    elif preprocessing.resize_mode == "longest":
+        image = _pad(_resize_longest(image, preprocessing, resample), preprocessing)
     else:
-        image = _centre_crop(_resize_shortest(image, how, resample), height, width)
+        image = _centre_crop(_resize_shortest(image, preprocessing, resample), height, width)
     values = np.asarray(image.convert("RGB"), dtype=np.float32)
-    scale = 1 / (255 * np.array(how.std, dtype=np.float32))
-    shift = np.array(how.mean, dtype=np.float32) / np.array(how.std, dtype=np.float32)
+    scale = 1 / (255 * np.array(preprocessing.std, dtype=np.float32))
+    shift = np.array(preprocessing.mean, dtype=np.float32) / np.array(
+        preprocessing.std, dtype=np.float32
+    )
     return np.ascontiguousarray((values * scale - shift).transpose(2, 0, 1))
 
 
-def resize_target(how: Preprocessing) -> int:
+def resize_target(preprocessing: Preprocessing) -> int:
     """The length that the shorter side is resized to, in pixels."""
-    return round(max(how.height_width) / how.crop_pct)
+    return round(max(preprocessing.height_width) / preprocessing.crop_pct)
 
 
 def _resize_shortest(
-    image: Image.Image, how: Preprocessing, resample: Image.Resampling
+    image: Image.Image, preprocessing: Preprocessing, resample: Image.Resampling
 ) -> Image.Image:
     """Resize so that the shorter side fits, rounding down as torchvision does."""
-    target = resize_target(how)
+    target = resize_target(preprocessing)
     short, long = sorted(image.size)
     longer = int(target * long / short)
     size = (target, longer) if image.width <= image.height else (longer, target)
@@ -131,17 +135,19 @@ def _resize_shortest(
 
 
 def _resize_longest(
-    image: Image.Image, how: Preprocessing, resample: Image.Resampling
+    image: Image.Image, preprocessing: Preprocessing, resample: Image.Resampling
 ) -> Image.Image:
     """Resize so that all of it fits."""
-    height, width = how.height_width
+    height, width = preprocessing.height_width
     ratio = max(image.width / width, image.height / height)
     return image.resize((round(image.width / ratio), round(image.height / ratio)), resample)
 
 
-def _pad(image: Image.Image, how: Preprocessing) -> Image.Image:
-    height, width = how.height_width
-    whole = Image.new(image.mode, (width, height), (how.fill_color,) * len(image.getbands()))
+def _pad(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
+    height, width = preprocessing.height_width
+    whole = Image.new(
+        image.mode, (width, height), (preprocessing.fill_color,) * len(image.getbands())
+    )
     whole.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return whole
 

@@ -78,7 +78,7 @@ class Model(NamedTuple):
 
 def load_model(
     name: str,
-    how: Inference = Inference(),  # noqa: B008 it is frozen
+    settings: Inference = Inference(),  # noqa: B008 it is frozen
     root: Path = Path(),
     *,
     text: bool = True,
@@ -95,15 +95,15 @@ def load_model(
         layout = read_layout(folder)
         image_tower = preprocessing = classifier = None
         if image and layout.visual:
-            sessions = open_sessions(layout.visual, how)
+            sessions = open_sessions(layout.visual, settings)
             image_tower = ImageTower(sessions)
             preprocessing = layout.preprocessing or _preprocessing_of(sessions[0])
             _check_size(layout.visual, sessions[0], preprocessing)
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
-        text_tower = _text_tower(layout, how) if text else None
+        text_tower = _text_tower(layout, settings) if text else None
         space = space_of(layout) if space is None else space
         # Without its texts it is not served, and the files of a large text tower need not be read.
-        digest = digest_of(layout, space, how) if text else ""
+        digest = digest_of(layout, space, settings) if text else ""
     except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"model {name}: {error}") from None
     model = Model(
@@ -155,20 +155,20 @@ def _preprocessing_of(session: Session) -> Preprocessing:
     return Preprocessing(height or 224, images.OPENAI_MEAN, images.OPENAI_STD)
 
 
-def _check_size(path: Path, session: Session, how: Preprocessing) -> None:
-    for takes, given in zip(session.inputs[0].shape[2:], how.height_width, strict=True):
+def _check_size(path: Path, session: Session, preprocessing: Preprocessing) -> None:
+    for takes, given in zip(session.inputs[0].shape[2:], preprocessing.height_width, strict=True):
         if takes not in (None, given):
             raise ConfigError(f"{path} takes {takes} pixels, preprocess_cfg.json says {given}")
 
 
-def _text_tower(layout: Layout, how: Inference) -> TextTower | None:
+def _text_tower(layout: Layout, settings: Inference) -> TextTower | None:
     if layout.config.text_engine == "pivot":
         from inference.starter.multilingual import PivotTextTower
 
         return PivotTextTower(layout.folder)
     if layout.textual is None:
         return None
-    sessions = open_sessions(layout.textual, how)
+    sessions = open_sessions(layout.textual, settings)
     options = layout.config.text_cfg
     clean = options.tokenizer_kwargs.clean
     if clean is None:

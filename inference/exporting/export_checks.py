@@ -117,8 +117,8 @@ def large_photo(start: int) -> bytes:
 
 def reference_transform(original: Original) -> Any:
     """open_clip's own preprocessing: from a Pillow image to a tensor [3, height, width]."""
-    how = open_clip.transform.PreprocessCfg(**(original.preprocessing or {}))
-    return open_clip.transform.image_transform_v2(how, is_train=False)
+    preprocessing = open_clip.transform.PreprocessCfg(**(original.preprocessing or {}))
+    return open_clip.transform.image_transform_v2(preprocessing, is_train=False)
 
 
 def worst_cosine(ours: Matrix, theirs: Matrix) -> float:

@@ -47,8 +47,8 @@ def write_model(
             if hasattr(tower, "transformer") and hasattr(tower.transformer, "config"):
                 tower.transformer.config.save_pretrained(folder / "textual" / BASE)
     if original.preprocessing:
-        how = folder / "visual/preprocess_cfg.json"
-        how.write_text(json.dumps(original.preprocessing, indent=2))
+        file = folder / "visual/preprocess_cfg.json"
+        file.write_text(json.dumps(original.preprocessing, indent=2))
     _write_tokenizer(original, folder / "textual")
 
 
@@ -71,8 +71,8 @@ def _text_example(original: Original) -> dict[str, tuple[torch.Tensor, dict[int,
     return {"text": (ids, sizes)}
 
 
-def _image_example(how: dict[str, Any]) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
-    height, width = msgspec.convert(how, Preprocessing).height_width
+def _image_example(preprocessing: dict[str, Any]) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
+    height, width = msgspec.convert(preprocessing, Preprocessing).height_width
     return {"image": (torch.randn(2, 3, height, width), {0: Dim("batch", max=MAX_BATCH)})}
 
 

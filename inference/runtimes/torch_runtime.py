@@ -61,7 +61,7 @@ class TorchSession:
 
 def _inputs(path: Path, config: dict[str, Any]) -> tuple[Input, ...]:
     if path.parent.name == "visual":
-        how = read_preprocessing(path.with_name("preprocess_cfg.json"))
-        return (Input("image", (None, 3, *how.height_width), np.float32),)
+        preprocessing = read_preprocessing(path.with_name("preprocess_cfg.json"))
+        return (Input("image", (None, 3, *preprocessing.height_width), np.float32),)
     names = ("input_ids", "attention_mask") if "m_clip" in config else ("text",)
     return tuple(Input(name, (None, None), np.int64) for name in names)

@@ -40,14 +40,14 @@ class Handler:
         """Load the model of the archive; `context` is a ts.context.Context."""
         contents = read_contents(Path(context.system_properties["model_dir"]))
         threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
-        how = msgspec.structs.replace(contents.settings, threads=threads, replicas=1)
+        settings = msgspec.structs.replace(contents.settings, threads=threads, replicas=1)
         gpu = context.system_properties.get("gpu_id")
         if gpu is not None:  # TorchServe deals them out; number_of_gpu says over how many
-            how = msgspec.structs.replace(how, device=f"cuda:{gpu}")
-        model = load_model(contents.model, how)
+            settings = msgspec.structs.replace(settings, device=f"cuda:{gpu}")
+        model = load_model(contents.model, settings)
         model.warm()
-        pool = ThreadPoolExecutor(how.decode_threads or threads, thread_name_prefix="decode")
-        self._served = ServedModel(model, contents.space, how, pool)
+        pool = ThreadPoolExecutor(settings.decode_threads or threads, thread_name_prefix="decode")
+        self._served = ServedModel(model, contents.space, settings, pool)
         self._served.start()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:

@@ -45,13 +45,13 @@ def fetch(
         return asyncio.run(fetcher.fetch(url))
 
 
-def refusal(*arguments: Any, **how: Any) -> BadRequest:
+def refusal(*arguments: Any, **options: Any) -> BadRequest:
     """What `fetch` raises."""
     with pytest.raises(BadRequest) as raised:
-        fetch(*arguments, **how)
+        fetch(*arguments, **options)
     return raised.value
 
 
-def code(*arguments: Any, **how: Any) -> str:
+def code(*arguments: Any, **options: Any) -> str:
     """The code that `fetch` is refused with."""
-    return refusal(*arguments, **how).code
+    return refusal(*arguments, **options).code

@@ -36,10 +36,10 @@ def write_collection(folder: Path) -> None:
         noise(seed).save(folder / f"noise-{seed}.png")
 
 
-def encoded(image: Image.Image, kind: str, **how: Any) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     """The file of an image."""
     buffer = io.BytesIO()
-    image.save(buffer, kind, **how)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -56,8 +56,8 @@ READERS: list[tuple[str, str, Callable[[Any], Any]]] = [
 class Closing(Request):
     """Closes its files: of a form that ends in one, Werkzeug leaves that to whoever collects it."""
 
-    def _get_file_stream(self, *args: Any, **how: Any) -> IO[bytes]:
-        stream = super()._get_file_stream(*args, **how)
+    def _get_file_stream(self, *args: Any, **options: Any) -> IO[bytes]:
+        stream = super()._get_file_stream(*args, **options)
         FILES.callback(stream.close)
         return stream
 

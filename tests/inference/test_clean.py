@@ -6,7 +6,7 @@ from inference.clip.clean import Cleaning, clean
 
 
 @pytest.mark.parametrize(
-    ("how", "text", "expected"),
+    ("cleaning", "text", "expected"),
     [
         ("lower", "  A  Photo\n of\tTEA ", "a photo of tea"),
         ("lower", "don\u2019t \u201cquote\u201d", 'don\'t "quote"'),
@@ -16,6 +16,6 @@ from inference.clip.clean import Cleaning, clean
         ("none", " As  it Is ", " As  it Is "),
     ],
 )
-def test_texts_are_cleaned_as_in_training(how: Cleaning, text: str, expected: str) -> None:
+def test_texts_are_cleaned_as_in_training(cleaning: Cleaning, text: str, expected: str) -> None:
     """Each way is one of open_clip's; tests/torch compares them with it."""
-    assert expected == clean(text, how)
+    assert expected == clean(text, cleaning)

@@ -157,8 +157,8 @@ def test_with_policy_absolute_use_prolongs_nothing(
     services: Cluster, collection: Collection
 ) -> None:
     """An entry in constant use is made anew when its time is over."""
-    how = {"cache_expiry_s": 2, "cache_policy": "absolute"}
-    with caching(services, collection.folder, **how) as middle:
+    settings = {"cache_expiry_s": 2, "cache_policy": "absolute"}
+    with caching(services, collection.folder, **settings) as middle:
         ask(middle, text="red")
         assert "hit" == outcome(ask(middle, text="red"))
         wait_until(lambda: "miss" == outcome(ask(middle, text="red")))
@@ -166,8 +166,8 @@ def test_with_policy_absolute_use_prolongs_nothing(
 
 def test_what_was_used_last_stays(services: Cluster, collection: Collection) -> None:
     """Policy lru: entries are dropped by their bytes alone, the least recently used first."""
-    how = {"cache_bytes": 40_000, "cache_policy": "lru", "cache_expiry_s": 0.001}
-    with caching(services, collection.folder, **how) as middle:
+    settings = {"cache_bytes": 40_000, "cache_policy": "lru", "cache_expiry_s": 0.001}
+    with caching(services, collection.folder, **settings) as middle:
         ask(middle, text="red")
         for number in range(30):
             assert "miss" == outcome(ask(middle, text=f"photo {number}"))

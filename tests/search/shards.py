@@ -37,8 +37,8 @@ def write_vectors(
     keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"{number}.jpg") for number in range(len(vectors))]
-    how = Build(kind, links, 200, 1, 64)
-    return write_shard(folders, VERSION, shard, SegmentRows(vectors, keys, records), how)
+    build = Build(kind, links, 200, 1, 64)
+    return write_shard(folders, VERSION, shard, SegmentRows(vectors, keys, records), build)
 
 
 def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Segment:

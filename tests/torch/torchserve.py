@@ -42,10 +42,10 @@ class TorchServe(Service):
         key = json.loads(self.key_file.read_bytes())[kind]["key"]
         return {"Authorization": f"Bearer {key}"}
 
-    def other(self, method: str, api: str, path: str, **how: Any) -> urllib3.BaseHTTPResponse:
+    def other(self, method: str, api: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request to its management or metrics API."""
         port = self.ports[PORTS.index(api)]
-        return urllib3.request(method, f"http://127.0.0.1:{port}{path}", retries=False, **how)
+        return urllib3.request(method, f"http://127.0.0.1:{port}{path}", retries=False, **options)
 
 
 @contextmanager

@@ -38,10 +38,10 @@ class Embeds:
         )
 
     async def texts(
-        self, *texts: str, choice: ModelChoice = "auto", **how: Any
+        self, *texts: str, choice: ModelChoice = "auto", **options: Any
     ) -> list[Embedded | ServiceError]:
         deadline = asyncio.get_running_loop().time() + 10
-        return await self.embedder.texts(texts, choice, deadline, **how)
+        return await self.embedder.texts(texts, choice, deadline, **options)
 
 
 def errors(results: Sequence[object]) -> list[tuple[int, str] | None]:
