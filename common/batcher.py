@@ -37,7 +37,7 @@ class Gather:
         self._lock = threading.Lock()
         self._done = threading.Event()
 
-    def settle(self, slot: int, result: Any) -> None:
+    def set_result(self, slot: int, result: Any) -> None:
         """Give a slot its result, or the Exception that it ended in; the first one counts."""
         with self._lock:
             if slot in self._open:
@@ -113,7 +113,7 @@ class Batcher:
                 self._changed.notify()
                 return
         BATCH_ITEMS.labels(self.name, "refused").inc()
-        gather.settle(slot, refusal)
+        gather.set_result(slot, refusal)
 
     def _why_not(self, deadline: float) -> ServiceError | None:
         """Why an item cannot be queued now, if so."""
@@ -139,7 +139,7 @@ class Batcher:
         while batch := self._take():
             BATCH_SIZE.labels(self.name).observe(len(batch))
             began = self._now()
-            self._settle(batch, run)
+            self._run_batch(batch, run)
             self._wait.observe(self._now() - began)
 
     def _take(self) -> list[_Entry]:
@@ -162,13 +162,15 @@ class Batcher:
             BATCH_ITEMS.labels(self.name, "abandoned").inc()
         elif entry.gather.deadline <= self._now():
             BATCH_ITEMS.labels(self.name, "expired").inc()
-            entry.gather.settle(entry.slot, DeadlineExceeded("the deadline passed in the queue"))
+            entry.gather.set_result(
+                entry.slot, DeadlineExceeded("the deadline passed in the queue")
+            )
         else:
             return True
         return False
 
-    def _settle(self, batch: list[_Entry], run: Run) -> None:
-        """Run a batch and settle every item of it, whatever happens."""
+    def _run_batch(self, batch: list[_Entry], run: Run) -> None:
+        """Run a batch and set_result every item of it, whatever happens."""
         results: Sequence[Any]
         CONTEXT.set(merge_contexts(entry.gather.origin for entry in batch))
         try:
@@ -184,7 +186,7 @@ class Batcher:
         BATCH_ITEMS.labels(self.name, "ok").inc(len(batch) - failed)
         BATCH_ITEMS.labels(self.name, "failed").inc(failed)
         for entry, result in zip(batch, results, strict=True):
-            entry.gather.settle(entry.slot, result)
+            entry.gather.set_result(entry.slot, result)
 
 
 def isolating(run: Run) -> Run:

@@ -108,7 +108,7 @@ class ServedModel:
             try:
                 pixels = self._model.preprocess(files[slot], self._max_pixels)
             except Exception as error:  # the edge of an item
-                gather.settle(slot, error)
+                gather.set_result(slot, error)
             else:
                 batcher.submit(pixels, gather, slot)
 

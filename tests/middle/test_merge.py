@@ -14,7 +14,7 @@ from search.image_key import IMAGE_KEY
 from search.messages import Hits, Record
 
 Image = tuple[float, int, int]
-Shard = list[Image]
+ShardImages = list[Image]
 
 
 def hits(*images: Image) -> Hits:
@@ -35,7 +35,7 @@ images = st.lists(st.tuples(scores, st.integers(0, 20), st.integers(0, 2**64 - 1
 
 
 @given(st.lists(images, max_size=5), st.integers(1, 30))
-def test_merging_shards_is_sorting_everything(shards: list[Shard], k: int) -> None:
+def test_merging_shards_is_sorting_everything(shards: list[ShardImages], k: int) -> None:
     """Without dropping copies, the k best of all shards, best first."""
     merged = merge({number: hits(*shard) for number, shard in enumerate(shards)}, k)
 
@@ -44,7 +44,7 @@ def test_merging_shards_is_sorting_everything(shards: list[Shard], k: int) -> No
 
 
 @given(images, st.integers(1, 30))
-def test_of_equal_files_the_best_is_kept(shard: Shard, k: int) -> None:
+def test_of_equal_files_the_best_is_kept(shard: ShardImages, k: int) -> None:
     """With `exact` no content comes twice, and each comes with its best score."""
     merged = merge({0: hits(*shard)}, k, "exact")
 
@@ -86,7 +86,7 @@ def test_a_shard_used_up_by_copies_is_asked_for_more() -> None:
 
 
 @given(st.lists(images, max_size=5), st.integers(1, 30))
-def test_without_copies_one_round_is_enough(shards: list[Shard], k: int) -> None:
+def test_without_copies_one_round_is_enough(shards: list[ShardImages], k: int) -> None:
     """The k best of each shard hold the k best of all."""
     cut = {n: hits(*sorted(shard, reverse=True)[:k]) for n, shard in enumerate(shards)}
 

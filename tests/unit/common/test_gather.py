@@ -12,7 +12,7 @@ SOON_S = 10.0
 def test_waiting_ends_at_the_deadline() -> None:
     """A slot that nobody settles in time is a DeadlineExceeded, the others keep their results."""
     gather = Gather(2, time.monotonic() + 0.01)
-    gather.settle(0, "here")
+    gather.set_result(0, "here")
     waiting = threading.Thread(target=gather.wait, daemon=True)
     waiting.start()
     waiting.join(SOON_S)
@@ -21,5 +21,5 @@ def test_waiting_ends_at_the_deadline() -> None:
     result = gather.wait()
     assert result[0] == "here"
     assert isinstance(result[1], DeadlineExceeded)
-    gather.settle(1, "late")
+    gather.set_result(1, "late")
     assert isinstance(result[1], DeadlineExceeded)
