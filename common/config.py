@@ -36,6 +36,7 @@ class Front(Section, frozen=True):
     # A phone's photo is 3 to 12 MB; base64 makes it a third longer.
     max_body_bytes: Positive = 20 * 2**20
     thumbnail_pixels: Positive = 320
+    answer_cache_bytes: Natural = 32 * 2**20  # of each worker's memory; 0: nothing is kept
     thumbnail_cache_bytes: Natural = 64 * 2**20
     keys_file: str | None = None  # who may ask; front/keys.py writes it
     open: bool = False  # to everybody, also on an address that others reach

@@ -144,26 +144,26 @@ class Upstream:
             raise answer
         return answer
 
-    async def ask_all(self, request: Request, deadline: float) -> None:
-        """Ask each replica once; raises the ServiceError of one that fails, when all were asked."""
+    async def ask_all(self, request: Request, deadline: float) -> list[Reply | ServiceError]:
+        """Ask each replica once; what each answers, or fails with, in order."""
         asking = [self._ask_alone(request, deadline, replica) for replica in self._replicas.all]
-        for answer in await asyncio.gather(*asking, return_exceptions=True):
-            if isinstance(answer, BaseException):
-                raise answer
+        return await asyncio.gather(*asking)
 
     async def close(self) -> None:
         """Stop probing."""
         await self._replicas.close()
 
-    async def _ask_alone(self, request: Request, deadline: float, replica: Replica) -> Reply:
+    async def _ask_alone(
+        self, request: Request, deadline: float, replica: Replica
+    ) -> Reply | ServiceError:
         question: _Question[Reply] = _Question(
             request, deadline, lambda reply: reply, LatencyWindow(), []
         )
         asked = self._ask(question, replica, is_retry=True)  # on a connection that is not kept
-        answer = await within(deadline + self._grace_s, asked)
-        if isinstance(answer, ServiceError):
-            raise answer
-        return answer
+        try:
+            return await within(deadline + self._grace_s, asked)
+        except ServiceError as error:
+            return error
 
     def _second(
         self, question: _Question[Result], failure: BaseException | None

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 MSGPACK = "application/msgpack"
 DRAINING_HEADER = "X-Draining"
 """In every reply of a server that was told to stop: the next request is for another one."""
+CACHE_VERSION_HEADER = "X-Cache-Version"
+"""In an answer of middle that may be kept: names all that it depends on beside its query."""
 Message = TypeVar("Message")
 Matrix = NDArray[np.float32]
 

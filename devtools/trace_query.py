@@ -26,13 +26,13 @@ import numpy as np
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from common.cache_epoch import CacheEpoch
 from common.config import CHECKOUT, Config, parse
 from common.wire import MSGPACK, encode, pack_rows
 from front.app import create_app as create_front
 from inference.app import create_app as create_inference
 from inference.messages import EmbedRequest
 from middle.app import create_app as create_middle
-from middle.memory_store import CacheEpoch
 from search.app import create_app as create_search
 from search.index_versions import IndexVersions
 from search.manifest import folders_of
@@ -159,7 +159,7 @@ def queries(config: Config) -> Iterator[tuple[str, Flask, Ask]]:
         ),
     )
     yield "middle: text, cached", middle, lambda _n: client.post("/search", json={"text": "a dog"})
-    front = create_front(config, CHECKOUT)
+    front = create_front(config, CHECKOUT, CacheEpoch())
     client = front.test_client()
     yield "front: text", front, lambda n: client.get(f"/v1/search?text=an+owl+{n}")
     yield (

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from flask import Flask, Response, request, send_file, send_from_directory
+from flask import Flask, Response, g, request, send_file, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from common.cache_epoch import CacheEpoch
 from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
 from common.internal_auth import InternalAuth
@@ -16,6 +17,7 @@ from common.server.body import READ_BYTES, close_after_reply
 from common.server.problems import problem_response
 from common.server.request import bypasses_cache, deadline_of
 from common.server.service import create_service, on_close
+from front.answer_cache import AnswerCache, key_of
 from front.auth import authorize
 from front.browser_headers import add_headers
 from front.docs import create_docs
@@ -34,10 +36,13 @@ CACHE_HEADERS = ("X-Cache", "Age")
 """Of middle's replies, passed on."""
 
 
-def create_app(config: Config, root: Path, internet: Internet | None = None) -> Flask:
+def create_app(
+    config: Config, root: Path, epoch: CacheEpoch, internet: Internet | None = None
+) -> Flask:
     """Serve the public API; relative image paths start from `root`.
 
-    `internet` is where image_url leads; None: to public addresses alone.
+    `epoch` is shared with the other worker processes. `internet` is where image_url leads; None:
+    to public addresses alone.
     """
     front, middle = config.front, config.middle
     client = MiddleClient(middle.addresses, middle.deadline_ms, InternalAuth(config.inside, root))
@@ -51,9 +56,12 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
         return None
 
     app = create_service("front", is_ready, front.max_body_bytes)
+    answers = AnswerCache(config, epoch)
     loop.start()
     on_close(app, loop.close)
     on_close(app, lambda: loop.run(client.close()))
+    loop.run(answers.start(client))
+    on_close(app, lambda: loop.run(answers.close()))
     app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
     keys = Keys(root / front.keys_file if front.keys_file else None)
     rates = RateLimiter(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
@@ -62,7 +70,8 @@ def create_app(config: Config, root: Path, internet: Internet | None = None) -> 
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
     deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
-    _add_api(app, client, loop, fetcher, deadline)
+    _add_search(app, client, loop, fetcher, deadline, answers)
+    _add_api(app, client, loop, deadline, answers)
     _add_images(
         app,
         lambda image_id: root / loop.run(client.image(image_id)).path,
@@ -84,24 +93,43 @@ def _create_fetcher(app: Flask, front: Front, internet: Internet) -> Fetcher | N
     return fetcher
 
 
-def _add_api(
+def _add_search(
     app: Flask,
     client: MiddleClient,
     loop: LoopThread,
     fetcher: Fetcher | None,
     deadline: Callable[[], float],
+    answers: AnswerCache,
 ) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        query = _with_image(read_query(request), loop, fetcher)
-        bypass = bypasses_cache(request)
-        reply = loop.run(client.search(query, deadline(), bypass=bypass))
+        until, bypass = deadline(), bypasses_cache(request)
+        query = read_query(request)
+        key = None if bypass else key_of(query)
+        if key and (kept := answers.get(key)):
+            response = _json(kept.body(g.request_id, g.since))
+            response.headers["X-Cache"] = "hit"
+            response.headers["Age"] = str(answers.age_s(kept))
+            return response
+        epoch = answers.epoch()
+        query = _with_image(query, loop, fetcher)
+        reply = loop.run(client.search(query, until, bypass=bypass))
+        if key:
+            answers.keep(key, reply, epoch)
         response = _json(reply.body)
         for name in CACHE_HEADERS:
             if value := reply.headers.get(name):
                 response.headers[name] = value
         return response
 
+
+def _add_api(
+    app: Flask,
+    client: MiddleClient,
+    loop: LoopThread,
+    deadline: Callable[[], float],
+    answers: AnswerCache,
+) -> None:
     @app.post("/v1/embed")
     def embed() -> Response:
         query, bypass = read_embed_query(request), bypasses_cache(request)
@@ -114,7 +142,9 @@ def _add_api(
 
     @app.delete("/v1/cache")
     def purge() -> Response:
+        answers.purge()
         loop.run(client.purge())
+        answers.purge()
         return Response(status=204)
 
     @app.get("/v1/info")

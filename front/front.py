@@ -6,6 +6,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from common.cache_epoch import CacheEpoch
 from common.config import load
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
@@ -32,7 +33,9 @@ def main() -> None:
         front.max_in_flight,
         tls=tls_of("Front", loaded.root, front.tls_cert, front.tls_key),
     )
-    serve_workers("front.app:create_app", (loaded.config, loaded.root), serving)
+    # made before the fork: all workers share it
+    epoch = CacheEpoch()
+    serve_workers("front.app:create_app", (loaded.config, loaded.root, epoch), serving)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import msgspec
 from flask import Flask, Response, g, request
 from msgspec.structs import replace
 
+from common.cache_epoch import CacheEpoch
 from common.config import Config
 from common.errors import UnsupportedMedia
 from common.internal_auth import InternalAuth
@@ -18,10 +19,10 @@ from common.metrics import ANSWERS
 from common.server.internal_auth import authorize
 from common.server.request import bypasses_cache, check_digests, deadline_of
 from common.server.service import create_service, on_close
-from common.wire import MSGPACK, decode
+from common.wire import CACHE_VERSION_HEADER, MSGPACK, decode
 from middle.cache_keys import image_file, normal_text
+from middle.embed import answer_inputs
 from middle.language import is_english
-from middle.memory_store import CacheEpoch
 from middle.messages import (
     Answer,
     ClassifyAnswer,
@@ -69,6 +70,10 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
         loop.run(services.cache.purge(deadline()))
         return Response(status=204)
 
+    @app.get("/cache")
+    def cache() -> Response:
+        return _json({"version": services.pipeline.cache_version()})
+
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
         record = loop.run(services.fan_out.lookup(image_id, deadline())).record
@@ -103,7 +108,8 @@ def _add_queries(
         until, bypass = deadline(), bypasses_cache(request)
         query = check_embed(_body(EmbedQuery))
         images = [image_file(image) for image in query.images]
-        return _reply(loop.run(pipeline.embed(query, images, until, bypass=bypass)))
+        answering = answer_inputs(services.embedder, query, images, until, bypass=bypass)
+        return _reply(loop.run(answering))
 
     @app.post("/classify")
     def classify() -> Response:
@@ -131,6 +137,8 @@ def _answered(cached: CachedAnswer) -> Response:
     g.took_ms = cached.answer.took_ms
     response = _reply(cached.answer)
     response.headers["X-Cache"] = cached.outcome
+    if cached.cache_version:
+        response.headers[CACHE_VERSION_HEADER] = cached.cache_version
     if cached.outcome == "hit":
         response.headers["Age"] = str(int(cached.age_s))
     return response

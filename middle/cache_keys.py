@@ -40,5 +40,10 @@ def result_key(query: Query, image: ImageFile | None, *about: str | int) -> str:
     return "result:" + _hash(query, *about)
 
 
+def cache_version(epoch: bytes, *about: str | int | float | None) -> str:
+    """The name of all that answers depend on beside their queries."""
+    return _hash(epoch, *about)
+
+
 def _hash(*parts: Any) -> str:
     return blake2b(msgspec.msgpack.encode(parts), digest_size=KEY_BYTES).hexdigest()

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from common.digest import DigestedBody
-from common.errors import InvalidResponse
+from common.errors import InvalidResponse, ServiceError
 from common.http_client import HttpClient, Reply, Request, digested
 from common.internal_auth import InternalAuth
 from common.upstream import Upstream
 from common.wire import UNREADABLE, encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
+Message = TypeVar("Message")
 GRACE_S = 0.1
 """Middle answers by its deadline itself, degraded or with an error: wait for that."""
+
+POLL_TIMEOUT_S = 1.0
 
 
 class MiddleClient:
@@ -48,15 +52,21 @@ class MiddleClient:
 
     async def purge(self) -> None:
         """Empty the prediction cache of each middle server; raises a ServiceError."""
-        await self._upstream.ask_all(Request("DELETE", "/cache"), self._deadline())
+        for answer in await self._upstream.ask_all(Request("DELETE", "/cache"), self._deadline()):
+            if isinstance(answer, ServiceError):
+                raise answer
+
+    async def cache_versions(self) -> list[str]:
+        """The cache version of each middle server that answers within POLL_TIMEOUT_S."""
+        deadline = asyncio.get_running_loop().time() + POLL_TIMEOUT_S
+        answers = await self._upstream.ask_all(Request("GET", "/cache"), deadline)
+        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        known = [_decode(reply.body, dict[str, str | None])["version"] for reply in replies]
+        return [version for version in known if version]
 
     async def image(self, image_id: str) -> Image:
         """An indexed image; raises a ServiceError."""
-        body = await self._get(f"/images/{quote(image_id, safe='')}")
-        try:
-            return msgspec.json.decode(body, type=Image)
-        except UNREADABLE:
-            raise InvalidResponse("a server behind this one gave no proper answer") from None
+        return _decode(await self._get(f"/images/{quote(image_id, safe='')}"), Image)
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""
@@ -87,3 +97,10 @@ class MiddleClient:
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._deadline_s
+
+
+def _decode(body: bytes, kind: type[Message]) -> Message:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UNREADABLE:
+        raise InvalidResponse("a server behind this one gave no proper answer") from None

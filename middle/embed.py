@@ -14,7 +14,7 @@ from inference.messages import Logits
 from middle.cache_keys import ImageFile, embedding_key, normal_text
 from middle.language import is_english
 from middle.memory_store import CacheEntry
-from middle.messages import ModelChoice
+from middle.messages import EmbedAnswer, EmbedQuery, ModelChoice
 from middle.prediction_cache import PredictionCache
 from middle.upstream_state import UpstreamState
 
@@ -116,6 +116,29 @@ class Embedder:
         key, keep = embedding_key(digest, item), partial(keep_embedding, digest)
         embedding, _ = await self._tier.get(key, make, keep, deadline, bypass=bypass)
         return embedding
+
+
+async def answer_inputs(
+    embedder: Embedder,
+    query: EmbedQuery,
+    images: list[ImageFile],
+    deadline: float,
+    *,
+    bypass: bool = False,
+) -> EmbedAnswer:
+    """Embed checked inputs; raises the error of the first that fails, naming its place."""
+    if query.texts:
+        results = await embedder.texts(query.texts, query.model, deadline, bypass=bypass)
+    else:
+        results = await embedder.images(images, deadline, bypass=bypass)
+    answer = EmbedAnswer([], "")
+    for place, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            raise ServiceError(f"input {place}: {result.detail}", result.code, result.status)
+        answer.embeddings.append(result.vector.tolist())
+        answer.model = result.model or ""
+        answer.warnings += [f"input {place}: {warning}" for warning in result.warnings]
+    return answer
 
 
 def choose_role(text: str, choice: ModelChoice) -> Role:

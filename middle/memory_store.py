@@ -1,7 +1,5 @@
 """Where the prediction cache keeps its entries; and the store that is this process's memory."""
 
-import mmap
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from cachetools import TLRUCache
 
+from common.cache_epoch import CacheEpoch
 from common.config import Middle
 from common.metrics import CACHE_BYTES, CACHE_EVICTIONS
 
@@ -46,22 +45,6 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Write what waits, and close the connections."""
-
-
-class CacheEpoch:
-    """A mark that worker processes share: they drop what they keep when it has changed."""
-
-    def __init__(self) -> None:
-        """Make it before the fork."""
-        self._memory = mmap.mmap(-1, 8)
-
-    def read(self) -> bytes:
-        """The mark."""
-        return self._memory[:]
-
-    def change(self) -> None:
-        """Set another."""
-        self._memory[:] = os.urandom(8)
 
 
 class _Kept(NamedTuple):

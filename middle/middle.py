@@ -10,7 +10,7 @@ from common.config import load
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
-from middle.memory_store import CacheEpoch
+from common.cache_epoch import CacheEpoch
 
 
 def main() -> None:

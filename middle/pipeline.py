@@ -11,12 +11,12 @@ import numpy as np
 from common.config import Config
 from common.errors import ServiceError, Unavailable
 from common.wire import encode, unpack_rows
-from middle.cache_keys import ImageFile, result_key
+from middle.cache_keys import ImageFile, cache_version, result_key
 from middle.embed import Embedded, Embedder, choose_role
 from middle.fan_out import FanOut, FanOutResult
 from middle.memory_store import CacheEntry
 from middle.merge import BrokenShard, is_complete, merge, share
-from middle.messages import Answer, EmbedAnswer, EmbedQuery, Hit, Query
+from middle.messages import Answer, Hit, Query
 from middle.prediction_cache import CacheOutcome, PredictionCache
 from middle.upstream_state import ABSENT, UpstreamState
 from search.messages import MAX_SHARD_HITS
@@ -42,6 +42,8 @@ class CachedAnswer(NamedTuple):
     answer: Answer
     outcome: CacheOutcome
     age_s: float = 0.0
+    cache_version: str | None = None
+    """Under which others may keep it; None: they must not."""
 
 
 class ResultKey(NamedTuple):
@@ -50,11 +52,16 @@ class ResultKey(NamedTuple):
     key: str
     digest: str
     version_digest: str
+    cache_version: str
+
+    def fits(self, result: SearchResult) -> bool:
+        """Whether a result may be kept: it is whole, and made with what the key says."""
+        is_whole = not result.answer.coverage.degraded
+        return is_whole and (result.digest, result.version_digest) == self[1:3]
 
 
 class Pipeline:
-    """Answers queries. What is async belongs to one event loop; deadlines are on its clock, which
-    is time.monotonic()."""
+    """Answers queries on one event loop; deadlines are on its clock, time.monotonic()."""
 
     def __init__(
         self,
@@ -68,9 +75,18 @@ class Pipeline:
         self._embedder = embedder
         self._fan_out = fan_out
         self._state = state
+        self._cache = cache
         self._tier = cache.tier("result", read_result)
         self._min_coverage = config.middle.min_coverage
         self._ef_search = config.search.ef_search
+
+    def cache_version(self) -> str | None:
+        """The name of all that answers depend on beside their queries; None if it is not known."""
+        index = self._state.index()
+        if index is None or self._tier is None:
+            return None
+        models = self._state.digest("clip"), self._state.digest("mclip")
+        return cache_version(self._cache.epoch(), *index, *models, self._ef_search)
 
     def key_of(self, query: Query, image: ImageFile | None) -> ResultKey | None:
         """The key of a query whose text is normal; None when not all that it needs is known."""
@@ -84,16 +100,16 @@ class Pipeline:
                 return None
             digest = clip if chosen == ABSENT else chosen
             models = (chosen, clip) if chosen == ABSENT else (chosen,)
-        if index is None or self._tier is None:
+        if index is None or (version := self.cache_version()) is None:
             return None
         key = result_key(query, image, *index, *models, self._ef_search)
-        return ResultKey(key, digest, index.version_digest)
+        return ResultKey(key, digest, index.version_digest, version)
 
     def peek(self, key: ResultKey) -> CachedAnswer | None:
         """The answer that is kept for a key in this process; from any thread."""
         started = time.perf_counter()
         kept = self._tier.peek(key.key) if self._tier else None
-        return _as_own(kept, "hit", started) if kept else None
+        return _as_own(kept, "hit", started, key.cache_version) if kept else None
 
     async def answer(
         self,
@@ -117,9 +133,11 @@ class Pipeline:
         result, outcome = await self._tier.get(
             key.key, search, partial(keep_result, key), deadline, bypass=bypass
         )
+        may_keep = outcome == "hit" or key.fits(result)
+        version = key.cache_version if may_keep else None
         if outcome in ("hit", "join"):
-            return _as_own(result, outcome, started)
-        return CachedAnswer(result.answer, outcome)
+            return _as_own(result, outcome, started, version)
+        return CachedAnswer(result.answer, outcome, cache_version=version)
 
     async def _search(
         self, query: Query, image: ImageFile | None, deadline: float, bypass: bool
@@ -187,30 +205,10 @@ class Pipeline:
                 return found, hits
             fetch = min(MAX_SHARD_HITS, 4 * fetch)
 
-    async def embed(
-        self, query: EmbedQuery, images: list[ImageFile], deadline: float, *, bypass: bool = False
-    ) -> EmbedAnswer:
-        """Embed checked inputs; raises the error of the first that fails, naming its place."""
-        if query.texts:
-            results = await self._embedder.texts(query.texts, query.model, deadline, bypass=bypass)
-        else:
-            results = await self._embedder.images(images, deadline, bypass=bypass)
-        answer = EmbedAnswer([], "")
-        for place, result in enumerate(results):
-            if isinstance(result, ServiceError):
-                raise ServiceError(f"input {place}: {result.detail}", result.code, result.status)
-            answer.embeddings.append(result.vector.tolist())
-            answer.model = result.model or ""
-            answer.warnings += [f"input {place}: {warning}" for warning in result.warnings]
-        return answer
-
 
 def keep_result(key: ResultKey, result: SearchResult) -> bytes | None:
     """The value to keep of a result: an answer that is whole and made with what is known."""
-    if result.answer.coverage.degraded or (result.digest, result.version_digest) != (
-        key.digest,
-        key.version_digest,
-    ):
+    if not key.fits(result):
         return None
     return encode(msgspec.structs.replace(result.answer, took_ms={}))
 
@@ -230,11 +228,13 @@ def _merge(query: Query, found: FanOutResult) -> tuple[FanOutResult, list[Hit]]:
             found = found.without(broken.shard)
 
 
-def _as_own(result: SearchResult, outcome: CacheOutcome, started: float) -> CachedAnswer:
+def _as_own(
+    result: SearchResult, outcome: CacheOutcome, started: float, version: str | None
+) -> CachedAnswer:
     """The answer for one of several that share it, with times of its own."""
     took_ms = {"embed": 0.0, "search": 0.0, "total": _ms(time.perf_counter() - started)}
     answer = msgspec.structs.replace(result.answer, took_ms=took_ms)
-    return CachedAnswer(answer, outcome, result.age_s)
+    return CachedAnswer(answer, outcome, result.age_s, version)
 
 
 def _ms(seconds: float) -> float:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
+from common.cache_epoch import CacheEpoch
 from common.coalescing import SingleFlight
 from common.config import Middle
 from common.errors import BadRequest, DeadlineExceeded, ServiceError
 from common.loop import within
 from common.metrics import CACHE_REQUESTS
 from common.wire import UNREADABLE
-from middle.memory_store import CacheEntry, CacheEpoch, MemoryStore, Store
+from middle.memory_store import CacheEntry, MemoryStore, Store
 
 HEAD_START_S = 0.005
 """A cache server in this data centre has answered by then; a slow one is not waited for."""
@@ -39,6 +40,10 @@ class PredictionCache:
     def tier(self, name: str, read: Callable[[CacheEntry], Result]) -> "CacheTier[Result] | None":
         """A tier of the cache; None when there is no cache."""
         return CacheTier(name, self._store, self._epoch, read) if self._store else None
+
+    def epoch(self) -> bytes:
+        """The mark that changes with each purge."""
+        return self._epoch.read()
 
     async def purge(self, deadline: float) -> None:
         """Forget everything, in all workers; raises Unavailable or DeadlineExceeded."""

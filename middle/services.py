@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from common.cache_epoch import CacheEpoch
 from common.config import Config, Search
 from common.errors import ServiceError
 from common.http_client import HttpClient
@@ -10,7 +11,6 @@ from inference.client import InferenceClient
 from middle.classify import Classifier
 from middle.embed import Embedder
 from middle.fan_out import FanOut
-from middle.memory_store import CacheEpoch
 from middle.pipeline import Pipeline
 from middle.prediction_cache import PredictionCache
 from middle.upstream_state import UpstreamState
@@ -28,9 +28,9 @@ class Services:
         self.fan_out = _create_fan_out(config.search, self._http)
         self._state = UpstreamState(self._inference, self.fan_out)
         self.cache = PredictionCache(config.middle, epoch)
-        embedder = Embedder(self._inference, self.cache, self._state)
-        self.pipeline = Pipeline(embedder, self.fan_out, self.cache, self._state, config)
-        self.classifier = Classifier(embedder)
+        self.embedder = Embedder(self._inference, self.cache, self._state)
+        self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self._state, config)
+        self.classifier = Classifier(self.embedder)
 
     async def start(self) -> None:
         """Begin to watch the servers behind."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from common.cache_epoch import CacheEpoch
 from common.config import parse
 from devtools.services import Cluster, running, with_section
 from front.app import create_app
@@ -136,7 +137,7 @@ def client(cluster: Cluster, root: Path) -> Iterator[FlaskClient]:
     """Front in this process, where loopback counts as the Internet."""
     config = with_section(cluster.config, "Front", image_url=True, image_url_ports=range(65536))
     internet = Internet(is_allowed=lambda address: address == "127.0.0.1")
-    app = create_app(parse(json.dumps(config, default=list)), root, internet)
+    app = create_app(parse(json.dumps(config, default=list)), root, CacheEpoch(), internet)
     with app.extensions["closing"]:
         yield app.test_client()
 

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Any, cast
 
+from common.cache_epoch import CacheEpoch
 from common.config import Config, Middle
 from middle.cache_keys import ImageFile
 from middle.embed import Embedder
-from middle.memory_store import CacheEpoch
 from middle.messages import Query
 from middle.pipeline import CachedAnswer, Pipeline, ResultKey
 from middle.prediction_cache import PredictionCache

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from common.cache_epoch import CacheEpoch
 from common.config import Middle
 from common.errors import BadRequest
-from middle.memory_store import CacheEntry, CacheEpoch, MemoryStore, Store
+from middle.memory_store import CacheEntry, MemoryStore, Store
 from middle.prediction_cache import (
     CacheOutcome,
     CacheTier,

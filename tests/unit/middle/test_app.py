@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from common.cache_epoch import CacheEpoch
 from common.config import Config, Inference, Search
 from middle.app import create_app
-from middle.memory_store import CacheEpoch
 
 NOBODY = "127.0.0.1:1"
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from common.cache_epoch import CacheEpoch
 from common.config import Middle
 from common.errors import DeadlineExceeded, Unavailable
-from middle.memory_store import CacheEpoch
 from middle.prediction_cache import (
     JOIN_GRACE_S,
     PredictionCache,

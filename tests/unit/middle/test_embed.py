@@ -7,13 +7,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from common.cache_epoch import CacheEpoch
 from common.config import Middle
 from common.errors import BadRequest, ServiceError, Unavailable
 from inference.client import Embedding, InferenceClient, Probabilities
 from inference.messages import Logits
 from middle.cache_keys import image_file
 from middle.embed import Embedded, Embedder, choose_role, keep_embedding, read_embedding
-from middle.memory_store import CacheEntry, CacheEpoch
+from middle.memory_store import CacheEntry
 from middle.messages import ModelChoice
 from middle.prediction_cache import PredictionCache
 from middle.upstream_state import UpstreamState

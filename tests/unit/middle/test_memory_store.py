@@ -2,9 +2,10 @@
 
 import pytest
 
+from common.cache_epoch import CacheEpoch
 from common.config import Middle
 from devtools.fake_clock import FakeClock
-from middle.memory_store import ENTRY_BYTES, RENEWAL, CacheEpoch, MemoryStore
+from middle.memory_store import ENTRY_BYTES, RENEWAL, MemoryStore
 from tests.unit.counting import counted
 
 EXPIRY_S = 640.0

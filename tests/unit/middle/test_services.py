@@ -3,9 +3,9 @@
 import asyncio
 from pathlib import Path
 
+from common.cache_epoch import CacheEpoch
 from common.config import parse
 from common.internal_auth import InternalAuth
-from middle.memory_store import CacheEpoch
 from middle.services import Services
 
 NOBODY = b"""{

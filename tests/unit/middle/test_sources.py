@@ -1,12 +1,14 @@
 """What a query may be asked by: a text, a vector, an image of the index, an image file."""
 
 import asyncio
+from typing import cast
 
 import numpy as np
 import pytest
 
 from common.errors import BadRequest, NotFound, ServiceError, Unavailable
 from middle.cache_keys import image_file
+from middle.embed import Embedder, answer_inputs
 from middle.messages import EmbedQuery
 from tests.unit.answering import Answering, paths
 from tests.unit.embedding import BROKEN_IMAGE
@@ -83,14 +85,14 @@ async def test_inputs_are_embedded_in_order() -> None:
     """The first that fails names its place."""
     asked = Answering()
     deadline = asyncio.get_running_loop().time() + 5
-    embedder = asked.embedder
-    embedder.embedded = embedder.embedded._replace(warnings=("cut",))
-    answer = await asked.pipeline.embed(EmbedQuery(texts=["a", "b"]), [], deadline)
+    asked.embedder.embedded = asked.embedder.embedded._replace(warnings=("cut",))
+    embedder = cast(Embedder, asked.embedder)
+    answer = await answer_inputs(embedder, EmbedQuery(texts=["a", "b"]), [], deadline)
     assert answer.embeddings == [VECTOR.tolist()] * 2
     assert answer.warnings == ["input 0: cut", "input 1: cut"]
     assert answer.model == "clip"
 
     files = [image_file(b"good"), image_file(BROKEN_IMAGE)]
     with pytest.raises(ServiceError, match="input 1: this is no image") as told:
-        await asked.pipeline.embed(EmbedQuery(images=[b"", b""]), files, deadline)
+        await answer_inputs(embedder, EmbedQuery(images=[b"", b""]), files, deadline)
     assert (told.value.status, told.value.code) == (415, "unsupported_media_type")
