@@ -25,7 +25,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hash
 LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes \
 	--python-version $(firstword $(PYTHONS)) --annotation-style line --custom-compile-command "make lock"
 
-.PHONY: demo install dev torch lock lint format test chaos bench bench-runtimes fuzz clean
+.PHONY: demo install dev torch lock lint format test chaos bench bench-runtimes fuzz reference clean
 
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
@@ -91,6 +91,9 @@ bench: torch ## everything beside others, its limits and its targets, in one run
 
 bench-runtimes: torch ## images and texts a second of each runtime on DEVICE, cpu or cuda
 	$(TORCH)/bin/python benchmarks/runtimes.py --device $(DEVICE)
+
+reference: dev ## write the pages of docs/reference that are made from the code
+	$(BIN)/python devtools/reference/write.py
 
 clean: ## forget the environment and the demo's data
 	rm -rf $(VENV) $(TORCH) data

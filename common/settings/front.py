@@ -1,0 +1,142 @@
+"""The section Front of config.json."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from common.settings.section import Natural, Port, Positive, Section
+
+CorsOrigin = Annotated[str, Meta(pattern=r"^https?://[^/*\s]+$")]
+
+
+class Front(Section, frozen=True):
+    """The public server: HTTP API, page, thumbnails, documentation."""
+
+    address: Annotated[
+        str,
+        Meta(
+            description="The address that front listens on: an IP address or a name."
+            " On an address that other machines reach, front starts only with a key or with `open`."
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="The port that front listens on; 0: any free one.")] = (
+        8000
+    )
+    workers: Annotated[
+        Positive,
+        Meta(
+            description="The number of worker processes."
+            " Each worker has its own `max-in-flight`, rates and thumbnails."
+        ),
+    ] = 1
+    threads: Annotated[
+        Positive | None,
+        Meta(
+            description="Has no effect: a worker has a thread for each request in hand."
+            " A start with this key logs a warning."
+        ),
+    ] = None
+    max_in_flight: Annotated[
+        Positive,
+        Meta(
+            description="The most requests that a worker has in hand, each in a thread."
+            " A further request is refused at once: 503 `overloaded`."
+        ),
+    ] = 256
+    max_body_bytes: Annotated[
+        Positive,
+        Meta(
+            description="The largest body of a request, and the largest image of an `image_url`."
+            " A phone's photo has 3 to 12 MB; base64 adds a third."
+        ),
+    ] = 20 * 2**20
+    thumbnail_pixels: Annotated[
+        Positive, Meta(description="The length of a thumbnail's longer side.")
+    ] = 320
+    answer_cache_bytes: Annotated[
+        Natural,
+        Meta(
+            description="The memory of a worker for answers; 0: front keeps none."
+            " An answer is kept for a minute at most, and only while middle would give it too."
+        ),
+    ] = 32 * 2**20
+    thumbnail_cache_bytes: Annotated[
+        Natural,
+        Meta(description="The memory of a worker for the thumbnails that were used last."),
+    ] = 64 * 2**20
+    keys_file: Annotated[
+        str | None,
+        Meta(
+            description="The file with the hashes of the API keys; `front/keys.py` writes it."
+            " With this file, a request without a valid key is refused: 401."
+            " Front reads the file again when it changes."
+        ),
+    ] = None
+    open: Annotated[
+        bool,
+        Meta(
+            description="Lets everybody ask without a key,"
+            " also where `address` is one that other machines reach."
+        ),
+    ] = False
+    rate_per_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="The rate limit of each key, and of each address without a key"
+            " (of IPv6: each /64)."
+            " A request over it is refused before its body is read: 429 with `Retry-After`."
+            " Each worker counts for itself. With null there is no limit."
+        ),
+    ] = None
+    rate_burst: Annotated[
+        Positive,
+        Meta(
+            description="The requests that a client may send at once before `rate-per-s` holds."
+            " A page of 96 hits needs 97 requests."
+        ),
+    ] = 100
+    proxies: Annotated[
+        Natural,
+        Meta(
+            description="The number N of proxies before front."
+            " A client's address is the Nth entry from the end of `X-Forwarded-For`."
+            " With 0, all clients of a proxy share one rate limit."
+        ),
+    ] = 0
+    cors_origins: Annotated[
+        tuple[CorsOrigin, ...],
+        Meta(
+            description="The other sites whose pages may ask and read answers,"
+            " exactly as a browser names them: `https://photos.example`."
+        ),
+    ] = ()
+    tls_cert: Annotated[
+        str | None,
+        Meta(
+            description="The certificate chain (PEM) of the public side."
+            " With it, front speaks TLS 1.2 and 1.3 only, and sends HSTS."
+            " A renewed file is used at once, under granian after a restart."
+        ),
+    ] = None
+    tls_key: Annotated[
+        str | None,
+        Meta(description="The private key (PEM) of `tls-cert`; null: it is in the same file."),
+    ] = None
+    image_url: Annotated[
+        bool,
+        Meta(
+            description="Lets a search name an image by its address, `image_url`."
+            " Front then fetches images from public addresses of the Internet."
+        ),
+    ] = False
+    image_url_ports: Annotated[
+        tuple[Port, ...],
+        Meta(description="The ports that front fetches an `image_url` from."),
+    ] = (80, 443)
+    image_url_ms: Annotated[
+        Positive,
+        Meta(
+            description="The time for fetching an `image_url`, redirects included."
+            " The deadline of the query begins after it."
+        ),
+    ] = 5000

@@ -1,0 +1,85 @@
+"""The section Prepare of config.json."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from common.settings.section import Natural, Positive, Section
+
+IndexKind = Literal["hnsw", "compact"]
+
+
+class Prepare(Section, frozen=True):
+    """The offline steps: images to embeddings to index versions."""
+
+    embedding_dir: Annotated[
+        str, Meta(description="The folder of the embeddings, in numbered chunks.")
+    ] = "data/embeddings"
+    index_dir: Annotated[
+        str,
+        Meta(
+            description="The folder of the index files, the manifests and `CURRENT`."
+            " `index-dir`, `path-dir` and `hash-dir` must be three different folders."
+        ),
+    ] = "data/index"
+    path_dir: Annotated[
+        str, Meta(description="The folder of the images' paths and metadata, by index version.")
+    ] = "data/paths"
+    hash_dir: Annotated[
+        str, Meta(description="The folder of the images' hashes, by index version.")
+    ] = "data/hashes"
+    feature_dim: Annotated[
+        Positive | None,
+        Meta(
+            description="The dimension that the embeddings must have; null: that of the model."
+            " A model of another dimension stops prepare."
+        ),
+    ] = None
+    images: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The collection, if the command line names none:"
+            " folders, lists (`.txt`), tables (`.csv`, `.parquet`) and image files."
+        ),
+    ] = ("samples",)
+    chunk_size: Annotated[
+        Positive, Meta(description="The images in a chunk, which is the most that a kill can lose.")
+    ] = 2048
+    batch_size: Annotated[
+        Positive, Meta(description="The images that each copy of the model embeds together.")
+    ] = 32
+    threads: Annotated[
+        Natural, Meta(description="Threads that read and decode images; 0: one a core.")
+    ] = 0
+    index: Annotated[
+        IndexKind,
+        Meta(
+            description="The kind of the next index. `hnsw` is hnswlib."
+            " `compact` takes a third of the memory and needs `pip install faiss-cpu`."
+        ),
+    ] = "hnsw"
+    M: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=512,
+            description="The links of an image in HNSW's graph."
+            " More links find more, and take more memory and time to build.",
+        ),
+    ] = msgspec.field(default=16, name="M")
+    ef_construction: Annotated[
+        Positive,
+        Meta(
+            description="The candidates that HNSW looks at for each image while it builds."
+            " More candidates build a better graph, more slowly."
+        ),
+    ] = 200
+    keep_versions: Annotated[
+        int,
+        Meta(
+            ge=2,
+            description="The index versions that are kept."
+            " The version in use and the one before it always are.",
+        ),
+    ] = 2

@@ -1,0 +1,75 @@
+"""The section Search of config.json."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from common.addresses import split_address
+from common.settings.section import Natural, Port, Positive, Seconds, Section
+
+
+class Search(Section, frozen=True):
+    """The search servers, which hold the shards of the index."""
+
+    server_list: Annotated[
+        tuple[str | tuple[str, ...], ...],
+        Meta(
+            description="The `host:port` of each search server."
+            " An entry that is a list names the replicas of one server."
+        ),
+    ] = ("127.0.0.1:9000", "127.0.0.1:9001")
+    inner_port: Annotated[
+        Port | None,
+        Meta(
+            description="The port to bind if it differs from the listed one, as in containers."
+            " The server then listens on all addresses of its machine."
+        ),
+    ] = None
+    ef_search: Annotated[
+        Positive,
+        Meta(
+            description="The candidates that HNSW looks at in an index of one shard."
+            " More candidates are slower and more exact."
+            " Each of several shards looks at fewer, for equal recall."
+        ),
+    ] = 64
+    shards: Annotated[
+        Positive | None,
+        Meta(
+            description="The shards that the next index is split into; null: one a server."
+            " Server i holds the shards i, i + servers, and so on, unless `--index` names others."
+        ),
+    ] = None
+    threads: Annotated[
+        Natural,
+        Meta(
+            description="Threads for a batch of queries in one shard."
+            " 0: the cores, shared among the search servers of one host."
+        ),
+    ] = 0
+    reload_s: Annotated[
+        Seconds, Meta(description="The time between two looks for a new index version.")
+    ] = 1.0
+
+    @property
+    def shard_count(self) -> int:
+        """How many shards the next index is split into."""
+        return self.shards or len(self.server_list)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of all servers and all replicas."""
+        return [one for server in range(len(self.server_list)) for one in self.replicas(server)]
+
+    def replicas(self, server: int) -> tuple[str, ...]:
+        """The addresses of server-list entry `server`."""
+        entry = self.server_list[server]
+        return (entry,) if isinstance(entry, str) else entry
+
+    def beside(self, host: str) -> int:
+        """How many servers, replicas too, listen on a host."""
+        return sum(split_address(address)[0] == host for address in self.addresses)
+
+    def shards_of(self, server: int, shard_count: int) -> list[int]:
+        """The shards of an index that entry `server` holds: dealt out in turn."""
+        return list(range(server, shard_count, len(self.server_list)))

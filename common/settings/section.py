@@ -1,0 +1,58 @@
+"""What the sections of config.json share: their base, the types of keys, lists of servers."""
+
+from typing import Annotated, Self
+
+import msgspec
+from msgspec import Meta
+
+from common.addresses import join_address, split_address
+from common.errors import ConfigError
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Natural = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """A section of config.json; its keys are written in kebab-case there.
+
+    Each key has its meaning in `Meta(description=...)`: docs/reference/config.md is made of it.
+    """
+
+
+class Listed(Section, frozen=True):
+    """Servers of which there may be several, all the same."""
+
+    address: Annotated[
+        str,
+        Meta(
+            description="The address that the server listens on, and by which others reach it:"
+            " an IP address or a name."
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="The port that the server listens on.")] = 0
+    server_list: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="The `host:port` of each of several equal servers, which share the queries."
+            " Each server is started with its `--server-index`."
+            " If the list is empty, there is one server, at `address` and `port`."
+        ),
+    ] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The "host:port" of each."""
+        return self.server_list or (join_address(self.address, self.port),)
+
+    def at(self, index: int | None) -> Self:
+        """With the address of one entry of the list; None: as it is. Raises ConfigError."""
+        if index is None:
+            return self
+        try:
+            host, port = split_address(self.addresses[index])
+        except IndexError:
+            raise ConfigError(f"there is no entry {index} of server-list: see --help") from None
+        return msgspec.structs.replace(self, address=host, port=port)

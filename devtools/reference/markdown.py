@@ -1,0 +1,76 @@
+"""Markdown of the reference pages: wrapped lines, tables, types and limits of JSON Schema."""
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+WIDTH = 100
+WORDS = {
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+    "integer": "integer",
+    "number": "number",
+    "object": "object",
+}
+
+
+def wrapped(text: str) -> str:
+    """A paragraph in lines of `WIDTH`."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; a `|` in a cell is escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def code(value: Any) -> str:
+    """A value as JSON, as code."""
+    return f"`{json.dumps(value)}`"
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """The type of a schema in words: what JSON has, or the values that it may have."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in schema:
+        return ", ".join(code(value) for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(type_of(one) for one in schema["anyOf"])
+    if isinstance(schema.get("type"), list):
+        return " or ".join(WORDS[name] for name in schema["type"])
+    if schema.get("type") == "array":
+        items = type_of(schema.get("items", {}))
+        return f"list of ({items})" if " or " in items else f"list of {items}"
+    if "additionalProperties" in schema and not isinstance(schema["additionalProperties"], bool):
+        return f"object of {type_of(schema['additionalProperties'])}"
+    return WORDS.get(schema.get("type", ""), "any value")
+
+
+def limits_of(schema: Mapping[str, Any]) -> str:
+    """The limits of a schema in words; "" where it has none."""
+    if "anyOf" in schema:
+        return next(filter(None, (limits_of(one) for one in schema["anyOf"])), "")
+    found = []
+    if "minimum" in schema and "maximum" in schema:
+        found.append(f"{schema['minimum']:g} to {schema['maximum']:g}")
+    elif "minimum" in schema:
+        found.append(f"at least {schema['minimum']:g}")
+    if "exclusiveMinimum" in schema:
+        found.append(f"over {schema['exclusiveMinimum']:g}")
+    for name, most, things in (
+        ("minLength", "maxLength", "characters"),
+        ("minItems", "maxItems", "items"),
+    ):
+        if most in schema:
+            found.append(f"{schema.get(name, 0)} to {schema[most]} {things}")
+    if "pattern" in schema:
+        found.append(f"pattern `{schema['pattern']}`")
+    if "items" in schema and (inner := limits_of(schema["items"])):
+        found.append(f"each {inner}")
+    return ", ".join(found)
