@@ -14,8 +14,10 @@ ConfigError                   the start stops and prints it
 """
 
 from http.client import responses
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 PROBLEM = "application/problem+json"
 """The content type of a `Problem`."""
@@ -129,12 +131,12 @@ class DeadlineExceeded(Unavailable):
 class Problem(msgspec.Struct, omit_defaults=True):
     """An error on the wire: RFC 9457 problem details, and between services an item's fate."""
 
-    status: int
-    code: str
-    detail: str = ""
-    title: str = ""
-    request_id: str = ""
-    type: str = "about:blank"
+    status: Annotated[int, Meta(description="the HTTP status")]
+    code: Annotated[str, Meta(description="what went wrong: stable, for programs")]
+    detail: Annotated[str, Meta(description="what went wrong and what to do: for people")] = ""
+    title: Annotated[str, Meta(description="the name of the status")] = ""
+    request_id: Annotated[str, Meta(description="the id of the request, as in the logs")] = ""
+    type: Annotated[str, Meta(description="left out, which means about:blank")] = "about:blank"
 
     @classmethod
     def of(cls, error: Exception) -> "Problem":

@@ -13,84 +13,106 @@ from prometheus_client import (
 )
 
 REQUESTS = Counter(
-    "clip_search_requests_total", "HTTP requests answered", ["service", "route", "status"]
+    "clip_search_requests_total",
+    "HTTP requests that were answered, refused ones too",
+    ["service", "route", "status"],
 )
 REQUEST_SECONDS = Histogram(
     "clip_search_request_seconds",
-    "Time to answer an HTTP request",
+    "Seconds that a request took in the application",
     ["service", "route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
 BATCH_ITEMS = Counter(
-    "clip_search_batch_items_total", "Items that left a batcher's queue", ["batcher", "outcome"]
+    "clip_search_batch_items_total",
+    "Items that left a queue: ok, failed, refused (a full or long queue), "
+    "expired (no time left), abandoned (nobody waits)",
+    ["batcher", "outcome"],
 )
 BATCH_SIZE = Histogram(
     "clip_search_batch_size",
-    "Items that were run together",
+    "Items of a queue that went together",
     ["batcher"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
 REPLIES = Counter(
     "clip_search_replica_replies_total",
-    "What requests to the replicas of a search server ended in",
+    "Requests to the replicas of a service, by their end: ok, late, unreachable, "
+    "refused (a 5xx), garbled (an invalid reply), other-version",
     ["server", "outcome"],
 )
 EXTRA_REQUESTS = Counter(
     "clip_search_extra_requests_total",
-    "Requests sent to a second replica, and those for which there was no budget",
+    "Second requests to a service for one query: hedge, retry; and those for which no budget "
+    "was left: hedge-over-budget, retry-over-budget",
     ["server", "why"],
 )
 REPLICA_OUT = Gauge(
     "clip_search_replica_out",
-    "1 while a replica of a search server is asked nothing",
+    "1 while a replica is ejected",
     ["server", "replica"],
     multiprocess_mode="livemax",
 )
 CACHE_REQUESTS = Counter(
-    "clip_search_cache_requests_total", "Look-ups in the prediction cache", ["level", "outcome"]
+    "clip_search_cache_requests_total",
+    "Look-ups in the prediction cache, at the levels embedding and result: hit, miss, "
+    "join (an equal query was under way), bypass (not asked)",
+    ["level", "outcome"],
 )
 CACHE_EVICTIONS = Counter(
-    "clip_search_cache_evictions_total", "Entries dropped from memory to make room"
+    "clip_search_cache_evictions_total", "Entries that left the memory cache to make room"
 )
 CACHE_BYTES = Gauge(
-    "clip_search_cache_bytes", "Memory that entries take", multiprocess_mode="livesum"
+    "clip_search_cache_bytes",
+    "Bytes of memory that the entries of the memory cache take",
+    multiprocess_mode="livesum",
 )
 IN_FLIGHT = Gauge(
     "clip_search_in_flight",
-    "Requests in hand",
+    "Requests in hand, health and metrics not counted",
     ["service"],
     multiprocess_mode="livesum",
 )
 OLDEST_SECONDS = Gauge(
     "clip_search_oldest_request_seconds",
-    "Age of the oldest request in hand",
+    "Age of the oldest request in hand, in seconds",
     ["service"],
     multiprocess_mode="livemax",
 )
 DRAINING = Gauge(
     "clip_search_draining",
-    "1 once the service was told to stop",
+    "1 from SIGTERM on",
     ["service"],
     multiprocess_mode="livemax",
 )
 READY = Gauge(
     "clip_search_ready",
-    "1 when the service said that it is ready the last time it was asked",
+    "1 if the last answer of /ready was 200",
     ["service"],
     multiprocess_mode="livemostrecent",
 )
 DROPPED = Counter(
     "clip_search_dropped_total",
-    "Requests that were not begun: overloaded, expired, caller_gone",
+    "Requests that were not worked on: overloaded (too many in hand), "
+    "expired (no time left when they came), "
+    "caller_gone (the connection was closed; search only)",
     ["service", "reason"],
 )
 STUCK = Counter(
-    "clip_search_stuck_requests_total", "Requests that took several deadlines", ["service"]
+    "clip_search_stuck_requests_total",
+    "Requests that took longer than Process.stuck-s",
+    ["service"],
 )
-ANSWERS = Counter("clip_search_answers_total", "Answers to queries", ["coverage"])
-INDEX_IN_USE = Gauge("clip_search_index_in_use", "1 for the index version in use", ["version"])
+ANSWERS = Counter(
+    "clip_search_answers_total", "Answers of middle to searches: full, degraded", ["coverage"]
+)
+INDEX_IN_USE = Gauge(
+    "clip_search_index_in_use",
+    "1 for the index version that a search server answers from",
+    ["version"],
+)
 INDEX_REFUSED = Counter(
-    "clip_search_index_refused_total", "New index versions that were not put in use"
+    "clip_search_index_refused_total", "Index versions that a search server refused to load"
 )
 
 

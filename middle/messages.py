@@ -20,6 +20,9 @@ SOURCES = ("text", "image", "id", "embedding")
 
 ModelChoice = Literal["auto", "clip", "mclip"]
 Dedup = Literal["exact", "near", "none"]
+Scalar = str | int | float | bool | None
+Warnings = Annotated[list[str], Meta(description="what the client should know of the answer")]
+RequestId = Annotated[str, Meta(description="the id of the request, as in the logs")]
 
 
 class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,59 +76,59 @@ Asked = TypeVar("Asked", bound=Query)
 class Hit(msgspec.Struct):
     """An image that was found."""
 
-    id: str
+    id: Annotated[str, Meta(description="stays the same while the file and its path do")]
     score: Annotated[float, Meta(description="the cosine: higher is better")]
-    path: str
-    thumbnail: str
-    metadata: dict[str, str | int | float | bool | None]
+    path: Annotated[str, Meta(description="the path of the file when it was indexed")]
+    thumbnail: Annotated[str, Meta(description="the address of a small JPEG of the image")]
+    metadata: Annotated[dict[str, Scalar], Meta(description="the other columns of its table")]
 
 
 class ShardCounts(msgspec.Struct):
     """How the shards of the index answered."""
 
-    total: int
-    ok: int
-    timeout: int
-    failed: int
+    total: Annotated[int, Meta(description="shards of the index")]
+    ok: Annotated[int, Meta(description="shards that answered")]
+    timeout: Annotated[int, Meta(description="shards that did not answer in time")]
+    failed: Annotated[int, Meta(description="shards that failed in another way")]
 
 
 class Coverage(msgspec.Struct):
     """How much of the index the answer is from."""
 
     shards: ShardCounts
-    fraction: float
-    degraded: bool
+    fraction: Annotated[float, Meta(description="the part of the shards that answered")]
+    degraded: Annotated[bool, Meta(description="whether a shard is missing")]
 
 
 class Answer(msgspec.Struct):
     """The reply to a query."""
 
-    hits: list[Hit]
+    hits: Annotated[list[Hit], Meta(description="the best first")]
     coverage: Coverage
-    index_version: str
-    model: str | None
-    took_ms: dict[str, float]
-    warnings: list[str] = []
-    request_id: str = ""
+    index_version: Annotated[str, Meta(description="the version that all hits are from")]
+    model: Annotated[str | None, Meta(description="what embedded the query; null: nothing did")]
+    took_ms: Annotated[dict[str, float], Meta(description="of `embed`, `search` and `total`")]
+    warnings: Warnings = []
+    request_id: RequestId = ""
 
 
 class EmbedQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
     """Texts or images to embed, one kind at a time."""
 
-    texts: Annotated[list[str], Meta(max_length=MAX_INPUTS)] = []
+    texts: Annotated[list[str], Meta(max_length=MAX_INPUTS, description="in any language")] = []
     images: Annotated[
         list[bytes], Meta(max_length=MAX_INPUTS, description="image files, in base64")
     ] = []
-    model: ModelChoice = "auto"
+    model: Annotated[ModelChoice, Meta(description="the text model; auto: by each text")] = "auto"
 
 
 class EmbedAnswer(msgspec.Struct):
     """An embedding for each input, unit length, in order."""
 
-    embeddings: list[list[float]]
-    model: str
-    warnings: list[str] = []
-    request_id: str = ""
+    embeddings: Annotated[list[list[float]], Meta(description="of each input, in order")]
+    model: Annotated[str, Meta(description="what embedded the last input")]
+    warnings: Warnings = []
+    request_id: RequestId = ""
 
 
 class ClassifyQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -158,26 +161,26 @@ class ClassifyQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
 class ClassScore(msgspec.Struct):
     """A class that an image may be of."""
 
-    label: str
+    label: Annotated[str, Meta(description="one of the labels, or a class of ImageNet")]
     score: Annotated[float, Meta(description="0 to 1, higher is better")]
 
 
 class Classified(msgspec.Struct, omit_defaults=True):
     """What became of one image: classes, the best first, or a problem."""
 
-    classes: list[ClassScore] | None = None
-    problem: Problem | None = None
+    classes: Annotated[list[ClassScore] | None, Meta(description="the best first")] = None
+    problem: Annotated[Problem | None, Meta(description="why there are no classes")] = None
 
 
 class ClassifyAnswer(msgspec.Struct):
     """The classes of each image, in order."""
 
-    results: list[Classified]
-    model: str
-    method: Literal["zero-shot", "classifier"]
-    took_ms: dict[str, float]
-    warnings: list[str] = []
-    request_id: str = ""
+    results: Annotated[list[Classified], Meta(description="of each image, in order")]
+    model: Annotated[str, Meta(description="the text model, or the image model")]
+    method: Annotated[Literal["zero-shot", "classifier"], Meta(description="what made the scores")]
+    took_ms: Annotated[dict[str, float], Meta(description="of `labels`, `images` and `total`")]
+    warnings: Warnings = []
+    request_id: RequestId = ""
 
 
 class Image(msgspec.Struct):
@@ -191,11 +194,11 @@ class Image(msgspec.Struct):
 class Info(msgspec.Struct):
     """What can be searched."""
 
-    images: int
-    index_version: str
-    model: str
-    dim: int
-    shards: int
+    images: Annotated[int, Meta(description="images in the index")]
+    index_version: Annotated[str, Meta(description="the version in use")]
+    model: Annotated[str, Meta(description="the model that embedded the images")]
+    dim: Annotated[int, Meta(description="numbers in an embedding")]
+    shards: Annotated[int, Meta(description="shards of the index")]
 
 
 def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:

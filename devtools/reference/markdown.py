@@ -1,8 +1,8 @@
-"""Markdown of the reference pages: wrapped lines, tables, types and limits of JSON Schema."""
+"""Markdown of the reference pages: wrapped lines, lists, types and limits of JSON Schema."""
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 WIDTH = 100
@@ -21,11 +21,17 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a `|` in a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+def item(text: str, depth: int = 0) -> str:
+    """An item of a list in lines of `WIDTH`; `depth` is how many lists it is in besides."""
+    indent = "  " * depth
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=f"{indent}- ",
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def code(value: Any) -> str:
@@ -42,6 +48,10 @@ def type_of(schema: Mapping[str, Any]) -> str:
         return ", ".join(code(value) for value in schema["enum"])
     if "anyOf" in schema:
         return " or ".join(type_of(one) for one in schema["anyOf"])
+    if "contentEncoding" in schema:
+        return str(schema["contentEncoding"])
+    if "contentMediaType" in schema:
+        return "file"
     if isinstance(schema.get("type"), list):
         return " or ".join(WORDS[name] for name in schema["type"])
     if schema.get("type") == "array":
@@ -58,11 +68,11 @@ def limits_of(schema: Mapping[str, Any]) -> str:
         return next(filter(None, (limits_of(one) for one in schema["anyOf"])), "")
     found = []
     if "minimum" in schema and "maximum" in schema:
-        found.append(f"{schema['minimum']:g} to {schema['maximum']:g}")
+        found.append(f"{schema['minimum']} to {schema['maximum']}")
     elif "minimum" in schema:
-        found.append(f"at least {schema['minimum']:g}")
+        found.append(f"at least {schema['minimum']}")
     if "exclusiveMinimum" in schema:
-        found.append(f"over {schema['exclusiveMinimum']:g}")
+        found.append(f"over {schema['exclusiveMinimum']}")
     for name, most, things in (
         ("minLength", "maxLength", "characters"),
         ("minItems", "maxItems", "items"),

@@ -8,11 +8,13 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent.parent)
 
 from common.config import CHECKOUT
-from devtools.reference import config
+from devtools.reference import api, config, metrics
 
 FOLDER = CHECKOUT / "docs/reference"
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
+    "api.md": (api.SOURCE, api.page),
     "config.md": (config.SOURCE, config.page),
+    "metrics.md": (metrics.SOURCE, metrics.page),
 }
 """The pages: what each is made from, and what makes it."""
 

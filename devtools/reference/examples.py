@@ -1,0 +1,92 @@
+"""The examples of docs/reference/api.md, and what holds for all routes."""
+
+HEAD = """# HTTP API
+
+The public API is front's, at `http://127.0.0.1:8000` by default. The same description is at
+`/openapi.json` for programs, at `/docs` and `/redoc` for people. Try the examples below from the
+checkout while `make demo` runs.
+
+- **Keys.** If `Front.keys-file` is set, every route below needs a key:
+  `Authorization: Bearer KEY`. A key opens the routes of its scopes.
+- **Bodies** are JSON, or a form (`multipart/form-data`) where it is listed. An unknown field is an
+  error: 400.
+- **Errors** are problems by RFC 9457, `application/problem+json`. [errors.md](errors.md) lists
+  their codes.
+- **Ids.** Every reply has `X-Request-Id`: the client's own, if it sent one, or a new one. All
+  services log it.
+- **Deadlines.** With `X-Deadline-Ms` a client says how long the answer is of use to it.
+  `Middle.deadline-ms` is the most.
+- **Cache.** `Cache-Control: no-cache` takes nothing from the prediction cache. The new answer is
+  kept.
+
+Other routes need no key: `/` is the page, `/healthz` is 200 while the process lives, `/ready` is
+200 when it can answer queries. `/metrics` ([metrics.md](metrics.md)) needs a key with the scope
+`admin` where there are keys.
+
+Middle answers `POST /search`, `/embed` and `/classify` with the same JSON, for load tests.
+It takes neither forms nor `image_url`.
+"""
+
+EXAMPLES = {
+    "searchByAddress": """
+curl "http://127.0.0.1:8000/v1/search?text=a+red+flower&k=5"
+""",
+    "search": """
+curl http://127.0.0.1:8000/v1/search -H "Content-Type: application/json" \\
+     -d '{"text": "a castle", "k": 5, "dedup": "near", "min_score": 0.2}'
+curl http://127.0.0.1:8000/v1/search -F image=@samples/owl.jpg -F k=5
+""",
+    "classify": """
+curl http://127.0.0.1:8000/v1/classify -F image=@samples/owl.jpg -F image=@samples/koala.jpg
+curl http://127.0.0.1:8000/v1/classify -F image=@samples/owl.jpg -F label=cat -F label=owl \\
+     -F "template=a photo of a {}."
+""",
+    "embed": """
+curl http://127.0.0.1:8000/v1/embed -H "Content-Type: application/json" \\
+     -d '{"texts": ["a cat", "a dog"]}'
+""",
+    "purge": """
+curl -X DELETE http://127.0.0.1:8000/v1/cache -H "Authorization: Bearer $KEY"
+""",
+    "image": """
+curl "http://127.0.0.1:8000/v1/images/$ID" -o image.jpg
+""",
+    "thumbnail": """
+curl "http://127.0.0.1:8000/v1/images/$ID/thumbnail" -o thumbnail.jpg
+""",
+    "info": """
+curl http://127.0.0.1:8000/v1/info
+""",
+}
+"""By the operationId of a route."""
+
+REPLIES = {
+    "searchByAddress": """
+{"hits": [{"id": "933a764b597cb64bc3738ab466463cc5", "score": 0.36,
+           "path": "samples/cat-chelsea.jpg",
+           "thumbnail": "/v1/images/933a764b597cb64bc3738ab466463cc5/thumbnail", "metadata": {}}],
+ "coverage": {"shards": {"total": 2, "ok": 2, "timeout": 0, "failed": 0},
+              "fraction": 1.0, "degraded": false},
+ "index_version": "v000001", "model": "starter",
+ "took_ms": {"embed": 5.1, "search": 1.9, "total": 7.0},
+ "warnings": [], "request_id": "192c0b5abf3d6dea200972b1cb8aa757"}
+""",
+    "classify": """
+{"results": [{"classes": [{"label": "great grey owl", "score": 0.34},
+                          {"label": "house finch", "score": 0.13}]},
+             {"problem": {"status": 415, "code": "unsupported_media_type",
+                          "detail": "not an image we read (JPEG, PNG, WEBP, GIF, BMP)",
+                          "title": "Unsupported Media Type"}}],
+ "model": "starter", "method": "classifier",
+ "took_ms": {"labels": 0.2, "images": 6.5, "total": 6.7},
+ "warnings": [], "request_id": "cdb5d405edab0a9e559e65fae9f1e4e0"}
+""",
+    "embed": """
+{"embeddings": [[0.031, -0.052, 0.007], [0.012, 0.044, -0.101]], "model": "starter",
+ "warnings": [], "request_id": "9b0c5f0f6f0d4d7f8d0d3c6a4b1e2f30"}
+""",
+    "info": """
+{"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2}
+""",
+}
+"""What some of them are answered with, shortened."""
