@@ -3,7 +3,8 @@
 import asyncio
 import io
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_S = 0.5
 """A host that is there takes a connection in a few milliseconds, also when its process hangs."""
+START_S = 60.0
+"""So long after our start, a server that never answered is not missed: all start together."""
 LARGE_BYTES = 2**20
 """A body over this is hashed in another thread: it takes the loop's time otherwise, 1 ms a MB."""
 ENDED = ("Content-Length", "Transfer-Encoding")
@@ -63,9 +66,13 @@ async def digested(body: bytes) -> DigestedBody:
 class HttpClient:
     """The connections of one event loop to other services."""
 
-    def __init__(self, inside: InternalAuth | None = None) -> None:
+    def __init__(
+        self, inside: InternalAuth | None = None, now: Callable[[], float] = time.monotonic
+    ) -> None:
         """`inside` is how we show who we are. Nothing is opened before the first request."""
         self._inside = inside
+        self._now, self._started_at = now, now()
+        self._reached: set[str] = set()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def send(
@@ -93,16 +100,22 @@ class HttpClient:
                 ssl=tls or True,
                 middlewares=() if request.method == "POST" else (send_once,),
             ) as response:
+                self._reached.add(address)
                 body = await response.read()
                 if body and not any(name in response.headers for name in ENDED):
                     raise aiohttp.ClientPayloadError("nothing says where the reply ends")
                 return Reply(response.status, response.headers, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            log.warning("%s: no connection: %s", address, error)
+            level = logging.DEBUG if self.is_starting(address) else logging.WARNING
+            log.log(level, "%s: no connection: %s", address, error)
             raise NotConnected("a server behind this one cannot be reached") from None
         except (aiohttp.ClientError, OSError) as error:
             log.warning("%s: %r", address, error)
             raise BrokenReply("a server behind this one cannot be reached") from None
+
+    def is_starting(self, address: str) -> bool:
+        """Whether a server may still be starting: it never answered, and we started just now."""
+        return address not in self._reached and self._now() - self._started_at < START_S
 
     async def close(self) -> None:
         """Close the connections."""

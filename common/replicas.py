@@ -168,8 +168,10 @@ class ReplicaSet:
     def _set_ejected(self, replica: Replica, *, is_ejected: bool, reason: str) -> None:
         if replica.is_ejected == is_ejected:
             return
-        state = "ejected" if is_ejected else "readmitted"
-        log.warning("%s: %s is %s: %s", self._name, replica.address, state, reason)
+        state, level = ("ejected", logging.WARNING) if is_ejected else ("readmitted", logging.INFO)
+        if is_ejected and self._http.is_starting(replica.address):
+            level = logging.DEBUG
+        log.log(level, "%s: %s is %s: %s", self._name, replica.address, state, reason)
         replica.is_ejected = is_ejected
         REPLICA_OUT.labels(self._name, replica.number).set(is_ejected)
         if not is_ejected:

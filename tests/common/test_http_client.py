@@ -11,6 +11,7 @@ import pytest
 from common.digest import content_digest
 from common.errors import DeadlineExceeded, InvalidResponse, Unavailable
 from common.http_client import (
+    START_S,
     BrokenReply,
     HttpClient,
     NotConnected,
@@ -18,15 +19,16 @@ from common.http_client import (
     Request,
     checked,
 )
+from devtools.fake_clock import FakeClock
 from tests.common.misbehaving import HEAD, OK, WHOLE, Behave, answer, keep_on, misbehaving
 
 GET = Request("GET", "/x")
 
 
 @asynccontextmanager
-async def client() -> AsyncIterator[HttpClient]:
+async def client(now: Callable[[], float] = time.monotonic) -> AsyncIterator[HttpClient]:
     """A client that is closed in the end."""
-    http = HttpClient()
+    http = HttpClient(now=now)
     try:
         yield http
     finally:
@@ -151,6 +153,29 @@ def test_a_refused_connection_is_unavailable_and_not_late() -> None:
 
     assert not isinstance(error.value, DeadlineExceeded)
     assert time.monotonic() - began < 1
+
+
+def test_a_server_that_starts_with_us_is_not_missed(caplog: pytest.LogCaptureFixture) -> None:
+    """Refused connections are warned of after START_S, and at once by one that has answered."""
+    clock = FakeClock()
+
+    async def warnings_of(http: HttpClient, address: str) -> list[str]:
+        caplog.clear()
+        with pytest.raises(NotConnected):
+            await http.send(address, GET)
+        return [record.message for record in caplog.records if record.levelname == "WARNING"]
+
+    async def warned() -> tuple[int, ...]:
+        async with client(clock) as http:
+            with misbehaving(answer(WHOLE)) as server:
+                await http.send(server.address, GET)
+            early = await warnings_of(http, "127.0.0.1:1")
+            gone = await warnings_of(http, server.address)
+            clock.advance(START_S)
+            late = await warnings_of(http, "127.0.0.1:1")
+        return len(early), len(gone), len(late)
+
+    assert (0, 1, 1) == asyncio.run(warned())
 
 
 def test_a_reply_that_was_changed_on_the_way_is_not_taken() -> None:

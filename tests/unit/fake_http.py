@@ -26,6 +26,7 @@ class FakeHttp:
         self.probes: dict[str, Answer] = dict.fromkeys(answers, saying())
         self.sent: list[Sent] = []
         self.probed: list[str] = []
+        self.starting: set[str] = set()
         self.is_closed = False
         self._probe_path = probe_path
 
@@ -43,6 +44,10 @@ class FakeHttp:
             return await self.probes[address]()
         self.sent.append(Sent(address, request, headers or {}, is_retry))
         return await self.answers[address]()
+
+    def is_starting(self, address: str) -> bool:
+        """Whether a server may still be starting."""
+        return address in self.starting
 
     async def close(self) -> None:
         """Close the connections."""
