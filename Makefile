@@ -14,20 +14,37 @@ SECONDS ?= 60
 UPGRADE ?= --upgrade
 WORKERS ?= 2
 
-# Ends with one line unless $(1) is a Python of PYTHONS; comes before anything is made.
-supported = @v=$$($(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
-	case " $(PYTHONS) " in *" $$v "*) ;; *) echo "clip-search needs one of Python $(PYTHONS)," \
-	"and $(1) is $${v:-none}: make PYTHON=python3.13 $(or $(MAKECMDGOALS),demo)" >&2; exit 1;; esac
+# What an environment takes on the disk and what is downloaded for it, in MB as measured on Linux.
+DISK_MB = 330
+DOWNLOAD_MB = 90
+$(VENV)/.installed-dev: DISK_MB = 1400
+$(VENV)/.installed-dev: DOWNLOAD_MB = 440
+$(TORCH)/.installed: DISK_MB = 6900
+$(TORCH)/.installed: DOWNLOAD_MB = 3600
+
+# Tells all that Python $(1) lacks for the environment of this target, before anything is made;
+# CHECK has more options. Once the environment is whole, its size is no question.
+check = @command -v $(1) >/dev/null || { echo "error: there is no $(1). Install one of Python" \
+	"$(PYTHONS), then run: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }; \
+	$(1) common/preflight.py --pythons $(PYTHONS) --goal "$(MAKECMDGOALS)" $(CHECK) --folder $(2) \
+	$(if $(wildcard $@),,--disk-mb $(DISK_MB) --download-mb $(DOWNLOAD_MB))
 # Every file that is installed has a hash that the index published when the lock was made. What
 # compiles hnswlib (setuptools, pybind11) is fetched for that alone, and is not locked.
-PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP_INSTALL := -m pip install --disable-pip-version-check --require-hashes
+announce = @echo "installing Python packages, once: $(DOWNLOAD_MB) MB to download, $(DISK_MB) MB on the disk"
 # The versions are those that an index has today: of the oldest Python, for every platform.
 LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes \
 	--python-version $(firstword $(PYTHONS)) --annotation-style line --custom-compile-command "make lock"
 
-.PHONY: demo install dev torch lock lint format test chaos bench bench-runtimes fuzz reference clean
+.PHONY: help demo install dev torch lock lint format test chaos bench bench-runtimes fuzz reference clean
 
+help: ## this list
+	@echo "Begin with: make demo IMAGES=~/Pictures"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: CHECK = --config $(CONFIG)
 demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
+	@$(BIN)/python -m common.supervisor --config $(CONFIG) --check-ports
 	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
 	$(BIN)/python -m common.supervisor --config $(CONFIG)
 
@@ -35,24 +52,27 @@ install: $(VENV)/.installed ## what serving needs
 dev: $(VENV)/.installed-dev ## what tests, lint and benchmarks need
 
 $(VENV)/bin/python:
-	$(call supported,$(PYTHON))
+	$(call check,$(PYTHON),$(VENV))
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: requirements.lock | $(VENV)/bin/python
-	$(call supported,$(BIN)/python)
-	@echo "installing Python packages (290 MB, once)"
+	$(call check,$(BIN)/python,$(VENV))
+	$(announce)
 	$(BIN)/python $(PIP_INSTALL) -r requirements.lock
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.lock | $(VENV)/bin/python
-	$(call supported,$(BIN)/python)
+	$(call check,$(BIN)/python,$(VENV))
+	$(announce)
 	$(BIN)/python $(PIP_INSTALL) -r requirements-dev.lock
 	touch $(VENV)/.installed $@
 
-torch: $(TORCH)/.installed ## what exporting models and TorchServe need: torch, 5.7 GB
+torch: $(TORCH)/.installed ## what exporting models and TorchServe need: torch, 6.9 GB
 
+$(TORCH)/.installed: CHECK = --variable TORCH
 $(TORCH)/.installed: requirements-torch.lock
-	$(call supported,$(PYTHON))
+	$(call check,$(PYTHON),$(TORCH))
+	$(announce)
 	$(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/python $(PIP_INSTALL) -r requirements-torch.lock
 	touch $@

@@ -7,7 +7,6 @@ import math
 import os
 import shlex
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -35,6 +34,7 @@ from common.config import (
 )
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
+from common.preflight import port_failures
 from common.process import ERROR, argument_parser, run
 from common.ready import unverified, url_of, wait_until_ready
 from common.server.drain import DRAIN_S
@@ -139,19 +139,9 @@ def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
 
 
 def check_ports(config: Config) -> None:
-    """Raise ConfigError, naming the key to change, when a port is taken or named twice."""
-    taken: dict[tuple[str, int], str] = {}
-    for key, address in addresses(config):
-        if address in taken:
-            raise ConfigError(f"config: {key} and {taken[address]} are the same address")
-        taken[address] = key
-        try:
-            socket.create_server(address).close()
-        except OSError as error:
-            raise ConfigError(
-                f"{address[0]}:{address[1]} cannot be used ({os.strerror(error.errno or 0)}): "
-                f"stop what listens there, or change {key} in config.json"
-            ) from None
+    """Raise ConfigError, naming each key to change, when ports are taken or named twice."""
+    if failures := port_failures(addresses(config)):
+        raise ConfigError(f"\n{ERROR}".join(failures))
 
 
 @contextmanager
@@ -226,8 +216,13 @@ def _welcome(front: str, has_keys: bool) -> None:
 
 def main() -> None:
     """Supervise the services of a configuration."""
-    name = argument_parser(__doc__).parse_args().config
-    loaded = load(name)
+    parser = argument_parser(__doc__)
+    parser.add_argument("--check-ports", action="store_true", help="only say which are not free")
+    arguments = parser.parse_args()
+    name, loaded = arguments.config, load(arguments.config)
+    if arguments.check_ports:
+        check_ports(loaded.config)
+        return
     inside = InternalAuth(loaded.config.inside, loaded.root)
     current = loaded.path(loaded.config.prepare.index_dir) / "CURRENT"
     if not current.exists():

@@ -85,7 +85,8 @@ def _measure(app: Flask, name: str) -> None:
         seconds(name, route).observe(took_s)
         response.headers[REQUEST_ID_HEADER] = g.request_id
         level = logging.DEBUG
-        if took_s > SLOW_S or response.status_code >= 500:
+        failed = response.status_code >= 500 and route != "/ready"  # that is asked until it is so
+        if took_s > SLOW_S or failed:
             level = logging.INFO
         if log.isEnabledFor(level):
             _tell(level, name, route, response.status_code, took_s)

@@ -1,0 +1,188 @@
+"""What must be there before anything is installed, embedded or started: see `--help`.
+
+Any Python runs this, to be told if it is too old: standard library and syntax of 3.8 alone.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+LINUX_PACKAGES = {
+    "debian": "apt-get install build-essential python{0}-dev python{0}-venv",
+    "fedora": "dnf install gcc-c++ python{0}-devel",
+}
+"""By a word of ID or ID_LIKE in /etc/os-release: Ubuntu is like debian, Red Hat like fedora."""
+OS_RELEASE = Path("/etc/os-release")
+WHOSE_PORT = "lsof -i :{}" if sys.platform == "darwin" else "ss -ltnp 'sport = :{}'"
+
+
+def python_failures(pythons: "list[str]", folder: Path, goal: str) -> "list[str]":
+    """Whether this Python is one of `pythons`; the environment in `folder` may be made of it."""
+    mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if mine in pythons:
+        return []
+    there = [version for version in reversed(pythons) if shutil.which(f"python{version}")]
+    is_environment = folder.resolve() == Path(sys.prefix).resolve()
+    removal = f"rm -r {folder} && " if is_environment else ""
+    return [
+        f"{sys.executable} is Python {mine}; clip-search needs one of {', '.join(pythons)}. "
+        f"{'Run' if there else 'Install one, then run'}: "
+        f"{removal}make PYTHON=python{(there or pythons[-1:])[0]} {goal}"
+    ]
+
+
+def package_failures(release: Path = OS_RELEASE) -> "list[str]":
+    """Whether hnswlib can be compiled, and an environment made; `release` names the system."""
+    compiler = (os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++").split()[0]
+    headers = Path(sysconfig.get_paths()["include"], "Python.h")
+    missing = []
+    if not _has_compiler(compiler):
+        missing.append(f"a C++ compiler ({compiler})")
+    if not headers.exists():
+        missing.append(f"Python's headers ({headers})")
+    if not find_spec("ensurepip"):
+        missing.append("Python's ensurepip")
+    if not missing:
+        return []
+    return [
+        f"hnswlib is compiled here, and this is missing: {', '.join(missing)}. {_cure(release)}"
+    ]
+
+
+def disk_failures(
+    folder: Path, disk_mb: int, download_mb: int, variable: str = "VENV"
+) -> "list[str]":
+    """Whether the environment has room in `folder`, and its packages where pip puts downloads.
+
+    `variable` is the one of the Makefile that names the folder.
+    """
+    temporary = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 # nosec B108
+    needs = [(variable, _existing(folder), disk_mb), ("TMPDIR", _existing(temporary), download_mb)]
+    if needs[0][1].stat().st_dev == needs[1][1].stat().st_dev:
+        needs = [(variable, needs[0][1], disk_mb + download_mb)]
+    failures = []
+    for name, place, needed_mb in needs:
+        free_mb = shutil.disk_usage(str(place)).free // 10**6
+        if free_mb < needed_mb:
+            failures.append(
+                f"{place} has {free_mb} MB free, and installing takes {needed_mb} MB. "
+                f"Make room there, or add {name}=FOLDER to the command, on another disk."
+            )
+    return failures
+
+
+def port_failures(addresses: "list[tuple[str, tuple[str, int]]]") -> "list[str]":
+    """Whether each address, named by its key of config.json, is free and named once."""
+    seen: dict[tuple[str, int], str] = {}
+    failures = []
+    for key, (host, port) in addresses:
+        if (host, port) in seen:
+            failures.append(f"config: {key} and {seen[host, port]} are the same address")
+            continue
+        seen[host, port] = key
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            failures.append(
+                f"{host}:{port} cannot be used ({os.strerror(error.errno or 0)}). Stop what "
+                f"listens there ({WHOSE_PORT.format(port)}), or change {key} in config.json."
+            )
+    return failures
+
+
+def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":
+    """The addresses that the JSON of a configuration spells out, each with its key.
+
+    Defaults are not known here, nor what is wrong with the rest: common/config.py is for that.
+    """
+    found = []
+    for name in ("Front", "Middle", "Inference", "Search"):
+        section = config.get(name) if isinstance(config, dict) else None
+        if not isinstance(section, dict) or section.get("key-file"):
+            continue
+        entries = [(f"{name}.port", f"{section.get('address', '')}:{section.get('port', '')}")]
+        if section.get("server-list"):
+            listed = _flat(section["server-list"])
+            entries = [(f"{name}.server-list {address}", address) for address in listed]
+        for key, address in entries:
+            host, _, port = address.rpartition(":")
+            if host and port.isdigit():
+                found.append((key, (host, int(port))))
+    return found
+
+
+def _flat(entries: "list[object]") -> "list[str]":
+    """The addresses in a list of addresses and lists of such."""
+    flat: list[object] = []
+    for entry in entries:
+        flat += entry if isinstance(entry, list) else [entry]
+    return [str(address) for address in flat]
+
+
+def _config_failures(name: str) -> "list[str]":
+    try:
+        return port_failures(written_addresses(json.loads(Path(name).read_bytes())))
+    except OSError as error:
+        return [f"config: cannot read {name}: {error.strerror}"]
+    except ValueError as error:
+        return [f"config: {name} is not JSON: {error}"]
+
+
+def _has_compiler(name: str) -> bool:
+    if sys.platform == "darwin":  # where a compiler's name is always there, and asks for Xcode
+        asked = ["/usr/bin/xcode-select", "--print-path"]
+        return not subprocess.call(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return bool(shutil.which(name))
+
+
+def _cure(release: Path) -> str:
+    """How to get what compiling needs, on the system that `release` names."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if sys.platform == "darwin":
+        return "Run: xcode-select --install"
+    lines = release.read_text().splitlines() if release.exists() else []
+    words = " ".join(line.partition("=")[2] for line in lines if line.startswith("ID"))
+    for word in words.replace('"', " ").split():
+        if word in LINUX_PACKAGES:
+            sudo = "sudo " if os.geteuid() else ""
+            return f"Run: {sudo}{LINUX_PACKAGES[word].format(version)}"
+    return f"Install g++ or clang++ and the development package of Python {version}."
+
+
+def _existing(path: Path) -> Path:
+    """The nearest folder above that is there."""
+    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+
+
+def main() -> None:
+    """Print what is missing and end with status 2, or print nothing."""
+    parser = argparse.ArgumentParser(description="Check what make is about to need.")
+    parser.add_argument("--pythons", nargs="+", required=True, help="the versions that will do")
+    parser.add_argument("--folder", type=Path, required=True, help="of the environment")
+    parser.add_argument("--disk-mb", type=int, default=0, help="the size of the environment")
+    parser.add_argument("--download-mb", type=int, default=0, help="what is downloaded for it")
+    parser.add_argument("--variable", default="VENV", help="names the folder in the Makefile")
+    parser.add_argument("--config", default="", help="check the ports that this file names, too")
+    parser.add_argument("--goal", default="demo", help="what make was asked for")
+    options = parser.parse_args()
+    failures = python_failures(options.pythons, options.folder, options.goal)
+    if not failures:
+        failures += package_failures()
+        failures += disk_failures(
+            options.folder, options.disk_mb, options.download_mb, options.variable
+        )
+        failures += _config_failures(options.config) if options.config else []
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    sys.exit(2 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

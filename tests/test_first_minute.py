@@ -1,0 +1,207 @@
+"""What `make` says before it installs or embeds anything, and what a good start says."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ports import free_ports
+from tests.services import CHECKOUT
+
+MAKE = shutil.which("make") or "make"
+WARNED = r"level=(?!info|debug)|status=5|(?i:warning|error|deprecat|traceback)"
+"""Of our lines those above info; of a library's, those in which it warns of something."""
+PYTHON = f"PYTHON={sys.executable}"
+OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+"""What a make tells those that it starts: our tests may be run by one."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """The photographs that ship, for two middles and two replicas of search, in config.json."""
+    front, inference, *others = free_ports(6)
+    middles, search = ([f"127.0.0.1:{port}" for port in two] for two in (others[:2], others[2:]))
+    config = {
+        "Front": {"address": "127.0.0.1", "port": front},
+        "Middle": {"server-list": middles},
+        "Inference": {"address": "127.0.0.1", "port": inference},
+        "Search": {"server-list": [search]},
+        "Prepare": {"images": [str(CHECKOUT / "samples")]},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return config
+
+
+@pytest.fixture
+def venv(tmp_path: Path) -> Path:
+    """An environment that is installed: the one of the tests."""
+    python = tmp_path / "installed/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "installed/.installed").touch()
+    return tmp_path / "installed"
+
+
+def make(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run make for an environment in a folder where there is none yet."""
+    names = [f"{name}={folder / name}" for name in ("VENV", "TORCH")]
+    return subprocess.run(
+        [MAKE, *names, f"CONFIG={folder / 'config.json'}", *words],
+        capture_output=True,
+        text=True,
+        cwd=CHECKOUT,
+        timeout=60,
+        env={**surroundings(), **environment},
+    )
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of a make that a user starts."""
+    return {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+
+
+def refusal(folder: Path, *words: str, **environment: str) -> list[str]:
+    """The errors that make ends with, before it makes anything."""
+    before = sorted(folder.iterdir())
+    done = make(folder, *words, **environment)
+    assert 2 == done.returncode, done.stdout
+    assert "installing" not in done.stdout
+    assert "embedding" not in done.stdout + done.stderr
+    assert before == sorted(folder.iterdir())
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert all(line.startswith("error: ") for line in lines), lines
+    return lines
+
+
+def test_make_alone_lists_what_there_is(tmp_path: Path) -> None:
+    """Each target with what it does; nothing is done."""
+    done = make(tmp_path)
+    targets = re.findall(r"^\.PHONY: (.*)", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
+
+    assert 0 == done.returncode
+    listed = re.findall(r"^  make (\S+) +\S", done.stdout, re.MULTILINE)
+    assert sorted(targets[0].split()) == sorted(listed)
+
+
+@pytest.mark.parametrize("goal", ["demo", "install", "dev", "torch"])
+def test_without_a_compiler_the_command_that_installs_one_is_told(
+    tmp_path: Path, config: dict[str, Any], goal: str
+) -> None:
+    """hnswlib could not be compiled."""
+    (line,) = refusal(tmp_path, goal, PYTHON, PATH=str(tmp_path), CXX="")
+
+    assert "a C++ compiler" in line
+
+
+def test_all_that_is_missing_is_told_at_once(tmp_path: Path, config: dict[str, Any]) -> None:
+    """A compiler that CXX names, the disk, and two ports."""
+    ports = [config["Front"]["port"], int(config["Search"]["server-list"][0][1].rpartition(":")[2])]
+    with (
+        socket.create_server(("127.0.0.1", ports[0])),
+        socket.create_server(("127.0.0.1", ports[1])),
+    ):
+        lines = refusal(tmp_path, "demo", PYTHON, "DISK_MB=1000000000", CXX="no-such-compiler")
+
+    assert 4 == len(lines)
+    assert "a C++ compiler (no-such-compiler)" in lines[0]
+    assert "VENV=FOLDER" in lines[1]
+    assert f"127.0.0.1:{ports[0]} cannot be used" in lines[2]
+    assert "change Front.port in config.json" in lines[2]
+    assert f"change Search.server-list 127.0.0.1:{ports[1]} in config.json" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("goal", "variable", "size"),
+    [("install", "VENV", "DISK_MB"), ("torch", "TORCH", "DISK_MB"), ("dev", "VENV", "DOWNLOAD_MB")],
+)
+def test_a_small_disk_is_told(tmp_path: Path, goal: str, variable: str, size: str) -> None:
+    """For the environment, and for what is downloaded to the same disk."""
+    (line,) = refusal(tmp_path, goal, PYTHON, f"{size}=1000000000", TMPDIR=str(tmp_path))
+
+    assert f"{variable}=FOLDER" in line
+
+
+def test_the_wrong_python_is_told(tmp_path: Path, config: dict[str, Any]) -> None:
+    """One that is none of those that will do, and one that is not there."""
+    (line,) = refusal(tmp_path, "demo", PYTHON, "PYTHONS=3.98 3.99")
+    mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert line.endswith(
+        f"is Python {mine}; clip-search needs one of 3.98, 3.99. "
+        "Install one, then run: make PYTHON=python3.99 demo"
+    )
+    (line,) = refusal(tmp_path, "demo", "PYTHON=python3.97")
+    assert "there is no python3.97" in line
+
+
+def test_a_broken_config_is_told_before_anything_is_installed(tmp_path: Path) -> None:
+    """And one that is not there."""
+    assert "config: cannot read" in refusal(tmp_path, "demo", PYTHON)[0]
+    (tmp_path / "config.json").write_text("{")
+    assert "config.json is not JSON" in refusal(tmp_path, "demo", PYTHON)[0]
+
+
+def test_a_taken_port_is_told_before_anything_is_embedded(
+    tmp_path: Path, config: dict[str, Any], venv: Path
+) -> None:
+    """Also where the environment is whole, and by the default of a key that is not written."""
+    del config["Front"]["port"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with socket.socket() as default:
+        default.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            default.bind(("127.0.0.1", 8000))
+            default.listen()
+        except OSError:
+            pass  # someone else has it, which is as good
+        (line,) = refusal(tmp_path, "demo", f"VENV={venv}")
+    assert "127.0.0.1:8000 cannot be used" in line
+
+
+@contextmanager
+def demo(tmp_path: Path, venv: Path) -> Iterator[list[str]]:
+    """The lines of `make demo`, until it is ready; Ctrl-C ends it."""
+    process = subprocess.Popen(
+        [MAKE, "demo", f"VENV={venv}", f"CONFIG={tmp_path / 'config.json'}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=CHECKOUT,
+        start_new_session=True,
+        env=surroundings(),
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C stops" in line:
+                break
+        yield lines
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        lines += process.stdout
+        process.stdout.close()
+        process.wait()
+
+
+def test_a_healthy_start_warns_of_nothing(
+    tmp_path: Path, config: dict[str, Any], venv: Path
+) -> None:
+    """Servers ask each other before they listen; replicas are ejected until they do."""
+    with demo(tmp_path, venv) as lines:
+        ready = "".join(lines)
+
+    assert f"ready: http://127.0.0.1:{config['Front']['port']}/" in ready
+    assert "stopping:" in "".join(lines)
+    assert [] == [line for line in ready.splitlines() if re.search(WARNED, line)]
