@@ -41,6 +41,10 @@ from common.server.drain import DRAIN_S
 from common.stopping import Stopping
 
 EXAMPLE = "a cat"
+STARTER = (
+    "starter, which is not CLIP. It finds objects, animals and places, but no colours, actions or "
+    "counts. For real CLIP set Inference.clip in config.json: docs/guide/models.md"
+)
 
 SUPERVISORD = """[supervisord]
 nodaemon=true
@@ -181,7 +185,7 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
                 # It may have gigabytes to download first.
                 wait_until_ready("inference", inference, process, errors, math.inf, inside)
             wait_until_ready("front", front, process, errors, tls=unverified())
-            _welcome(front, bool(config.front.keys_file))
+            _welcome(front, config)
             return process.wait()
         finally:
             process.terminate()
@@ -198,17 +202,20 @@ def _pass_on(output: IO[bytes], errors: list[str]) -> None:
             errors.append(text.removeprefix(ERROR).strip())
 
 
-def _welcome(front: str, has_keys: bool) -> None:
+def _welcome(front: str, config: Config) -> None:
+    """Say where to look, how to ask, and what answers."""
     example = f"{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"
     with urllib3.PoolManager(retries=False, ssl_context=unverified()) as http:
         answer = http.request("GET", example)
-    if has_keys:
+    if config.front.keys_file:
         example += '" -H "Authorization: Bearer KEY'
     elif answer.status != 200:
         print(f"\n  searching does not work yet: {answer.json().get('detail')}", flush=True)
+    model = STARTER if config.inference.clip == "starter" else config.inference.clip
     print(
         f"\n  ready: {front}/  (API: {front}/docs)\n"
         f'  try:   curl "{example}"\n'
+        f"  model: {model}\n"
         "  Ctrl-C stops everything.\n",
         flush=True,
     )

@@ -203,5 +203,9 @@ def test_a_healthy_start_warns_of_nothing(
         ready = "".join(lines)
 
     assert f"ready: http://127.0.0.1:{config['Front']['port']}/" in ready
+    (model,) = (line for line in ready.splitlines() if line.startswith("  model: "))
+    assert model.startswith("  model: starter, which is not CLIP.")
+    assert "Inference.clip" in model
+    assert "docs/guide/models.md" in model
     assert "stopping:" in "".join(lines)
     assert [] == [line for line in ready.splitlines() if re.search(WARNED, line)]

@@ -102,6 +102,8 @@ def test_everything_starts_what_dies_comes_back_and_everything_stops(config_file
         until(lambda: any("ready: http" in line for line in lines), f"not ready: {lines}")
         assert answers(config_file, 2)
         assert any("curl" in line for line in lines)
+        clip = json.loads(config_file.read_bytes())["Inference"]["clip"]
+        assert any(line == f"  model: {clip}\n" for line in lines)
         before = services_of(config_file)
         assert {"front", "middle", "inference", "search0", "search1"} == set(before)
         for name in ("search1", "inference"):
