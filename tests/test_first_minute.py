@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.ports import free_ports
-from tests.services import CHECKOUT
+from devtools.ports import free_ports
+from devtools.services import CHECKOUT
 
 MAKE = shutil.which("make") or "make"
 WARNED = r"level=(?!info|debug)|status=5|(?i:warning|error|deprecat|traceback)"

@@ -11,7 +11,7 @@ import pytest
 from common import preflight
 from common.config import parse
 from common.supervisor import addresses
-from tests.services import CHECKOUT
+from devtools.services import CHECKOUT
 from tests.test_structure import imports
 
 
