@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def create_app(config: Config, root: Path) -> Flask:
-    """Load the models of `config`, warm them, and serve them under their role, clip and mclip."""
+    """Load and warm the models of `config`, and serve each under its role, clip or mclip."""
     pool = ThreadPoolExecutor(
         config.inference.decode_threads or os.cpu_count(), thread_name_prefix="decode"
     )
@@ -51,14 +51,14 @@ def create_app(config: Config, root: Path) -> Flask:
 
 
 def max_body_bytes(config: Config) -> int:
-    """The largest body that a client of ours sends."""
+    """The limit of a request body, in bytes: a full batch of the largest images."""
     return IMAGE_BATCH * config.max_message_bytes
 
 
 def _load_models(
     config: Config, root: Path, pool: ThreadPoolExecutor
 ) -> tuple[dict[str, ServedModel], dict[str, str]]:
-    """The model of each role, and for the roles that have none the reason."""
+    """The model of each role, and the reason for each role without a model."""
     settings = config.inference
     mclip = mclip_of(settings.clip, settings.mclip)
     clip = load_model(settings.clip, settings, root)

@@ -1,4 +1,4 @@
-"""The client of the inference API, whichever engine is behind it."""
+"""The client of the inference API, for our own server and for TorchServe."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ TEXT_BATCH = 64
 MAX_QUEUE = 1024
 IMAGENET_CLASSES = Path(__file__).resolve().parent / "models/starter/visual/labels.json"
 SLOTS = 2
-"""Batches under way to a replica at a time: while one is computed the next is already there."""
+"""Batches in flight to each replica: while the replica computes a batch, the next one arrives."""
 
 
 class Embedding(NamedTuple):
-    """A unit vector, float32 [dim], and the space that it lives in."""
+    """A unit vector, float32 [dim], with its space and its model."""
 
     vector: Matrix
     space: str
@@ -36,11 +36,11 @@ class Embedding(NamedTuple):
     warning: str | None
     logits: Logits
     digest: str
-    """Of all that made it."""
+    """As in `EmbedReply`."""
 
 
 class Probabilities(NamedTuple):
-    """What the model's own classifier says of an image, float32 [labels]; sums to 1."""
+    """The class probabilities of an image by the model's classifier: float32 [labels], sum 1."""
 
     values: Matrix
     labels: list[str]
@@ -49,9 +49,9 @@ class Probabilities(NamedTuple):
 
 
 class InferenceClient:
-    """Sends what is to be embedded in few requests, to one of several inference servers.
+    """Embeds texts and images in batches, at one of several inference servers.
 
-    Belongs to one event loop; deadlines are on its clock.
+    A client belongs to one event loop. Deadlines are on the clock of that loop, in seconds.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class InferenceClient:
         key_file: Path | None = None,
         inside: InternalAuth | None = None,
     ) -> None:
-        """`addresses` are "host:port", `key_file` TorchServe's; nothing is opened here.
+        """`addresses` are "host:port"; no connection is opened here.
 
-        TorchServe has its key instead of what our own services show each other `inside`.
+        `key_file` is TorchServe's. With a `key_file`, the client ignores `inside`, the
+        authentication between our own services.
         """
         self._token = Token(key_file)
         self._http = HttpClient(None if key_file else inside)
@@ -88,15 +89,21 @@ class InferenceClient:
         return found
 
     async def classify_image(self, data: bytes, deadline: float) -> Probabilities | Embedding:
-        """An image's Probabilities, or its Embedding if there is no classifier."""
+        """The class probabilities of an image, or its embedding if the model has no classifier.
+
+        Raises a ServiceError.
+        """
         return await within(deadline, self._classes.submit(data, deadline))
 
     async def digest(self, role: Role, deadline: float) -> str:
-        """The digest of what embeds in a role; raises NotFound when nothing does."""
+        """The digest of the model in a role, as in `EmbedReply`; raises a ServiceError.
+
+        The error is NotFound if the role has no model.
+        """
         return (await self._ask(role, EmbedRequest(describe=True), deadline)).digest
 
     async def is_alive(self, deadline: float) -> bool:
-        """Whether a server answers its ping."""
+        """Whether a server answers `GET /ping`."""
 
         try:
             await self._send(Request("GET", "/ping"), deadline, lambda _reply: None)
@@ -113,7 +120,7 @@ class InferenceClient:
             request = EmbedRequest(**inputs, classify=classify, deadline_ms=left_ms)
             reply = await self._ask(role, request, deadline)
             rows = unpack_rows(reply.rows, reply.dim)
-            return [_result(reply, i, row) for i, row in enumerate(rows)]
+            return [_result(reply, index, row) for index, row in enumerate(rows)]
 
         return Coalescer(
             f"inference-{role}-{'classes' if classify else kind}",
@@ -129,20 +136,20 @@ class InferenceClient:
         try:
             return await self._send(request, deadline, _read)
         except ServiceError as error:
-            if error.status == 404 and error.code == ServiceError.code:  # in TorchServe's words
+            if error.status == 404 and error.code == ServiceError.code:  # TorchServe's, not ours
                 detail = f"the server that embeds has no model {role}"
                 raise NotFound(detail, "model_unavailable") from None
             raise
 
     async def _send(self, request: Request, deadline: float, read: Read[Result]) -> Result:
-        """Ask a server, TorchServe with its key."""
+        """Send a request to a server; a request to TorchServe carries the key."""
         return await self._token.use(
             lambda headers: self._upstream.ask(request._replace(headers=headers), deadline, read)
         )
 
 
 def imagenet_classes() -> list[str]:
-    """The names of ImageNet's classes, for models that have no classifier; no two the same."""
+    """The distinct names of the ImageNet classes, for models without a classifier."""
     return list(dict.fromkeys(msgspec.json.decode(IMAGENET_CLASSES.read_bytes(), type=list[str])))
 
 
@@ -150,10 +157,10 @@ def _read(reply: Reply) -> EmbedReply:
     return decode_reply(reply.body, EmbedReply)
 
 
-def _result(reply: EmbedReply, i: int, row: Matrix) -> Embedding | Probabilities | ServiceError:
-    if i in reply.problems:
-        return reply.problems[i].error()
+def _result(reply: EmbedReply, index: int, row: Matrix) -> Embedding | Probabilities | ServiceError:
+    if index in reply.problems:
+        return reply.problems[index].error()
     if reply.labels:
         return Probabilities(row, reply.labels, reply.space, reply.model)
-    warning = reply.warnings.get(i)
+    warning = reply.warnings.get(index)
     return Embedding(row, reply.space, reply.model, warning, reply.logits, reply.digest)

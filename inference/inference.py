@@ -13,7 +13,8 @@ from common.server.serve import Serving, serve_threads
 from inference.app import create_app, max_body_bytes
 
 THREADS = 64
-"""Requests at a time; each waits for its batch, so they are as many as may share one."""
+"""The most requests at a time. A request holds a thread until its batch is computed, so this
+number also limits how many requests share a batch."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The messages of `POST /predictions/{model}`, msgpack, the same for both engines."""
+"""The msgpack messages of `POST /predictions/{model}`, for our own server and for TorchServe."""
 
 from typing import NamedTuple
 
@@ -7,39 +7,40 @@ import msgspec
 from common.errors import Problem
 
 IMAGE_BATCH = 8
-"""Images that a client sends together: 8 full-size uploads are as much as a body may hold."""
+"""The most images in one request: the limit of a body is 8 images of the largest size."""
 
 
 class Logits(NamedTuple):
-    """How a model was trained to turn cosines into scores: logit = scale * cosine + bias.
+    """How a model turns a cosine into a score: logit = scale * cosine + bias.
 
-    Without a bias the scores are a softmax (CLIP, Radford et al., 2021, arXiv:2103.00020), with
-    one each is a sigmoid (SigLIP, Zhai et al., 2023, arXiv:2303.15343).
+    Without a bias, the scores are the softmax of the logits (CLIP, Radford et al., 2021,
+    arXiv:2103.00020). With a bias, each score is the sigmoid of its logit (SigLIP, Zhai et al.,
+    2023, arXiv:2303.15343).
     """
 
     scale: float = 100.0
-    """What all of OpenAI's models ended with: their training cut it there."""
+    """The value of all OpenAI models, whose training limited the scale to 100."""
     bias: float | None = None
 
 
 class EmbedRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """Texts or encoded image files to embed, one kind at a time."""
+    """Texts or encoded image files to embed; a request never has both."""
 
     texts: list[str] = []
     images: list[bytes] = []
     classify: bool = False
-    """Instead of an image's embedding its classes, where the model has a classifier."""
+    """Reply with class probabilities, not embeddings, if the model has a classifier."""
     deadline_ms: float = 10_000
     describe: bool = False
-    """Embed nothing: the reply has no rows and says what model it is."""
+    """Embed nothing. The reply describes the model and has no rows."""
 
 
 class EmbedReply(msgspec.Struct, omit_defaults=True):
-    """One row for each input, in order; the row of an input that failed is zero."""
+    """One row for each input, in order. The row of a failed input is zero."""
 
     model: str
     space: str
-    """Digest of the image tower: vectors of different spaces cannot be compared."""
+    """The digest of the image tower. Vectors of different spaces cannot be compared."""
     dim: int
     rows: bytes
     """float32, little-endian, [inputs, dim], unit length."""
@@ -47,6 +48,7 @@ class EmbedReply(msgspec.Struct, omit_defaults=True):
     warnings: dict[int, str] = {}
     logits: Logits = Logits()
     labels: list[str] = []
-    """Given, the rows are no embeddings but the probability of each of these classes."""
+    """The class names. If there are any, a row has a probability for each, not an embedding."""
     digest: str = ""
-    """Of all that makes an embedding of an input: with equal digests they are equal."""
+    """The digest of everything that determines an embedding. If two replies have equal digests,
+    equal inputs have equal embeddings."""

@@ -1,4 +1,4 @@
-"""What embeds in the inference server: each tower with its batcher, and decoding beside it."""
+"""A model as both engines serve it: a batcher for each tower, and a thread pool for decoding."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,10 +18,13 @@ from inference.clip.model import Model
 
 
 class ServedModel:
-    """One model, served: texts and images in, embeddings out, from any number of threads."""
+    """A model that embeds texts and images. Any number of threads may call `embed`."""
 
     def __init__(self, model: Model, space: str, config: Inference, pool: ThreadPoolExecutor):
-        """`space` is the digest of the image tower that the embeddings are compared with."""
+        """`space` is the digest of the image tower that the embeddings are compared with.
+
+        `pool` decodes and preprocesses images.
+        """
         self._model = model
         self._space = space
         self._digest = sha256(f"{model.digest} {space}".encode()).hexdigest()
@@ -32,7 +35,7 @@ class ServedModel:
             self._text = self._batcher("text", model.text.embed, model.text.replicas, config)
         if model.image:
             self._image = self._batcher("image", model.image.embed, model.image.replicas, config)
-        if model.classifier and model.image:  # a line of its own: searches wait for no classes
+        if model.classifier and model.image:  # a separate queue: no search waits for a classifier
             run, replicas = model.classifier.probabilities, model.image.replicas
             self._classes = self._batcher("classes", run, replicas, config)
 
@@ -43,7 +46,7 @@ class ServedModel:
         replicas: int,
         config: Inference,
     ) -> Batcher:
-        """A queue in front of a tower, and a thread for each of its replicas."""
+        """A queue for one output of a tower, with a thread for each replica of the tower."""
 
         def run(items: list[Any], _deadline: float) -> list[Any]:
             return [_finite(row) for row in embed(items)]
@@ -58,16 +61,23 @@ class ServedModel:
             batcher.start()
 
     def close(self) -> None:
-        """Finish what is queued."""
+        """Finish the queued items, then stop the batchers."""
         for batcher in self._batchers():
             batcher.close()
 
     def embed(self, request: EmbedRequest) -> EmbedReply:
-        """Embed a request's inputs; what is wrong with one of them fails that one alone."""
+        """Embed the inputs of a request; raises BadRequest.
+
+        If an input cannot be embedded, the reply has a problem for that input.
+        """
         return self.begin(request)()
 
     def begin(self, request: EmbedRequest) -> Callable[[], EmbedReply]:
-        """Start to `embed`, so that several requests share a batch; the result waits for it."""
+        """Queue the inputs of a request; returns a function that waits for the reply.
+
+        A caller that begins several requests before it waits lets them share a batch.
+        Raises BadRequest.
+        """
         if request.describe:
             return partial(self._reply, Gather(0, 0.0), {}, [])
         if bool(request.texts) == bool(request.images):
@@ -107,7 +117,7 @@ class ServedModel:
                 return
             try:
                 pixels = self._model.preprocess(files[slot], self._max_pixels)
-            except Exception as error:  # the edge of an item
+            except Exception as error:  # whatever fails, only this image fails
                 gather.set_result(slot, error)
             else:
                 batcher.submit(pixels, gather, slot)
