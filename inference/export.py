@@ -1,10 +1,10 @@
-"""Turn a model of open_clip or M-CLIP into a folder that every runtime serves.
+"""Convert a model of open_clip or M-CLIP into a folder that every runtime serves.
 
 python inference/export.py NAME [--precision fp16] [--precision int8] [--torch]
 
 NAME is open_clip's (ViT-B-32::laion2b_s34b_b79k), OpenAI's (ViT-L/14@336px), M-CLIP's
-(M-CLIP/LABSE-Vit-L-14), or a folder that open_clip or M-CLIP saved. It needs
-requirements-torch.txt. The folder appears when what it gives equals what torch gives.
+(M-CLIP/LABSE-Vit-L-14), or a folder that open_clip or M-CLIP saved. This command needs
+requirements-torch.txt. It keeps the folder only if the embeddings match those of torch.
 """
 
 import argparse
@@ -24,14 +24,18 @@ from inference.clip.registry import folder_name
 
 
 def main() -> None:
-    """Export what the command line names."""
+    """Export the model that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", metavar="NAME")
     parser.add_argument("--output", type=Path, help="the folder (default: in inference/models)")
     parser.add_argument(
-        "--precision", choices=("fp16", "int8"), action="append", default=[], help="a copy in"
+        "--precision",
+        choices=("fp16", "int8"),
+        action="append",
+        default=[],
+        help="also write the model in this precision",
     )
     parser.add_argument("--torch", action="store_true", help="keep the weights for torch, too")
     arguments = parser.parse_args()
@@ -45,7 +49,10 @@ def main() -> None:
 
 
 def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> None:
-    """Write and check the model `name` at `output`; raises ConfigError, leaving nothing there."""
+    """Write the model `name` to the folder `output`, and compare it with torch.
+
+    Raises ConfigError; a failed export leaves no folder.
+    """
     try:
         from inference.exporting.export_checks import check, may_draft
         from inference.exporting.onnx_export import forbid_draft, write_model
@@ -56,14 +63,14 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
         ) from None
     if output.exists():
         raise ConfigError(f"{output} is there already: remove it, or name another --output")
-    # What torch's parts log of every node would bury the lines that are for people.
+    # torch logs lines for every node of the graph, which would hide the messages to the user.
     logging.getLogger().setLevel(logging.ERROR)
     print(f"loading {name}", flush=True)
     try:
         original = load_original(name, Path())
         output.parent.mkdir(parents=True, exist_ok=True)
         whole = Path(tempfile.mkdtemp(prefix=".export-", dir=output.parent))
-    except (OSError, RuntimeError, ValueError) as error:  # whatever open_clip and the hub raise
+    except (OSError, RuntimeError, ValueError) as error:  # the errors of open_clip and the hub
         raise ConfigError(f"{name}: {str(error).strip().splitlines()[0]}") from None
     draft = whole / output.name
     try:
