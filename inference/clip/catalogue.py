@@ -1,7 +1,7 @@
-"""The names of known models: one spelling for each, where it is published, whose space it shares.
+"""The known models: the normal spelling of a name, its repository on the hub, its image partner.
 
-One spelling is `ARCHITECTURE::TAG` as open_clip names both (`ViT-B-32::openai`), and the bare name
-for M-CLIP's text towers, which have no tag.
+The normal spelling is `ARCHITECTURE::TAG`, both as open_clip writes them (`ViT-B-32::openai`).
+M-CLIP's text towers have no tag: their normal spelling is the bare name.
 """
 
 OPENAI = {
@@ -15,7 +15,7 @@ OPENAI = {
     "ViT-L/14": "ViT-L-14",
     "ViT-L/14@336px": "ViT-L-14-336",
 }
-"""The names of clip/clip.py in github.com/openai/CLIP, and open_clip's for the same networks."""
+"""OpenAI's names, from clip/clip.py in github.com/openai/CLIP, to open_clip's names."""
 
 MCLIP_PARTNERS = {
     "LABSE-Vit-L-14": "ViT-L-14::openai",
@@ -23,17 +23,17 @@ MCLIP_PARTNERS = {
     "XLM-Roberta-Large-Vit-B-32": "ViT-B-32::openai",
     "XLM-Roberta-Large-Vit-L-14": "ViT-L-14::openai",
 }
-"""M-CLIP's text towers and the image model that each was taught to meet: the table in the README
-of github.com/FreddeFrallan/Multilingual-CLIP, the tag as Immich's mclip.py has it."""
+"""M-CLIP's text towers, and the model whose image space each was trained for. Source: the README
+of github.com/FreddeFrallan/Multilingual-CLIP; the tags are those in Immich's mclip.py."""
 
 PARTNERS = MCLIP_PARTNERS | {
-    # Its model card: the image tower is that of ViT-H-14, kept frozen.
+    # Source: the model card. The image tower is the frozen image tower of ViT-H-14.
     "xlm-roberta-large-ViT-H-14::frozen_laion5b_s13b_b90k": "ViT-H-14::laion2b_s32b_b79k",
 }
 
 MULTILINGUAL = ("xlm-roberta", "labse", "nllb-clip", "-i18n", "siglip2")
-"""In lower case, in the names of models whose own text tower reads many languages, as their model
-cards say."""
+"""Parts of model names, in lower case. Source: the model cards, which say that the models with
+these names read many languages."""
 
 PUBLISHER = "immich-app"
 PUBLISHED = (
@@ -92,17 +92,17 @@ PUBLISHED = (
     "nllb-clip-large-siglip__v1",
     "nllb-clip-large-siglip__mrl",
 )
-"""open_clip models that Immich exports, each a hub repository of this name: `_OPENCLIP_MODELS` in
+"""The hub repositories of the open_clip models that Immich exports. Source: `_OPENCLIP_MODELS` in
 machine-learning/immich_ml/models/constants.py of github.com/immich-app/immich."""
 
 REVISIONS = {
     "immich-app/ViT-B-32__openai": "a857c8de2c07bbcfa6646adfcf31b798845afa1e",
 }
-"""Revisions that are known to hold what the name says: several projects pin this one."""
+"""Pinned revisions. Several other projects pin this revision too, so its content is known."""
 
 
 def normal_name(name: str) -> str:
-    """The one spelling of the model `name`; what names no model (a folder, say) stays as it is."""
+    """The normal spelling of the model `name`; another name, such as a folder's, is unchanged."""
     if name in OPENAI:
         return f"{OPENAI[name]}::openai"
     bare = name.removeprefix(f"{PUBLISHER}/").removeprefix("M-CLIP/")
@@ -110,7 +110,7 @@ def normal_name(name: str) -> str:
         return bare
     if "::" in bare:
         return _joined(*bare.split("::", 1)) or name
-    # These may as well be in the name of a folder: only what they make of a known model counts.
+    # A folder's name may have these separators too: accept only the name of a known model.
     for separator in ("__", ":", "/"):
         architecture, _, tag = bare.rpartition(separator)
         joined = _joined(architecture, tag)
@@ -120,31 +120,31 @@ def normal_name(name: str) -> str:
 
 
 def hub_repository(name: str) -> str | None:
-    """The Hugging Face repository that has `name` in our layout, or None if none is known to."""
+    """The Hugging Face repository with the model `name` in our layout, or None if unknown."""
     return _REPOSITORIES.get(normal_name(name))
 
 
 def image_partner(name: str) -> str | None:
-    """The model whose image tower the text tower of `name` meets; None for its own and no other."""
+    """The other model whose image space the text tower of `name` was trained for, or None."""
     return PARTNERS.get(normal_name(name))
 
 
 def multilingual_of(name: str) -> str | None:
-    """What reads other languages for the model `name`: the starter's companion, itself, or None."""
+    """The multilingual model for `name`: the starter's companion, `name` itself, or None."""
     if name == "starter":
         return "starter-multilingual"
     return name if any(part in normal_name(name).lower() for part in MULTILINGUAL) else None
 
 
 def _joined(architecture: str, tag: str) -> str:
-    """`ARCHITECTURE::TAG` as open_clip writes both, or "" where they cannot be names."""
+    """`ARCHITECTURE::TAG` as open_clip writes both, or "" if they cannot be names."""
     architecture = OPENAI.get(architecture, architecture)
     for size in ("Base", "Large"):
         architecture = architecture.replace(f"XLM-Roberta-{size}", f"xlm-roberta-{size.lower()}")
     tag = tag.lower().replace("-", "_")
     if not architecture or not tag or "/" in architecture + tag:
         return ""
-    if tag == "openai":  # OpenAI's weights have QuickGELU always: with and without is one model
+    if tag == "openai":  # OpenAI's weights always use QuickGELU: both names mean one model
         architecture = architecture.removesuffix("-quickgelu")
     return f"{architecture}::{tag}"
 

@@ -1,4 +1,4 @@
-"""The classifier that an image tower may have beside its embedding."""
+"""The classifier of an image tower, which gives class probabilities beside the embedding."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ class Classifier:
     """The output `probabilities` of an image tower, with the names of its classes."""
 
     def __init__(self, tower: ImageTower, names: Sequence[str]) -> None:
-        """`names` are those of the columns; classes that share a name become one."""
+        """`names` are the class names in column order; classes with the same name are merged."""
         self._tower = tower
         self._output = tower.outputs.index(OUTPUT)
         self.labels = list(dict.fromkeys(names))
@@ -28,7 +28,7 @@ class Classifier:
     def probabilities(self, images: Sequence[Pixels]) -> Matrix:
         """The probability of each of `labels` for preprocessed images: float32 [n, labels].
 
-        Raises ConfigError when there are not as many columns as names.
+        Raises ConfigError if the number of columns differs from the number of names.
         """
         found = self._tower.run(images, self._output)
         if found.shape[1] != len(self._columns):
@@ -39,7 +39,7 @@ class Classifier:
 
 
 def load_classifier(labels: Path, tower: ImageTower) -> Classifier | None:
-    """The classifier whose class names, a JSON list, are in the file `labels`; None without."""
+    """The classifier of `tower`, or None. The file `labels` has its class names, a JSON list."""
     if not labels.is_file() or OUTPUT not in tower.outputs:
         return None
     return Classifier(tower, msgspec.json.decode(labels.read_bytes(), type=list[str]))

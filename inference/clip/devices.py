@@ -1,4 +1,4 @@
-"""Which devices the replicas of a model run on: `Inference.device` and `Inference.replicas`."""
+"""The devices that a model's replicas run on, by `Inference.device` and `Inference.replicas`."""
 
 import ctypes
 import re
@@ -15,11 +15,11 @@ class Device(NamedTuple):
 
 
 def list_devices(device: str, replicas: int, gpus: int | None = None) -> list[Device]:
-    """The device of each replica, dealt out in turn; raises ConfigError.
+    """The device of each replica, assigned round-robin; raises ConfigError.
 
-    `device` is cpu, gpu, cuda, or some of cuda's: `cuda:0,1`, all of them `RR`, a slice `RR0:2`
-    (CLIP-as-service's words for round-robin). `replicas` 0 means one a device. `gpus` is how many
-    NVIDIA GPUs there are, None to ask the driver.
+    `device` is cpu, gpu, or NVIDIA GPUs by number: `cuda` is GPU 0, `cuda:0,1` a list, `RR` all,
+    and `RR0:2` the GPUs 0 and 1 (as in CLIP-as-service). With `replicas` 0, each device has one
+    replica. `gpus` is the number of NVIDIA GPUs; with None, the driver is asked.
     """
     if device in ("cpu", "gpu"):
         return [Device(device)] * (replicas or 1)
@@ -34,7 +34,10 @@ def list_devices(device: str, replicas: int, gpus: int | None = None) -> list[De
         raise ConfigError(
             f"config: Inference.device: {device!r}, but there are {count} NVIDIA GPUs"
         )
-    return [Device("cuda", numbers[i % len(numbers)]) for i in range(replicas or len(numbers))]
+    return [
+        Device("cuda", numbers[replica % len(numbers)])
+        for replica in range(replicas or len(numbers))
+    ]
 
 
 def _numbers(match: re.Match[str], count: int) -> list[int]:
@@ -47,7 +50,7 @@ def _numbers(match: re.Match[str], count: int) -> list[int]:
 
 
 def count_gpus() -> int:
-    """How many NVIDIA GPUs the driver knows: the call of its API that torch and others make."""
+    """The number of NVIDIA GPUs by the driver's API, which torch asks too; 0 without a driver."""
     try:
         cuda = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -1,4 +1,4 @@
-"""Downloading models from the Hugging Face hub, into its own cache."""
+"""Downloading models from the Hugging Face hub into the hub's own cache."""
 
 import logging
 from errno import EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS
@@ -11,15 +11,16 @@ from inference.clip.model_files import is_model
 log = logging.getLogger(__name__)
 
 NOT_KEPT = (ENOSPC, EDQUOT, EACCES, EROFS, EPERM, ENOTDIR)
+"""The errno of a disk that is full or a folder that cannot be written."""
 OTHER_ENGINES = ["*.armnn", "*.rknn", "*/fp16/*", "*/rknpu/*", "*.md", ".gitattributes"]
-"""Files of such repositories that nothing here reads."""
+"""Files in these repositories that our runtimes do not read."""
 
 
 def download(repository: str, revision: str | None = None) -> Path:
-    """The folder of a repository's files, downloaded where it is not in the cache.
+    """Download a repository, unless the cache has it; returns its folder. Raises ConfigError.
 
-    A download that broke off goes on where it was. `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and
-    `HF_ENDPOINT` are respected, being huggingface_hub's own. Raises ConfigError.
+    An interrupted download continues. huggingface_hub itself reads its variables `HF_HOME`,
+    `HF_HUB_OFFLINE`, `HF_TOKEN` and `HF_ENDPOINT`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -29,7 +30,7 @@ def download(repository: str, revision: str | None = None) -> Path:
     )
 
     log.info("model %s: looking at the hub", repository)
-    for client in ("httpx", "httpx2"):  # a line for each request; the progress bar says enough
+    for client in ("httpx", "httpx2"):  # they log each request; the progress bar is enough
         logging.getLogger(client).setLevel(logging.WARNING)
     try:
         folder = Path(
@@ -45,7 +46,7 @@ def download(repository: str, revision: str | None = None) -> Path:
             f"{repository} is no folder with a model, and the hub has no public repository of"
             f" that name{at}"
         ) from None
-    except (OSError, ValueError) as error:  # what its client raises when the hub does not answer
+    except (OSError, ValueError) as error:  # the hub does not answer, or the disk does not write
         if isinstance(error, OSError) and error.errno in NOT_KEPT:
             raise ConfigError(f"{repository}: cannot be kept: {error}") from None
         raise ConfigError(

@@ -22,7 +22,7 @@ from inference.clip.encoders import ImageTower, TextTower, TokenTextTower
 
 
 class Model(NamedTuple):
-    """What one model can embed; either tower may be missing."""
+    """A loaded model. A tower is None if the model has none or was loaded without that tower."""
 
     name: str
     dim: int
@@ -33,10 +33,10 @@ class Model(NamedTuple):
     logits: Logits
     classifier: Classifier | None
     digest: str
-    """Of all that makes its embeddings; "" where it was loaded without its texts."""
+    """The digest of everything that determines an embedding; "" if loaded without texts."""
 
     def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
-        """The pixels of an image file; raises what `images.decode` does."""
+        """The pixels of an image file; raises the errors of `images.decode`."""
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
         image = images.decode_for(data, self.preprocessing, max_pixels)
@@ -56,7 +56,7 @@ class Model(NamedTuple):
                 raise ConfigError(f"model {self.name} gives {rows.shape}, not (1, {self.dim})")
 
     def blank(self) -> Pixels:
-        """An image of zeros, as the image tower takes it."""
+        """Pixels for the image tower that are all zero."""
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
         return np.zeros((3, *self.preprocessing.height_width), dtype=np.float32)
@@ -70,7 +70,7 @@ class Model(NamedTuple):
     def encode_images(
         self, files: Sequence[bytes], max_pixels: int = Inference().max_pixels
     ) -> Matrix:
-        """Embed image files: unit rows, float32 [n, dim]; raises what `images.decode` does."""
+        """Embed image files: unit rows, float32 [n, dim]; raises the errors of `images.decode`."""
         if self.image is None:
             raise ConfigError(f"model {self.name} has no image tower")
         return self.image.embed([self.preprocess(data, max_pixels) for data in files])
@@ -78,17 +78,17 @@ class Model(NamedTuple):
 
 def load_model(
     name: str,
-    settings: Inference = Inference(),  # noqa: B008 it is frozen
+    settings: Inference = Inference(),  # noqa: B008 Inference is frozen
     root: Path = Path(),
     *,
     text: bool = True,
     image: bool = True,
     space: str | None = None,
 ) -> Model:
-    """Load the model `name`, or one tower of it, to run as `how` says.
+    """Load the model `name`, or one of its towers, to run by `settings`.
 
-    Who knows its space already gives it: its files are not read for that again. Raises
-    ConfigError for what is not there or cannot run, MissingPackage where it needs one.
+    With `space`, the files of the image tower are not read again for their digest. Raises
+    ConfigError for a model that is missing or cannot run, MissingPackage for a missing package.
     """
     folder = find_model(name, root)
     try:
@@ -102,7 +102,7 @@ def load_model(
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)
         text_tower = _text_tower(layout, settings) if text else None
         space = space_of(layout) if space is None else space
-        # Without its texts it is not served, and the files of a large text tower need not be read.
+        # The digest reads all files. Only serving needs a digest, and serving loads the texts too.
         digest = digest_of(layout, space, settings) if text else ""
     except (OSError, *UNREADABLE) as error:
         raise ConfigError(f"model {name}: {error}") from None
@@ -121,7 +121,7 @@ def load_model(
 
 
 def space_of_model(name: str, root: Path) -> str:
-    """The space of the model `name`, which is not loaded; raises ConfigError."""
+    """The space of the model `name`, without loading the model; raises ConfigError."""
     try:
         return space_of(read_layout(find_model(name, root)))
     except (OSError, *UNREADABLE) as error:
@@ -129,13 +129,13 @@ def space_of_model(name: str, root: Path) -> str:
 
 
 def check_images(clip: Model) -> None:
-    """Raise ConfigError for a model that cannot be clip: an index is made of its images."""
+    """Raise ConfigError if the model for the role clip embeds no images: an index needs them."""
     if clip.image is None:
         raise ConfigError(f"config: Inference.clip: {clip.name} embeds no images")
 
 
 def check_space(text: Model, clip: Model) -> None:
-    """Raise ConfigError where the texts of one model cannot meet the images of the other."""
+    """Raise ConfigError if the texts of one model and the images of the other share no space."""
     if text.dim != clip.dim:
         raise ConfigError(
             f"mclip {text.name} gives {text.dim} numbers, clip {clip.name} {clip.dim}:"
@@ -150,7 +150,7 @@ def check_space(text: Model, clip: Model) -> None:
 
 
 def _preprocessing_of(session: Session) -> Preprocessing:
-    """OpenAI's, for images as large as the session takes them."""
+    """OpenAI's preprocessing, for the image size that the session takes."""
     height = session.inputs[0].shape[2]
     return Preprocessing(height or 224, images.OPENAI_MEAN, images.OPENAI_STD)
 
@@ -172,14 +172,14 @@ def _text_tower(layout: Layout, settings: Inference) -> TextTower | None:
     options = layout.config.text_cfg
     clean = options.tokenizer_kwargs.clean
     if clean is None:
-        # A mask means a transformers model, which open_clip's cleaning never saw.
-        masked = any("mask" in one.name for one in sessions[0].inputs)
+        # A mask means a transformers model, which was trained without open_clip's cleaning.
+        masked = any("mask" in tower_input.name for tower_input in sessions[0].inputs)
         clean = "none" if masked else "whitespace" if options.hf_tokenizer_name else "lower"
     tokenizer = TextTokenizer(layout.tokenizer, options.context_length, clean, pad_token(layout))
     return TokenTextTower(sessions, tokenizer, options.sees_padding)
 
 
 def _measured_dim(model: Model) -> int:
-    """How many numbers a tower gives, where no config.json says it."""
+    """The length of an embedding, for a model without a config.json that says it."""
     rows = model.image.embed([model.blank()]) if model.image else model.encode_text(["blank"])
     return int(rows.shape[1])

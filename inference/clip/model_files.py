@@ -1,8 +1,8 @@
-"""What a model's folder holds, in each of the two layouts that are read.
+"""The files in a model's folder, in one of two layouts.
 
-Towers in folders, as the Immich project publishes CLIP exports on the Hugging Face hub:
-`config.json`, `textual/{model.onnx,tokenizer.json}`, `visual/{model.onnx,preprocess_cfg.json}`;
-or the pair `textual.onnx` and `visual.onnx` of OpenAI's models, as CLIP-as-service kept them.
+Folders, as in the CLIP exports that the Immich project publishes on the Hugging Face hub:
+`config.json`, `textual/{model.onnx,tokenizer.json}`, `visual/{model.onnx,preprocess_cfg.json}`.
+A pair, as CLIP-as-service stored OpenAI's models: `textual.onnx` and `visual.onnx`.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ class TextConfig(msgspec.Struct, frozen=True):
 
     @property
     def sees_padding(self) -> bool:
-        """Whether padding changes an embedding, so that texts must be as long as in training."""
+        """Whether padding changes an embedding: texts are then padded as far as in training."""
         return self.no_causal_mask or self.pool_type == "last"
 
 
@@ -60,7 +60,7 @@ class ModelConfig(msgspec.Struct, frozen=True):
 
 
 class Layout(NamedTuple):
-    """Where the parts of a model are; None for what it does not have."""
+    """The paths of the parts of a model; None for a part that the model does not have."""
 
     folder: Path
     config: ModelConfig
@@ -68,7 +68,7 @@ class Layout(NamedTuple):
     textual: Path | None
     tokenizer: Path
     preprocessing: Preprocessing | None
-    """None also where the pair has no preprocess_cfg.json: it is then OpenAI's."""
+    """Also None for a pair without preprocess_cfg.json: the preprocessing is then OpenAI's."""
 
 
 def is_model(folder: Path) -> bool:
@@ -98,9 +98,9 @@ def read_layout(folder: Path) -> Layout:
 
 
 def pad_token(layout: Layout) -> str | None:
-    """The padding token that `tokenizer_config.json` names, where open_clip would use it.
+    """The padding token in `tokenizer_config.json`, or None if open_clip would not use that token.
 
-    open_clip pads the tokens of its own tokenizer with 0, whatever that file says.
+    open_clip pads the tokens of its own tokenizer with 0, and ignores that file.
     """
     path = layout.tokenizer.with_name("tokenizer_config.json")
     if not layout.config.text_cfg.hf_tokenizer_name or not path.is_file():
@@ -111,9 +111,9 @@ def pad_token(layout: Layout) -> str | None:
 
 
 def space_of(layout: Layout) -> str:
-    """The digest of what makes image embeddings: the tower and its preprocessing; "" without.
+    """The digest of the image tower and its preprocessing; "" for a model without image tower.
 
-    Another precision of the same tower is the same space: its cosine with float32 is over 0.99.
+    All precisions of a tower share one space, because their cosine with float32 is over 0.99.
     """
     if layout.visual is None:
         return ""
@@ -124,9 +124,9 @@ def space_of(layout: Layout) -> str:
 
 
 def digest_of(layout: Layout, space: str, settings: Inference) -> str:
-    """The digest of what makes embeddings, of texts too: all of the model, and what runs it.
+    """The digest of everything that determines an embedding: files, runtime and precision.
 
-    `space` is its `space_of`, so that the files of that are not read again.
+    `space` is the result of `space_of`, whose files are not read again.
     """
     parts = [f"preprocessing {images.VERSION}", space, settings.runtime, settings.precision]
     if layout.config.text_engine == "pivot":
@@ -136,7 +136,7 @@ def digest_of(layout: Layout, space: str, settings: Inference) -> str:
 
 
 def _other_files(layout: Layout, settings: Inference) -> Iterator[Path]:
-    """The files that count beside those of the space; not what another runtime would take."""
+    """The model's files except those of the space, other precisions, and other runtimes."""
     known = _space_files(layout.visual) if layout.visual else []
     patterns = ("*.json", "*.npy", "textual*", "visual*", "textual/*", "visual/*")
     files = {path for pattern in patterns for path in layout.folder.glob(pattern)}
@@ -150,10 +150,10 @@ def _other_files(layout: Layout, settings: Inference) -> Iterator[Path]:
 
 
 def _space_files(visual: Path) -> list[Path]:
-    """The preprocessing, the graph, and the files beside it that hold a large graph's weights."""
+    """The preprocessing, the graph, and the separate files with the weights of a large graph."""
     file = visual.with_name("preprocess_cfg.json")
     files = [file] if file.is_file() else []
-    if visual.name != "model.onnx":  # one of a pair
+    if visual.name != "model.onnx":  # the layout is a pair
         return files + files_of(visual)
     other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors)")
     weights = sorted(path for path in visual.parent.iterdir() if path.is_file())

@@ -1,4 +1,4 @@
-"""Finding a model by its name: one that ships or was exported, a folder, or one on the hub."""
+"""Finding a model by its name: in inference/models, in another folder, or on the hub."""
 
 import re
 from pathlib import Path
@@ -15,9 +15,9 @@ from inference.clip.model_files import MODELS, is_model
 
 
 def find_model(name: str, root: Path) -> Path:
-    """The folder of the model `name`, downloaded where it has to be; raises ConfigError.
+    """The folder of the model `name`, downloaded if necessary; raises ConfigError.
 
-    A path starts from `root`. A repository of the hub may be pinned: `owner/name@revision`.
+    A relative path starts from `root`. `owner/name@revision` is a pinned repository of the hub.
     """
     for folder in (MODELS / folder_name(name), root / name):
         if is_model(folder):
@@ -42,9 +42,9 @@ def _shipped() -> list[str]:
 
 
 def mclip_of(clip: str, mclip: str | None) -> str | None:
-    """The model for the role mclip, `mclip` being config.json's: a name, auto, or None.
+    """The model for the role mclip. `mclip` is the value in config.json: a name, auto, or None.
 
-    Raises ConfigError for a text tower that is known to meet the images of another model.
+    Raises ConfigError if the text tower is known to be trained for another model's images.
     """
     if mclip == "auto":
         return multilingual_of(clip)
@@ -58,10 +58,10 @@ def mclip_of(clip: str, mclip: str | None) -> str | None:
 
 
 def shown_name(name: str, folder: Path) -> str:
-    """What the model `name`, found in `folder`, is called in answers: a path by its last part."""
+    """The name of a model in replies: the last part of a path, else the normal spelling."""
     return folder.name if folder.name == Path(name).name else normal_name(name)
 
 
 def folder_name(name: str) -> str:
-    """The folder in inference/models that the model `name` is exported to."""
+    """The name of the folder in inference/models to which the model `name` is exported."""
     return normal_name(name).replace("/", "_").replace("::", "__")

@@ -1,4 +1,4 @@
-"""A tower's session on one device, whatever runs it; and opening one for each replica."""
+"""Sessions, which run a tower on one device; each replica of the tower has a session."""
 
 import os
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ class Input(NamedTuple):
 
     name: str
     shape: tuple[int | None, ...]
-    """None where any size goes."""
+    """None for a dimension of any size."""
     dtype: Any
 
 
 class Session(Protocol):
-    """Arrays in, float32 rows [n, size] out; `run` is called by one thread at a time."""
+    """Maps arrays to rows, float32 [n, size]. Only one thread at a time may call `run`."""
 
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
@@ -33,30 +33,30 @@ class Session(Protocol):
 
 
 class SessionOptions(NamedTuple):
-    """What a runtime needs to know to open a session."""
+    """The options with which a runtime opens a session."""
 
     device: Device
     threads: int
-    """Of one session, on the CPU."""
+    """CPU threads of one session."""
     precision: str
     compiled: bool = False
 
 
 def open_sessions(path: Path, settings: Inference) -> list[Session]:
-    """Open `path`, a tower's ONNX file, once for each replica that `how` asks for.
+    """Open `path`, a tower's ONNX file, once for each replica in `settings`.
 
-    Raises ConfigError for what cannot be had here, and MissingPackage.
+    Raises ConfigError for a device or precision that this machine lacks, and MissingPackage.
     """
     devices = list_devices(settings.device, settings.replicas)
     threads = settings.threads or max(1, (os.cpu_count() or 1) // len(devices))
     return [
-        _open(path, settings.runtime, SessionOptions(one, threads, settings.precision))
-        for one in devices
+        _open(path, settings.runtime, SessionOptions(device, threads, settings.precision))
+        for device in devices
     ]
 
 
 def _open(path: Path, runtime: str, options: SessionOptions) -> Session:
-    """Only what is used is imported: each runtime is a package of its own."""
+    """Open a session. Imports only the chosen runtime, because each needs its own package."""
     if runtime == "openvino":
         from inference.runtimes.openvino_runtime import OpenVinoSession
 
@@ -71,12 +71,12 @@ def _open(path: Path, runtime: str, options: SessionOptions) -> Session:
 
 
 def files_of(path: Path) -> list[Path]:
-    """An ONNX file, and those beside it that hold the weights of a large one."""
+    """An ONNX file, and the separate files with the weights of a large network."""
     return sorted(path.parent.glob(f"{path.name}*"))
 
 
 def variant(path: Path, precision: str) -> Path:
-    """The file beside `path` that holds its network in `precision`; raises ConfigError."""
+    """The file with the network of `path` in `precision`; raises ConfigError if missing."""
     file = variant_path(path, precision)
     if not file.is_file():
         raise ConfigError(
@@ -87,5 +87,5 @@ def variant(path: Path, precision: str) -> Path:
 
 
 def variant_path(path: Path, precision: str) -> Path:
-    """What that file is called."""
+    """The path of the network of `path` in `precision`; the file may not exist."""
     return path.with_suffix(f".{precision}.onnx")
