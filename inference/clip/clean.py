@@ -1,4 +1,4 @@
-"""What open_clip's tokenizers do to a text before they cut it into tokens."""
+"""Text cleaning before tokenization, as in open_clip's tokenizers."""
 
 import html
 import string
@@ -7,7 +7,7 @@ from typing import Literal
 import ftfy
 
 Cleaning = Literal["lower", "whitespace", "canonicalize", "none"]
-"""The names are open_clip's (`tokenizer_kwargs.clean`); none: the text goes as it is."""
+"""The names are open_clip's (`tokenizer_kwargs.clean`); with none, the text stays unchanged."""
 
 _WITHOUT_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 

@@ -1,4 +1,4 @@
-"""OpenAI's CLIP tokenizer as a tokenizer.json, made from the vocabulary that open_clip has."""
+"""Converting OpenAI's CLIP tokenizer from open_clip's vocabulary to a tokenizer.json."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
 
 PATTERN = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-"""What a word is; source: open_clip/tokenizer.py, SimpleTokenizer."""
+"""The pattern of a word; source: open_clip/tokenizer.py, SimpleTokenizer."""
 
 
 def write_clip_tokenizer(path: Path, original: Any) -> None:
@@ -28,6 +28,6 @@ def write_clip_tokenizer(path: Path, original: Any) -> None:
         single=" ".join(("{} $A {}").format(*names).split()), special_tokens=list(names.items())
     )
     whole = json.loads(tokenizer.to_str())
-    # One string a merge, as older files have it: a third smaller.
+    # Each merge becomes one string, as in older files: the file is a third smaller.
     whole["model"]["merges"] = [" ".join(pair) for pair in whole["model"]["merges"]]
     path.write_text(json.dumps(whole, ensure_ascii=False, separators=(",", ":")))

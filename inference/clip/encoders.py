@@ -1,4 +1,4 @@
-"""The two towers of a model: batches of images or of texts to unit rows, whatever runs them."""
+"""The image tower and the text tower of a model: batches of images or texts to unit rows."""
 
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
@@ -15,26 +15,26 @@ from inference.clip.tokens import TextTokenizer, buckets, pad
 
 
 class Prepared(NamedTuple):
-    """A text in the form that its tower's `embed` takes, and what its sender should know."""
+    """A text in the form that `TextTower.embed` takes, and a warning for the sender of the text."""
 
     value: Any
     warning: str | None = None
 
 
 class TextTower(Protocol):
-    """Embeds texts; `prepare` may run in many threads, `embed` in as many as `replicas`."""
+    """Embeds texts. `prepare` may run in many threads, `embed` in at most `replicas` threads."""
 
     replicas: int
 
     def prepare(self, text: str) -> Prepared:
-        """Make a text ready."""
+        """Convert a text for `embed`."""
 
     def embed(self, values: Sequence[Any]) -> Matrix:
         """Embed the values of prepared texts: unit rows, float32 [n, dim]."""
 
 
 class SessionPool:
-    """The sessions of one tower; a call takes one that is free."""
+    """The sessions of one tower. A call waits for a free session and uses that session alone."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self.count = len(sessions)
@@ -45,7 +45,7 @@ class SessionPool:
             self._free.put(session)
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
-        """Compute one output for a batch, in parts where the session's batch size is fixed."""
+        """Compute one output for a batch. If a session has a fixed batch size, split the batch."""
         session = self._free.get()
         try:
             size = self.inputs[0].shape[0]
@@ -53,22 +53,22 @@ class SessionPool:
                 return session.run(feed, output)
             count = len(next(iter(feed.values())))
             parts = [
-                session.run({name: _part(all_, at, size) for name, all_ in feed.items()}, output)
-                for at in range(0, count, size)
+                session.run({name: _part(rows, start, size) for name, rows in feed.items()}, output)
+                for start in range(0, count, size)
             ]
             return np.concatenate(parts)[:count]
         finally:
             self._free.put(session)
 
 
-def _part(rows: NDArray[Any], at: int, size: int) -> NDArray[Any]:
-    """`size` rows from `at`, the last repeated where there are fewer."""
-    part = rows[at : at + size]
+def _part(rows: NDArray[Any], start: int, size: int) -> NDArray[Any]:
+    """`size` rows from `start`; if fewer are left, the last row is repeated."""
+    part = rows[start : start + size]
     return np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
 
 
 def unit_rows(rows: Matrix) -> Matrix:
-    """Scale each row to length 1; a row that cannot be (zero, not finite) becomes NaN."""
+    """Scale each row to length 1; a row that is zero or not finite becomes NaN."""
     with np.errstate(divide="ignore", invalid="ignore"):
         unit: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit.astype(np.float32, copy=False)
@@ -78,7 +78,7 @@ class ImageTower:
     """Embeds preprocessed images."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
-        """Raises ConfigError for a session that takes something else."""
+        """Raises ConfigError if the sessions do not take normalised images."""
         self._session = SessionPool(sessions)
         self._input = self._session.inputs[0]
         shape = self._input.shape
@@ -96,41 +96,41 @@ class ImageTower:
         return unit_rows(self.run(images))
 
     def run(self, images: Sequence[Pixels], output: int = 0) -> Matrix:
-        """An output for preprocessed images as it is, float32 [n, numbers]."""
+        """Compute one output for preprocessed images, without scaling: float32 [n, size]."""
         pixels = np.stack(images).astype(self._input.dtype, copy=False)
         return self._session.run({self._input.name: pixels}, output)
 
 
 class TokenTextTower:
-    """A `TextTower` that has a tokenizer and a session."""
+    """A `TextTower` with a tokenizer and sessions."""
 
     def __init__(
         self, sessions: Sequence[Session], tokenizer: TextTokenizer, sees_padding: bool
     ) -> None:
-        """With `sees_padding` texts are padded to the context, unless a mask hides the padding.
+        """With `sees_padding`, texts are padded to the context length, unless a mask hides padding.
 
-        Raises ConfigError for a session whose inputs it does not understand.
+        Raises ConfigError if the sessions do not take rows of tokens.
         """
         self._session = SessionPool(sessions)
         self._tokenizer = tokenizer
         self.pad_id = tokenizer.pad_id
         self.replicas = self._session.count
-        if any(len(one.shape) != 2 for one in self._session.inputs):
+        if any(len(tower_input.shape) != 2 for tower_input in self._session.inputs):
             raise ConfigError(f"a text tower takes rows of tokens, not {self._session.inputs}")
         self._fixed_length = self._session.inputs[0].shape[1]
         if sees_padding and len(self._session.inputs) == 1:
             self._fixed_length = tokenizer.context_length
 
     def prepare(self, text: str) -> Prepared:
-        """The token ids of a text."""
+        """The token ids of a text, and a warning if the text was cut."""
         ids, cut = self._tokenizer.tokens(text)
         warning = f"the text was cut to the model's {len(ids)} tokens" if cut else None
         return Prepared(ids, warning)
 
     def embed(self, values: Sequence[list[int]]) -> Matrix:
-        """Embed token ids, those of like length together: unit rows [n, dim]."""
+        """Embed token ids, grouped by similar length: unit rows, float32 [n, dim]."""
         groups = buckets([len(ids) for ids in values])
-        parts = [self._run([values[i] for i in group]) for group in groups]
+        parts = [self._run([values[index] for index in group]) for group in groups]
         rows = np.empty((len(values), parts[0].shape[1]), dtype=np.float32)
         for group, part in zip(groups, parts, strict=True):
             rows[group] = part
@@ -138,9 +138,11 @@ class TokenTextTower:
 
     def _run(self, texts: list[list[int]]) -> Matrix:
         ids, mask = pad(texts, self.pad_id, self._fixed_length)
-        return self._session.run({one.name: _feed(one, ids, mask) for one in self._session.inputs})
+        inputs = self._session.inputs
+        feed = {tower_input.name: _feed(tower_input, ids, mask) for tower_input in inputs}
+        return self._session.run(feed)
 
 
-def _feed(one: Input, ids: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
-    chosen = mask if "mask" in one.name else ids
-    return chosen.astype(one.dtype, copy=False)
+def _feed(tower_input: Input, ids: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
+    chosen = mask if "mask" in tower_input.name else ids
+    return chosen.astype(tower_input.dtype, copy=False)

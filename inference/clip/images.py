@@ -12,15 +12,16 @@ from common.errors import BadRequest, Unprocessable
 from common.image_files import open_image, upright
 
 VERSION = 2
-"""Raised whenever the same file would give other pixels: embeddings are then made anew."""
+"""The version of the preprocessing. Increase this number if any file would give other pixels:
+prepare then embeds all images again."""
 
 MAX_ASPECT = 20
 MODES = ("RGB", "L", "CMYK", "RGBA", "LA")
-"""What images are resized in, as open_clip does; to RGB they go afterwards, so that what is
-transparent does not colour its surroundings."""
+"""The modes in which images are resized, as in open_clip. Images become RGB after the resize, so
+that transparent pixels do not colour their neighbours."""
 DRAFT = 3
-"""A JPEG is decoded at no less than so many times the size that is needed. At 3 the starter's
-embeddings of 23 photos kept a cosine of 0.9999 in less than half the time; at 2, 0.998."""
+"""A JPEG may be decoded smaller, to at least this multiple of the needed size. Measured with the
+starter on 23 photos: 3 keeps a cosine of 0.9999 in less than half the time, 2 only 0.998."""
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 Pixels = NDArray[np.float32]
@@ -38,8 +39,8 @@ class Preprocessing(msgspec.Struct, frozen=True):
     fill_color: int = 0
     crop_pct: float = 1.0
     draft: bool = True
-    """Not open_clip's: whether large JPEGs may be decoded smaller. export.py says no where that
-    would move an embedding."""
+    """Whether large JPEGs may be decoded smaller. This key is ours, not open_clip's: export.py
+    sets it to false if smaller decoding changes the model's embeddings."""
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -55,9 +56,9 @@ def read_preprocessing(path: Path) -> Preprocessing:
 def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
     """Decode the first frame of an image file, upright, to one of `MODES`.
 
-    With `at_least`, a large JPEG may be decoded smaller, its shorter side staying at least that
-    long. Raises what `open_image` does, BadRequest for an extreme shape, and Unprocessable when
-    the pixels are broken.
+    With `at_least`, a large JPEG may be decoded smaller, but its shorter side keeps at least that
+    many pixels. Raises the errors of `open_image`, BadRequest for an extreme aspect ratio, and
+    Unprocessable for broken pixels.
     """
     image = open_image(data, max_pixels)
     _check_shape(image)
@@ -68,12 +69,12 @@ def decode(data: bytes, max_pixels: int, at_least: int = 0) -> Image.Image:
         return _plain(upright(image))
     except MemoryError:
         raise
-    except Exception:  # Pillow's decoders raise many kinds
+    except Exception:  # Pillow's decoders raise many types
         raise Unprocessable("the image is truncated or broken") from None
 
 
 def decode_for(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
-    """Decode as `decode` does, only as large as `how` needs it."""
+    """Decode an image file, only as large as `preprocessing` needs; raises as `decode` does."""
     return decode(
         data, max_pixels, DRAFT * resize_target(preprocessing) if preprocessing.draft else 0
     )
@@ -91,8 +92,8 @@ def _draft_size(image: Image.Image, at_least: int) -> tuple[int, int]:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The same in one of `MODES`: palettes are looked up, deep greys scaled to 8 bits."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # else values over 255 are cut
+    """Convert to one of `MODES`: palettes to colours, grey of 16 bits or more to 8 bits."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):  # Pillow clips values over 255
         values = np.asarray(image, dtype=np.float32)
         image = Image.fromarray((values / 257 if values.max() > 255 else values).astype(np.uint8))
     if image.mode in MODES:
@@ -126,7 +127,7 @@ def resize_target(preprocessing: Preprocessing) -> int:
 def _resize_shortest(
     image: Image.Image, preprocessing: Preprocessing, resample: Image.Resampling
 ) -> Image.Image:
-    """Resize so that the shorter side fits, rounding down as torchvision does."""
+    """Resize the shorter side to `resize_target`; the longer is rounded down, as in torchvision."""
     target = resize_target(preprocessing)
     short, long = sorted(image.size)
     longer = int(target * long / short)
@@ -137,7 +138,7 @@ def _resize_shortest(
 def _resize_longest(
     image: Image.Image, preprocessing: Preprocessing, resample: Image.Resampling
 ) -> Image.Image:
-    """Resize so that all of it fits."""
+    """Resize so that the whole image fits."""
     height, width = preprocessing.height_width
     ratio = max(image.width / width, image.height / height)
     return image.resize((round(image.width / ratio), round(image.height / ratio)), resample)

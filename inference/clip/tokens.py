@@ -1,4 +1,4 @@
-"""From text to the token ids that a text tower takes, cut and grouped so that little is padding."""
+"""From text to the token ids that a text tower takes, grouped so that little padding is needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,11 @@ from inference.clip.clean import Cleaning, clean
 Ids = NDArray[np.int64]
 
 PADDING_SHARE = 0.25
-"""The part of a bucket that may be padding: more, and the longest text makes the rest slow."""
+"""The largest share of padding in a bucket. With more, the longest text slows down the others."""
 
 
 class Tokens(NamedTuple):
-    """The token ids of one text, and whether it was too long and was cut."""
+    """The token ids of one text, and whether the text was cut because it was too long."""
 
     ids: list[int]
     cut: bool
@@ -34,7 +34,7 @@ class TextTokenizer:
         cleaning: Cleaning = "none",
         pad_token: str | None = None,
     ) -> None:
-        """Without `pad_token`, the file says what pads, else 0 does.
+        """Texts are padded with `pad_token`, else with the file's padding token, else with 0.
 
         Raises OSError, and ConfigError for a file that is no tokenizer.
         """
@@ -57,7 +57,7 @@ class TextTokenizer:
 
 
 def buckets(lengths: Sequence[int]) -> list[list[int]]:
-    """Group the indexes of `lengths` so that each group, padded to its longest, wastes little."""
+    """Group the indexes of `lengths`; at most `PADDING_SHARE` of a padded group is padding."""
     groups: list[list[int]] = []
     total = 0
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -70,7 +70,7 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def pad(texts: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Ids, Ids]:
-    """Token ids and attention mask, int64 [n, length], padded to the longest or to `length`."""
+    """Token ids and attention mask, int64 [n, length], padded to `length` or the longest text."""
     width = length or max(map(len, texts))
     ids = np.full((len(texts), width), pad_id, dtype=np.int64)
     mask = np.zeros_like(ids)
