@@ -1,4 +1,4 @@
-"""Whether an exported folder gives what the torch model gives; needs requirements-torch.txt."""
+"""Comparing the embeddings of an export with torch's; needs requirements-torch.txt."""
 
 import io
 import itertools
@@ -23,8 +23,9 @@ from inference.exporting.torch_models import Original
 from inference.clip.encoders import ImageTower, TokenTextTower, unit_rows
 
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.999, "int8": 0.99}
-"""The least cosine between an embedding and the torch model's."""
+"""The least accepted cosine between an embedding and the torch model's, by precision."""
 DRAFT_FLOOR = 0.999
+"""The least accepted cosine between the embeddings of a photo decoded smaller and whole."""
 PHOTOS = sorted((CHECKOUT / "samples").rglob("*.jpg"))[::9]
 TEXTS = (
     "a photo of a cat",
@@ -40,8 +41,10 @@ TEXTS = (
 
 
 def check(original: Original, folder: Path, precision: str) -> str:
-    """Compare an export with its original on texts and photos; raises ConfigError, else says how
-    close they are."""
+    """Compare an export with its original on texts and photos; returns a line with the cosines.
+
+    Raises ConfigError if a cosine, the tokens or the preprocessing differ too much.
+    """
     model = load_model(str(folder.resolve()), Inference(precision=precision))  # type: ignore[arg-type]
     worst = {"text": _worst_text(original, model)}
     if original.image is not None:
@@ -68,7 +71,7 @@ def _worst_text(original: Original, model: Model) -> float:
 
 
 def reference_tokens(original: Original, texts: Any) -> dict[str, torch.Tensor]:
-    """What the original's own tokenizer makes of texts: ids, and for M-CLIP a mask, [n, length]."""
+    """The original tokenizer's token ids, and for M-CLIP the mask, each [n, length]."""
     if "m_clip" in original.config:
         found = original.tokenizer(
             list(texts), padding=True, truncation=True, max_length=512, return_tensors="pt"
@@ -92,7 +95,7 @@ def _worst_image(original: Original, model: Model) -> float:
 
 
 def may_draft(folder: Path) -> bool:
-    """Whether large photos that are decoded smaller, as serving does, keep their embeddings."""
+    """Whether large photos keep their embeddings when they are decoded smaller, as in serving."""
     model = load_model(str(folder.resolve()), text=False)
     if model.image is None or model.preprocessing is None:
         return True
@@ -103,7 +106,7 @@ def may_draft(folder: Path) -> bool:
 
 
 def large_photo(start: int) -> bytes:
-    """A JPEG of 2880 by 2880 pixels with a camera's detail: 36 photos, from number `start`."""
+    """A JPEG of 2880 by 2880 pixels, as detailed as a camera's: 36 samples from number `start`."""
     paths = itertools.cycle(sorted((CHECKOUT / "samples").glob("*.jpg")))
     whole = Image.new("RGB", (6 * 480, 6 * 480))
     for number, path in enumerate(itertools.islice(paths, start, start + 36)):
@@ -122,7 +125,7 @@ def reference_transform(original: Original) -> Any:
 
 
 def worst_cosine(ours: Matrix, theirs: Matrix) -> float:
-    """The least cosine of a unit row of one and the same row of the other."""
+    """The least cosine between rows of equal index; the rows of `ours` must be unit rows."""
     return float((ours * unit_rows(theirs)).sum(axis=1).min())
 
 

@@ -22,13 +22,13 @@ from inference.exporting.torch_models import BASE, Original, save_weights
 
 OPSET = 18
 MAX_BATCH = 4096
-"""The exporter wants a limit; no batch of ours comes near it."""
+"""torch's exporter needs a limit; our batches are much smaller."""
 
 
 def write_model(
     original: Original, folder: Path, precisions: Sequence[str], keep_torch: bool
 ) -> None:
-    """Write all of a model's folder; raises what torch's exporter does."""
+    """Write the whole folder of a model; raises the errors of torch's exporter."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(original.config, indent=2))
     towers = {"textual": (original.text, _text_example(original))}
@@ -53,13 +53,13 @@ def write_model(
 
 
 def forbid_draft(folder: Path) -> None:
-    """Have large JPEGs decoded whole for the model in `folder`."""
+    """Set `draft` to false for the model in `folder`: large JPEGs are then decoded whole."""
     path = folder / "visual/preprocess_cfg.json"
     path.write_text(json.dumps({**json.loads(path.read_bytes()), "draft": False}, indent=2))
 
 
 def _text_example(original: Original) -> dict[str, tuple[torch.Tensor, dict[int, Any]]]:
-    """Inputs to trace with, and which of their sizes vary; a length that may vary is cut."""
+    """Inputs for tracing and their variable sizes. Without `sees_padding`, the length varies."""
     batch = Dim("batch", max=MAX_BATCH)
     text = msgspec.convert(original.config, ModelConfig).text_cfg
     longest, trims = text.context_length, not text.sees_padding
@@ -79,10 +79,10 @@ def _image_example(preprocessing: dict[str, Any]) -> dict[str, tuple[torch.Tenso
 def _write_network(
     tower: nn.Module, example: dict[str, tuple[torch.Tensor, dict[int, Any]]], path: Path
 ) -> None:
-    # Its fused kernel for inference cannot be exported.
+    # The exporter cannot export torch's fused attention kernel.
     torch.backends.mha.set_fastpath_enabled(False)
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # what its own parts find old-fashioned in each other
+        warnings.simplefilter("ignore")  # torch's parts warn of deprecated calls in each other
         program = torch.onnx.export(
             tower,
             tuple(value for value, _ in example.values()),
@@ -97,7 +97,7 @@ def _write_network(
 
 
 def _write_tokenizer(original: Original, folder: Path) -> None:
-    """As tokenizer.json: open_clip's own tokenizer translated, others saved by transformers."""
+    """Write tokenizer.json: open_clip's own tokenizer is converted, transformers saves others."""
     if hasattr(original.tokenizer, "bpe_ranks"):
         write_clip_tokenizer(folder / "tokenizer.json", original.tokenizer)
     else:
@@ -106,18 +106,18 @@ def _write_tokenizer(original: Original, folder: Path) -> None:
 
 
 def _write_fp16(path: Path, target: Path) -> None:
-    """Weights and sums in float16, inputs and outputs as they are."""
+    """Convert weights and computation to float16; inputs and outputs keep their types."""
     large = _is_large(path)
-    # Of a large one the shapes are those that the exporter noted: onnx cannot infer them.
+    # onnx cannot infer the shapes of a large network, so the exporter's shapes are used.
     model = convert_float_to_float16(onnx.load(path), keep_io_types=True, disable_shape_infer=large)
     onnx.save(model, target, save_as_external_data=large, location=f"{target.name}.data")
 
 
 def _write_int8(path: Path, target: Path) -> None:
-    """Weights in int8 by output channel, activations quantised as they come."""
+    """Quantise weights to int8 by output channel, and activations dynamically."""
     large = _is_large(path)
     model = onnx.load(path)
-    # Shapes that the exporter noted and onnx infers otherwise would stop it.
+    # Quantisation would stop where onnx infers other shapes than the exporter noted.
     model.graph.ClearField("value_info")
     source = target.with_suffix(".source")
     onnx.save(model, source, save_as_external_data=large, location=f"{source.name}.data")
@@ -134,7 +134,7 @@ def _write_int8(path: Path, target: Path) -> None:
 
 
 def _is_large(path: Path) -> bool:
-    """Whether a network is over what one protobuf file holds."""
+    """Whether a network is too large for one protobuf file."""
     return sum(file.stat().st_size for file in files_of(path)) > onnx.checker.MAXIMUM_PROTOBUF
 
 

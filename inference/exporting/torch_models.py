@@ -1,4 +1,4 @@
-"""open_clip's and M-CLIP's models in torch: what export.py turns into ONNX, and the torch runtime.
+"""open_clip's and M-CLIP's models in torch, for export.py and for the torch runtime.
 
 Needs requirements-torch.txt.
 """
@@ -18,13 +18,13 @@ from inference.clip.catalogue import MCLIP_PARTNERS, normal_name
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 BASE = "base"
-"""The folder in textual/ with the configuration of its transformers model."""
+"""The folder in textual/ with the configuration of the tower's transformers model."""
 NOT_MODEL = ("custom_text", "logit_scale", "logit_bias")
-"""Keys of config.json that the class of the model does not take."""
+"""Keys of config.json that `open_clip.CustomTextCLIP` does not take."""
 
 
 class Original(NamedTuple):
-    """A model as its makers run it; an M-CLIP model has no image tower."""
+    """A model in torch, as its authors run it. An M-CLIP model has no image tower."""
 
     config: dict[str, Any]
     """For config.json: open_clip's `model_cfg`."""
@@ -38,7 +38,7 @@ class Original(NamedTuple):
 
 
 class CausalSlice(nn.Module):
-    """A text transformer whose mask is cut to the length of its input, which may be any."""
+    """A text transformer that takes any length: the mask is cut to the length of the input."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class CausalSlice(nn.Module):
         return dtype
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """Tokens [n, length, width] to the same."""
+        """Token vectors [n, length, width] to token vectors of the same shape."""
         length = x.shape[1]
         if attn_mask is not None:
             attn_mask = attn_mask[..., :length, :length]
@@ -59,9 +59,9 @@ class CausalSlice(nn.Module):
 
 
 class MClipText(nn.Module):
-    """The text tower of M-CLIP: the mean of a transformer's tokens, projected.
+    """The text tower of M-CLIP: the mean of a transformer's token vectors, projected.
 
-    Source: multilingual_clip/pt_multilingual_clip.py, whose class today's transformers cannot load.
+    Source: multilingual_clip/pt_multilingual_clip.py. Current transformers cannot load its class.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ class MClipText(nn.Module):
 def load_original(name: str, root: Path) -> Original:
     """Load a model with its weights: a folder, or a name of open_clip or M-CLIP.
 
-    Raises ConfigError for a name that neither knows, and what huggingface_hub does.
+    Raises ConfigError for an unknown name, and the errors of huggingface_hub.
     """
     name = normal_name(name)
     folder = root / name
@@ -102,7 +102,7 @@ def load_original(name: str, root: Path) -> Original:
         raise ConfigError(
             f"{name!r} is no folder with a model, nor does open_clip or M-CLIP know it"
         )
-    # open_clip only warns when the weights were trained with the other activation.
+    # open_clip only warns if the weights were trained with the other activation function.
     config["quick_gelu"] = bool(weights.get("quick_gelu") or config.get("quick_gelu"))
     return _open_clip(architecture, tag, config)
 
@@ -114,7 +114,7 @@ def _open_clip(name: str, tag: str | None, config: dict[str, Any]) -> Original:
         name,
         tag,
         force_quick_gelu=config.get("quick_gelu", False),
-        force_custom_text=True,  # the class with two towers
+        force_custom_text=True,  # the class with two separate towers
         require_pretrained=True,
     ).eval()
     config = {**config, "logit_scale": model.logit_scale.exp().item()}
@@ -148,15 +148,15 @@ def _m_clip(folder: Path) -> Original:
     weights = folder / "model.safetensors"
     if weights.is_file():
         state = load_file(weights)
-    else:  # as the hub has them: a pickle, of which only tensors are read
+    else:  # the hub has a pickle, from which only tensors are read
         state = torch.load(folder / "pytorch_model.bin", weights_only=True, map_location="cpu")
-    state.pop("transformer.embeddings.position_ids", None)  # of older transformers; not a weight
+    state.pop("transformer.embeddings.position_ids", None)  # of older transformers; no weights
     text.load_state_dict(state)
     kept = ("modelBase", "transformerDimensions", "numDims")
     described = {
         "embed_dim": config["numDims"],
         "text_cfg": {
-            "context_length": 512,  # the original cuts nothing; there are no more positions
+            "context_length": 512,  # the original cuts no text, but the network has 512 positions
             "hf_tokenizer_name": config["modelBase"],
             "tokenizer_kwargs": {"clean": "none"},
         },
@@ -166,7 +166,7 @@ def _m_clip(folder: Path) -> Original:
 
 
 def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
-    """Build the tower of an exported model whose weights are `weights`, a safetensors file."""
+    """Build a tower of an exported model with its `weights`, a safetensors file."""
     tower: nn.Module
     base = str(weights.parent.parent / "textual" / BASE)
     if "m_clip" in config:
@@ -184,7 +184,7 @@ def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the weights of a model, or of one tower, as safetensors."""
-    # Copies: safetensors wants memory that no two tensors share.
+    # Copies, because safetensors refuses tensors that share memory.
     save_file(
         {name: value.clone().contiguous() for name, value in model.state_dict().items()}, path
     )

@@ -1,4 +1,4 @@
-"""Networks run by ONNX Runtime, on the CPU, CUDA or TensorRT."""
+"""Sessions of ONNX Runtime, on the CPU, CUDA or TensorRT."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,25 +23,25 @@ DTYPES = {
 }
 
 FP16_CRASH = ["MatmulTransposeFusion"]
-"""ONNX Runtime 1.31 ends with a segmentation fault where it fuses these in a float16 graph."""
+"""Optimizers with which ONNX Runtime 1.31 crashes (segmentation fault) on a float16 graph."""
 
 
 class OnnxSession:
-    """A `session.Session`."""
+    """A `session.Session` of ONNX Runtime."""
 
     def __init__(self, path: Path, options: SessionOptions, *, tensorrt: bool = False) -> None:
-        """Raises ConfigError for a device or precision that cannot be had."""
+        """Raises ConfigError for a device or precision that is not available."""
         if options.precision == "bf16":
             raise ConfigError(
                 "ONNX Runtime has no bf16: use openvino or torch, or another precision"
             )
-        # TensorRT makes float16 of a float32 network itself.
+        # TensorRT itself converts a float32 network to float16.
         if options.precision != "fp32" and not (tensorrt and options.precision == "fp16"):
             path = variant(path, options.precision)
         providers = _providers(path, options, tensorrt)
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.threads
-        # Our other processes share these cores: do not burn them while waiting for work.
+        # Other processes share these cores, so threads without work must not spin.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
@@ -50,16 +50,16 @@ class OnnxSession:
                 providers=providers,
                 disabled_optimizers=FP16_CRASH if options.precision == "fp16" else [],
             )
-        except Exception as error:  # its errors share no class but this
+        except Exception as error:  # ONNX Runtime's errors have no other class in common
             raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
         if (first := providers[0][0]) != self._session.get_providers()[0]:
-            # It takes the next where a library of CUDA's is missing, and only logs it.
+            # If a CUDA library is missing, ONNX Runtime logs this and uses the next provider.
             raise ConfigError(f"ONNX Runtime cannot use {first} here: see its messages above")
         self.inputs = tuple(
-            Input(one.name, _sizes(one.shape), DTYPES[one.type])
-            for one in self._session.get_inputs()
+            Input(argument.name, _sizes(argument.shape), DTYPES[argument.type])
+            for argument in self._session.get_inputs()
         )
-        self.outputs = tuple(one.name for one in self._session.get_outputs())
+        self.outputs = tuple(result.name for result in self._session.get_outputs())
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute one output for a batch."""
@@ -72,7 +72,7 @@ def _sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:
 
 
 def _providers(path: Path, options: SessionOptions, tensorrt: bool) -> list[tuple[str, Any]]:
-    """ONNX Runtime's options providers, the first that can run a node runs it."""
+    """The execution providers and their options. The first provider that can run a node runs it."""
     kind, number = options.device
     if kind == "cpu" and not tensorrt:
         return [("CPUExecutionProvider", {})]
@@ -81,7 +81,7 @@ def _providers(path: Path, options: SessionOptions, tensorrt: bool) -> list[tupl
     wanted: list[Any] = [("CUDAExecutionProvider", {"device_id": number})]
     if tensorrt:
         half = options.precision == "fp16"
-        # By name the engines of two models would be one: both sessions are called model.onnx.
+        # A folder for each network: by name they would collide, as each is called model.onnx.
         folder = CHECKOUT / "data/tensorrt" / sha256_of_all(files_of(path))
         cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
         wanted.insert(

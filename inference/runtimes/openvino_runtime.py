@@ -1,4 +1,4 @@
-"""Networks run by OpenVINO, on Intel's CPUs and GPUs; bf16 is fast where the CPU has it (AMX)."""
+"""Sessions of OpenVINO, on Intel's CPUs and GPUs. bf16 is fast on a CPU with AMX."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoSession:
-    """A `session.Session`."""
+    """A `session.Session` of OpenVINO."""
 
     def __init__(self, path: Path, options: SessionOptions) -> None:
         """Raises ConfigError for a device that OpenVINO does not run on."""
@@ -37,20 +37,20 @@ class OpenVinoSession:
             compiled = openvino.Core().compile_model(str(path), device, settings)
         except RuntimeError as error:
             advice = ""
-            if path.is_symlink():  # in the hub's cache; weights in files of their own are links too
+            if path.is_symlink():  # the hub's cache has links, also for separate weight files
                 advice = "; OpenVINO follows no links: hf download NAME --local-dir FOLDER"
             raise ConfigError(f"{path}: {str(error).strip().splitlines()[-1]}{advice}") from None
         self._request = compiled.create_infer_request()
         self.inputs = tuple(
-            Input(one.any_name, _sizes(one.partial_shape), one.element_type.to_dtype().type)
-            for one in compiled.inputs
+            Input(port.any_name, _sizes(port.partial_shape), port.element_type.to_dtype().type)
+            for port in compiled.inputs
         )
-        self.outputs = tuple(one.any_name for one in compiled.outputs)
+        self.outputs = tuple(port.any_name for port in compiled.outputs)
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute one output for a batch."""
         self._request.infer(dict(feed))
-        # A copy: the tensor's memory is the next call's.
+        # A copy, because the next call overwrites the tensor.
         return np.array(self._request.get_output_tensor(output).data, dtype=np.float32)
 
 

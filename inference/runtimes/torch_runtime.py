@@ -1,4 +1,4 @@
-"""Networks run by torch: as they are, or compiled; on the CPU or CUDA."""
+"""Sessions of torch, compiled or not, on the CPU or CUDA."""
 
 import json
 from collections.abc import Mapping
@@ -26,10 +26,13 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class TorchSession:
-    """A `session.Session`; `path` is the ONNX file that its weights, safetensors, lie beside."""
+    """A `session.Session` of torch. Its weights are the safetensors file beside the ONNX file."""
 
     def __init__(self, path: Path, options: SessionOptions) -> None:
-        """Raises ConfigError for a model without such weights, or what torch cannot do with it."""
+        """Open the tower of the ONNX file `path`.
+
+        Raises ConfigError for missing weights, or a device or precision that torch cannot use.
+        """
         weights = path.with_suffix(".safetensors")
         if not weights.is_file():
             raise ConfigError(
@@ -50,7 +53,8 @@ class TorchSession:
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute the embeddings of a batch."""
         with torch.inference_mode():
-            rows = self._tower(*(self._tensor(feed[one.name]) for one in self.inputs))
+            tensors = [self._tensor(feed[tower_input.name]) for tower_input in self.inputs]
+            rows = self._tower(*tensors)
             result: Matrix = rows.float().cpu().numpy()
         return result
 
