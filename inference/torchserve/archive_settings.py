@@ -1,4 +1,4 @@
-"""What an archive holds beside our code and its model: how the model is served."""
+"""The settings file in an archive for TorchServe, which says how the model is served."""
 
 from pathlib import Path
 
@@ -12,21 +12,21 @@ FILE = "serving.json"
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """The name of the model's folder, the space that it is compared in, and our settings."""
+    """The name of the archive's model, the model's space, and the section Inference."""
 
     model: str
     space: str
-    """Of the image tower of clip, for mclip too: see `ServedModel`."""
+    """The digest of clip's image tower, also in the archive of mclip: see `ServedModel`."""
     settings: Inference
 
 
 def write_contents(folder: Path, contents: Contents) -> None:
-    """Write what an archive that is made of `folder` holds."""
+    """Write the settings file into `folder`, from which the archive is made."""
     (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(contents)))
 
 
 def read_contents(folder: Path) -> Contents:
-    """Read what the unpacked archive `folder` holds; raises ConfigError."""
+    """Read the settings file of the unpacked archive `folder`; raises ConfigError."""
     try:
         return msgspec.json.decode((folder / FILE).read_bytes(), type=Contents)
     except (OSError, *UNREADABLE) as error:

@@ -1,7 +1,8 @@
-"""The TorchServe handler: what the embedded server answers, for each request of a batch.
+"""The handler that makes TorchServe reply as the embedded server does.
 
-TorchServe takes the class of this module, makes one in each worker process, and gives it the
-requests that it batched. They go into one ServedModel together and are answered one by one.
+In each worker process, TorchServe makes an object of the only class in this file. TorchServe then
+gives batches of requests to this object. A batch goes to one ServedModel, and each request gets
+its own reply.
 """
 
 import logging
@@ -21,17 +22,16 @@ from inference.clip.model import load_model
 from inference.torchserve.archive_settings import read_contents
 
 WORKERS = 8
-"""Of a model: snapshot_8.cfg starts as many, and they share the cores."""
-
+"""Worker processes of a model, as in snapshot_8.cfg. The workers share the CPU's cores."""
 
 log = logging.getLogger(__name__)
 
 Reply = tuple[int, dict[str, str], bytes]
-"""Status, headers and body for one request of a batch; TorchServe allows one class in this file."""
+"""Status, headers and body of a reply. A tuple, because TorchServe allows no second class here."""
 
 
 class Handler:
-    """One worker's model."""
+    """The model of one worker process."""
 
     def __init__(self) -> None:
         self._served: ServedModel | None = None
@@ -42,7 +42,7 @@ class Handler:
         threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
         settings = msgspec.structs.replace(contents.settings, threads=threads, replicas=1)
         gpu = context.system_properties.get("gpu_id")
-        if gpu is not None:  # TorchServe deals them out; number_of_gpu says over how many
+        if gpu is not None:  # TorchServe assigns number_of_gpu GPUs to its workers in turn
             settings = msgspec.structs.replace(settings, device=f"cuda:{gpu}")
         model = load_model(contents.model, settings)
         model.warm()
@@ -51,7 +51,7 @@ class Handler:
         self._served.start()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer a batch: the body of each reply, its status and headers being set in `context`."""
+        """Answer a batch: return the reply bodies, and set statuses and headers in `context`."""
         begun = [self._begin(item.get("body", b"")) for item in data]
         bodies = []
         for number, (status, headers, body) in enumerate(map(_reply, begun)):
@@ -66,7 +66,7 @@ class Handler:
             raise RuntimeError("TorchServe did not initialize this handler")
         try:
             return self._served.begin(decode(body, EmbedRequest))
-        except Exception as error:  # the edge of an item
+        except Exception as error:  # whatever fails, only this request fails
             return error
 
 
@@ -75,7 +75,7 @@ def _reply(begun: Callable[[], EmbedReply] | Exception) -> Reply:
         return _problem(begun)
     try:
         return 200, {"Content-Type": MSGPACK}, encode(begun())
-    except Exception as error:  # the edge of an item
+    except Exception as error:  # whatever fails, only this request fails
         return _problem(error)
 
 

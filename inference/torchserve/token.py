@@ -1,4 +1,4 @@
-"""The key that TorchServe asks for, in the file that it writes anew at each start."""
+"""The inference key of TorchServe, in the file that TorchServe rewrites at each start."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -23,18 +23,18 @@ class _File(msgspec.Struct):
 
 
 class Token:
-    """The inference key of a key_file.json, or none where the server wants none."""
+    """The inference key in a key_file.json. Without a file, requests carry no key."""
 
     def __init__(self, path: Path | None) -> None:
-        """The file is not read before the key is wanted: TorchServe may start after us."""
+        """The first request reads the file, because TorchServe may start after this process."""
         self._path = path
         self._headers: dict[str, str] = {}
 
     async def use(self, ask: Callable[[dict[str, str]], Awaitable[Result]]) -> Result:
-        """What `ask` returns, given the headers that carry the key.
+        """Call `ask` with the headers that carry the key; returns the result of `ask`.
 
-        The file is read again when the key is refused. Raises what `ask` does, and Unavailable
-        when there is no key or the server does not take it.
+        If the server refuses the key, the file is read again and a new key is tried. Raises the
+        errors of `ask`, and Unavailable if the file has no key or the server refuses that key.
         """
         headers, refused = self._headers or self._read(), None
         while headers != refused:
@@ -54,7 +54,7 @@ class Token:
 
 
 def _is_refusal(error: ServiceError) -> bool:
-    """Whether it is a 400 in TorchServe's words, not a problem of ours: only a key brings one."""
+    """Whether TorchServe refused the key. Only a refusal has such a status and no code of ours."""
     return error.status in (400, 401, 403) and error.code == ServiceError.code
 
 
