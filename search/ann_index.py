@@ -1,4 +1,4 @@
-"""What finds the nearest vectors of a shard: what every kind of index has in common."""
+"""The index of a shard's vectors: the interface that every kind of index has."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,47 +10,47 @@ from common.config import IndexKind
 from common.wire import Matrix
 
 Numbers = NDArray[np.int64]
-"""Of rows of a shard, which are in the order of its keys."""
+"""Row numbers of a shard; the rows are sorted by image key."""
 
 
 class Build(NamedTuple):
-    """The kind of an index, and how its HNSW links are made (Malkov and Yashunin, 2016)."""
+    """The kind of an index and its HNSW settings (Malkov and Yashunin, 2016)."""
 
     kind: IndexKind
     M: int
     ef_construction: int
     threads: int
     ef: int
-    """With which its canaries are asked."""
+    """The ef of its canary queries."""
 
 
 class AnnPaths(NamedTuple):
-    """The files of an engine."""
+    """The files of an index; `vectors_path` is None where `index_path` holds the vectors."""
 
     index_path: Path
     vectors_path: Path | None = None
 
 
 class AnnIndex(Protocol):
-    """The vectors of a shard, loaded; asked from any thread."""
+    """A loaded index; its methods may be called from any thread."""
 
     def nearest(
         self, vectors: Matrix, k: int, ef: int, threads: int
     ) -> tuple[NDArray[np.integer], Matrix]:
-        """Rows and cosines of the k nearest of each unit vector, best first, [n, k].
+        """Rows and cosines of the k nearest of each unit vector, best first, both [n, k].
 
-        0 < k <= rows; `threads` 0 is one a core.
+        0 < k <= rows. With `threads` 0, each core runs a thread.
         """
 
     def vectors(self, rows: Numbers) -> Matrix:
-        """The vectors of some rows, [n, dim]."""
+        """The vectors of some rows, float32 [n, dim]."""
 
 
 class AnnModule(Protocol):
-    """A module with an engine: how it is written and loaded."""
+    """A module that writes and loads one kind of index."""
 
     def write(self, folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
-        """Build an index and write it whole, its files named after `name`; raises BadIndex."""
+        """Build an index in `folder`, with file names that start with `name`; raises BadIndex."""
 
     def load(self, paths: AnnPaths, dim: int, count: int) -> AnnIndex:
-        """Load what was written; raises BadIndex for files that are not of such an index."""
+        """Load an index; raises BadIndex for files of another kind or size."""

@@ -1,8 +1,8 @@
-"""Canaries: queries with a known answer, which a shard must find before it is put in use.
+"""Canaries: queries with a known answer. A shard is put in use only if it finds the answers.
 
-They are drawn from the shard's own images when it is built, and their answers made by comparing
-them with every image. Digests show that files are those that were written; canaries show that
-what was loaded from them here, with this machine's libraries, also finds what is near.
+The canaries of a shard are drawn from its images when the shard is built. Brute force over all
+images of the shard gives the true answers. A digest proves that a file is unchanged. The canaries
+prove that the libraries of this machine load the index and find near images.
 """
 
 from pathlib import Path
@@ -18,39 +18,39 @@ from search.manifest import BadIndex
 QUERIES = 16
 K = 10
 MIN_RECALL = 0.5
-"""An index that finds less than half of the nearest is of no use."""
+"""An index that finds less than half of the nearest images is of no use."""
 RECALL_TOLERANCE = 0.1
-"""The same index finds the same but for rounding, which another processor may do otherwise."""
+"""The recall of one index may differ by this much between processors, which round differently."""
 ROUNDING = 2e-3
-"""Of scores: float16 vectors give them to 1e-3."""
+"""Tolerance of scores; float16 vectors give scores that are exact to 1e-3."""
 
 
 class Canaries(msgspec.Struct, frozen=True):
-    """The queries of a shard; arrays as bytes, little-endian, row by row."""
+    """The canaries of a shard. Arrays are bytes, little-endian, row by row."""
 
     count: int
-    """Of the shard's images."""
+    """Number of images in the shard."""
     dim: int
     ef: int
     k: int
     vectors: bytes
     """float32 [queries, dim]."""
     rows: bytes
-    """int64 [queries, k]: the true nearest of all, best first."""
+    """int64 [queries, k]: the true nearest rows, best first."""
     scores: bytes
-    """float32 [queries, k]: their cosines."""
+    """float32 [queries, k]: the cosines of `rows`."""
     least: float
-    """The share of them that must be found."""
+    """The share of `rows` that the index must find."""
 
 
 def draw(vectors: Matrix, engine: AnnIndex, ef: int) -> Canaries:
-    """Canaries for the vectors of a shard; raises ConfigError where the index finds too few."""
+    """Draw canaries from the vectors of a shard; raises ConfigError if their recall is too low."""
     count, dim = vectors.shape
     chosen = np.random.default_rng(0).choice(count, min(QUERIES, count), replace=False)
     k = min(K, count)
     nearest = [_nearest(vectors, vectors[i], k) for i in chosen]
-    rows = b"".join([one.astype("<i8").tobytes() for one, _ in nearest])
-    scores = b"".join([one.astype("<f4").tobytes() for _, one in nearest])
+    rows = b"".join([best.astype("<i8").tobytes() for best, _ in nearest])
+    scores = b"".join([cosines.astype("<f4").tobytes() for _, cosines in nearest])
     drawn = Canaries(count, dim, max(ef, k), k, pack_rows(vectors[chosen]), rows, scores, 0.0)
     found = _share(drawn, engine)
     if found < MIN_RECALL:
@@ -62,7 +62,7 @@ def draw(vectors: Matrix, engine: AnnIndex, ef: int) -> Canaries:
 
 
 def _nearest(vectors: Matrix, query: Matrix, k: int) -> tuple[Numbers, Matrix]:
-    """The rows and scores of the k nearest, best first, by comparing with every vector."""
+    """The rows and cosines of the k nearest vectors, best first, by brute force."""
     scores = vectors @ query
     best = np.argpartition(-scores, k - 1)[:k]
     best = best[np.argsort(-scores[best])]
@@ -70,7 +70,7 @@ def _nearest(vectors: Matrix, query: Matrix, k: int) -> tuple[Numbers, Matrix]:
 
 
 def read(path: Path, dim: int, count: int) -> Canaries:
-    """The canaries in a file, of a shard of so many images; raises BadIndex."""
+    """Read the canaries of a shard with `count` images; raises BadIndex."""
     try:
         canaries = msgspec.msgpack.decode(path.read_bytes(), type=Canaries)
     except UNREADABLE as error:
@@ -81,7 +81,7 @@ def read(path: Path, dim: int, count: int) -> Canaries:
 
 
 def check(canaries: Canaries, engine: AnnIndex, name: str) -> None:
-    """Ask them; raises BadIndex naming the shard when too little is found, or scored wrong."""
+    """Run the canaries of the index `name`; raises BadIndex for a low recall or wrong scores."""
     found = _share(canaries, engine)
     if found < canaries.least:
         raise BadIndex(
@@ -91,7 +91,7 @@ def check(canaries: Canaries, engine: AnnIndex, name: str) -> None:
 
 
 def _share(canaries: Canaries, engine: AnnIndex) -> float:
-    """The share of the nearest that the engine finds; 0 for scores that cannot be."""
+    """The share of the true nearest rows that the index finds; 0 for impossible scores."""
     if not canaries.k:  # a shard without images
         return 1.0
     queries = unpack_rows(canaries.vectors, canaries.dim)
@@ -105,10 +105,10 @@ def _share(canaries: Canaries, engine: AnnIndex) -> float:
 
 
 def _right(rows: Numbers, scores: Matrix, true: Numbers, best: Matrix) -> float:
-    """The share of one query's hits that are right.
+    """The share of one query's hits that have the right score.
 
-    Each has the score that it should have: a row that is none of the nearest, that of the last of
-    them, whose equal it is.
+    A true nearest row must have its known score. Any other row must have the score of the last
+    true nearest row: only an image with an equal score may take its place.
     """
     known = dict(zip(true.tolist(), best.tolist(), strict=True))
     should = [known.get(row, float(best[-1])) for row in rows.tolist()]

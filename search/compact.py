@@ -1,8 +1,8 @@
-"""The compact engine: HNSW over vectors of bytes (faiss), ranked again by float16 on the disk.
+"""The compact index: HNSW over 8-bit vectors in memory (faiss), re-ranked by float16 on the disk.
 
-Each number of a vector is a byte in memory, between the least and the greatest of its dimension
-(faiss's QT_8bit). That is good enough to walk the links; all that the walk has looked at longest
-is then scored by its float16 vector, so scores are exact to 1e-3, and the order nearly always.
+In memory, each number of a vector is one byte: its place between the least and the greatest value
+of its dimension (faiss's QT_8bit). This is enough to search the graph. The candidates of the
+search are then scored by their float16 vectors. Scores are exact to 1e-3; the order nearly always.
 """
 
 import mmap
@@ -25,18 +25,18 @@ except ImportError:
     raise MissingPackage("Prepare.index compact: pip install faiss-cpu") from None
 
 OVERSAMPLE = 2
-"""Rounded vectors lead a walk astray: with twice the ef it finds at least as much as hnswlib."""
+"""Factor on ef. 8-bit vectors mislead the search; with twice the ef it finds what hnswlib does."""
 FLOAT16 = np.dtype("<f2")
 BLOCK = 2**15
-"""Rows that are made float32 at a time: 64 MiB of 512 dimensions."""
+"""Rows converted to float32 at a time: 64 MiB at 512 dimensions."""
 
 
 def write(folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
-    """Build and write an index: `engine.AnnModule`."""
+    """Build and write an index: see `ann_index.AnnModule`."""
     index, exact = folder / f"{name}.compact", folder / f"{name}.float16"
     write_whole(index, lambda temporary: _build(vectors, build, temporary))
     rounded = vectors.astype(FLOAT16)
-    # not by numpy's tofile, which says nothing when the disk is full
+    # not by numpy's tofile, which reports no error when the disk is full
     write_whole(exact, lambda temporary: _write(temporary, rounded))
     return AnnPaths(index, exact)
 
@@ -47,7 +47,7 @@ def _write(path: Path, rows: NDArray[np.float16]) -> None:
 
 def _build(vectors: Matrix, build: Build, path: Path) -> None:
     count, dim = vectors.shape
-    faiss.omp_set_num_threads(build.threads)  # of what this thread calls
+    faiss.omp_set_num_threads(build.threads)  # for the calls of this thread
     index = faiss.IndexHNSWSQ(
         dim, faiss.ScalarQuantizer.QT_8bit, build.M, faiss.METRIC_INNER_PRODUCT
     )
@@ -62,7 +62,7 @@ def _build(vectors: Matrix, build: Build, path: Path) -> None:
 
 
 def load(paths: AnnPaths, dim: int, count: int) -> "Compact":
-    """Load an index: `engine.AnnModule`."""
+    """Load an index: see `ann_index.AnnModule`."""
     if paths.vectors_path is None:
         raise BadIndex(f"{paths.index_path}: no vectors beside it")
     try:
@@ -79,40 +79,41 @@ def load(paths: AnnPaths, dim: int, count: int) -> "Compact":
 
 
 def _map(path: Path, dim: int, count: int) -> NDArray[np.float16]:
-    """The vectors in a file, [count, dim], read as they are needed; raises BadIndex."""
+    """The vectors in a file, mapped into memory, float16 [count, dim]; raises BadIndex."""
     size_bytes = path.stat().st_size
     if size_bytes != count * dim * FLOAT16.itemsize:
         raise BadIndex(f"{path}: {size_bytes} bytes, not those of {count} vectors of {dim}")
-    if not count:  # nothing can be mapped
+    if not count:  # an empty file cannot be mapped
         return np.empty((0, dim), FLOAT16)
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if hasattr(mmap, "MADV_RANDOM"):  # else a vector brings a hundred neighbours from the disk
+    if hasattr(mmap, "MADV_RANDOM"):  # else each read loads about a hundred neighbours too
         mapped.madvise(mmap.MADV_RANDOM)
     return np.frombuffer(mapped, FLOAT16).reshape(count, dim)
 
 
 class Compact:
-    """An `ann_index.AnnIndex`."""
+    """A loaded compact index, an `ann_index.AnnIndex`."""
 
     def __init__(self, index: "faiss.IndexHNSWSQ", exact: NDArray[np.float16]) -> None:
         self._index = index
         self._exact = exact
 
     def nearest(self, vectors: Matrix, k: int, ef: int, threads: int) -> tuple[Numbers, Matrix]:
-        """The k best of what a walk with `ef` finds, or of all where too few are linked."""
+        """The k best candidates of the graph search; of all rows if it finds fewer than k."""
         wide = min(max(OVERSAMPLE * ef, k), len(self._exact))
         parts = np.array_split(vectors, min(threads or os.cpu_count() or 1, len(vectors)))
         if len(parts) == 1:
             return self._nearest(vectors, k, wide)
-        # Not by faiss's own threads, OpenMP's: they spin while they wait, which on busy cores
-        # takes the time of those that they wait for.
+        # Not by faiss's own threads: OpenMP threads spin while they wait. On busy cores, they
+        # take CPU time from the threads that still search.
         with ThreadPoolExecutor(len(parts)) as pool:
             found = list(pool.map(lambda part: self._nearest(part, k, wide), parts))
-        return np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])
+        labels = np.concatenate([labels for labels, _ in found])
+        return labels, np.concatenate([scores for _, scores in found])
 
     def _nearest(self, vectors: Matrix, k: int, wide: int) -> tuple[Numbers, Matrix]:
-        faiss.omp_set_num_threads(1)  # of what this thread calls
+        faiss.omp_set_num_threads(1)  # for the calls of this thread
         parameters = faiss.SearchParametersHNSW(efSearch=wide)
         _, found = self._index.search(vectors, wide, params=parameters)
         labels = np.empty((len(vectors), k), dtype=np.int64)
@@ -131,5 +132,5 @@ class Compact:
         return np.concatenate([self.vectors(rows[i : i + BLOCK]) @ vector for i in starts])
 
     def vectors(self, rows: Numbers) -> Matrix:
-        """The vectors of some rows, rounded to float16."""
+        """The vectors of some rows, float32 [n, dim], rounded to float16."""
         return self._exact[rows].astype(np.float32)

@@ -1,4 +1,4 @@
-"""The engine that is the default: hnswlib, with every vector in memory as float32."""
+"""The default index: hnswlib, with every vector in memory as float32."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ from search.manifest import DISTANCE, BadIndex
 
 
 def write(folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
-    """Build and write an index: `engine.AnnModule`."""
+    """Build and write an index: see `ann_index.AnnModule`."""
     path = folder / f"{name}.hnsw"
     write_whole(path, lambda temporary: _build(vectors, build).save_index(str(temporary)))
     return AnnPaths(path)
@@ -24,13 +24,13 @@ def _build(vectors: Matrix, build: Build) -> hnswlib.Index:
     count, dim = vectors.shape
     index = hnswlib.Index(space=DISTANCE, dim=dim)
     index.init_index(max(1, count), M=build.M, ef_construction=build.ef_construction, random_seed=1)
-    if count:  # hnswlib fails on no rows
+    if count:  # hnswlib fails on an empty array
         index.add_items(vectors, np.arange(count), num_threads=build.threads)
     return index
 
 
 def load(paths: AnnPaths, dim: int, count: int) -> "Hnsw":
-    """Load an index into a new object; raises BadIndex. hnswlib itself checks next to nothing."""
+    """Load an index into a new object; raises BadIndex. hnswlib itself checks almost nothing."""
     path = paths.index_path
     if (found := _dim_of(path)) != dim:
         raise BadIndex(f"{path}: vectors of {found} numbers, not {dim}")
@@ -45,7 +45,7 @@ def load(paths: AnnPaths, dim: int, count: int) -> "Hnsw":
 
 
 def _dim_of(path: Path) -> int:
-    """The dimension in an index file: an element is its links, its float32 vector, its label."""
+    """The dimension in an index file. An element is its links, its float32 vector, its label."""
     header = np.fromfile(path, dtype="<u8", count=6)
     if len(header) < 6:
         raise BadIndex(f"{path}: too short for an index")
@@ -54,21 +54,21 @@ def _dim_of(path: Path) -> int:
 
 
 class Hnsw:
-    """An `ann_index.AnnIndex`."""
+    """A loaded hnswlib index, an `ann_index.AnnIndex`."""
 
     def __init__(self, index: hnswlib.Index) -> None:
         self._index = index
-        self._lock = threading.Lock()  # ef belongs to the index, so one batch at a time
+        self._lock = threading.Lock()  # ef is set on the index: one batch at a time
 
     def nearest(
         self, vectors: Matrix, k: int, ef: int, threads: int
     ) -> tuple[NDArray[np.uint64], Matrix]:
-        """The k nearest; by looking at everything where too few images are linked."""
+        """The k nearest by graph search; by brute force if that finds fewer than k."""
         with self._lock:
             self._index.set_ef(ef)
             try:
                 labels, distances = self._index.knn_query(vectors, k, num_threads=threads)
-            except RuntimeError:  # it found fewer than k
+            except RuntimeError:  # the search found fewer than k
                 return self._nearest_of_all(vectors, k)
         return labels, 1 - distances
 
@@ -83,6 +83,6 @@ class Hnsw:
         return labels, scores
 
     def vectors(self, rows: Numbers) -> Matrix:
-        """The vectors of some rows."""
+        """The vectors of some rows, float32 [n, dim]."""
         found: Matrix = self._index.get_items(rows, return_type="numpy")
         return found

@@ -1,4 +1,4 @@
-"""An image's key: what names it, which shard it lies in, and what it looks like."""
+"""The key of an image: three hashes that give its id, its shard and its look."""
 
 from typing import TypeVar
 
@@ -8,24 +8,24 @@ from numpy.typing import NDArray
 from common.errors import BadRequest
 
 IMAGE_KEY = np.dtype([("content", ">u8"), ("location", ">u8"), ("perceptual", ">u8")])
-"""Hash of the file's bytes and of its path, together the id; and hash of how it looks."""
+"""Hashes of the file's bytes and of its path, together the id; and the perceptual hash."""
 
 Keys = NDArray[np.void]
 Hash = TypeVar("Hash", int, NDArray[np.uint64])
 
 
 def image_id(key: bytes) -> str:
-    """The id of an image from the bytes of its key."""
+    """The id of an image, 32 hexadecimal digits, from the bytes of its key."""
     return key[:16].hex()
 
 
 def parse_id(text: str) -> tuple[int, int]:
-    """The content and location hash in an id; raises BadRequest."""
+    """The content hash and the location hash in an id; raises BadRequest."""
     if len(text) != 32 or not set(text) <= set("0123456789abcdef"):
         raise BadRequest("an id is 32 lower-case hexadecimal digits")
     return int(text[:16], 16), int(text[16:], 16)
 
 
 def shard_of(content: Hash, shard_count: int) -> Hash:
-    """The shard of an image: by its content, so that copies of a file lie together."""
+    """The shard of an image, by its content hash: copies of a file lie in one shard."""
     return content % shard_count
