@@ -1,4 +1,4 @@
-"""The search server: nearest images of vectors, from the shards that it holds."""
+"""The app of a search server: it finds the nearest images in the shards that it holds."""
 
 import math
 import time
@@ -38,7 +38,7 @@ MAX_BODY_BYTES = 64 * 2**20
 def start_app(
     versions: IndexVersions, ef_search: int, threads: int, inside: InternalAuth, address: str
 ) -> Flask:
-    """As `create_app`, for those whom `inside` lets in; newer versions are looked for."""
+    """Create the app, let in only callers that `inside` allows, and follow new versions."""
     app = create_app(versions, ef_search, threads)
     authorize(app, inside, address)
     versions.start()
@@ -47,7 +47,7 @@ def start_app(
 
 
 def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
-    """Serve `versions`, each batch on `threads` threads a shard."""
+    """Create the app for `versions`. Each shard is searched on `threads` threads."""
 
     def is_ready() -> str | None:
         try:
@@ -105,7 +105,7 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
 
 
 def _check_wanted(deadline: float) -> None:
-    """Raise DeadlineExceeded or ClientDisconnected when nobody wants the answer any more."""
+    """Raise DeadlineExceeded after the deadline, ClientDisconnected if the caller has gone."""
     if time.monotonic() > deadline:
         raise DeadlineExceeded("the deadline passed before all shards were searched")
     if is_gone(request):
@@ -116,8 +116,10 @@ def _check_wanted(deadline: float) -> None:
 def _search(
     version: Version, message: SearchRequest, ef_search: int, threads: int, deadline: float
 ) -> SearchReply:
-    """What the shards of a version have for a batch; raises BadRequest,
-    DeadlineExceeded and ClientDisconnected."""
+    """Search all queries of a message in each shard of a version.
+
+    Raises BadRequest, DeadlineExceeded, ClientDisconnected.
+    """
     manifest = version.manifest
     vectors = _vectors(message, manifest.dim)
     ef = ef_of_shard(ef_search, len(manifest.shards))
@@ -130,7 +132,7 @@ def _search(
 
 
 def _vectors(message: SearchRequest, dim: int) -> Matrix:
-    """The queries of a request, checked: hnswlib would take anything. Raises BadRequest."""
+    """The vectors of a message, checked, as hnswlib checks nothing; raises BadRequest."""
     if message.dim != dim:
         raise BadRequest(f"the index has {dim} dimensions, the query {message.dim}", "wrong_length")
     vectors = unpack_rows(message.vectors, dim)

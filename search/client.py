@@ -1,4 +1,4 @@
-"""The client of the search servers: queries go to each in batches, replies are checked."""
+"""The client of the search servers: it sends queries in batches and checks the replies."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -19,16 +19,18 @@ from search.messages import Hits, Info, LookupReply, LookupRequest, SearchReques
 from search.reply_validation import validate_info, validate_lookup, validate_search
 
 MAX_BATCH = 32
-"""Query batches that go together when a server has fallen behind: so many are all that may be asked
-in the time of one reply. A query batch has 256 queries at most, on a quiet system one."""
+"""Most query batches in one request. Only a server that has fallen behind gets more than one.
+
+A query batch has at most 256 queries; on a quiet system, one. 32 query batches are all that may
+arrive during one reply."""
 MAX_QUEUE = 1024
 SLOTS = 1
-"""Batches under way to a replica at a time: with two, batches are half as large, and 21 servers
-spend 8.3 ms of CPU on a query instead of 4.5."""
+"""Requests in flight to a replica. With two, batches are half as large: 21 servers then need
+8.3 ms of CPU for a query instead of 4.5 ms."""
 
 
 class VectorQuery(NamedTuple):
-    """A unit vector, float32 [dim]; how many hits; the version's digest, None for the newest."""
+    """A unit vector, float32 [dim], and its number of hits; `version_digest` None is the newest."""
 
     vector: Matrix
     k: int
@@ -36,12 +38,12 @@ class VectorQuery(NamedTuple):
 
     @property
     def kind(self) -> tuple[str | None, int]:
-        """What is the same in all queries of a message."""
+        """What all queries of a message have in common: the version and the dimension."""
         return self.version_digest, len(self.vector)
 
 
 class ShardResult(NamedTuple):
-    """One query's hits from one server: per shard, all of one version."""
+    """One query's hits from one server, by shard. All shards are of one version."""
 
     version: str
     version_digest: str
@@ -51,13 +53,13 @@ class ShardResult(NamedTuple):
 
 
 class QueryBatch:
-    """Queries of one kind that go to all servers together: packed and hashed once."""
+    """Queries of one kind for all servers. The message is packed and hashed once."""
 
     def __init__(self) -> None:
         self.queries: list[VectorQuery] = []
         self.deadline = 0.0
-        """The latest of the queries'."""
-        self._origins = [CONTEXT.get()]
+        """The latest deadline of its queries, on the loop's clock."""
+        self._contexts = [CONTEXT.get()]
         self._results: list[asyncio.Future[list[ShardResult]]] = []
         self._missing = 0
         self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -67,29 +69,29 @@ class QueryBatch:
         """Add a query before the batch is sent; returns its place."""
         self.queries.append(query)
         self.deadline = max(self.deadline, deadline)
-        self._origins.append(CONTEXT.get())
+        self._contexts.append(CONTEXT.get())
         self._waiting += 1
         return len(self.queries) - 1
 
     def send(self, servers: Sequence["SearchServer"]) -> None:
-        """Ask some servers; an answer of each is awaited by `results`."""
-        CONTEXT.set(merge_contexts(self._origins))
+        """Send the batch to some servers; `results` waits for the replies."""
+        CONTEXT.set(merge_contexts(self._contexts))
         self._results = [server.submit(self) for server in servers]
         self._missing = len(servers)
         for result in self._results:
             result.add_done_callback(self._count)
 
     async def results(self, place: int, deadline: float) -> list[ShardResult | Exception]:
-        """What each server has for the query at a place; DeadlineExceeded where it is late."""
+        """Each server's result for the query at `place`; DeadlineExceeded for a late server."""
         left_s = deadline - asyncio.get_running_loop().time()
         try:
             await asyncio.wait([self._complete], timeout=max(0.0, left_s))
-            return [_result(one, place) for one in self._results]
-        finally:  # also for who is cancelled
+            return [_result(result, place) for result in self._results]
+        finally:  # also when this caller is cancelled
             self._waiting -= 1
             if not self._waiting:
                 for result in self._results:
-                    result.cancel()  # nobody waits any more: what is queued need not be sent
+                    result.cancel()  # no caller waits: a queued batch need not be sent
 
     @cached_property
     def request(self) -> SearchRequest:
@@ -101,12 +103,12 @@ class QueryBatch:
 
     @cached_property
     def body(self) -> DigestedBody:
-        """The same on the wire."""
+        """The message as bytes, with their digest."""
         return with_digest(encode(self.request))
 
     def _count(self, result: "asyncio.Future[list[ShardResult]]") -> None:
         if not result.cancelled():
-            result.exception()  # looked at, also where nobody waits
+            result.exception()  # read here, as asyncio complains of an exception that is never read
         self._missing -= 1
         if not self._missing and not self._complete.done():
             self._complete.set_result(None)
@@ -116,7 +118,7 @@ class SearchServer:
     """One entry of the server list: replicas that hold the same shards."""
 
     def __init__(self, name: str, addresses: Sequence[str], http: HttpClient) -> None:
-        """`http` is closed by who made it."""
+        """The caller closes `http`."""
         self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
         self._batches: Coalescer[QueryBatch, list[ShardResult]] = Coalescer(
             name,
@@ -131,18 +133,18 @@ class SearchServer:
         await self._upstream.close()
 
     def submit(self, batch: QueryBatch) -> "asyncio.Future[list[ShardResult]]":
-        """What this server finds for each query of a batch, to come."""
+        """Queue a batch. The future gets this server's result for each query."""
         return self._batches.submit(batch, batch.deadline)
 
     async def lookup(self, image_id: str, deadline: float) -> LookupReply:
-        """The image of an id; raises NotFound's ServiceError, Unavailable or DeadlineExceeded."""
+        """The image of an id. Raises the server's ServiceError, Unavailable, DeadlineExceeded."""
         request = Request("POST", "/lookup", with_digest(encode(LookupRequest(image_id))))
         return await self._upstream.ask(
             request, deadline, lambda reply: validate_lookup(reply.body)
         )
 
     async def info(self, deadline: float) -> Info:
-        """What this server holds; raises as `lookup`."""
+        """What this server holds. Raises ServiceError, Unavailable, DeadlineExceeded."""
         return await self._upstream.ask(
             Request("GET", "/info"), deadline, lambda reply: validate_info(reply.body)
         )
@@ -150,7 +152,7 @@ class SearchServer:
     async def _send(
         self, batches: list[QueryBatch], deadline: float
     ) -> list[list[ShardResult] | Exception]:
-        """Send the batches of one kind together; what is found for the queries of each."""
+        """Send the batches of each kind in one request; results or an error for each batch."""
         results: dict[QueryBatch, list[ShardResult] | Exception] = {}
         kinds = {batch: batch.queries[0].kind for batch in batches}
         for kind in set(kinds.values()):
@@ -171,7 +173,7 @@ class SearchServer:
         reply = await self._upstream.ask(
             request, deadline, lambda reply: validate_search(reply.body, ks, version)
         )
-        shards = [(one.shard, one.hits) for one in reply.shards]
+        shards = [(shard_hits.shard, shard_hits.hits) for shard_hits in reply.shards]
         return (
             ShardResult(
                 reply.version,
@@ -194,11 +196,11 @@ def _result(result: "asyncio.Future[list[ShardResult]]", place: int) -> ShardRes
 
 
 def _body_of(batches: Sequence[QueryBatch]) -> DigestedBody:
-    """The message with the queries of batches of one kind, in order."""
+    """One message with the queries of several batches of one kind, in order."""
     if len(batches) == 1:
         return batches[0].body
     requests = [batch.request for batch in batches]
-    vectors = b"".join([one.vectors for one in requests])
-    ks = [k for one in requests for k in one.ks]
+    vectors = b"".join([request.vectors for request in requests])
+    ks = [k for request in requests for k in request.ks]
     digest = requests[0].version_digest
     return with_digest(encode(SearchRequest(requests[0].dim, vectors, ks, digest)))

@@ -1,4 +1,4 @@
-"""The index versions that a search server holds: the one in use, and the one before for a while."""
+"""The index versions in a search server: the version in use and, for a while, the previous."""
 
 import logging
 import threading
@@ -22,13 +22,13 @@ from search.manifest import (
 log = logging.getLogger(__name__)
 
 KEEP_OLD_S = 30.0
-"""How long the version before is kept after a swap, and after it was asked for by its digest: other
-servers may still be loading theirs, or have refused it."""
+"""The previous version is kept for this time after a swap, and after each query for its digest.
+Other servers may still load the new version, or may have refused it."""
 TRY_AGAIN_S = 60.0
-"""A refused version is looked at again: its files may have been on their way here."""
+"""A refused version is tried again after this time: its files may have arrived since."""
 
 Choose = Callable[[int], Sequence[int]]
-"""Which shards a server holds of an index with so many."""
+"""Gives the shards that a server holds, from the shard count of the index."""
 
 
 class Version(NamedTuple):
@@ -39,7 +39,7 @@ class Version(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """What was refused last, None for a CURRENT that cannot be read; when and why."""
+    """The last refusal: the version, None if CURRENT cannot be read; why; and when, in seconds."""
 
     named: VersionRef | None
     reason: str
@@ -47,7 +47,7 @@ class Refusal(NamedTuple):
 
 
 def load_version(folders: Folders, named: VersionRef, choose: Choose) -> Version:
-    """Load the chosen shards of a version, verified; raises BadIndex, MissingPackage."""
+    """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage."""
     manifest = manifest_of(folders, named)
     loaded = {
         shard: load_shard(folders, named.version, manifest.dim, manifest.shards[shard])
@@ -58,7 +58,7 @@ def load_version(folders: Folders, named: VersionRef, choose: Choose) -> Version
 
 
 class IndexVersions:
-    """Follows CURRENT: loads a new version beside the old one and then swaps them."""
+    """Follows CURRENT: loads a new version beside the old version, then swaps them."""
 
     def __init__(
         self,
@@ -68,28 +68,28 @@ class IndexVersions:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.refusal: Refusal | None = None
-        """Why this server does not hold what CURRENT names; None when it does."""
+        """Why the version that CURRENT names was refused; None when that version is in use."""
         self._folders = folders
         self._choose = choose
         self._reload_s = reload_s
         self._now = now
         self._versions: list[Version] = []  # the newest first
-        self._wanted = 0.0  # when the one before was last of use
+        self._wanted = 0.0  # when the previous version was last needed
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
 
     def start(self) -> None:
-        """Load the version in use, if there is one, then follow it; raises MissingPackage."""
+        """Load the version in use, if any, then follow CURRENT; raises MissingPackage."""
         self.refresh()
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following."""
+        """Stop following CURRENT."""
         self._closed.set()
         self._thread.join()
 
     def newest(self) -> Version:
-        """The version in use; raises Unavailable before the first."""
+        """The version in use; raises Unavailable before the first is loaded."""
         if not self._versions:
             raise Unavailable("no index is loaded: run prepare first", "no_index")
         return self._versions[0]
@@ -106,9 +106,9 @@ class IndexVersions:
         raise NotFound("no version with this digest is loaded", "no_such_version")
 
     def refresh(self) -> None:
-        """Swap to what CURRENT names; what cannot be loaded is refused, and tried again later.
+        """Put the version that CURRENT names in use.
 
-        Raises MissingPackage.
+        A version that cannot be loaded is refused, and tried again later. Raises MissingPackage.
         """
         current = None
         try:
@@ -127,14 +127,14 @@ class IndexVersions:
     def _is_due(self, named: VersionRef) -> bool:
         refused = self.refusal
         if refused is None:
-            return named not in [one.manifest.named for one in self._versions[:1]]
+            return named not in [version.manifest.named for version in self._versions[:1]]
         return refused.named != named or self._now() - refused.at > TRY_AGAIN_S
 
     def _activate(self, named: VersionRef) -> None:
-        """Put a version in use, loaded where it is not held; raises BadIndex, MissingPackage."""
-        held = [one for one in self._versions if one.manifest.named == named]
+        """Put a version in use, and load it if needed; raises BadIndex, MissingPackage."""
+        held = [version for version in self._versions if version.manifest.named == named]
         version = held[0] if held else load_version(self._folders, named, self._choose)
-        others = [one for one in self._versions if one is not version][:1]
+        others = [other for other in self._versions if other is not version][:1]
         if others and others[0].manifest.space != version.manifest.space:
             raise BadIndex(
                 f"{named.version} is of another model, {version.manifest.model}: "
@@ -147,11 +147,11 @@ class IndexVersions:
         log.info("version %s: shards %s", named.version, sorted(version.shards))
 
     def _refuse(self, current: Current | None, reason: str) -> None:
-        """Keep what there is; where there is nothing, take the version before."""
+        """Keep the loaded version. If none is loaded, put the previous version in use."""
         named = current.now if current else None
-        told = self.refusal
+        previous = self.refusal
         self.refusal = Refusal(named, reason, self._now())
-        if told is None or told[:2] != (named, reason):
+        if previous is None or previous[:2] != (named, reason):
             INDEX_REFUSED.inc()
             stays = self._versions[0].manifest.version if self._versions else "none"
             log.error("version refused, %s stays: %s", stays, reason)
@@ -166,6 +166,6 @@ class IndexVersions:
             try:
                 self.refresh()
             except MissingPackage:
-                continue  # told when it was refused
-            except Exception:  # the edge of the thread: the next look may succeed
+                continue  # `_refuse` has logged it
+            except Exception:  # the edge of the thread: the next try may succeed
                 log.exception("looking for a new version failed")

@@ -1,4 +1,4 @@
-"""The manifest of an index version: what it holds, how it was made, and every file's digest."""
+"""The manifest of an index version: its contents, its settings, the digest of every file."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class ShardFiles(msgspec.Struct, frozen=True):
     canaries: File
     kind: IndexKind
     vectors: File | None = None
-    """Beside the index, where its kind keeps them apart."""
+    """Only for a kind of index that keeps its vectors in a file of their own."""
 
 
 class Recall(msgspec.Struct, frozen=True):
@@ -51,14 +51,14 @@ class Recall(msgspec.Struct, frozen=True):
 
 
 class VersionRef(msgspec.Struct, frozen=True):
-    """A version, told by the digest of its manifest from others that were made under its name."""
+    """A version by its name and the digest of its manifest, as a name may be used again."""
 
     version: str
     sha256: str
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """One version, whole: it is written last, so a version that has one is complete."""
+    """The manifest of one version. It is written last: a version with a manifest is complete."""
 
     version: str
     created: str
@@ -71,47 +71,47 @@ class Manifest(msgspec.Struct, frozen=True):
     ef_construction: int
     count: int
     inputs: str
-    """Digest of what went in; equal inputs need no new version."""
+    """Digest of the embeddings and the settings; equal inputs need no new version."""
     recall: Recall
     shards: list[ShardFiles]
     sha256: str = ""
-    """The digest: see search.self_hash."""
+    """The digest of the manifest itself: see search/self_hash.py."""
 
     @property
     def named(self) -> VersionRef:
-        """What CURRENT says of it."""
+        """The name and digest by which CURRENT names this version."""
         return VersionRef(self.version, self.sha256)
 
 
 class Current(msgspec.Struct, frozen=True):
-    """What CURRENT says: the version in use, and the one to go back to."""
+    """The content of CURRENT: the version in use, and the version to go back to."""
 
     now: VersionRef
     before: VersionRef | None = None
     sha256: str = ""
-    """The digest."""
+    """The digest of the file itself: see search/self_hash.py."""
 
 
 class Folders(msgspec.Struct, frozen=True):
-    """The three folders that a version lies in, under the same name."""
+    """The three folders that hold versions. In each, a version is a folder with its name."""
 
     index: Path
     paths: Path
     hashes: Path
 
     def all(self) -> tuple[Path, Path, Path]:
-        """All three."""
+        """The three folders."""
         return self.index, self.paths, self.hashes
 
 
 def read_current(folders: Folders) -> Current | None:
-    """What CURRENT says, or None before the first version; raises BadIndex."""
+    """The content of CURRENT, or None before the first version; raises BadIndex."""
     path = folders.index / CURRENT
     return _read(path, Current) if path.exists() else None
 
 
 def write_current(folders: Folders, current: Current) -> None:
-    """Put a version in use."""
+    """Replace CURRENT in one step, which puts a version in use."""
     replace_bytes(folders.index / CURRENT, with_self_hash(current))
 
 
@@ -124,7 +124,7 @@ def read_manifest(folders: Folders, version: str) -> Manifest:
 
 
 def manifest_of(folders: Folders, named: VersionRef) -> Manifest:
-    """The manifest of just this version; raises BadIndex."""
+    """The manifest of a version; raises BadIndex for a manifest with another digest."""
     manifest = read_manifest(folders, named.version)
     if manifest.named != named:
         raise BadIndex(f"{named.version}: its {MANIFEST} is another than {CURRENT} says")
@@ -139,7 +139,7 @@ def manifest_in_use(folders: Folders) -> Manifest:
 
 
 def write_manifest(folders: Folders, manifest: Manifest) -> Manifest:
-    """Write the manifest, from when on the version is complete; gives it with its digest."""
+    """Write the manifest, which completes the version; returns the manifest with its digest."""
     replace_bytes(folders.index / manifest.version / MANIFEST, with_self_hash(manifest))
     return read_manifest(folders, manifest.version)
 
@@ -159,7 +159,7 @@ def describe(path: Path) -> File:
 
 
 def verify(folder: Path, file: File) -> Path:
-    """The path of a file that is just as the manifest says; raises BadIndex."""
+    """The path of a file whose size and digest are as in the manifest; raises BadIndex."""
     path = folder / file.name
     try:
         if path.stat().st_size != file.size_bytes:
@@ -172,7 +172,7 @@ def verify(folder: Path, file: File) -> Path:
 
 
 def verify_files(folders: Folders, manifest: Manifest) -> None:
-    """Check every file of a version; raises BadIndex naming the first that is not as written."""
+    """Check every file of a version; raises BadIndex that names the first changed file."""
     index, paths, hashes = (folder / manifest.version for folder in folders.all())
     for shard in manifest.shards:
         verify(index, shard.index)

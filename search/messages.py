@@ -1,21 +1,21 @@
-"""The messages of the search servers, msgpack."""
+"""The msgpack messages of the search servers."""
 
 import msgspec
 
 MAX_SHARD_HITS = 10_000
-"""Hits of one query from one shard; middle asks for more than k where it drops copies."""
+"""Most hits of one query in one shard; middle asks for more than k if it drops copies."""
 
 
 class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """Unit vectors, and for each how many hits are wanted."""
+    """Unit vectors, and the number of hits for each."""
 
     dim: int
     vectors: bytes
     """float32, little-endian, [queries, dim]."""
     ks: list[int]
     version_digest: str | None = msgspec.field(default=None, name="seal")
-    """Answer from the version whose manifest has this digest, kept for a while after a swap; None:
-    from the newest."""
+    """The manifest digest of the version to search; None is the newest. After a swap, the previous
+    version is kept for a while."""
 
 
 class Hits(msgspec.Struct, array_like=True):
@@ -26,29 +26,29 @@ class Hits(msgspec.Struct, array_like=True):
     keys: bytes
     """search.image_key.IMAGE_KEY [hits]."""
     records: list[msgspec.Raw]
-    """A `Record` each, decoded only for the hits that are shown."""
+    """An encoded `Record` for each hit; only the records of hits that are shown get decoded."""
 
 
 class ShardHits(msgspec.Struct, array_like=True):
-    """What one shard found for each query, in order."""
+    """The hits of one shard for each query, in order."""
 
     shard: int
     hits: list[Hits]
 
 
 class SearchReply(msgspec.Struct):
-    """All shards of this server, from one version."""
+    """The hits of all shards of a server, from one version."""
 
     version: str
     version_digest: str = msgspec.field(name="seal")
-    """Of the manifest: a version that was made anew from nothing may have an old name."""
+    """The manifest's digest; the name is not unique, for example after the index was deleted."""
     space: str
     shard_count: int
     shards: list[ShardHits]
 
 
 class Record(msgspec.Struct, array_like=True):
-    """What is told of an image."""
+    """The path and the metadata of an image."""
 
     path: str
     metadata: dict[str, str | int | float | bool | None] = {}
@@ -78,11 +78,12 @@ class Info(msgspec.Struct):
     model: str
     dim: int
     images: int
-    """In all shards of the version, also those of other servers."""
+    """Number of images in all shards of the version, also in shards of other servers."""
     shards: list[int]
     shard_count: int
     version_digest: str = msgspec.field(default="", name="seal")
-    """Of the version's manifest: one made anew from nothing may have the same name."""
+    """The digest of the version's manifest."""
     refused: str = ""
-    """The version digest of a newer version that is not put in use, and why."""
+    """The digest of a newer version that this server refused; "" if none."""
     reason: str = ""
+    """Why that version was refused."""

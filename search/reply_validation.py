@@ -1,6 +1,6 @@
-"""Reading what a search server answers: nothing that one of ours could not have found is taken.
+"""The checks of a search server's reply: a reply that no correct server can give is refused.
 
-Once merged, a wrong hit looks like any other; so a reply is believed whole or not at all.
+A wrong hit looks like any other hit after the merge. One wrong value is enough to refuse a reply.
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,27 @@ from search.image_key import IMAGE_KEY, shard_of
 from search.messages import Hits, Info, LookupReply, SearchReply, ShardHits
 
 ROUNDING = 1e-3
-"""What a cosine of float32 unit vectors may be over 1; a search server takes as much."""
+"""How far the cosine of float32 unit vectors may exceed 1; search/app.py allows it for lengths."""
 
 
 def validate_search(body: bytes, ks: Sequence[int], version_digest: str | None) -> SearchReply:
-    """The reply to queries for `ks` hits from the version of a digest; raises InvalidResponse."""
+    """Decode the reply to queries for `ks` hits. Raises InvalidResponse.
+
+    `version_digest` is the version that was asked for, None for any.
+    """
     reply = decode_reply(body, SearchReply)
-    numbers = [one.shard for one in reply.shards]
+    numbers = [shard_hits.shard for shard_hits in reply.shards]
     _expect(version_digest in (None, reply.version_digest), "another version")
     _expect(reply.shard_count > 0, "that an index has no shards")
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
-    for one in reply.shards:
-        _check_shard(one, ks, reply.shard_count)
+    for shard_hits in reply.shards:
+        _check_shard(shard_hits, ks, reply.shard_count)
     return reply
 
 
 def validate_lookup(body: bytes) -> LookupReply:
-    """The reply to a lookup, with a unit vector; raises InvalidResponse."""
+    """Decode the reply to a lookup, with a unit vector; raises InvalidResponse."""
     reply = decode_reply(body, LookupReply)
     _expect(len(reply.vector) == 4 * reply.dim, "no vector")
     length = float(np.linalg.norm(np.frombuffer(reply.vector, "<f4")))
@@ -39,20 +42,22 @@ def validate_lookup(body: bytes) -> LookupReply:
 
 
 def validate_info(body: bytes) -> Info:
-    """What a server holds; raises InvalidResponse."""
+    """Decode what a server holds; raises InvalidResponse."""
     return decode_reply(body, Info)
 
 
-def _check_shard(one: ShardHits, ks: Sequence[int], shard_count: int) -> None:
-    _expect(len(one.hits) == len(ks), "not an answer for each query")
-    counts = [_count(hits, k) for hits, k in zip(one.hits, ks, strict=True)]
-    scores = np.frombuffer(b"".join([hits.scores for hits in one.hits]), "<f4")
+def _check_shard(shard_hits: ShardHits, ks: Sequence[int], shard_count: int) -> None:
+    _expect(len(shard_hits.hits) == len(ks), "not an answer for each query")
+    counts = [_count(hits, k) for hits, k in zip(shard_hits.hits, ks, strict=True)]
+    scores = np.frombuffer(b"".join([hits.scores for hits in shard_hits.hits]), "<f4")
     _expect(bool((np.abs(scores) <= 1 + ROUNDING).all()), "a score that is no cosine")
     rises = np.flatnonzero(scores[1:] > scores[:-1]) + 1
     _expect(bool(np.isin(rises, np.cumsum(counts)).all()), "hits that are not the best first")
-    keys = np.frombuffer(b"".join([hits.keys for hits in one.hits]), IMAGE_KEY)
+    keys = np.frombuffer(b"".join([hits.keys for hits in shard_hits.hits]), IMAGE_KEY)
     contents = keys["content"].astype(np.uint64)
-    _expect(bool((shard_of(contents, shard_count) == one.shard).all()), "another shard's images")
+    _expect(
+        bool((shard_of(contents, shard_count) == shard_hits.shard).all()), "another shard's images"
+    )
 
 
 def _count(hits: Hits, k: int) -> int:

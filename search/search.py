@@ -18,7 +18,7 @@ from search.manifest import folders_of
 from search.index_versions import IndexVersions
 
 THREADS = 8
-"""Requests at a time: one or two come from each worker of middle, in batches."""
+"""Requests at a time. Each worker of middle sends one or two at a time, with many queries."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""JSON that vouches for itself: its last field is the SHA-256 of all that stands before it."""
+"""JSON files with their own digest: the last field is the SHA-256 of all bytes before it."""
 
 import hashlib
 from typing import Protocol, TypeVar
@@ -11,7 +11,7 @@ class SelfHashed(Protocol):
 
     @property
     def sha256(self) -> str:
-        """The digest; "" until it was written and read back."""
+        """The digest; "" before the message is written and read back."""
 
 
 Message = TypeVar("Message", bound=SelfHashed)
@@ -20,13 +20,13 @@ END = b'"\n}'
 
 
 def with_self_hash(message: SelfHashed) -> bytes:
-    """The message as JSON for people, with its own digest."""
+    """The message as indented JSON, with its own digest."""
     body, last, _ = msgspec.json.format(msgspec.json.encode(message), indent=1).rpartition(LAST)
     return body + last + _digest(body) + END
 
 
 def read_self_hashed(data: bytes, kind: type[Message]) -> Message:
-    """The message in what `with_self_hash` gave; raises ValueError or DecodeError for else."""
+    """The message in bytes from `with_self_hash`; raises ValueError or DecodeError for others."""
     body, _, end = data.rpartition(LAST)
     if end != _digest(body) + END:
         raise ValueError("it is not as it was written")
