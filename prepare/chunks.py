@@ -1,9 +1,9 @@
-"""The embedding folder: numbered chunks of embedded images, and the journal of those finished.
+"""The embedding folder: numbered chunks of embedded images, and the journal of finished chunks.
 
 chunk-000001.npy            float32 [rows, dim], unit rows
-chunk-000001.rows.jsonl     a `Row` for each
+chunk-000001.rows.jsonl     a `Row` for each vector
 chunk-000001.skipped.jsonl  a `Skipped` for each image that could not be embedded
-journal.jsonl               a `JournalEntry` for each finished chunk: the others do not count
+journal.jsonl               a `JournalEntry` for each finished chunk; other chunks are ignored
 live.npy                    int32 [images, 2], chunk and row: the collection after the last run
 """
 
@@ -39,14 +39,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """An image that was passed over, and why."""
+    """An image that was not embedded, and why."""
 
     path: str
     size_bytes: int
     mtime_ns: int
     reason: str
     again: bool = False
-    """Whether the next run tries it again: the fault was the disk's, or a limit's."""
+    """Whether the next run tries the image again: the reason was a disk error or a limit."""
 
 
 class JournalEntry(msgspec.Struct, frozen=True):
@@ -59,11 +59,11 @@ class JournalEntry(msgspec.Struct, frozen=True):
     model: str
     space: str
     sha256: dict[str, str]
-    """Of each of the chunk's files, by suffix."""
+    """The digest of each file of the chunk, by suffix."""
 
 
 class Chunk(NamedTuple):
-    """What a chunk holds; rows and vectors go together."""
+    """The content of a chunk: `vectors[i]`, float32 [dim], is the embedding of `rows[i]`."""
 
     vectors: Matrix
     rows: Sequence[Row]
@@ -85,11 +85,11 @@ class EmbeddingFolder:
         return _read_lines(self._file(chunk, ".rows.jsonl"), Row)
 
     def skipped(self, chunk: int) -> list[Skipped]:
-        """The images that a finished chunk passed over."""
+        """The skipped images of a finished chunk."""
         return _read_lines(self._file(chunk, ".skipped.jsonl"), Skipped)
 
     def vectors(self, entry: JournalEntry) -> Matrix:
-        """The vectors of a finished chunk, read as they are needed; raises ConfigError."""
+        """The vectors of a finished chunk, mapped into memory; raises ConfigError."""
         path = self._file(entry.chunk, ".npy")
         try:
             vectors: Matrix = np.load(path, mmap_mode="r" if entry.rows else None)
@@ -100,7 +100,7 @@ class EmbeddingFolder:
         return vectors
 
     def verify(self, chunks: Iterable[int]) -> None:
-        """Check every byte of finished chunks; raises ConfigError naming what has changed."""
+        """Check the digests of finished chunks; raises ConfigError that names a changed file."""
         entries = {entry.chunk: entry for entry in self.entries()}
         for chunk in chunks:
             for suffix, digest in entries[chunk].sha256.items():
@@ -111,7 +111,7 @@ class EmbeddingFolder:
                     )
 
     def write(self, number: int, chunk: Chunk, model: str, space: str) -> JournalEntry:
-        """Write the files of a chunk, then its journal line: now it is finished."""
+        """Write the files of a chunk, then its journal line, which makes the chunk finished."""
         dim = chunk.vectors.shape[1]
         files: dict[str, Callable[[Path], None]] = {
             ".npy": lambda path: _save_array(path, chunk.vectors),
@@ -138,17 +138,17 @@ class EmbeddingFolder:
         return live
 
     def write_live(self, live: NDArray[np.int32]) -> None:
-        """Put the collection of this run in place of the last one's."""
+        """Replace the chunk and row of each image of the collection."""
         write_whole(self.path / LIVE, lambda path: _save_array(path, live))
 
     def drop(self, chunks: Iterable[int]) -> None:
-        """Forget finished chunks."""
+        """Remove finished chunks from the journal."""
         dropped = set(chunks)
         kept = [entry for entry in self.entries() if entry.chunk not in dropped]
         replace_bytes(self.path / JOURNAL, _lines(kept))
 
     def sweep(self) -> None:
-        """Delete the files of chunks that are not finished: dropped, or left by a killed run."""
+        """Delete the files of chunks without a journal line: dropped, or left by a killed run."""
         finished = {f"chunk-{entry.chunk:06}" for entry in self.entries()}
         for path in self.path.glob("chunk-*"):
             if path.name.partition(".")[0] not in finished:
@@ -168,7 +168,7 @@ class EmbeddingFolder:
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an .npy file; not by numpy, which is silent when the disk fills up at its end."""
+    """Write an .npy file; numpy's own writer may report no error when the disk is full."""
     header = np.lib.format.header_data_from_array_1_0(array)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -184,7 +184,7 @@ def _write_lines(path: Path, lines: Iterable[Any]) -> None:
 
 
 def _read_lines(path: Path, kind: type[Line]) -> list[Line]:
-    """The lines of a file; an unfinished last line is not there. Raises ConfigError."""
+    """The lines of a file, without an unfinished last line; raises ConfigError."""
     try:
         data = path.read_bytes()
         return msgspec.json.Decoder(kind).decode_lines(data[: data.rfind(b"\n") + 1])

@@ -1,4 +1,4 @@
-"""What is to be indexed: the live images of an embedding folder, in the order of their keys."""
+"""The images to index: the live images of an embedding folder, sorted by key."""
 
 import hashlib
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from search.messages import Record
 
 
 class Collection(NamedTuple):
-    """The images of an index, sorted by key, each with its place in the embedding folder."""
+    """The images to index, sorted by key; `places` is the chunk and row of each, int32 [n, 2]."""
 
     keys: Keys
     records: list[Record]
@@ -35,7 +35,7 @@ class Collection(NamedTuple):
         return SegmentRows(vectors, self.keys[chosen], [self.records[i] for i in chosen])
 
     def members(self, shard: int, shard_count: int) -> NDArray[np.intp]:
-        """Where the images of a shard are."""
+        """The positions of a shard's images in the collection."""
         return np.flatnonzero(shard_of(self.keys["content"], shard_count) == shard)
 
 

@@ -1,4 +1,4 @@
-"""A chunk of images to embeddings: a pure function of its sources, decoding beside the model."""
+"""The embedding of one chunk: a pure function of its sources. Decoding runs beside the model."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +26,7 @@ class Decoded(NamedTuple):
 
 
 class Decoding(NamedTuple):
-    """How images are read."""
+    """The settings for reading images."""
 
     root: Path
     preprocessing: Preprocessing
@@ -41,7 +41,10 @@ def embed_chunk(
     pool: Executor,
     tell: Callable[[int], None],
 ) -> Chunk:
-    """Embed the sources of one chunk, in order; what cannot be embedded is among its skipped."""
+    """Embed the sources of one chunk, in order; images that cannot be embedded are skipped.
+
+    `tell` is called with the number of images that are done since its last call.
+    """
     rows: list[Row] = []
     skipped: list[Skipped] = []
     parts: list[Matrix] = []
@@ -49,13 +52,13 @@ def embed_chunk(
 
     def flush() -> None:
         if batch:
-            vectors = embed([one.pixels for one in batch])
-            for one, vector in zip(batch, vectors, strict=True):
+            vectors = embed([decoded.pixels for decoded in batch])
+            for decoded, vector in zip(batch, vectors, strict=True):
                 if np.isfinite(vector).all():
-                    rows.append(one.row)
+                    rows.append(decoded.row)
                     parts.append(vector[None])
                 else:
-                    skipped.append(_skip(one.row, "the model gave no finite embedding"))
+                    skipped.append(_skip(decoded.row, "the model gave no finite embedding"))
             tell(len(batch))
             batch.clear()
 
@@ -74,7 +77,7 @@ def embed_chunk(
 def _ahead(
     pool: Executor, decoding: Decoding, sources: Iterable[Source], ahead: int
 ) -> Iterator[Decoded | Skipped]:
-    """Decode in `pool`, in order, at most `ahead` images in front of who takes them."""
+    """Decode in `pool`, in order, at most `ahead` images before they are needed."""
     waiting: deque[Future[Decoded | Skipped]] = deque()
     for source in sources:
         waiting.append(pool.submit(decode_source, source, decoding))
@@ -107,5 +110,5 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
     return Decoded(row, pixels)
 
 
-def _skip(what: Source | Row, reason: str, *, again: bool = False) -> Skipped:
-    return Skipped(what.path, what.size_bytes, what.mtime_ns, reason, again)
+def _skip(image: Source | Row, reason: str, *, again: bool = False) -> Skipped:
+    return Skipped(image.path, image.size_bytes, image.mtime_ns, reason, again)

@@ -1,4 +1,4 @@
-"""The hashes of an image: of its path, and of how it looks."""
+"""Two hashes of an image: the location hash of its path, the perceptual hash of its look."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ from PIL import Image
 
 _SIDE = 32
 _KEPT = 8
-# The type II discrete cosine transform, its first rows: the low frequencies.
+# The first rows of the type II discrete cosine transform: the low frequencies.
 _COSINES = np.cos(np.pi / _SIDE * np.outer(np.arange(_KEPT), np.arange(_SIDE) + 0.5))
 
 
@@ -19,7 +19,7 @@ def location_hash(path: str) -> int:
 def perceptual_hash(image: Image.Image) -> str:
     """64 bits that stay nearly the same when an image is scaled or compressed, in hex.
 
-    The signs of its low frequencies about their median: "pHash", Zauner, 2010.
+    A bit is 1 where a low frequency exceeds the median of all: "pHash", Zauner, 2010.
     """
     grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
     frequencies = _COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T

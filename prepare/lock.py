@@ -1,4 +1,4 @@
-"""One writer at a time in a folder, and what keeps it from writing."""
+"""The lock of a folder: one process at a time writes into it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from search.manifest import BadIndex
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process.
 
-    Raises ConfigError when it is taken, and for what the disk refuses while it is held.
+    Raises ConfigError when the lock is taken, and for errors of the disk under the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -24,5 +24,5 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigError(f"another run is writing into {folder}") from None
     except OSError as error:
         raise ConfigError(f"cannot write into {folder}: {error}") from None
-    except BadIndex as error:  # hnswlib does not tell that it could not write all
+    except BadIndex as error:  # hnswlib reports no error when the disk is full
         raise ConfigError(f"cannot write into {folder}, is the disk full? {error}") from None

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""The progress of a run: a bar on a terminal, else a plain line every few seconds."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ class Progress:
         self._bar.close()
 
     def add(self, count: int) -> None:
-        """Count `count` more as done."""
+        """Count `count` more images as done."""
         self._done += count
         self._bar.update(count)
         now = time.monotonic()

@@ -27,11 +27,11 @@ from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.sources import Source, find_sources
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class StoredRow(NamedTuple):
-    """What finished chunks say of a path: its row, or why it was skipped."""
+    """The stored result of a path: its row in a finished chunk, or why it was skipped (row -1)."""
 
     chunk: int
     row: int
@@ -39,7 +39,7 @@ class StoredRow(NamedTuple):
 
 
 class EmbedRun(NamedTuple):
-    """What a run did."""
+    """The result of a run: how many images are live, how many were tried, which were skipped."""
 
     images: int
     embedded: int
@@ -47,7 +47,10 @@ class EmbedRun(NamedTuple):
 
 
 def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
-    """Embed what is new or has changed among `inputs`, which are the whole collection."""
+    """Embed the new and the changed images of a collection; raises ConfigError.
+
+    `inputs` name the whole collection: all other images leave it.
+    """
     prepare = loaded.config.prepare
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     with locked(folder.path):
@@ -56,7 +59,7 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
         space = space_of_model(settings.clip, loaded.root)
         known = _known(folder, space)
         todo = [source for source in sources if not _is_unchanged(source, known)]
-        if todo or not known:  # else there is no need to wait for the model
+        if todo or not known:  # else the model need not be loaded
             model = load_model(settings.clip, settings, loaded.root, text=False, space=space)
             if prepare.feature_dim not in (None, model.dim):
                 raise ConfigError(
@@ -68,7 +71,7 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
 
 
 def _known(folder: EmbeddingFolder, space: str) -> dict[str, StoredRow]:
-    """The newest that finished chunks of this model say, by path."""
+    """The last stored result of each path in the finished chunks of this model."""
     known: dict[str, StoredRow] = {}
     for entry in folder.entries():
         if entry.space == space:
@@ -82,17 +85,17 @@ def _known(folder: EmbeddingFolder, space: str) -> dict[str, StoredRow]:
 def _is_unchanged(source: Source, known: dict[str, StoredRow]) -> bool:
     if source.path not in known:
         return False
-    told = known[source.path].told
-    same = (told.size_bytes, told.mtime_ns) == (source.size_bytes, source.mtime_ns)
-    if isinstance(told, Skipped):
-        return same and not told.again and source.problem in (None, told.reason)
-    return same and source.problem is None and told.metadata == source.metadata
+    stored = known[source.path].told
+    same = (stored.size_bytes, stored.mtime_ns) == (source.size_bytes, source.mtime_ns)
+    if isinstance(stored, Skipped):
+        return same and not stored.again and source.problem in (None, stored.reason)
+    return same and source.problem is None and stored.metadata == source.metadata
 
 
 def _embed_all(
     loaded: Loaded, folder: EmbeddingFolder, model: Model, todo: Sequence[Source]
 ) -> None:
-    """Embed chunk after chunk; each is a pure function of the sources in it."""
+    """Embed and write chunk after chunk."""
     prepare = loaded.config.prepare
     if model.image is None or model.preprocessing is None:
         raise ConfigError(f"Inference.clip: {model.name} embeds no images")
@@ -113,12 +116,12 @@ def _embed_all(
 
 
 def _embed_spread(tower: ImageTower, devices: Executor, images: Sequence[Pixels]) -> Matrix:
-    """Embed a batch in as many parts as the tower has replicas, all at a time."""
+    """Embed a batch in parallel, one part on each replica of the tower."""
     size = math.ceil(len(images) / tower.replicas)
     return np.concatenate(list(devices.map(tower.embed, _split(images, size))))
 
 
-def _split(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def _split(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -126,24 +129,24 @@ def _split(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def _finish(
     folder: EmbeddingFolder, space: str, sources: Sequence[Source], embedded: int
 ) -> EmbedRun:
-    """Write which rows are the collection now, and drop this model's chunks that hold none."""
+    """Write the live rows, and drop chunks of this model without images of the collection."""
     known = _known(folder, space)
-    told = [known[source.path] for source in sources]
-    live = [(one.chunk, one.row) for one in told if one.row >= 0]
+    stored_rows = [known[source.path] for source in sources]
+    live = [(stored.chunk, stored.row) for stored in stored_rows if stored.row >= 0]
     folder.write_live(np.array(live, dtype=np.int32).reshape(-1, 2))
-    used = {one.chunk for one in told}
-    dead = [e.chunk for e in folder.entries() if e.space == space and e.chunk not in used]
-    if dead:
+    used = {stored.chunk for stored in stored_rows}
+    ours = [entry.chunk for entry in folder.entries() if entry.space == space]
+    if dead := [chunk for chunk in ours if chunk not in used]:
         folder.drop(dead)
     folder.sweep()
-    skipped = [one.told for one in told if isinstance(one.told, Skipped)]
+    skipped = [stored.told for stored in stored_rows if isinstance(stored.told, Skipped)]
     return EmbedRun(len(live), embedded, skipped)
 
 
 def report(outcome: EmbedRun) -> None:
-    """Print what was done."""
+    """Print the result of a run."""
     for skipped in outcome.skipped[:20]:
-        path = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in skipped.path)
+        path = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in skipped.path)
         print(f"skipped {path}: {skipped.reason}")
     if len(outcome.skipped) > 20:
         print(f"skipped {len(outcome.skipped) - 20} more: see the .skipped.jsonl files")
@@ -161,7 +164,7 @@ def check(outcome: EmbedRun, max_bad: int | None) -> None:
 
 
 def main() -> None:
-    """Embed what the command line or config.json names."""
+    """Embed the images that the command line or config.json names."""
     parser = argument_parser(__doc__)
     add_arguments(parser)
     arguments = parser.parse_args()
@@ -182,7 +185,7 @@ def add_arguments(parser) -> None:  # type: ignore[no-untyped-def]
 
 
 def inputs_of(loaded: Loaded, named: Sequence[str]) -> list[Path]:
-    """What the command line names, or else what config.json does."""
+    """The inputs that the command line names, else those of config.json."""
     if named:
         return [Path(name).absolute() for name in named]
     return [loaded.path(name) for name in loaded.config.prepare.images]

@@ -1,4 +1,4 @@
-"""Which images there are: walked from folders, or read from lists, CSV and Parquet tables."""
+"""The image files of a collection, from folders, lists, CSV tables and Parquet tables."""
 
 import csv
 import logging
@@ -14,7 +14,7 @@ import msgspec
 from common.errors import ConfigError
 
 EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"}
-"""What is taken for an image when a folder is walked; listed files are all tried."""
+"""The endings of image files in a folder. Files in lists and tables need none of them."""
 
 MAX_FILE_BYTES = 512 * 2**20
 
@@ -24,10 +24,10 @@ Scalar = str | int | float | bool | None
 
 
 class Source(msgspec.Struct, frozen=True):
-    """An image file as it was found; `problem` is why it will be skipped unread."""
+    """An image file that was found; with a `problem`, the file is skipped and not read."""
 
     path: str
-    """Relative to the folder of config.json where it lies in it, else absolute."""
+    """Relative to the folder of config.json if the file lies there, else absolute."""
     size_bytes: int
     mtime_ns: int
     metadata: dict[str, Scalar] = {}
@@ -80,7 +80,7 @@ def _warn(error: OSError) -> None:
 
 
 def _rows(rows: Iterable[dict[str, Any]], table: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
-    """The column `path`, relative to the table; every other column is metadata."""
+    """The path and the metadata of each row; `path` is relative to the folder of the table."""
     for row in rows:
         path = row.pop("path", None)
         if not path or not isinstance(path, str):
@@ -90,7 +90,7 @@ def _rows(rows: Iterable[dict[str, Any]], table: Path) -> Iterator[tuple[Path, d
 
 def _scalar(value: Any) -> Scalar:
     if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no such numbers
+        return None  # JSON has no NaN and no infinity
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
@@ -117,7 +117,7 @@ def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
         return Source(shown, 0, 0, problem="the name is not UTF-8")
     try:
         found = path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a list names a path with a null in it
+    except (OSError, ValueError) as error:  # ValueError: a listed path holds a null byte
         return Source(name, 0, 0, metadata, getattr(error, "strerror", None) or "cannot be read")
     problem = None
     if not stat.S_ISREG(found.st_mode):
