@@ -38,21 +38,22 @@ from search.manifest import (
 )
 
 FORMAT = 2
-"""Raised when the same embeddings would give other files."""
+"""To be increased with each change that gives other files for the same embeddings."""
 
 RECALL_K = 10
 RECALL_QUERIES = 200
 
 
 def build(loaded: Loaded) -> Manifest:
-    """Build and put in use the next version, unless nothing has changed; raises ConfigError.
+    """Build the next version and put it in use, unless nothing has changed; raises ConfigError.
 
-    Running search servers have taken it when this returns; one that refuses it is such an error.
+    The call returns when the running search servers use the version. A server that refuses the
+    version is also a ConfigError.
     """
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
     embeddings = EmbeddingFolder(loaded.path(prepare.embedding_dir))
-    ann_module(prepare.index)  # before there is much work done in vain
+    ann_module(prepare.index)  # a missing package stops the run before the work
     inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
         collection = read_collection(embeddings)
@@ -69,7 +70,7 @@ def build(loaded: Loaded) -> Manifest:
 
 
 def _digest(loaded: Loaded, collection: Collection) -> str:
-    """Digest of all that the files of a version depend on."""
+    """Digest of everything that decides the files of a version."""
     prepare = loaded.config.prepare
     settings = (
         FORMAT,
@@ -84,7 +85,7 @@ def _digest(loaded: Loaded, collection: Collection) -> str:
 def _write_shards(
     loaded: Loaded, folders: Folders, version: str, collection: Collection
 ) -> list[ShardFiles]:
-    """Build all shards, several at a time where there are several; the order is kept."""
+    """Build the shards in parallel; the result is in shard order."""
     prepare = loaded.config.prepare
     count = loaded.config.search.shard_count
     cores = os.cpu_count() or 1
@@ -115,7 +116,7 @@ def _describe(
     shards: list[ShardFiles],
     inputs: str,
 ) -> Manifest:
-    """The manifest of the files that were written, with the recall that they give."""
+    """The manifest of the written files, with the recall of the index."""
     prepare, entry = loaded.config.prepare, collection.entry
     return Manifest(
         version,
@@ -141,7 +142,7 @@ def _measure(
     collection: Collection,
     shards: list[ShardFiles],
 ) -> Recall:
-    """Recall of the written index for images drawn from it; one shard at a time in memory."""
+    """Recall of the written index for images drawn from it; memory holds one shard at a time."""
     ef_search = loaded.config.search.ef_search
     total = len(collection.keys)
     drawn = np.random.default_rng(0).choice(total, min(RECALL_QUERIES, total), replace=False)
@@ -158,7 +159,7 @@ def _measure(
 
 
 def report(manifest: Manifest) -> None:
-    """Print what is in use now."""
+    """Print the version in use."""
     recalled = manifest.recall
     print(
         f"version {manifest.version}: {manifest.count} images in {len(manifest.shards)} shards, "
@@ -169,7 +170,7 @@ def report(manifest: Manifest) -> None:
 
 
 def main() -> None:
-    """Build the next version from what config.json names."""
+    """Build the next version from the embeddings that config.json names."""
     report(build(load(argument_parser(__doc__).parse_args().config)))
 
 

@@ -13,12 +13,12 @@ from search.index import ann_module
 
 
 def main() -> None:
-    """Both steps, one after the other."""
+    """Embed the images, then build the index."""
     parser = argument_parser(__doc__)
     save_embedding.add_arguments(parser)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
-    ann_module(loaded.config.prepare.index)  # its package must be there, before hours of work
+    ann_module(loaded.config.prepare.index)  # a missing package stops the run before the work
     outcome = save_embedding.save_embeddings(
         loaded, save_embedding.inputs_of(loaded, arguments.images)
     )

@@ -1,4 +1,4 @@
-"""How much of what is truly nearest the index finds."""
+"""The recall of an index: the share of the true nearest images that it finds."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,25 +10,28 @@ from search.image_key import IMAGE_KEY
 from search.messages import Hits
 
 ROUNDING = 1e-5
-"""float32 scores from two ways of adding differ by about this much."""
+"""float32 scores differ by about this much when their terms are added in another order."""
 
 
 def recall(
     queries: Matrix, shards: Iterable[tuple[Segment, Matrix]], k: int, ef_search: int
 ) -> float:
-    """The share of the true k best of each query that the shards find together.
+    """The share of the true k nearest of each query that all shards together find.
 
-    `shards` gives each shard with its vectors. A found image counts when its score reaches the
-    true k-th best, so equal images are as good as each other. That score is the true one, from
-    `vectors`: an index may keep rounded ones.
+    `shards` gives each shard with its exact vectors, float32 [rows, dim]. A found image counts when
+    its exact score reaches the true k-th best score: of two equal images, either will do. Scores
+    from the index are not used, as its vectors may be rounded.
     """
     true: list[Matrix] = []
     found: list[Matrix] = []
     for shard, vectors in shards:
         true.append(_best(queries @ vectors.T, k))
         hits = shard.search(queries, [k] * len(queries), ef_search, 0)
-        rows = [_rows(shard, one) for one in hits]
-        found.append(_padded([vectors[r] @ q for r, q in zip(rows, queries, strict=True)], k))
+        scores = [
+            vectors[_rows(shard, query_hits)] @ query
+            for query_hits, query in zip(hits, queries, strict=True)
+        ]
+        found.append(_padded(scores, k))
     best = np.sort(np.concatenate(true, axis=1), axis=1)[:, -k:]
     got = np.sort(np.concatenate(found, axis=1), axis=1)[:, -best.shape[1] :]
     return float((got >= best[:, :1] - ROUNDING).mean())
@@ -36,7 +39,7 @@ def recall(
 
 def _rows(shard: Segment, hits: Hits) -> list[int]:
     ids = np.frombuffer(hits.keys, IMAGE_KEY)[["content", "location"]].tolist()
-    return [row for one in ids if (row := shard.find(*one)) is not None]
+    return [row for image_id in ids if (row := shard.find(*image_id)) is not None]
 
 
 def _best(scores: Matrix, k: int) -> Matrix:
@@ -45,7 +48,8 @@ def _best(scores: Matrix, k: int) -> Matrix:
 
 
 def _padded(scores: Sequence[Matrix], k: int) -> Matrix:
+    """The scores of each query as one row of [queries, k], filled up with -inf."""
     rows = np.full((len(scores), k), -np.inf, dtype=np.float32)
-    for row, one in zip(rows, scores, strict=True):
-        row[: len(one)] = one
+    for row, query_scores in zip(rows, scores, strict=True):
+        row[: len(query_scores)] = query_scores
     return rows

@@ -1,4 +1,4 @@
-"""Put the version before the one in use in use again: python prepare/rollback.py."""
+"""Put the previous index version in use again: python prepare/rollback.py."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,10 @@ from search.manifest import (
 
 
 def roll_back(folders: Folders) -> Manifest:
-    """Put the version before in use, checked; again undoes it. Raises ConfigError."""
+    """Check the previous version and put it in use; a second call undoes this.
+
+    Raises ConfigError.
+    """
     with locked(folders.index):
         current = current_of(folders)
         if current is None or current.before is None:
@@ -39,7 +42,7 @@ def roll_back(folders: Folders) -> Manifest:
 
 
 def main() -> None:
-    """Go back one version in what config.json names."""
+    """Go back one version in the index folders that config.json names."""
     loaded = load(argument_parser(__doc__).parse_args().config)
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)

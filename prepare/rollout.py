@@ -1,4 +1,4 @@
-"""Putting a version in use while search servers run: all of them take it, or it is taken back."""
+"""The rollout of a version while search servers run: one refusal rolls the version back."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ from search.messages import Info
 TIMEOUT_S = 2.0
 INTERVAL_S = 0.1
 WAIT_S = 600.0
-"""Servers load some hundred MB a second; one that takes longer is left behind, which is no harm:
-while it lags, middle answers from the version before."""
+"""Servers load some hundred MB a second. A server that takes longer is not waited for: until it has
+loaded the version, middle answers from the previous version."""
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +26,10 @@ log = logging.getLogger(__name__)
 def roll_out(
     folders: Folders, manifest: Manifest, search: Search, keep: int, inside: InternalAuth
 ) -> None:
-    """Put a version in use and wait until the servers that run have taken it.
+    """Put a version in use and wait until the running search servers use it.
 
-    Where one refuses it, the version before is in use again: raises ConfigError that says why.
+    If a server refuses the version, the previous version is put in use again. Raises ConfigError
+    with the server's reason.
     """
     before = current_of(folders)
     if before is None or before.now == manifest.named:
@@ -45,7 +46,7 @@ def roll_out(
 async def _followers(
     search: Search, before: VersionRef, manifest: Manifest, inside: InternalAuth
 ) -> list[str]:
-    """The addresses that serve the version before, and so follow the same CURRENT."""
+    """The addresses of servers with the previous version: these follow the same CURRENT."""
     http, found = HttpClient(inside), []
     for number in range(len(search.server_list)):
         for address in search.replicas(number):
@@ -77,11 +78,11 @@ async def _info(http: HttpClient, address: str) -> Info:
 
 
 async def _wait(addresses: Sequence[str], named: VersionRef, inside: InternalAuth) -> str | None:
-    """Wait until each has taken a version; what one that refuses it says."""
+    """Wait until each server uses a version; returns the reason of a refusal, if any."""
     http, waiting = HttpClient(inside), list(addresses)
     loop = asyncio.get_running_loop()
-    until = loop.time() + WAIT_S
-    while waiting and loop.time() < until:
+    deadline = loop.time() + WAIT_S
+    while waiting and loop.time() < deadline:
         for address in list(waiting):
             try:
                 info = await _info(http, address)

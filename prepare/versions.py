@@ -1,4 +1,4 @@
-"""The index versions in their three folders: named, found again, put in use, and pruned."""
+"""The index versions in their three folders: new names, look-up, putting in use, deletion."""
 
 import logging
 import re
@@ -25,9 +25,10 @@ NAME = re.compile(r"v(\d{6,})")
 
 
 def next_version(folders: Folders) -> str:
-    """A fresh name, and its three folders; what a killed run left under no manifest is deleted.
+    """Make the three folders of a new version; returns its name.
 
-    The name is new in each of the folders, as another index may share some of them.
+    Versions without a manifest are deleted: killed runs left them. The name is new in all three
+    folders, as another index may share one of them.
     """
     for name in _names(folders.index):
         if not (folders.index / name / MANIFEST).exists():
@@ -41,7 +42,7 @@ def next_version(folders: Folders) -> str:
 
 
 def find_version(folders: Folders, inputs: str) -> Manifest | None:
-    """The newest whole version that was made from `inputs`, if there is one."""
+    """The newest complete version from inputs with this digest, if there is one."""
     for name in reversed(_names(folders.index)):
         try:
             manifest = read_manifest(folders, name)
@@ -54,7 +55,7 @@ def find_version(folders: Folders, inputs: str) -> Manifest | None:
 
 
 def current_of(folders: Folders) -> Current | None:
-    """What CURRENT says; None where it says nothing that can be read."""
+    """The content of CURRENT; None if the file is missing or damaged."""
     try:
         return read_current(folders)
     except BadIndex as error:
@@ -63,9 +64,9 @@ def current_of(folders: Folders) -> Current | None:
 
 
 def put_in_use(folders: Folders, named: VersionRef, keep: int) -> None:
-    """Put a version in use, and delete all but it, the one before it and the last of the others.
+    """Put a version in use, and delete old versions.
 
-    `keep` is how many stay in all.
+    `keep` versions stay: first this version, then the previous version, then the newest others.
     """
     current = current_of(folders)
     if current is None or current.now != named:
@@ -79,13 +80,16 @@ def put_in_use(folders: Folders, named: VersionRef, keep: int) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    """The versions that lie in a folder, the oldest first."""
+    """The names of the versions in a folder, the oldest first."""
     names = [path.name for path in folder.glob("v*") if NAME.fullmatch(path.name)]
     return sorted(names, key=lambda name: int(name[1:]))
 
 
 def _delete(folders: Folders, version: str) -> None:
-    """Delete a version: its manifest first, so that it is never torn, and what names it last."""
+    """Delete a version: first its manifest, last its index folder.
+
+    So a version with a manifest is complete, and `next_version` finds the rest after a kill.
+    """
     (folders.index / version / MANIFEST).unlink(missing_ok=True)
     for folder in reversed(folders.all()):
         shutil.rmtree(folder / version, ignore_errors=True)
