@@ -1,4 +1,4 @@
-"""The public server: the search API, the images, the page and the docs."""
+"""The app of the public server: the search API, the images, the page and the docs."""
 
 import io
 from collections.abc import Callable
@@ -30,19 +30,20 @@ from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
 IMMUTABLE = "max-age=31536000, immutable"
-"""An id names the bytes of a file: what it stands for never changes."""
+"""An id holds the hash of the file's bytes: the image of an id never changes."""
 REFUSED = (401, 403, 429)
+"""Statuses of requests that are refused before their body is read."""
 CACHE_HEADERS = ("X-Cache", "Age")
-"""Of middle's replies, passed on."""
+"""Headers of middle's replies that are passed on."""
 
 
 def create_app(
     config: Config, root: Path, epoch: CacheEpoch, internet: Internet | None = None
 ) -> Flask:
-    """Serve the public API; relative image paths start from `root`.
+    """Create the app of the public API; relative image paths start from `root`.
 
-    `epoch` is shared with the other worker processes. `internet` is where image_url leads; None:
-    to public addresses alone.
+    `epoch` is shared with the other worker processes. `internet` says which addresses an image_url
+    may use; None allows public addresses only.
     """
     front, middle = config.front, config.middle
     client = MiddleClient(middle.addresses, middle.deadline_ms, InternalAuth(config.inside, root))
@@ -62,7 +63,7 @@ def create_app(
     on_close(app, lambda: loop.run(client.close()))
     loop.run(answers.start(client))
     on_close(app, lambda: loop.run(answers.close()))
-    app.url_map.merge_slashes = False  # an address is right or it is not found: no redirects
+    app.url_map.merge_slashes = False  # a path with `//` is not found: no redirects
     keys = Keys(root / front.keys_file if front.keys_file else None)
     rates = RateLimiter(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
     add_headers(app, front)
@@ -153,7 +154,7 @@ def _add_api(
 
 
 def _with_image(query: SearchQuery, loop: LoopThread, fetcher: Fetcher | None) -> SearchQuery:
-    """The query with the image that its image_url leads to; raises a ServiceError."""
+    """The query with the image that its image_url names; raises a ServiceError."""
     if query.image_url is None:
         return query
     if fetcher is None:
@@ -204,7 +205,7 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
 
     @app.after_request
     def read_rest(response: Response) -> Response:
-        """Read what a refusal left unread: gunicorn would drop the connection that it keeps."""
+        """Read the rest of a body: with unread bytes, gunicorn would drop the connection."""
         length = request.content_length or 0
         if length > READ_BYTES and response.status_code in REFUSED:
             close_after_reply()

@@ -1,4 +1,4 @@
-"""Who may ask for what: by the scopes of a key, and no more often than may be."""
+"""The authorization of requests by the scopes of a key, and their rate limit."""
 
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -9,13 +9,13 @@ from front.keys import Keys, Scope, check_scope
 from front.rate_limit import RateLimiter
 
 OPEN = ("/static/", "/docs", "/redoc", "/openapi.json", "/healthz", "/ready")
-"""And the page: how to ask, and whether we live. It tells nothing of the collection."""
+"""These and the page need no key: they tell nothing of the collection."""
 PURGE = "/v1/cache"
-"""Not without a key, also where nobody needs one for anything else."""
+"""This route is refused without a key, also on a server that has no keys."""
 
 
 def scope_of(route: str) -> Scope | None:
-    """What a key must be good for to use a route; None where nobody needs one."""
+    """The scope that a route needs; None if the route needs no key."""
     if route == "/" or route.startswith(OPEN):
         return None
     if route in (PURGE, "/metrics"):
@@ -24,9 +24,9 @@ def scope_of(route: str) -> Scope | None:
 
 
 def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, proxies: int) -> None:
-    """Refuse, before anything is read, who has no key for a route or asks too often.
+    """Refuse requests without a key for their route or over the rate, before the body is read.
 
-    `proxies` stand in front of us and say whom they ask for.
+    `proxies` is how many proxies stand in front. They name the caller in X-Forwarded-For.
     """
     if proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=0)  # type: ignore[method-assign]
@@ -35,7 +35,7 @@ def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, proxies: int) -
     def admit() -> None:
         route = request.url_rule.rule if request.url_rule else "/"
         scope = scope_of(route)
-        if scope is None or request.method == "OPTIONS":  # browsers ask OPTIONS without a key
+        if scope is None or request.method == "OPTIONS":  # browsers send OPTIONS without a key
             return
         key = keys.find(request.headers.get("Authorization", ""))
         if rates:
@@ -49,7 +49,7 @@ def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, proxies: int) -
 
 
 def check_exposure(address: str, keys: Keys, is_open: bool) -> None:
-    """Raise ConfigError for a server that others reach and that nobody needs a key for."""
+    """Raise ConfigError if other machines can reach a server that has no keys and is not open."""
     if not is_beyond_loopback(address) or is_open or keys.any():
         return
     raise ConfigError(

@@ -1,4 +1,4 @@
-"""What replies tell browsers: what a page may load, which sites may read an answer."""
+"""Reply headers for browsers: what a page may load, and which sites may read a reply (CORS)."""
 
 from flask import Flask, Response, request
 
@@ -23,14 +23,14 @@ A_YEAR_S = 31_536_000
 
 
 def add_headers(app: Flask, front: Front) -> None:
-    """Add the headers of security to every reply, and to those for listed origins CORS's."""
+    """Add security headers to every reply, and CORS headers to replies for listed origins."""
     always = dict(HEADERS)
     if front.tls_cert:
         always["Strict-Transport-Security"] = f"max-age={A_YEAR_S}"
 
     @app.before_request
     def preflight() -> Response | None:
-        """Answer a browser that asks whether a page of another site may ask."""
+        """Answer the CORS preflight request of a listed origin."""
         is_asked = "Access-Control-Request-Method" in request.headers
         if is_asked and request.method == "OPTIONS" and _origin(front):
             return Response(status=204, headers=ALLOWED)
@@ -51,6 +51,6 @@ def add_headers(app: Flask, front: Front) -> None:
 
 
 def _origin(front: Front) -> str | None:
-    """Where the page comes from that asks, if it is listed."""
+    """The origin of the page that asks, if Front.cors-origins lists it."""
     origin = request.headers.get("Origin")
     return origin if origin in front.cors_origins else None

@@ -22,7 +22,7 @@ def main() -> None:
     front = loaded.config.front
     keys = Keys(loaded.path(front.keys_file) if front.keys_file else None)
     check_exposure(front.address, keys, front.open)
-    InternalAuth(loaded.config.inside, loaded.root)  # bad files stop the start
+    InternalAuth(loaded.config.inside, loaded.root)  # raises here if its files are bad
     serving = Serving(
         front.address,
         front.port,

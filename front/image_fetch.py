@@ -1,9 +1,9 @@
-"""Fetches the images that `image_url` names, from public addresses of the Internet alone.
+"""The fetch of the image that `image_url` names, from public addresses of the Internet only.
 
-A name is looked up once, all its addresses must be public, and the connection goes to one of
-them: what the name leads to a moment later (DNS rebinding) does not matter. Each redirect is
-checked as the first address was. What is told of a failure is always the same, so that nobody
-learns from us what listens where.
+A host name is looked up once. All its addresses must be public, and the connection goes to one of
+these addresses. So DNS rebinding, another address at a second look-up, has no effect. Each redirect
+is checked like the first URL. All failures have the same message: a caller must not learn which
+servers this machine can reach.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ from front.public_addresses import is_internet_address, look_up
 log = logging.getLogger(__name__)
 
 AT_ONCE = 8
-"""Fetches under way, and as many may wait: few of the threads that answer are ever held up."""
+"""Fetches at a time; as many more may wait. So fetches block few of the request threads."""
 MAX_REDIRECTS = 3
 MOVED = (301, 302, 303, 307, 308)
 CHECKED_HOST = "checked.invalid"
-"""The host that aiohttp connects to: it would ask no resolver for a host that is an address."""
+"""The host in aiohttp's URL. With an address as host, aiohttp would not use our resolver."""
 ASKED_FOR = {"User-Agent": "clip-search", "Accept": "image/*", "Accept-Encoding": "identity"}
 
 _outcomes = partial(BATCH_ITEMS.labels, "image-url")
 
 
 class Internet(NamedTuple):
-    """How names become addresses, which of these are allowed, and whose certificates are good."""
+    """How names are looked up, which addresses are allowed, and which certificates are valid."""
 
     look_up: Callable[[str], Sequence[str]] = look_up
     is_allowed: Callable[[str], bool] = is_internet_address
     tls: ssl.SSLContext | None = None
-    """None: the certificate authorities of this machine."""
+    """None: certificates of the authorities that this machine trusts."""
 
 
 class Fetcher:
@@ -59,15 +59,15 @@ class Fetcher:
         self._tls = internet.tls or ssl.create_default_context()
         self._under_way = 0
         self._slots = asyncio.Semaphore(AT_ONCE)
-        # not the loop's own threads: a look-up that hangs would keep them from all others
+        # not the loop's own threads: look-ups that hang would block all of them
         self._threads = ThreadPoolExecutor(AT_ONCE, "look-up")
 
     def close(self) -> None:
-        """Look up no more names."""
+        """Stop looking up names."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def fetch(self, url: str) -> bytes:
-        """What is at `url`; raises BadRequest, and Overloaded when too many are under way."""
+        """The image at `url`; raises BadRequest, and Overloaded when too many fetches wait."""
         read_url(url, self._ports)
         if self._under_way >= 2 * AT_ONCE:
             _outcomes("refused").inc()
@@ -87,7 +87,7 @@ class Fetcher:
             _outcomes(outcome).inc()
 
     async def _follow(self, url: str) -> bytes:
-        """What is at `url`, or where that redirects to; raises BadRequest."""
+        """The image at `url`, after up to MAX_REDIRECTS redirects; raises BadRequest."""
         was_safe = False
         for _ in range(1 + MAX_REDIRECTS):
             target = read_url(url, self._ports)
@@ -104,7 +104,7 @@ class Fetcher:
         raise self._failed()
 
     async def _get(self, target: Target) -> bytes | str:
-        """The image of a target, or the address that it leads to; raises BadRequest."""
+        """The image of a target, or the URL of a redirect; raises BadRequest."""
         loop, look_up = asyncio.get_running_loop(), self._internet.look_up
         addresses = await loop.run_in_executor(self._threads, look_up, target.host)
         if not addresses or not all(map(self._internet.is_allowed, addresses)):
@@ -125,11 +125,12 @@ class Fetcher:
             raise self._failed() from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | str:
-        """The image in a reply, or the address that it leads to; raises BadRequest."""
+        """The image in a reply, or the URL of a redirect; raises BadRequest."""
         if response.status in MOVED:
             return response.headers.get("Location", "")
         encodings = response.headers.getall("Content-Encoding", [])
-        is_good = response.status == 200 and all(one.lower() == "identity" for one in encodings)
+        is_plain = all(encoding.lower() == "identity" for encoding in encodings)
+        is_good = response.status == 200 and is_plain
         image = bytearray()
         while is_good and (piece := await response.content.readany()):
             image += piece
@@ -149,7 +150,7 @@ class Fetcher:
 
 
 class _Checked(AbstractResolver):
-    """Knows addresses that were checked, whatever is looked up."""
+    """A resolver that gives the checked addresses for every name."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = addresses
@@ -157,18 +158,18 @@ class _Checked(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """These addresses."""
+        """The checked addresses."""
         return [
-            ResolveResult(hostname=host, host=one, port=port, family=family, proto=0, flags=0)
-            for one in self._addresses
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in self._addresses
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
 
 def _session(addresses: Sequence[str], tls: ssl.SSLContext) -> aiohttp.ClientSession:
-    """A session for one request: no proxy, no cookies, no limits of its own."""
+    """A session for one request: no proxy, no cookies, no timeout of its own."""
     resolver = _Checked(addresses)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=resolver, force_close=True, ssl=tls),

@@ -1,4 +1,4 @@
-"""What an image_url says, taken apart; and the refusal of those that nothing is fetched from."""
+"""The parts of an image_url, and the refusal of URLs that must not be fetched."""
 
 import re
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ PORTS = {"http": 80, "https": 443}
 HOST = re.compile(r"[a-z0-9_][a-z0-9_.-]*|[0-9a-f]*:[0-9a-f:.]+")
 """A name in ASCII, an IPv4 address in any spelling, or an IPv6 address without a zone."""
 SAFE = "/?%:@!$&'()*+,;=~[]|"
-"""What stays as it is in a path; all other characters are percent-encoded."""
+"""Characters that stay as they are in a path; all others are percent-encoded."""
 
 
 class Target(NamedTuple):
-    """What a URL says."""
+    """The parts of a URL; `path` includes the query string."""
 
     scheme: str
     host: str
@@ -26,7 +26,7 @@ class Target(NamedTuple):
     path: str
 
     def asked_of(self, host: str) -> URL:
-        """The URL of the same path of another host."""
+        """The URL with the same path on another host."""
         return URL(f"{self.scheme}://{host}:{self.port}{self.path}", encoded=True)
 
     def host_header(self) -> str:
@@ -36,12 +36,12 @@ class Target(NamedTuple):
 
 
 def refused(reason: str) -> BadRequest:
-    """The error for an address that nothing is fetched from."""
+    """The error for a URL that must not be fetched."""
     return BadRequest(f"this image_url is not fetched: {reason}", "image_url_refused")
 
 
 def read_url(url: str, ports: Sequence[int]) -> Target:
-    """Take a URL apart; raises BadRequest unless it is one that may be fetched."""
+    """The parts of a URL; raises BadRequest if the URL must not be fetched."""
     if len(url) > MAX_URL or re.search(r"[\x00-\x20\x7f\\]", url):
         raise refused(f"it has over {MAX_URL} characters, or some that no address has")
     try:

@@ -1,4 +1,4 @@
-"""Keys for those who may ask: python front/keys.py NAME --scope search [--config FILE]."""
+"""API keys, and how to make one: python front/keys.py NAME --scope search [--config FILE]."""
 
 import hmac
 import logging
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 Scope = Literal["search", "images", "admin"]
 KEY_BYTES = 32
-"""From the system's random source: nobody guesses them, so a plain SHA-256 hides them."""
+"""Random bytes of a key. Nobody can guess that many, so plain SHA-256 is enough to hide a key."""
 SCHEME = "bearer"
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Somebody's key: its SHA-256 in hex, and what it is good for."""
+    """A key in the file: whose it is, its SHA-256 in hex, and its scopes."""
 
     name: str
     sha256: str
@@ -35,25 +35,25 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Keys:
-    """The keys in a file, which is read again whenever it has changed."""
+    """The keys in a file. The file is read again after each change."""
 
     def __init__(self, path: Path | None) -> None:
-        """None: nobody needs a key. Raises ConfigError for a file that is none of keys."""
+        """With `path` None, no request needs a key. Raises ConfigError for a bad file."""
         self._path = path
         self._stamp = stamp_of(path) if path else (0, 0)
         self._keys = read_keys(path) if path else []
 
     @property
     def are_on(self) -> bool:
-        """Whether who has no key is refused, which is so with an empty file too."""
+        """Whether requests need a key; they do also while the file is empty."""
         return self._path is not None
 
     def any(self) -> bool:
-        """Whether there is a key at all."""
+        """Whether there is any key."""
         return bool(self._keys)
 
     def find(self, authorization: str) -> Key | None:
-        """The key in the header Authorization; None when it has none of ours."""
+        """The known key in the header Authorization, if there is one."""
         if self._path is None:
             return None
         self._refresh(self._path)
@@ -71,7 +71,7 @@ class Keys:
 
 
 def check_scope(key: Key | None, scope: Scope) -> None:
-    """Raise Unauthorized where there is no key, Forbidden where it is not good for a scope."""
+    """Raise Unauthorized if there is no key, Forbidden if the key lacks the scope."""
     if key is None:
         raise Unauthorized("send a valid key: Authorization: Bearer KEY")
     if scope not in key.scopes:
@@ -79,7 +79,7 @@ def check_scope(key: Key | None, scope: Scope) -> None:
 
 
 def find_key(keys: list[Key], given: str) -> Key | None:
-    """The key that was given, in a time that does not tell how near it was to one."""
+    """The known key that equals `given`. The time of the search tells nothing of the keys."""
     digest = hash_of(given)
     found = None
     for key in keys:
@@ -89,12 +89,12 @@ def find_key(keys: list[Key], given: str) -> Key | None:
 
 
 def hash_of(key: str) -> str:
-    """What is kept of a key."""
+    """The SHA-256 of a key in hex: all that is stored of a key."""
     return sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
 def read_keys(path: Path) -> list[Key]:
-    """The keys in a file, none where there is no file; raises ConfigError."""
+    """The keys in a file, none if there is no file; raises ConfigError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[Key])
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def read_keys(path: Path) -> list[Key]:
 
 
 def make_key(path: Path, name: str, scopes: tuple[Scope, ...]) -> str:
-    """A new key, whose hash is added to a file; raises ConfigError for a name that is taken."""
+    """Make a key and add its hash to a file; raises ConfigError for a name that is taken."""
     keys = read_keys(path)
     if name in [key.name for key in keys]:
         raise ConfigError(f"{path.name} has a key {name} already")
@@ -115,7 +115,7 @@ def make_key(path: Path, name: str, scopes: tuple[Scope, ...]) -> str:
 
 
 def main() -> None:
-    """Make a key and print it, this once."""
+    """Make a key and print it; the file keeps only its hash."""
     parser = argument_parser(__doc__)
     parser.add_argument("name", metavar="NAME", help="whose key it is")
     parser.add_argument("--scope", action="append", required=True, choices=get_args(Scope))

@@ -1,4 +1,4 @@
-"""Which addresses are on the public Internet: the only ones that a stranger may send us to."""
+"""Which addresses are on the public Internet: an image_url may lead to no others."""
 
 import ipaddress
 import socket
@@ -9,9 +9,9 @@ NOT_PUBLIC_4 = tuple(
         (
             "0.0.0.0/8",  # this host
             "10.0.0.0/8",
-            "100.64.0.0/10",  # behind a carrier's NAT; a cloud's metadata, too
+            "100.64.0.0/10",  # carrier-grade NAT, and the metadata of a cloud
             "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's metadata, in public clothes
+            "168.63.129.16/32",  # Azure's metadata, in a public range
             "169.254.0.0/16",  # link-local, and the metadata of most clouds
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -26,15 +26,16 @@ NOT_PUBLIC_4 = tuple(
         ),
     )
 )
-"""The special purpose registry of IANA (RFC 6890), multicast, and what clouds add to it."""
+"""IANA's special-purpose ranges (RFC 6890), multicast, and the metadata servers of clouds."""
 GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
-"""All that is handed out. Loopback, unique-local, link-local, site-local, multicast, and the
-addresses that hold an IPv4 address (mapped ::ffff:, NAT64 64:ff9b::) are outside of it."""
+"""The range of all public IPv6 addresses. Loopback, unique-local, link-local, site-local and
+multicast are outside, and so are addresses with an IPv4 address in them (mapped ::ffff:, NAT64
+64:ff9b::)."""
 NOT_PUBLIC_6 = tuple(
     map(
         ipaddress.IPv6Network,
         (
-            "2001::/23",  # protocols: Teredo, which holds an IPv4 address, is one
+            "2001::/23",  # protocols, such as Teredo, which holds an IPv4 address
             "2001:db8::/32",  # documentation
             "2002::/16",  # 6to4, which holds an IPv4 address
             "3fff::/20",  # documentation
@@ -44,7 +45,7 @@ NOT_PUBLIC_6 = tuple(
 
 
 def is_internet_address(address: str) -> bool:
-    """Whether an address, as `look_up` gives it, is one that anybody may be sent to."""
+    """Whether an address from `look_up` is on the public Internet."""
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv4Address):
         return not any(parsed in network for network in NOT_PUBLIC_4)
@@ -52,7 +53,7 @@ def is_internet_address(address: str) -> bool:
 
 
 def look_up(host: str) -> list[str]:
-    """The addresses of a host, however it is spelled (a name, 127.1, 0x7f000001); none: []."""
+    """The addresses of a host in any spelling (a name, 127.1, 0x7f000001); [] if there are none."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

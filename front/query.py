@@ -1,4 +1,4 @@
-"""From an HTTP request, in each form that the public API takes, to a checked query."""
+"""The decoding of an HTTP request, in each form that the public API takes, to a checked query."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, TypeVar
@@ -37,7 +37,7 @@ class SearchQuery(Query, omit_defaults=True, forbid_unknown_fields=True, kw_only
 
 
 def read_query(request: Request) -> SearchQuery:
-    """The query in a request's JSON, form or address; raises a ServiceError."""
+    """The query in a request's JSON, form or URL; raises a ServiceError."""
     if request.method in ("GET", "HEAD"):
         return _check(_from_fields(_url_fields(request), {}, SearchQuery))
     _check_post(request)
@@ -81,12 +81,12 @@ def _json_body(request: Request) -> bytes:
         raise UnsupportedMedia("send application/json or multipart/form-data")
     body = request.get_data(cache=False)
     if request.content_length is None:
-        request.stream.read(1)  # raises where the body goes on: get_data cuts it at the limit
+        request.stream.read(1)  # raises if the body is over the limit, where get_data stops
     return body
 
 
 def _url_fields(request: Request) -> Fields:
-    """The parameters of the address; raises BadRequest where they are not UTF-8."""
+    """The parameters of the URL; raises BadRequest if they are not UTF-8."""
     try:
         text = request.query_string.decode("ascii")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100)
@@ -119,7 +119,7 @@ def _read_form(request: Request) -> tuple[list[bytes], Fields]:
 def _from_fields(
     fields: Iterable[tuple[str, str]], given: Mapping[str, object], kind: type[Message]
 ) -> Message:
-    """A query of text fields, each at most once, and what is `given`; raises BadRequest."""
+    """A message of text fields, each at most once, and of `given` fields; raises BadRequest."""
     values = dict(given)
     for name, value in fields:
         if name in NOT_AS_TEXT:
@@ -128,7 +128,7 @@ def _from_fields(
             raise BadRequest(f"parameter {name!r} is given twice")
         values[name] = value
     try:
-        # not strict: here numbers are written as text
+        # not strict, as the numbers are text here
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(str(error)) from None

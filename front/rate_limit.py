@@ -1,4 +1,4 @@
-"""How often each caller may ask: many times at once, then so many times a second."""
+"""The rate limiter: each caller may send a burst of requests, then so many a second."""
 
 import math
 import threading
@@ -11,15 +11,16 @@ from cachetools import LRUCache
 from common.errors import RateLimited
 
 MOST_CALLERS = 100_000
-"""Those who asked last are known, in 20 MB at most: whoever has more addresses than that is not
-stopped by counting them."""
+"""Only the callers that asked last are kept, in at most 20 MB. An attacker with more addresses than
+this is not stopped by a limit for each address."""
 
 
 class RateLimiter:
-    """One for each worker; what it keeps of a caller is one number.
+    """The generic cell rate algorithm (GCRA) of ITU-T I.371, as virtual scheduling.
 
-    That is the virtual scheduling of ITU-T I.371, which lets through what a leaky bucket does: a
-    request moves on the time when the caller's bucket is empty, and that may be ahead by a burst.
+    The state of a caller is one number: the time when the caller's leaky bucket is empty. Each
+    request moves that time on. The time may be ahead of now by a burst; a request beyond that is
+    refused. Each worker process has a limiter of its own.
     """
 
     def __init__(
@@ -32,28 +33,28 @@ class RateLimiter:
         self._clock = clock
 
     def callers(self) -> int:
-        """How many callers are known."""
+        """The number of callers that are kept."""
         return len(self._empty_at)
 
     def take(self, caller: str) -> None:
-        """Count a request of a caller; raises RateLimited, which counts for nothing."""
+        """Count a request of a caller. Raises RateLimited; a refused request is not counted."""
         now = self._clock()
-        who = _network(caller) if ":" in caller else caller
+        key = _network(caller) if ":" in caller else caller
         with self._lock:
-            empty_at = max(self._empty_at.get(who, now), now)
+            empty_at = max(self._empty_at.get(key, now), now)
             wait_s = empty_at - now - self._ahead_s
             if wait_s <= 0:
-                self._empty_at[who] = empty_at + 1 / self._per_s
+                self._empty_at[key] = empty_at + 1 / self._per_s
                 return
         raise RateLimited(f"over the rate of {self._per_s:g} requests a second", math.ceil(wait_s))
 
 
 def _network(caller: str) -> str:
-    """The part of an IPv6 address that a provider gives away whole; others are as they are."""
+    """The /64 network of an IPv6 address: a provider gives it to one caller as a whole."""
     try:
         address = IPv6Address(caller)
     except ValueError:
         return caller
-    if address.ipv4_mapped:  # of a listener for both
+    if address.ipv4_mapped:  # an IPv4 caller of an IPv6 listener
         return str(address.ipv4_mapped)
     return str(IPv6Network((address, 64), strict=False))

@@ -1,4 +1,4 @@
-"""Thumbnails of indexed images, made when they are first asked for."""
+"""Thumbnails of indexed images, made at the first request."""
 
 import io
 import os
@@ -18,10 +18,10 @@ UNKNOWN = "application/octet-stream"
 
 
 class Thumbnails:
-    """Makes thumbnails, JPEG, and keeps those used last, up to a number of bytes."""
+    """Makes JPEG thumbnails and keeps the last used, up to a number of bytes."""
 
     def __init__(self, pixels: int, max_pixels: int, cache_bytes: int) -> None:
-        """`pixels` is the length of a thumbnail's longer side, `max_pixels` all of an image."""
+        """`pixels` is the longer side of a thumbnail, `max_pixels` the largest area of an image."""
         self._pixels = pixels
         self._max_pixels = max_pixels
         self._lock = threading.Lock()
@@ -29,13 +29,13 @@ class Thumbnails:
         self._cache: LRUCache[str, bytes] = LRUCache(cache_bytes, getsizeof=len)
 
     def get(self, image_id: str) -> bytes | None:
-        """The thumbnail of an image, if it is kept."""
+        """The thumbnail of an image, if the cache has it."""
         with self._lock:
             return self._cache.get(image_id)
 
     def make(self, image_id: str, path: Path) -> bytes:
-        """The thumbnail of the image whose file is at `path`; raises NotFound as `read_image`."""
-        with self._slots:  # decoding takes memory: no more at a time than there are cores
+        """The thumbnail of the image at `path`; raises NotFound for a missing or broken file."""
+        with self._slots:  # decoding takes memory: at most one image a core
             if kept := self.get(image_id):
                 return kept
             try:
@@ -51,7 +51,7 @@ class Thumbnails:
 
 
 def read_image(image_id: str, path: Path) -> bytes:
-    """The file at `path`, if it is still the one that the id names; raises NotFound."""
+    """The bytes of the file at `path`; raises NotFound if they are not those of the id."""
     try:
         data = path.read_bytes() if path.is_file() else b""
     except OSError:
@@ -63,7 +63,7 @@ def read_image(image_id: str, path: Path) -> bytes:
 
 
 def content_type_of(data: bytes) -> str:
-    """What an image file is by its content: by its name it could be a page with scripts."""
+    """The media type of an image, by its content: a name could make it a page with scripts."""
     kind = format_of(data)
     return f"image/{kind.lower()}" if kind else UNKNOWN
 
@@ -73,7 +73,7 @@ def shrink(data: bytes, pixels: int, max_pixels: int) -> bytes:
     with open_image(data, max_pixels) as image:
         image.draft("RGB", (2 * pixels, 2 * pixels))
         image.load()
-        whole = upright(image).convert("RGBA")  # palettes do not shrink well
+        whole = upright(image).convert("RGBA")  # colours of a palette cannot be averaged
         whole.thumbnail((pixels, pixels))
         flat = Image.new("RGB", whole.size, "white")
         flat.paste(whole, mask=whole)

@@ -6,8 +6,8 @@
 /** @typedef {{hits: Hit[], coverage: Coverage, model: string, took_ms: {total?: number}, warnings: string[]}} Answer */
 /** @typedef {{query: Query, answer?: Answer}} Visit One entry of the browser's history. */
 
-const TIMEOUT_MS = 30_000; // well past the deadlines of the server, which answers with a reason
-const VISITS_KEPT = 50; // in memory, so that going back is instant and finds an uploaded image again
+const TIMEOUT_MS = 30_000; // longer than the deadlines of the server, so that its error message comes first
+const VISITS_KEPT = 50; // in memory: going back is instant, and finds an uploaded image again
 
 /** @type {Record<string, any>} every element with an id */
 const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((element) => [element.id, element]));
@@ -15,8 +15,8 @@ const { form } = page.query;
 const usual = options();
 const visits = /** @type {Map<string, Visit>} */ (new Map());
 let current = /** @type {Visit} */ ({ query: usual });
-let shown = /** @type {Hit[]} */ ([]); // stay until the next answer is there
-let cursor = 0; // index of the one hit that Tab reaches: through all of them, the footer would be 200 Tabs away
+let shown = /** @type {Hit[]} */ ([]); // on the screen until the next answer comes
+let cursor = 0; // index of the hit that Tab reaches; if Tab went through all hits, the footer would be 200 Tabs away
 let inFlight = new AbortController();
 let key = storedKey();
 const whenSeen = new IntersectionObserver(onSeen, { rootMargin: '50%' });
@@ -25,7 +25,7 @@ function storedKey() {
   try {
     return sessionStorage.getItem('key');
   } catch {
-    return null; // a browser that keeps nothing: the key is asked for after each reload
+    return null; // the browser has no storage: the user gives the key again after each reload
   }
 }
 
@@ -52,7 +52,7 @@ function urlOf({ text, id, k, model, dedup }) {
 
 /** @param {Query} query @param {boolean} isStep whether `back` shall lead to what is on the screen now */
 function go(query, isStep = urlOf(query) !== urlOf(current.query) || query.image !== current.query.image) {
-  const key = `${performance.timeOrigin}/${performance.now()}`; // differs from all keys of before a reload
+  const key = `${performance.timeOrigin}/${performance.now()}`; // unique, also after a reload
   visits.set(key, { query });
   if (visits.size > VISITS_KEPT) visits.delete(visits.keys().next().value);
   history[isStep ? 'pushState' : 'replaceState']({ key }, '', urlOf(query));
@@ -102,7 +102,7 @@ async function call(url, init = {}) {
   throw Object.assign(new Error(message), { name: 'KeyError' });
 }
 
-/** Load a picture of the server: an image by itself sends no key. @param {HTMLImageElement} image @param {string} url */
+/** Load a picture with the key, which an image element does not send. @param {HTMLImageElement} image @param {string} url */
 async function load(image, url) {
   const response = key && (await call(url).catch(() => undefined));
   image.src = response?.ok ? URL.createObjectURL(await response.blob()) : url;
@@ -116,7 +116,7 @@ async function reason(response) {
   return wait_s > 0 ? `${sentence} Try again in ${count(wait_s, 'second')}.` : sentence;
 }
 
-/** Clear away the former view. @param {'start' | 'answer' | 'error'} view @param {string} title @param {Hit[]} hits */
+/** Replace the former view. @param {'start' | 'answer' | 'error'} view @param {string} title @param {Hit[]} hits */
 function setView(view, title = 'clip-search', hits = []) {
   const focusIsOnHits = page.results.contains(document.activeElement);
   document.body.dataset.view = view;
@@ -196,7 +196,7 @@ function showThumbnail(image, url) {
   whenSeen.observe(image);
 }
 
-/** With a key, thumbnails are fetched when they come into view, as `loading=lazy` has it without. */
+/** Fetch thumbnails with a key when they come into view. Without a key, `loading=lazy` does this. */
 function onSeen(entries) {
   for (const { target } of entries.filter(({ isIntersecting }) => isIntersecting)) {
     whenSeen.unobserve(target);
@@ -209,7 +209,7 @@ function openViewer(index) {
   const { id, path, score, metadata } = shown[index];
   const facts = Object.entries({ score: score.toFixed(3), ...metadata });
   page.viewer.close();
-  focusHit(index); // where closing the viewer returns to
+  focusHit(index); // the focus returns here when the viewer closes
   const image = Object.assign(new Image(), { alt: path });
   page['viewer-image'].replaceChildren(image);
   page['viewer-path'].textContent = path;
@@ -242,7 +242,7 @@ const focusHit = (index) => page.results.children[index]?.querySelector('.open')
 function onSubmit(event) {
   event.preventDefault();
   const text = page.query.value.trim();
-  if (matchMedia('(pointer: coarse)').matches) page.query.blur(); // or the keyboard of a phone hides the answer
+  if (matchMedia('(pointer: coarse)').matches) page.query.blur(); // else the keyboard of a phone hides the answer
   return text ? go({ ...options(), text }) : searchAgain();
 }
 
@@ -258,13 +258,13 @@ function onKeySubmit(event) {
 
 /** @param {FileList} files chosen, dropped or pasted @returns {boolean} whether there were any */
 function searchByFile(files) {
-  const image = [...files].find(({ type }) => !type || type.startsWith('image/')); // no type: let the server look
+  const image = [...files].find(({ type }) => !type || type.startsWith('image/')); // without a type, the server looks at the content
   if (image) go({ ...options(), image });
   else if (files.length) warn(['That is not an image.']);
   return files.length > 0;
 }
 
-/** Hits open here, and links to `/` are queries; with a modifier key both are ordinary links. @param {MouseEvent} event */
+/** Open hits in the viewer, and links to `/` as queries. With a modifier key, both are ordinary links. @param {MouseEvent} event */
 function onClick(event) {
   if (!page.options.contains(event.target)) page.options.open = false;
   if (event.target === page.viewer) page.viewer.close();
@@ -299,7 +299,7 @@ function onHitKey(key) {
 function onDrag(event) {
   if (!event.dataTransfer.types.includes('Files')) return;
   event.preventDefault();
-  const hasLeft = event.type === 'dragleave' && !event.relatedTarget; // it has none outside the window
+  const hasLeft = event.type === 'dragleave' && !event.relatedTarget; // no related target: the pointer left the window
   document.body.classList.toggle('dropping', event.type !== 'drop' && !hasLeft);
   if (event.type === 'drop') searchByFile(event.dataTransfer.files);
 }
