@@ -1,4 +1,4 @@
-"""Certificates made on the fly: an authority of the test's own and what it signs."""
+"""Certificates for tests: a certificate authority of their own, and what it signs."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -22,20 +22,20 @@ class Authority:
         self._ca.cert_pem.write_to_path(str(self.file))
 
     def issue(self, name: str, *hosts: str, expired: bool = False) -> Path:
-        """A file with a certificate for some hosts and its key."""
-        until = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
-        since = until - timedelta(days=2)
-        issued = self._ca.issue_cert(*(hosts or HERE), not_before=since, not_after=until)
+        """Write a file with a certificate for some hosts and its key; returns the path."""
+        not_after = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
+        not_before = not_after - timedelta(days=2)
+        issued = self._ca.issue_cert(*(hosts or HERE), not_before=not_before, not_after=not_after)
         path = self._folder / f"{name}.pem"
         issued.private_key_and_cert_chain_pem.write_to_path(str(path))
         return path
 
     def inside(self, certificate: Path, **keys: Any) -> dict[str, Any]:
-        """A section Inside that demands certificates of this authority."""
+        """A config section Inside that demands certificates of this authority."""
         return {"tls-cert": str(certificate), "tls-ca": str(self.file), **keys}
 
     def client(self, certificate: Path | None = None) -> urllib3.PoolManager:
-        """Somebody who believes this authority, with a certificate or without."""
+        """An HTTP client that trusts this authority, with a certificate or without."""
         context = ssl.create_default_context(cafile=str(self.file))
         if certificate:
             context.load_cert_chain(certificate)

@@ -1,4 +1,4 @@
-"""Small collections of generated images, indexed with the tiny model, and their brute force."""
+"""Small collections of generated images, indexed with the tiny model, and exact search in them."""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from inference.clip.model import Model, load_model
 
 
 class Collection:
-    """A folder with a model, images, and an index of them; `config` is for running services.
+    """A folder with a model, images and their index; services run with `config`.
 
-    `prepare` has keys of its section Prepare, `_` standing for `-`.
+    `prepare` sets keys of the config section Prepare, with `_` for `-`.
     """
 
     def __init__(self, folder: Path, images: int, shards: int, **prepare: Any) -> None:
@@ -28,7 +28,7 @@ class Collection:
         self.prepare()
 
     def write_images(self, numbers: range) -> None:
-        """Write an image of random pixels for each number, always the same for a number."""
+        """Write an image of random pixels for each number; a number always gives the same image."""
         (self.folder / "images").mkdir(exist_ok=True)
         for number in numbers:
             pixels = np.random.default_rng(number).integers(0, 256, (12, 12, 3), dtype=np.uint8)
@@ -41,7 +41,7 @@ class Collection:
         return done.stdout
 
     def model(self) -> Model:
-        """The model in this process."""
+        """The model, loaded in this process."""
         return load_model("tiny", root=self.folder)
 
     def paths(self) -> list[str]:
@@ -49,7 +49,7 @@ class Collection:
         return sorted(f"images/{path.name}" for path in (self.folder / "images").iterdir())
 
     def vectors(self) -> Matrix:
-        """The embedding of each of `paths`, made here, one by one."""
+        """The embeddings of `paths`, made in this process, each image in a batch of its own."""
         model = self.model()
         return np.concatenate(
             [model.encode_images([(self.folder / path).read_bytes()]) for path in self.paths()]

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is moved: timeouts and pauses take no time in tests."""
+"""A fake clock: timeouts and pauses take no real time in tests."""
 
 import asyncio
 import gc
@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 HANG_S = 10.0
-"""Real time. A loop without timers can only go on by what another thread does; that takes less."""
+"""Real time. A loop without timers waits for another thread, which needs less than this."""
 
 
 class FakeClock:
-    """Seconds that pass only by `advance`; stands where `time.monotonic` would."""
+    """A clock that moves only by `advance`; tests give it in place of `time.monotonic`."""
 
     def __init__(self, now_s: float = 1000.0) -> None:
         self._now_s = now_s
@@ -34,7 +34,7 @@ class FakeClockLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(clock))
         self._fake_clock = clock
         self.complaints: list[str] = []
-        """What nobody awaited or looked at."""
+        """The messages of asyncio's exception handler, such as on an exception that nobody read."""
         self.set_exception_handler(lambda _loop, context: self.complaints.append(str(context)))
 
     def time(self) -> float:
@@ -57,10 +57,10 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def run(coroutine: Coroutine[Any, Any, Result], clock: FakeClock | None = None) -> Result:
-    """Run a coroutine on a fake clock; returns or raises what it ends in.
+    """Run a coroutine on a fake clock; returns its result or raises its exception.
 
-    Raises RuntimeError when it waits for ever, AssertionError when it leaves an exception behind
-    that nobody looked at.
+    Raises RuntimeError if the coroutine waits for ever. Raises AssertionError if a task failed and
+    nobody read its exception.
     """
     loop = FakeClockLoop(clock or FakeClock())
     with asyncio.Runner(loop_factory=lambda: loop) as runner:

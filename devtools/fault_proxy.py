@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do: late, cut, mute, slow, changed."""
+"""A TCP proxy with the faults of networks: it delays, cuts, silences, slows, changes data."""
 
 import random
 import socket
@@ -11,25 +11,25 @@ from dataclasses import dataclass
 
 CHUNK = 2**16
 AT_ONCE_S = 0.005
-"""What comes so soon after it was waited for belongs to what came before, and is as late."""
+"""Data that comes within this time belongs to the data before it, and gets no latency again."""
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: a close sends RST."""
+"""SO_LINGER with no time: closing the socket sends RST."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a connection; the numbers of bytes are of replies."""
+    """The faults of a connection. Numbers of bytes count bytes of replies."""
 
     latency_s: float = 0.0
     jitter_s: float = 0.0
     black_hole: bool = False
-    """Everything is taken and nothing comes."""
+    """All data is taken and none is passed on."""
     refuse: bool = False
     """A new connection is reset at once."""
     reset_after: int | None = None
     """RST after so many bytes."""
     close_after: int | None = None
-    """Half a reply: the connection is closed after so many bytes."""
+    """The connection is closed after so many bytes: half a reply."""
     bytes_per_s: float | None = None
     flip_every: int | None = None
     """One bit is flipped in about so many bytes, of requests too."""
@@ -39,11 +39,11 @@ GOOD = Fault()
 
 
 class Proxy:
-    """Passes on what connections to `address` send, as its `fault` lets it."""
+    """Passes data between connections to `address` and `target`, with the faults of `fault`."""
 
     def __init__(self, listener: socket.socket, target: str) -> None:
         self.fault = GOOD
-        """May be set at any time; counts begin anew then."""
+        """May be set at any time; a new fault counts its bytes from 0."""
         self.passed_bytes = 0
         self.target = target
         self.address = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -61,13 +61,13 @@ class Proxy:
             threading.Thread(target=self._join, args=(client,), daemon=True).start()
 
     def close(self) -> None:
-        """Take no more, and cut what is open."""
+        """Take no more connections, and cut the open ones."""
         self._closed = True
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for one in list(self._open):
-            _cut(one)
+        for connection in list(self._open):
+            _cut(connection)
 
     def _join(self, client: socket.socket) -> None:
         with client:
@@ -85,12 +85,12 @@ class Proxy:
 
     def _connect(self, client: socket.socket, server: socket.socket) -> None:
         both = {client, server}
-        for one in both:
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for connection in both:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open |= both
-        if self._closed:  # while this connection was being made
-            for one in both:
-                _cut(one)
+        if self._closed:  # `close` ran before this connection was noted as open
+            for connection in both:
+                _cut(connection)
         threads = [
             threading.Thread(target=self._pass_on, args=way, daemon=True)
             for way in ((client, server, False), (server, client, True))
@@ -126,7 +126,7 @@ class Proxy:
 
 @contextmanager
 def proxied(target: str) -> Iterator[Proxy]:
-    """A proxy before the server at an address."""
+    """Run a proxy in front of the server at `target`."""
     proxy = Proxy(socket.create_server(("127.0.0.1", 0), backlog=1024), target)
     thread = threading.Thread(target=proxy.accept, daemon=True)
     thread.start()
@@ -143,16 +143,16 @@ def _cut(connection: socket.socket) -> None:
 
 
 def reset(connection: socket.socket) -> None:
-    """End a connection as a process that dies does."""
+    """End a connection by RST, as a dying process does."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        # wakes the thread that reads from it: until then the kernel would not end the connection
+        # wakes the thread in `recv`, for which the kernel keeps the connection open
         connection.shutdown(socket.SHUT_RD)
     connection.close()
 
 
 def _spoilt(data: bytes, fault: Fault, passed: int, is_reply: bool) -> bytes:
-    """The data as the fault leaves it, after its time; nothing when it ends the connection."""
+    """Wait as the fault says; returns the data to pass on, b"" if the connection must end."""
     if is_reply:
         if fault.bytes_per_s:
             time.sleep(len(data) / fault.bytes_per_s)

@@ -1,4 +1,4 @@
-"""How much memory processes hold, as Linux tells it in /proc."""
+"""The memory of processes, read from /proc of Linux."""
 
 import os
 from collections.abc import Iterable
@@ -8,9 +8,9 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes(pids: Iterable[int]) -> int:
-    """The sum of the resident sets of processes and of all that they started.
+    """The sum of the resident sets of processes and of all their descendants.
 
-    Pages that processes share count once for each of them.
+    A page that several processes share counts once for each process.
     """
     total = 0
     for pid in pids:

@@ -1,4 +1,4 @@
-"""nginx with the configuration that ships, before a front on this machine."""
+"""nginx with the shipped configuration, in front of a front server on this machine."""
 
 import getpass
 import os
@@ -18,12 +18,12 @@ from devtools.services import CHECKOUT, STOP_S, free_ports
 CONF = CHECKOUT / "edge/nginx.conf"
 PER_ADDRESS = 64
 MANY = 1000
-"""For a test or a benchmark, where one address stands for all the people there are."""
+"""A `per_address` for load tests, where all users share one address."""
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def require_nginx() -> str:
-    """The program nginx; where there is none skip, or fail under CI=true."""
+    """The path of nginx. Without nginx the test is skipped, or fails under CI=true."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
@@ -32,7 +32,7 @@ def require_nginx() -> str:
 
 
 def write_conf(front: str, port: int, folder: Path, per_address: int) -> Path:
-    """The shipped configuration for another front and port, that writes into a folder only."""
+    """Write the shipped configuration, changed to this front, port and folder; returns its path."""
     text = CONF.read_text().replace("server front:8000;", f"server {front};")
     text = text.replace("listen 8080;", f"listen 127.0.0.1:{port};")
     text = text.replace(
@@ -47,14 +47,14 @@ def write_conf(front: str, port: int, folder: Path, per_address: int) -> Path:
 
 @contextmanager
 def edge(front_port: int, folder: Path, per_address: int = PER_ADDRESS) -> Iterator[int]:
-    """Run the edge before a front; gives its port.
+    """Run nginx in front of a front server; yields its port.
 
-    `per_address` is foreground many requests at a time one address may have under way.
+    `per_address` is the number of requests that one address may have in flight.
     """
     program, (port,) = require_nginx(), free_ports(1)
     conf = write_conf(f"127.0.0.1:{front_port}", port, folder, per_address)
     command = [program, "-p", str(folder), "-c", str(conf), "-e", "stderr"]
-    # What pytest makes is for its own user alone: the workers must be that, too.
+    # Only this user may read the folders of pytest: the workers must run as this user.
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
     foreground = ["-g", f"daemon off; {user} pid {folder}/nginx.pid;"]
     with (folder / "nginx.log").open("wb") as log:

@@ -1,7 +1,8 @@
-"""An open loop: queries sent at moments that were drawn before, each timed from its own.
+"""An open-loop load generator: each query has a moment, drawn before, at which it is sent.
 
-Why not a program of Debian's: ab, wrk, hey, siege and bombardier wait for an answer before they
-ask again, httperf and tsung time from when they sent, wrk2 and vegeta are not packaged.
+The latency of a query counts from its moment. No program of Debian does this: ab, wrk, hey, siege
+and bombardier wait for an answer before the next query. httperf and tsung count latency from the
+time of sending. wrk2 and vegeta are not packaged.
 """
 
 import asyncio
@@ -13,37 +14,37 @@ import msgspec
 import numpy as np
 
 MAX_CONNECTIONS = 512
-"""At a time: four times what middle has threads, half of what select can watch. A query without
-one waits, and its time runs."""
+"""Connections at a time: four times the threads of middle, half of what select can watch. The wait
+for a connection is part of a query's latency."""
 TIMEOUT_S = 30
 
 
 class Due(NamedTuple):
-    """A query and when it is to be sent, in seconds from the start."""
+    """A query and the moment to send it, in seconds from the start."""
 
     at_s: float
     text: str
 
 
 class Reply(NamedTuple):
-    """What became of a query."""
+    """The outcome of a query."""
 
     text: str
     at_s: float
     latency_ms: float
-    """From when it was due, not from when it was sent."""
+    """From the moment of the query, not from the time of sending."""
     ok: bool
     body: bytes
-    """The answer, of those that are kept."""
+    """The answer, if it is kept, else empty."""
     status: int = 200
-    """0: there was no answer, or a 503 that does not say when to try again."""
+    """0 if there was no answer, or a 503 without Retry-After."""
 
 
 def draw(rate: float, seconds: float, texts: Iterator[str], seed: int = 0) -> list[Due]:
-    """Poisson arrivals, `rate` a second on average: how people who do not know each other ask."""
+    """Poisson arrivals, `rate` a second on average: the arrivals of independent users."""
     random = np.random.default_rng(seed)
     count = round(rate * seconds)
-    # For a given number of them, the moments of a Poisson process are uniform.
+    # Given their number, the moments of a Poisson process are uniform.
     moments = np.sort(random.uniform(0, seconds, count)).tolist()
     return [Due(at_s, text) for at_s, text in zip(moments, texts, strict=False)]
 
@@ -51,11 +52,11 @@ def draw(rate: float, seconds: float, texts: Iterator[str], seed: int = 0) -> li
 def send(
     address: str, due: Sequence[Due], k: int, kept: int = 0, path: str = "/search"
 ) -> list[Reply]:
-    """Send each query to middle, or where `path` leads, when it is due; the replies, in that order.
+    """Send each query at its moment to a `path` of the server; returns the replies in order.
 
-    The answers of `kept` of them, spread over the time, are among the replies.
+    `kept` of the replies, spread over the run, keep their answers.
     """
-    # epoll wakes up to a millisecond late, select does not
+    # epoll wakes up to a millisecond too late, select does not
     with asyncio.Runner(
         loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())
     ) as runner:
@@ -67,22 +68,22 @@ async def _send_all(client: "Client", due: Sequence[Due], k: int, kept: int) -> 
     began = loop.time()
     keep_every = max(1, len(due) // kept) if kept else len(due) + 1
 
-    async def ask(one: Due, keep: bool) -> Reply:
-        body = msgspec.json.encode({"text": one.text, "k": k})
+    async def ask(query: Due, keep: bool) -> Reply:
+        body = msgspec.json.encode({"text": query.text, "k": k})
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 status, answer = await client.post(body)
         except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError):
             status, answer = 0, b""
-        latency_ms = 1000 * (loop.time() - began - one.at_s)
+        latency_ms = 1000 * (loop.time() - began - query.at_s)
         body = answer if keep else b""
-        return Reply(one.text, one.at_s, latency_ms, status == 200, body, status)
+        return Reply(query.text, query.at_s, latency_ms, status == 200, body, status)
 
     tasks = []
-    for number, one in enumerate(due):
-        await asyncio.sleep(max(0, began + one.at_s - loop.time()))
+    for number, query in enumerate(due):
+        await asyncio.sleep(max(0, began + query.at_s - loop.time()))
         keep = number % keep_every == keep_every - 1
-        tasks.append(asyncio.create_task(ask(one, keep)))
+        tasks.append(asyncio.create_task(ask(query, keep)))
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -90,10 +91,10 @@ async def _send_all(client: "Client", due: Sequence[Due], k: int, kept: int) -> 
 
 
 class Client:
-    """As little of an HTTP client as does it, as it shares the cores with what it measures."""
+    """A minimal HTTP client: it shares the cores with the services that it measures."""
 
     def __init__(self, address: str, path: str) -> None:
-        """`address` is "host:port"; connections are opened as they are needed, and kept."""
+        """`address` is "host:port". Connections are opened when needed, then kept."""
         self._path = path
         self._host, _, self._port = address.rpartition(":")
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
@@ -112,7 +113,7 @@ class Client:
                 head_of_reply = _read_head(await reader.readuntil(b"\r\n\r\n"))
                 answer = await reader.readexactly(head_of_reply.length)
             except BaseException:
-                writer.transport.abort()  # to close, it would wait until all is sent
+                writer.transport.abort()  # `close` would wait until everything is sent
                 raise
             if head_of_reply.is_kept:
                 self._idle.append((reader, writer))
@@ -123,19 +124,19 @@ class Client:
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         while self._idle:
             reader, writer = self._idle.pop()
-            if not reader.at_eof():  # the server closes what was idle for long
+            if not reader.at_eof():  # the server closes connections that are idle for long
                 return reader, writer
             writer.close()
         return await asyncio.open_connection(self._host, int(self._port))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the idle connections."""
         for _, writer in self._idle:
             writer.close()
 
 
 class _Head(NamedTuple):
-    """What the head of a reply says."""
+    """What the head of a reply says that matters here."""
 
     status: int
     length: int
@@ -143,7 +144,7 @@ class _Head(NamedTuple):
 
 
 def _read_head(head: bytes) -> _Head:
-    """Raises ValueError where it says too little."""
+    """Decode a head; raises ValueError without a length, and for a 503 without Retry-After."""
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.lower().split(":", 1) for line in lines if line)
     status = int(first.split()[1])

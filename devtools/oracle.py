@@ -1,6 +1,7 @@
-"""A client in an open loop that checks every answer against brute force: the oracle of faults.
+"""The oracle of fault tests: an open-loop client that checks every answer by exact search.
 
-An answer is right, or honestly degraded, or a clean 503 in time; never wrong and full.
+An answer may be full and right, or degraded and right for its shards, or a 503 in time. All other
+answers are wrong.
 """
 
 import asyncio
@@ -22,11 +23,11 @@ from devtools.open_loop import Client
 
 K = 10
 EXACT = 1e-4
-"""Cosines of float32 vectors, computed in another order."""
+"""Tolerance of cosines: float32 terms added in another order differ by less."""
 
 
 class Truth:
-    """What the images of a collection are, by exact search."""
+    """The true answers for a collection, by exact search."""
 
     def __init__(self, collection: Collection, shard_count: int) -> None:
         self.paths = collection.paths()
@@ -38,7 +39,7 @@ class Truth:
         self._shards = np.array([content % shard_count for content in contents])
 
     def random_query(self, random: np.random.Generator) -> Matrix:
-        """A unit vector that nobody asked for before."""
+        """A random unit vector, so that no query repeats."""
         vector = random.standard_normal(self._vectors.shape[1:], dtype=np.float32)
         unit: Matrix = vector / np.linalg.norm(vector)
         return unit
@@ -49,7 +50,10 @@ class Truth:
         return scores
 
     def fault_of(self, answer: dict[str, Any], query: Matrix, k: int) -> str | None:
-        """What is wrong with an answer, if anything; degraded ones are checked as what they say."""
+        """What is wrong with an answer, if anything.
+
+        A degraded answer must be right for the shards that its hits come from.
+        """
         scores = self.scores(query)
         found = [(hit["path"], hit["score"]) for hit in answer["hits"]]
         if any(abs(scores[self._row[path]] - score) > EXACT for path, score in found):
@@ -65,25 +69,25 @@ class Truth:
         if answer["coverage"]["degraded"]:
             scores = scores[np.isin(self._shards, list(shards))]
         best = np.sort(scores)[::-1][:k]
-        if len(found) != len(best) or (np.abs(best - [s for _, s in found]) > EXACT).any():
+        if len(found) != len(best) or (np.abs(best - [score for _, score in found]) > EXACT).any():
             return f"not the best, coverage {counts}"
         return None
 
 
 @dataclass
 class Outcomes:
-    """What became of the queries of a client."""
+    """The outcomes of the queries of a client."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """full, degraded, refused (a 503), and wrong."""
+    """Queries that were full, degraded, refused (a 503) or wrong."""
     wrong: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     latencies_ms: list[float] = field(default_factory=list)
     codes: Counter[str] = field(default_factory=Counter)
-    """Of the problems."""
+    """Refused queries by the code of the problem."""
 
     def percentile_ms(self, share: float) -> float:
-        """How long that share of the queries took at most."""
+        """The latency in ms that this share of the queries does not exceed; 0 without queries."""
         return float(np.percentile(self.latencies_ms, 100 * share)) if self.latencies_ms else 0.0
 
 
@@ -91,9 +95,9 @@ class Outcomes:
 def checked_load(
     address: str, truth: Truth, rate: float, within_ms: float, path: str = "/search"
 ) -> Iterator[Outcomes]:
-    """Send `rate` queries a second while the block runs; every one is checked as it comes.
+    """Send `rate` queries a second while the block runs, and check each answer.
 
-    What takes longer than `within_ms` is late. Queries are vectors, none the same.
+    A query that takes longer than `within_ms` is late. Queries are random vectors.
     """
     outcomes = Outcomes()
     ended = threading.Event()

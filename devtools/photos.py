@@ -1,4 +1,4 @@
-"""Photographs for benchmarks: parts of the samples, each number another, always the same."""
+"""Photographs for benchmarks: crops of the samples, always the same for the same number."""
 
 import functools
 import io
@@ -17,7 +17,7 @@ QUALITY = 85
 
 
 def photo(number: int, long_side: int = LONG_SIDE) -> bytes:
-    """The JPEG file of a number: a part of a sample, of another place and size each time."""
+    """The JPEG file of a number: a crop of a sample, whose place and size the number decides."""
     image = _sample(SAMPLES[number % len(SAMPLES)])
     random = np.random.default_rng(number)
     scale = random.uniform(0.5, 0.95)
@@ -38,7 +38,7 @@ def _sample(path: Path) -> Image.Image:
 
 
 def write_photos(folder: Path, count: int, long_side: int = LONG_SIDE) -> list[Path]:
-    """Write the photos of 0 to `count` - 1, those that are not there yet; returns their paths."""
+    """Write the missing ones of the photos 0 to `count` - 1; returns the paths of all."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{number:06}.jpg" for number in range(count)]
 

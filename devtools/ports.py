@@ -1,4 +1,4 @@
-"""Ports for the programs that a test starts at a port that it must know before."""
+"""Free ports, for a test that must know the port before it starts a program."""
 
 import atexit
 import functools
@@ -6,23 +6,23 @@ import itertools
 import socket
 from collections.abc import Iterator
 
-# Below those that the system gives to clients and to port 0 (Linux: from 32768 on), so that between
-# the choice of a port and its use nothing else can come to have it.
+# Below the ports that the system gives to clients and to port 0 (Linux: from 32768 on): no other
+# program gets a port between its choice and its use.
 BLOCKS = range(10_240, 32_768, 512)
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, and that no other process which asks here is given."""
+    """Ports without a listener; no other process gets the same ports from this function."""
     free = filter(_is_free, _ours())
     return list(itertools.islice(free, count))
 
 
 @functools.cache
 def _ours() -> Iterator[int]:
-    """The ports of a block that is this process's until it ends, over and over."""
+    """The ports of a block, in an endless cycle. This process owns the block until it ends."""
     for first in BLOCKS:
         try:
-            # Whoever listens on the first port of a block has the block.
+            # The process that listens on the first port of a block owns the block.
             claim = socket.create_server(("127.0.0.1", first))
         except OSError:
             continue

@@ -1,4 +1,4 @@
-"""Processes of tests: what they print, the port that they name, and their end."""
+"""The processes of tests: their output, the port that they name, and their end."""
 
 import queue
 import signal
@@ -12,13 +12,13 @@ STOP_S = 20
 
 
 def stop(process: subprocess.Popen[str]) -> int:
-    """SIGTERM, and the exit status."""
+    """Send SIGTERM; returns the exit status."""
     process.send_signal(signal.SIGTERM)
     return wait(process)
 
 
 def wait(process: subprocess.Popen[str]) -> int:
-    """The exit status of a process that ends; SIGKILL and a failure when it does not go."""
+    """Wait for the exit status; after STOP_S, send SIGKILL and raise TimeoutExpired."""
     try:
         return process.wait(STOP_S)
     except subprocess.TimeoutExpired:
@@ -30,7 +30,7 @@ def wait(process: subprocess.Popen[str]) -> int:
 def reading(
     process: subprocess.Popen[str],
 ) -> Iterator[tuple[list[str], Callable[[], int]]]:
-    """Read what a process prints; gives the lines, and a wait for the port that it names."""
+    """Read the output of a process; yields its lines, and a function that waits for its port."""
     lines: list[str] = []
     ports: queue.Queue[int | None] = queue.Queue()
 

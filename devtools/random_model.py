@@ -1,5 +1,7 @@
-"""A model of one of open_clip's architectures with random weights, which are as fast as trained
-ones; needs requirements-torch.txt."""
+"""A model with an architecture of open_clip and random weights, as fast as trained weights.
+
+It needs requirements-torch.txt.
+"""
 
 import json
 import logging
@@ -24,16 +26,16 @@ except ImportError as error:
 
 
 def export_random(architecture: str, output: Path, precisions: list[str]) -> None:
-    """Export a model as inference/export.py does, torch's weights too; raises ConfigError.
+    """Export a model by inference/export.py, with torch's weights; raises ConfigError.
 
-    By a process of its own: the export changes how torch then runs attention.
+    The export runs in a process of its own, as it changes how torch runs attention.
     """
-    # What open_clip logs of each step would bury the lines that are for people.
+    # The logs of open_clip would hide the lines that are meant for the user.
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="clip-search-random-") as folder:
         write_architecture(architecture, Path(folder))
         output.parent.mkdir(parents=True, exist_ok=True)
-        options = [option for one in precisions for option in ("--precision", one)]
+        options = [option for precision in precisions for option in ("--precision", precision)]
         script = str(CHECKOUT / "inference/export.py")
         done = subprocess.run(
             [sys.executable, script, folder, "--output", str(output), "--torch", *options],
@@ -44,7 +46,7 @@ def export_random(architecture: str, output: Path, precisions: list[str]) -> Non
 
 
 def write_architecture(architecture: str, folder: Path) -> None:
-    """Write a model of one of open_clip's architectures as `write_random` does."""
+    """Write a model with an architecture of open_clip, by `write_random`; raises ConfigError."""
     config = open_clip.get_model_config(architecture)
     if config is None:
         raise ConfigError(f"open_clip has no architecture {architecture!r}")
@@ -52,7 +54,7 @@ def write_architecture(architecture: str, folder: Path) -> None:
 
 
 def write_random(config: dict[str, Any], preprocessing: dict[str, Any], folder: Path) -> None:
-    """Write a model with the weights of seed 0 in `folder`, as open_clip saves its own.
+    """Write a model with random weights of seed 0 in `folder`, as open_clip saves models.
 
     `config` is open_clip's `model_cfg`, `preprocessing` its `preprocess_cfg`, or a part of it.
     """

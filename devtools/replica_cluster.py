@@ -1,4 +1,4 @@
-"""A cluster whose shards have replicas, each behind a proxy that can be told to misbehave."""
+"""A cluster whose shards have replicas, each behind a fault proxy."""
 
 import signal
 from collections.abc import Iterator
@@ -28,25 +28,25 @@ class Replicated:
     stack: ExitStack
 
     def restart(self, shard: int, number: int) -> None:
-        """Start a replica that has gone, on another port, behind the same proxy."""
+        """Start an ended replica again, on another port behind the same proxy."""
         service = self.stack.enter_context(_search_server(self.collection, self.config, shard))
         self.replicas[shard][number] = service
         self.proxies[shard][number].target = service.address
 
     def terminate(self, shard: int, number: int) -> None:
-        """SIGTERM, and wait until the replica has gone, which must be well."""
+        """Send SIGTERM to a replica and wait for its end; its exit status must be 0."""
         service = self.replicas[shard][number]
         service.ended = True
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(20) == 0
 
     def is_out(self, shard: int, number: int) -> bool:
-        """Whether middle asks a replica nothing."""
+        """Whether middle has ejected a replica."""
         name = f'replica_out{{replica="{number}",server="search-{shard}"}}'
         return metric(self.middle, name) == 1
 
     def until_in(self, shard: int, number: int) -> None:
-        """Wait until middle asks a replica again."""
+        """Wait until middle has readmitted a replica."""
         wait_until(lambda: not self.is_out(shard, number))
 
 
@@ -54,7 +54,7 @@ class Replicated:
 def replicated(
     collection: Collection, shards: int, replicas: int, **middle_keys: Any
 ) -> Iterator[Replicated]:
-    """Run it all; the prediction cache is off unless `middle_keys` say otherwise."""
+    """Run all services. The prediction cache is off unless `middle_keys` set `cache`."""
     with ExitStack() as stack:
         config = with_section(collection.config, "Search", ef_search=1000)
         config = with_section(config, "Middle", port=0, **{"cache": "off", **middle_keys})
@@ -69,7 +69,9 @@ def replicated(
             ]
             for shard in range(shards)
         ]
-        proxies = [[stack.enter_context(proxied(s.address)) for s in row] for row in servers]
+        proxies = [
+            [stack.enter_context(proxied(server.address)) for server in row] for row in servers
+        ]
         listed = [[proxy.address for proxy in row] for row in proxies]
         served = with_section(config, "Search", server_list=listed)
         served = with_section(served, "Inference", port=inference.port)
@@ -85,12 +87,14 @@ def replicated(
 @contextmanager
 def _search_server(collection: Collection, config: dict[str, Any], shard: int) -> Iterator[Service]:
     alone = with_section(config, "Search", server_list=["127.0.0.1:0"])
-    with running("search/search.py", alone, "--index", str(shard), cwd=collection.folder) as one:
-        yield one
+    options = ("--index", str(shard))
+    with running("search/search.py", alone, *options, cwd=collection.folder) as service:
+        yield service
 
 
 def descriptors(pid: int) -> int:
-    """How many files and sockets a process and those that it started have open."""
+    """The number of files and sockets that a process and its descendants have open."""
     process = Path("/proc", str(pid))
-    children = [one for task in process.glob("task/*/children") for one in task.read_text().split()]
-    return len(list((process / "fd").iterdir())) + sum(descriptors(int(one)) for one in children)
+    tasks = process.glob("task/*/children")
+    children = [int(child) for task in tasks for child in task.read_text().split()]
+    return len(list((process / "fd").iterdir())) + sum(map(descriptors, children))

@@ -1,4 +1,4 @@
-"""Running our programs for tests: real processes on free ports, which must start and must go."""
+"""Our programs as real processes on free ports; each must start, and must end well."""
 
 import json
 import os
@@ -42,7 +42,7 @@ class Service:
     ended: bool = False
     """Whether the test itself ended the process."""
     told: bool = False
-    """Whether it has been told to end."""
+    """Whether it was sent SIGTERM."""
 
     @property
     def address(self) -> str:
@@ -54,25 +54,25 @@ class Service:
         return http.request(method, f"http://{self.address}{path}", **options)
 
     def get(self, path: str, **options: Any) -> Any:
-        """The JSON at a path, which must answer 200."""
+        """The JSON reply of a path; its status must be 200."""
         response = self.request("GET", path, **options)
         assert response.status == 200, response.data
         return response.json()
 
     def post(self, path: str, message: Any) -> Any:
-        """The JSON that a JSON message is answered with, which must be 200."""
+        """The JSON reply to a JSON message; its status must be 200."""
         response = self.request("POST", path, json=message)
         assert response.status == 200, response.data
         return response.json()
 
     def terminate(self) -> None:
-        """SIGTERM, once: a second one would cut short what is still under way."""
+        """Send SIGTERM, once: a second SIGTERM would abort the requests in flight."""
         if not self.told:
             self.process.send_signal(signal.SIGTERM)
         self.told = True
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait for the end."""
         self.ended = True
         self.process.kill()
         self.process.wait()
@@ -82,7 +82,7 @@ class Service:
 def running(
     script: str, config: dict[str, Any], *arguments: str, **options: Any
 ) -> Iterator[Service]:
-    """Run a script with a config on standard input until the block ends; then it must end well."""
+    """Run a script while the block runs, with its config on standard input; it must end well."""
     with starting(script, config, *arguments, **options) as listening:
         yield listening()
 
@@ -91,7 +91,10 @@ def running(
 def starting(
     script: str, config: dict[str, Any], *arguments: str, cwd: Path = CHECKOUT, module: bool = False
 ) -> Iterator[Callable[[], Service]]:
-    """The same, but not yet listening, so that several start at once; gives a wait for that."""
+    """Start a script as `running` does; yields a function that waits until the service listens.
+
+    So several services can start at the same time.
+    """
     program = ["-m", script] if module else [str(CHECKOUT / script)]
     process = subprocess.Popen(
         [sys.executable, *program, "--config", "-", *arguments],
@@ -122,7 +125,7 @@ def starting(
 
 @contextmanager
 def hanging(service: Running) -> Iterator[None]:
-    """A server that takes connections and does nothing, nor do its workers."""
+    """Stop a server and its workers by SIGSTOP: connections are made, and nothing is answered."""
     processes = [service.process.pid, *children(service.process.pid)]
     for process in processes:
         os.kill(process, signal.SIGSTOP)
@@ -134,19 +137,19 @@ def hanging(service: Running) -> Iterator[None]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """The ids of the child processes of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def metric(service: Service, name: str) -> float:
-    """The value of a metric; 0 before it is counted."""
+    """The value of a metric; 0 before the first count."""
     text = service.request("GET", "/metrics").data.decode()
     found = re.search(rf"^clip_search_{re.escape(name)} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, which must not take long."""
+    """Wait until `holds` is true, for at most WITHIN_S."""
     deadline = time.monotonic() + WITHIN_S
     while not holds():
         assert time.monotonic() < deadline, "it never came about"
@@ -180,7 +183,7 @@ class Cluster:
 
 
 def with_section(config: dict[str, Any], section: str, **keys: Any) -> dict[str, Any]:
-    """A copy of a config with keys of one section set, `_` standing for `-`."""
+    """A copy of a config with some keys of one section set; `_` stands for `-`."""
     changed = {key.replace("_", "-"): value for key, value in keys.items()}
     return {**config, section: {**config.get(section, {}), **changed}}
 
@@ -193,7 +196,7 @@ def cluster(
     search_arguments: Sequence[Sequence[str]] = (),
     inference: Service | None = None,
 ) -> Iterator[Cluster]:
-    """Start inference, or use that which runs, `servers` search servers, middle and front."""
+    """Start all services, with `servers` search servers. A given `inference` is used instead."""
     config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
     for section in ("Inference", "Middle", "Front"):
         config = with_section(config, section, port=0)
@@ -203,18 +206,18 @@ def cluster(
         for number in range(servers):
             extra = search_arguments[number] if search_arguments else ("--index", str(number))
             arguments = ("--server-index", str(number), *extra)
-            one = starting("search/search.py", config, *arguments, cwd=cwd)
-            started.append(stack.enter_context(one))
+            server = starting("search/search.py", config, *arguments, cwd=cwd)
+            started.append(stack.enter_context(server))
         if inference is None:
             inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
         search = [listening() for listening in started]
         config = with_section(config, "Inference", port=inference.port)
-        config = with_section(config, "Search", server_list=[s.address for s in search])
+        config = with_section(config, "Search", server_list=[server.address for server in search])
         middle = stack.enter_context(running("middle/middle.py", config, cwd=cwd))
         config = with_section(config, "Middle", port=middle.port)
         front = stack.enter_context(running("front/front.py", config, cwd=cwd))
         config = with_section(config, "Front", port=front.port)
-        # In the end nobody waits for an answer any more, so they need not end one after the other.
+        # At the end no request is in flight, so all services may end at the same time.
         for service in (front, middle, *search, *([] if shared else [inference])):
             stack.callback(service.terminate)
         yield Cluster(config, front, middle, inference, search)

@@ -1,4 +1,4 @@
-"""A model of two small random towers in the layout of design.md: real files, quick to run."""
+"""A tiny model of two random towers: a real model folder that runs in no time."""
 
 import json
 from pathlib import Path
@@ -11,13 +11,13 @@ from onnx import TensorProto, helper, numpy_helper
 DIM = 16
 SIZE = 8
 POISON = "poison"
-"""A word that the tokenizer knows and the tower does not: running it fails."""
+"""A word that the tokenizer knows and the tower does not: to embed it fails."""
 
 WORDS = ["[PAD]", "[UNK]", "a", "red", "green", "blue", "square", "photo", "of", "the"]
 
 
 def write_tiny_model(folder: Path, seed: int = 0) -> Path:
-    """Write the model and return its folder; another seed gives another space."""
+    """Write the model; returns its folder. Another seed gives another embedding space."""
     weights = np.random.default_rng(seed)
     _write_visual(folder / "visual", weights.standard_normal((3 * SIZE * SIZE, DIM)))
     _write_textual(folder / "textual", weights.standard_normal((len(WORDS), DIM)))
@@ -39,7 +39,7 @@ def _write_visual(folder: Path, weights: np.ndarray) -> None:
 
 
 def _write_textual(folder: Path, weights: np.ndarray) -> None:
-    """The mean of the words' vectors; the mask weighs padding with nothing."""
+    """Write a tower that adds the vectors of the words; the mask leaves padding out."""
     folder.mkdir(parents=True)
     nodes = [
         helper.make_node("Gather", ["weights", "input_ids"], ["words"]),
@@ -74,7 +74,7 @@ def _save(path: Path, nodes: list[Any], inputs: list[Any], weights: np.ndarray) 
         "tiny",
         inputs,
         [embedding],
-        [c for c in constants if any(c.name in n.input for n in nodes)],
+        [constant for constant in constants if any(constant.name in node.input for node in nodes)],
     )
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)

@@ -1,9 +1,9 @@
-"""What one query passes in each service: python devtools/trace_query.py [--list].
+"""Counts the code that one query runs in each service: python devtools/trace_query.py [--list].
 
-Each service in turn is this process, asked through Flask's test client, with the others beside it.
-`sys.setprofile` counts what runs of our code: calls (a coroutine that goes on is another one),
-functions, files and threads. Comprehensions are part of their function. The least of several
-queries counts, as what happens once a second is none of a query's work.
+Each service in turn runs in this process, behind Flask's test client; the others run beside it.
+`sys.setprofile` counts calls, functions, files and threads of our code. A coroutine that resumes
+counts as another call. A comprehension is part of its function. The table shows the query with the
+fewest calls of several, as work that happens once a second does not belong to a query.
 """
 
 import argparse
@@ -46,11 +46,11 @@ PHOTO = CHECKOUT / "samples/owl.jpg"
 QUERIES = 5
 WARM_UP = 3
 Ask = Callable[[int], TestResponse]
-"""Sends one query; the number makes it unlike all others."""
+"""Sends one query; the number makes the query unlike all others."""
 
 
 class Walk(NamedTuple):
-    """What one query passed: the calls of each function (its file and name), and the threads."""
+    """The code that one query ran: the calls of each function (file and name), and the threads."""
 
     calls: dict[tuple[str, str], int]
     threads: set[int]
@@ -75,7 +75,7 @@ class Tracer:
         sys.setprofile(self._profile)
 
     def walk(self, ask: Ask, number: int) -> Walk:
-        """What a query passes; raises RuntimeError when it is not answered."""
+        """Trace one query; raises RuntimeError unless its status is 200."""
         self._walk = walk = Walk({}, set())
         reply = ask(number)
         self._walk = None
@@ -95,10 +95,10 @@ class Tracer:
 
 @contextmanager
 def services(folder: Path) -> Iterator[Config]:
-    """All services but front, over the sample photos; yields their configuration."""
+    """Run all services but front, over the sample photos; yields their configuration."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
-        middle, inference, *search = [one.getsockname()[1] for one in sockets]
+        middle, inference, *search = [listener.getsockname()[1] for listener in sockets]
     folders = {f"{kind}-dir": str(folder / kind) for kind in ("embedding", "index", "path", "hash")}
     text = json.dumps(
         {
@@ -126,7 +126,7 @@ def _command(script: str, *options: str) -> list[str]:
 
 @contextmanager
 def _running(script: list[str], config: str) -> Iterator[None]:
-    """A service, from when it listens."""
+    """Run a service; the block starts when the service listens."""
     process = subprocess.Popen(
         _command(*script), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
     )
@@ -144,7 +144,7 @@ def _running(script: list[str], config: str) -> Iterator[None]:
 
 
 def queries(config: Config) -> Iterator[tuple[str, Flask, Ask]]:
-    """What is asked of which service, one after the other."""
+    """Each kind of query: its name, the app of its service, and a function that sends it."""
     photo = PHOTO.read_bytes()
     middle = create_middle(config, CHECKOUT, CacheEpoch())
     client = middle.test_client()
@@ -201,7 +201,7 @@ def main() -> None:
         print(f"{'':24}      calls  functions      files    threads")
         for name, app, ask in queries(config):
             walks = [tracer.walk(ask, number) for number in range(WARM_UP + QUERIES)][WARM_UP:]
-            walk = min(walks, key=lambda each: sum(each.calls.values()))
+            walk = min(walks, key=lambda candidate: sum(candidate.calls.values()))
             print(f"{name:24}{walk}", flush=True)
             if arguments.list:
                 for (file, function), calls in sorted(walk.calls.items()):

@@ -1,4 +1,4 @@
-"""The collection of the load test: vectors without images, their index, and the exact answers."""
+"""The collection of the load test: vectors without images, and the recall of answers."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +19,10 @@ CHUNK = 10_000
 
 
 def make_vectors(model: Model, texts: Iterator[str], count: int) -> Matrix:
-    """`count` unit vectors in clusters, float32 [count, dim], the same for the same texts.
+    """`count` unit vectors in clusters, float32 [count, dim]; equal texts give equal vectors.
 
-    Each is a weighted mean of a few embeddings of texts, so they lie where queries do, as the
-    embeddings of images would: among vectors of pure noise no query has neighbours to find.
+    Each vector is near a weighted mean of a few text embeddings. So the vectors lie near the
+    queries, as embeddings of images do. In pure noise, a query would have no near neighbours.
     """
     return clustered(model.encode_text(list(itertools.islice(texts, TOPICS))), count)
 
@@ -42,13 +42,13 @@ def clustered(topics: Matrix, count: int) -> Matrix:
 
 
 def unit(rows: Matrix) -> Matrix:
-    """Each row at length 1."""
+    """The rows, scaled to length 1."""
     made: Matrix = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return made
 
 
 def save_vectors(vectors: Matrix, model: Model, folder: Path) -> None:
-    """Write the embedding folder as if each vector were that of an image of its number."""
+    """Write an embedding folder in which vector i is the embedding of an image named i."""
     embeddings = EmbeddingFolder(folder)
     folder.mkdir(parents=True)
     live = []
@@ -66,7 +66,7 @@ def _row(number: int) -> Row:
 
 
 def recall(vectors: Matrix, model: Model, answers: Mapping[str, Sequence[str]], k: int) -> float:
-    """The share of the true k nearest of each text that the paths in its answer are."""
+    """The share of the true k nearest images that the answers of the texts hold, on average."""
     shares = []
     for text, paths in answers.items():
         scores = vectors @ model.encode_text([text])[0]

@@ -1,4 +1,4 @@
-"""Text queries that never repeat: each number names another combination of words."""
+"""Text queries that never repeat: each number gives another combination of words."""
 
 import math
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ TIMES = "dawn noon dusk midnight sunset sunrise"
 COLUMNS = [words.split() for words in (ADJECTIVES, NOUNS, VERBS, PLACES, TIMES)]
 COUNT = math.prod(len(column) for column in COLUMNS)
 STRIDE = 2_654_435_761
-"""A prime, so that no two numbers meet, and large, so that neighbours share few words."""
+"""A prime, so that numbers give different queries; large, so that neighbours share few words."""
 
 
 def query(number: int) -> str:
-    """The query of a number from 0 to COUNT - 1; two numbers never have the same."""
+    """The query of a number from 0 to COUNT - 1; different numbers give different queries."""
     rest = number * STRIDE % COUNT
     words = []
     for column in COLUMNS:
