@@ -122,6 +122,8 @@ def probe(serving: Serving) -> socket.socket:
     with bind(serving) as alone:
         found = alone.getsockname()
     shared = socket.socket(alone.family)
+    # A server that has just ended leaves connections in TIME_WAIT on the port.
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     shared.bind(found)
     return shared

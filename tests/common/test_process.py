@@ -106,6 +106,16 @@ def test_a_taken_port_ends_the_start_in_one_line(server: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("server", SERVERS)
+def test_a_port_can_be_used_again_at_once(server: str, tmp_path: Path) -> None:
+    """Also while the kernel remembers connections that the server before has closed."""
+    config = with_section({}, "Search", server_list=[f"127.0.0.1:{free_ports(1)[0]}"])
+    with running("search/search.py", config, cwd=tmp_path) as service:
+        assert 200 == service.request("GET", "/healthz").status
+    with running("search/search.py", under(server, config), cwd=tmp_path) as service:
+        assert 200 == service.request("GET", "/healthz").status
+
+
+@pytest.mark.parametrize("server", SERVERS)
 def test_a_worker_that_dies_is_replaced(server: str, tmp_path: Path) -> None:
     """Its parent makes another, and the port answers again."""
     config = under(server, with_section({}, "Middle", port=0))
