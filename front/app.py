@@ -106,8 +106,8 @@ def _add_search(
     def search() -> Response:
         until, bypass = deadline(), bypasses_cache(request)
         query = read_query(request)
-        key = None if bypass else key_of(query)
-        if key and (kept := answers.get(key)):
+        key = key_of(query)
+        if key and not bypass and (kept := answers.get(key)):
             response = _json(kept.body(g.request_id, g.since))
             response.headers["X-Cache"] = "hit"
             response.headers["Age"] = str(answers.age_s(kept))
