@@ -22,8 +22,8 @@ from common.config import Config
 from common.http_client import Reply
 from common.metrics import CACHE_REQUESTS
 from common.wire import CACHE_VERSION_HEADER, encode
+from front.query import SearchQuery
 from middle.client import MiddleClient
-from middle.messages import Query
 
 POLL_S = 0.5
 MAX_AGE_S = 60.0
@@ -139,8 +139,8 @@ class AnswerCache:
             await asyncio.sleep(POLL_S)
 
 
-def key_of(query: Query) -> bytes | None:
-    """The key of a query; None for an image, which is hashed by middle alone."""
-    if query.image is not None:
+def key_of(query: SearchQuery) -> bytes | None:
+    """The key of a query; None for an image: only middle hashes it, and an address may change."""
+    if query.image is not None or query.image_url is not None:
         return None
     return blake2b(encode(query), digest_size=KEY_BYTES).digest()

@@ -11,8 +11,8 @@ from common.config import Config, Front, Middle
 from common.http_client import Reply
 from devtools.fake_clock import FakeClock
 from front.answer_cache import ENTRY_BYTES, MAX_AGE_S, POLL_S, AnswerCache, key_of
+from front.query import SearchQuery
 from middle.client import MiddleClient
-from middle.messages import Query
 
 KEY = b"key"
 BODY = json.dumps({"hits": [1, 2], "took_ms": {"total": 7.0}, "request_id": "first"}).encode()
@@ -150,8 +150,12 @@ async def test_the_answers_used_least_recently_make_room() -> None:
 
 
 def test_equal_queries_have_equal_keys() -> None:
-    """An image has none: only middle hashes it."""
-    assert key_of(Query(text="red", k=10)) == key_of(Query(text="red"))
-    keys = {key_of(query) for query in (Query(text="red"), Query(text="red", k=3), Query(id="a"))}
-    assert len(keys) == 3
-    assert key_of(Query(image=b"image")) is None
+    """An image has none, nor has the address of one."""
+    red = SearchQuery(text="red")
+    assert key_of(red) == key_of(SearchQuery(text="red", k=10))
+    assert (
+        len({key_of(query) for query in (red, SearchQuery(text="red", k=3), SearchQuery(id="a"))})
+        == 3
+    )
+    assert key_of(SearchQuery(image=b"image")) is None
+    assert key_of(SearchQuery(image_url="https://photos.example/1")) is None
