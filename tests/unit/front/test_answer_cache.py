@@ -153,9 +153,7 @@ def test_equal_queries_have_equal_keys() -> None:
     """An image has none, nor has the address of one."""
     red = SearchQuery(text="red")
     assert key_of(red) == key_of(SearchQuery(text="red", k=10))
-    assert (
-        len({key_of(query) for query in (red, SearchQuery(text="red", k=3), SearchQuery(id="a"))})
-        == 3
-    )
+    others = (red, SearchQuery(text="red", k=3), SearchQuery(id="a"))
+    assert len({key_of(query) for query in others}) == 3
     assert key_of(SearchQuery(image=b"image")) is None
     assert key_of(SearchQuery(image_url="https://photos.example/1")) is None
