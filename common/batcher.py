@@ -1,8 +1,8 @@
-"""A batcher: one bounded queue, and workers that take from it whatever waits, together.
+"""A dynamic batcher for threads: one bounded queue, and workers that take its items in batches.
 
-Batch while in flight: an idle worker takes an item at once; while all workers are busy the
-queue grows, and the next one free takes it whole. No timer, so no latency when it is quiet.
-A worker is a thread of its own, so the device that it runs is never entered twice.
+An idle worker takes an item at once. While all workers are busy, the queue grows. The next free
+worker takes the waiting items together. No timer adds latency while the load is low.
+Each run function has its own worker thread, so it never runs two batches at a time.
 """
 
 import logging
@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 
 
 Run = Callable[[list[Any], float], Sequence[Any]]
-"""Takes the items of a batch and their latest deadline; returns a result or an Exception each."""
+"""Takes a batch's items and their latest deadline; returns a result or an Exception for each."""
 
 
 class Gather:
-    """The results that one request awaits together."""
+    """The results of one request, a slot for each of its items."""
 
     def __init__(self, slots: int, deadline: float) -> None:
         """`deadline` is on the clock of time.monotonic()."""
         self.deadline = deadline
-        self.origin = CONTEXT.get()
+        self.context = CONTEXT.get()
         self.abandoned = False
         self._results: list[Any] = [None] * slots
         self._open = set(range(slots))
@@ -38,7 +38,7 @@ class Gather:
         self._done = threading.Event()
 
     def set_result(self, slot: int, result: Any) -> None:
-        """Give a slot its result, or the Exception that it ended in; the first one counts."""
+        """Set the result of a slot, or its Exception; a second result is ignored."""
         with self._lock:
             if slot in self._open:
                 self._open.remove(slot)
@@ -47,7 +47,7 @@ class Gather:
                 self._done.set()
 
     def wait(self) -> list[Any]:
-        """Wait until all slots are settled or the deadline; what is open then is an Exception."""
+        """Wait for all results until the deadline; a missing result becomes DeadlineExceeded."""
         if self._open:
             self._done.wait(max(0.0, self.deadline - time.monotonic()))
         self.abandoned = True
@@ -58,7 +58,7 @@ class Gather:
         return self._results
 
     def first(self) -> Any:
-        """Wait for the only slot and return its result; raises what it ended in."""
+        """Wait for the only slot; returns its result or raises its Exception."""
         result = self.wait()[0]
         if isinstance(result, Exception):
             raise result
@@ -72,7 +72,7 @@ class _Entry(NamedTuple):
 
 
 class Batcher:
-    """Runs what is submitted in batches; one worker thread for each of `runs`."""
+    """Runs submitted items in batches, with a worker thread for each function of `runs`."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Batcher:
         refuse_late: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`refuse_late`: an item that would probably wait too long is refused at once."""
+        """With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`."""
         self.name = name
         self._refuse_late = refuse_late
         self._now = now
@@ -105,7 +105,7 @@ class Batcher:
             worker.start()
 
     def submit(self, item: Any, gather: Gather, slot: int = 0) -> None:
-        """Queue `item`; its slot of `gather` is settled in any case, refused at once when full."""
+        """Queue `item` for a slot of `gather`; a refusal is set in the slot at once."""
         with self._changed:
             refusal = self._why_not(gather.deadline)
             if refusal is None:
@@ -116,7 +116,7 @@ class Batcher:
         gather.set_result(slot, refusal)
 
     def _why_not(self, deadline: float) -> ServiceError | None:
-        """Why an item cannot be queued now, if so."""
+        """The error for an item that cannot be queued now, else None."""
         if self._closed:
             return Unavailable(f"the {self.name} queue is closed")
         waiting = len(self._queue)
@@ -127,7 +127,7 @@ class Batcher:
         return None
 
     def close(self) -> None:
-        """Take no more, finish what is queued, and end the workers."""
+        """Refuse new items, run the queued items, and end the workers."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -143,7 +143,7 @@ class Batcher:
             self._wait.observe(self._now() - began)
 
     def _take(self) -> list[_Entry]:
-        """Wait for items and take them; empty once the batcher is closed and drained."""
+        """Wait for a batch; returns an empty list when the batcher is closed and drained."""
         batch: list[_Entry] = []
         with self._changed:
             while not batch:
@@ -170,15 +170,15 @@ class Batcher:
         return False
 
     def _run_batch(self, batch: list[_Entry], run: Run) -> None:
-        """Run a batch and set_result every item of it, whatever happens."""
+        """Run a batch and set the result of each item, even if the run fails."""
         results: Sequence[Any]
-        CONTEXT.set(merge_contexts(entry.gather.origin for entry in batch))
+        CONTEXT.set(merge_contexts(entry.gather.context for entry in batch))
         try:
             deadline = max(entry.gather.deadline for entry in batch)
             results = run([entry.item for entry in batch], deadline)
             if len(results) != len(batch):
                 raise RuntimeError(f"{self.name}: {len(results)} results for {len(batch)} items")
-        except Exception as error:  # the edge of a batch: its items must be settled
+        except Exception as error:  # every item needs a result
             if not isinstance(error, ServiceError):
                 log.exception("a batch of %s failed", self.name)
             results = [error] * len(batch)
@@ -190,12 +190,12 @@ class Batcher:
 
 
 def isolating(run: Run) -> Run:
-    """`run`, but when a batch fails its items are run one by one, so that only the culprit does."""
+    """Wrap `run`: a failed batch is run item by item, so that only the bad item fails."""
 
     def run_isolated(items: list[Any], deadline: float) -> Sequence[Any]:
         try:
             return run(items, deadline)
-        except Exception as error:  # the edge of a batch
+        except Exception as error:  # any error of a runtime
             if len(items) == 1:
                 raise
             log.warning("a batch of %d failed, running its items alone: %s", len(items), error)
@@ -207,5 +207,5 @@ def isolating(run: Run) -> Run:
 def _alone(run: Run, item: Any, deadline: float) -> Any:
     try:
         return run([item], deadline)[0]
-    except Exception as error:  # the edge of an item
+    except Exception as error:  # it becomes the result of the item
         return error

@@ -1,4 +1,4 @@
-"""Doing together what is asked for at the same time: batches, and one call for equal questions."""
+"""Coalescing on an event loop: dynamic batches, and a single flight for equal keys."""
 
 import asyncio
 import logging
@@ -16,20 +16,23 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Send = Callable[[list[Item], float], Awaitable[Sequence[Result | Exception]]]
-"""Takes the items of a batch and the latest of their deadlines; gives a result or an exception for
-each, in order."""
+"""Takes a batch's items and their latest deadline; returns a result or an Exception for each, in
+order."""
 
 
 class _Entry(NamedTuple):
     item: Any
     deadline: float
-    origin: RequestContext
+    context: RequestContext
     future: "asyncio.Future[Any]"
 
 
 class Coalescer(Generic[Item, Result]):
-    """Dynamic batching without timers: while a slot is free, an item is sent at once; what comes
-    while all slots are busy goes as the next batch. Belongs to one event loop."""
+    """A dynamic batcher without timers. Belongs to one event loop.
+
+    While a slot is free, an item is sent at once. While all slots are busy, items wait for the next
+    batch.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Coalescer(Generic[Item, Result]):
         max_queue: int,
         refuse_late: bool = False,
     ) -> None:
-        """`refuse_late`: an item is refused if it would probably wait for too long."""
+        """With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`."""
         self.name = name
         self._send = send
         self._free = slots
@@ -49,15 +52,16 @@ class Coalescer(Generic[Item, Result]):
         self._refuse_late = refuse_late
         self._wait = QueueWait(max_batch, slots)
         self._queue: deque[_Entry] = deque()
-        self._senders: set[asyncio.Task[None]] = set()  # the loop has weak references alone
+        self._senders: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
         outcomes = ("refused", "abandoned", "expired", "ok", "failed")
         self._counts = {outcome: BATCH_ITEMS.labels(name, outcome) for outcome in outcomes}
         self._sizes = BATCH_SIZE.labels(name)
 
     def submit(self, item: Item, deadline: float) -> "asyncio.Future[Result]":
-        """The item's result to come, or the ServiceError that it ends in.
+        """Queue an item; returns the future of its result.
 
-        `deadline` is on the clock of the loop. Cancel the future to give up.
+        `deadline` is on the loop's clock. The future may end in an exception, a ServiceError if the
+        item is refused or late. A caller gives up by cancelling the future.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
@@ -74,7 +78,7 @@ class Coalescer(Generic[Item, Result]):
         return future
 
     async def drain(self) -> None:
-        """Wait until all that was submitted has been sent."""
+        """Wait until every submitted item has been sent."""
         await asyncio.gather(*self._senders)
 
     def _refusal(self, left_s: float) -> ServiceError | None:
@@ -86,9 +90,9 @@ class Coalescer(Generic[Item, Result]):
         return None
 
     async def _send_all(self) -> None:
-        await asyncio.sleep(0)  # what is submitted in this pass of the loop goes together
+        await asyncio.sleep(0)  # items of this pass of the loop form one batch
         while self._queue:
-            if batch := self._take():  # else all of them gave up, and others may wait behind them
+            if batch := self._take():  # empty: all these callers gave up or were late
                 await self._send_batch(batch)
         self._free += 1
 
@@ -108,9 +112,9 @@ class Coalescer(Generic[Item, Result]):
         return batch
 
     async def _send_batch(self, batch: list[_Entry]) -> None:
-        """Send a batch and end each of its futures once, whatever happens."""
+        """Send a batch and end each of its futures once, even if the send fails."""
         self._sizes.observe(len(batch))
-        CONTEXT.set(merge_contexts(entry.origin for entry in batch))
+        CONTEXT.set(merge_contexts(entry.context for entry in batch))
         loop = asyncio.get_running_loop()
         began = loop.time()
         results: Sequence[Any]
@@ -119,7 +123,7 @@ class Coalescer(Generic[Item, Result]):
             results = await self._send([entry.item for entry in batch], deadline)
             if len(results) != len(batch):
                 raise RuntimeError(f"{self.name}: {len(results)} results for {len(batch)} items")
-        except Exception as error:  # the edge of a batch: its items must end
+        except Exception as error:  # every future must end
             if not isinstance(error, ServiceError):
                 log.exception("a batch of %s failed", self.name)
             results = [error] * len(batch)
@@ -132,7 +136,7 @@ class Coalescer(Generic[Item, Result]):
 
 
 class SingleFlight:
-    """One call for all who ask for the same key at the same time; who gives up ends no other's."""
+    """Shares one call among callers with equal keys; a caller that gives up does not cancel it."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, asyncio.Task[Any]] = {}
@@ -142,7 +146,7 @@ class SingleFlight:
         return key in self._calls
 
     async def do(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """What `make` returns or raises, or the call that is under way for an equal key."""
+        """Join the call under way for an equal key, or call `make`; gives its result or error."""
         if key not in self._calls:
             call = self._calls[key] = asyncio.get_running_loop().create_task(make())
             call.add_done_callback(lambda done: self._forget(key, done))
@@ -152,4 +156,4 @@ class SingleFlight:
     def _forget(self, key: Hashable, done: "asyncio.Task[Any]") -> None:
         del self._calls[key]
         if not done.cancelled():
-            done.exception()  # looked at, also where all gave up: else asyncio complains
+            done.exception()  # else asyncio logs that nobody retrieved it

@@ -1,4 +1,4 @@
-"""HTTP to other services of ours: one request at a time on a connection that is kept."""
+"""The HTTP client for our services: one request at a time on each kept connection."""
 
 import asyncio
 import io
@@ -21,26 +21,26 @@ from common.wire import MSGPACK
 log = logging.getLogger(__name__)
 
 CONNECT_S = 0.5
-"""A host that is there takes a connection in a few milliseconds, also when its process hangs."""
+"""A reachable host accepts a connection in a few milliseconds, even if its process hangs."""
 START_S = 60.0
-"""So long after our start, a server that never answered is not missed: all start together."""
+"""No warning in this time about a server that never answered: all services start together."""
 LARGE_BYTES = 2**20
-"""A body over this is hashed in another thread: it takes the loop's time otherwise, 1 ms a MB."""
+"""A larger body is hashed in another thread, since hashing blocks the loop for 1 ms a MB."""
 ENDED = ("Content-Length", "Transfer-Encoding")
-"""A reply with none of these ends with its connection, so nobody can tell whether it is whole."""
+"""Headers that say where a reply ends. Without them, a cut reply looks complete."""
 NO_USER_AGENT = ("User-Agent", "Accept", "Accept-Encoding")
 
 
 class NotConnected(Unavailable):
-    """No connection, so nothing was sent: asking another replica costs nothing."""
+    """No connection was made, so nothing was sent: a try on another replica is free."""
 
 
 class BrokenReply(Unavailable):
-    """The connection ended, or held something else, before the reply was whole."""
+    """The connection broke before the reply was complete, or the reply was not HTTP."""
 
 
 class Request(NamedTuple):
-    """What is asked; a body is msgpack."""
+    """A request; its body is msgpack."""
 
     method: str
     path: str
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What is answered; the names of headers are found in upper and lower case."""
+    """A reply; names of headers match in upper and lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -57,19 +57,19 @@ class Reply(NamedTuple):
 
 
 async def digested(body: bytes) -> DigestedBody:
-    """A body with its digest."""
+    """Compute the digest of a body."""
     if len(body) <= LARGE_BYTES:
         return DigestedBody(body, content_digest(body))
     return DigestedBody(body, await asyncio.to_thread(content_digest, body))
 
 
 class HttpClient:
-    """The connections of one event loop to other services."""
+    """The connections of one event loop to our services."""
 
     def __init__(
         self, inside: InternalAuth | None = None, now: Callable[[], float] = time.monotonic
     ) -> None:
-        """`inside` is how we show who we are. Nothing is opened before the first request."""
+        """`inside` has our token and certificates. The first request opens a connection."""
         self._inside = inside
         self._now, self._started_at = now, now()
         self._reached: set[str] = set()
@@ -83,9 +83,9 @@ class HttpClient:
         *,
         is_retry: bool = False,
     ) -> Reply:
-        """The reply of the server at "host:port", whatever its status.
+        """Send a request once to "host:port"; returns the reply, also one with an error status.
 
-        It is sent once. A retry goes on a new connection: a kept one may be what failed. Raises
+        A retry uses a new connection, since the kept connection may be the fault. Raises
         NotConnected and BrokenReply.
         """
         tls = self._inside.context() if self._inside and self._inside.tls else None
@@ -114,7 +114,7 @@ class HttpClient:
             raise BrokenReply("a server behind this one cannot be reached") from None
 
     def is_starting(self, address: str) -> bool:
-        """Whether a server may still be starting: it never answered, and we started just now."""
+        """Whether a server may be starting: no reply yet, in the first START_S of this client."""
         return address not in self._reached and self._now() - self._started_at < START_S
 
     async def close(self) -> None:
@@ -145,7 +145,7 @@ class HttpClient:
 async def send_once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """A middleware: without it aiohttp sends GET and DELETE again where a connection breaks."""
+    """A middleware that keeps aiohttp from repeating GET and DELETE on a broken connection."""
     try:
         return await handler(request)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -155,13 +155,13 @@ async def send_once(
 
 
 async def checked(reply: Reply, *, needs_digest: bool = False) -> Reply:
-    """A reply that is no error; raises the ServiceError that it is, or InvalidResponse."""
+    """Return a good reply; raises the ServiceError of an error reply, or InvalidResponse."""
     digest = reply.headers.get(DIGEST)
     if needs_digest if digest is None else digest != (await digested(reply.body)).digest:
         raise InvalidResponse("a server behind this one answered what was changed on the way")
     if reply.status >= 400:
         problem = problem_of(reply.status, reply.body)
-        if problem.code == Unauthorized.code:  # us, not the client who asks us
+        if problem.code == Unauthorized.code:  # our token, not our client's key
             log.warning("a server behind this one refuses our token: see Inside.token-file")
             raise Unavailable("a server behind this one refuses us")
         raise problem.error()
@@ -169,7 +169,7 @@ async def checked(reply: Reply, *, needs_digest: bool = False) -> Reply:
 
 
 def problem_of(status: int, body: bytes) -> Problem:
-    """The problem in an error reply, also when the server is not one of ours."""
+    """The problem in an error reply; made from the status if the server is not ours."""
     try:
         problem = msgspec.json.decode(body, type=Problem)
         if problem.status == status:
@@ -187,7 +187,7 @@ def _url(url: str) -> URL:
 
 
 def _data(body: DigestedBody | None) -> bytes | io.BytesIO | None:
-    """The body as aiohttp takes it: a large one in pieces, so that others get between."""
+    """The body for aiohttp; a large body is sent in pieces, to let other requests between."""
     if body is None:
         return None
     return body.body if len(body.body) <= LARGE_BYTES else io.BytesIO(body.body)

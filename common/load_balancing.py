@@ -1,22 +1,22 @@
-"""What choosing among replicas goes by: how quick each is, and how much may be asked twice."""
+"""Load balancing among replicas: latency estimates, and budgets for second requests."""
 
 import math
 from collections import deque
 
 DECAY_S = 3.0
-"""An estimate falls to a third in so long, so that a replica that was slow is tried again."""
+"""An estimate falls to 37 % in this time, so that a slow replica is tried again."""
 WEIGHT = 0.1
-"""The weight of a time that is shorter than the estimate."""
+"""The weight of a latency below the estimate. A latency above it counts in full."""
 UNKNOWN_S = 0.1
-"""The p95 before there are enough times to tell."""
-RECENT = 200
-ENOUGH = 20
+"""The p95 before the first `ENOUGH` latencies."""
+RECENT = 200  # latencies in the window
+ENOUGH = 20  # new latencies after which the p95 is computed again
 BUDGET_CAP = 10.0
-"""What a budget starts with and never exceeds: a quiet server may still be asked again."""
+"""A budget's first and largest value, so that a service with few requests can retry, too."""
 
 
 class PeakEwma:
-    """How long a replica takes, in seconds: at least as long as it just took, fading from there.
+    """Estimates a replica's latency in seconds: a peak counts in full, then decays.
 
     Source: Finagle's peak EWMA.
     """
@@ -26,19 +26,19 @@ class PeakEwma:
         self._at = 0.0
 
     def observe(self, took_s: float, now: float) -> None:
-        """Take in a time, also that of a request that was given up: it took at least so long."""
+        """Count a latency in seconds. For a cancelled request it is the time until then."""
         expected_s = self.estimate_s(now)
         step_s = took_s - expected_s
         self._value_s = expected_s + (step_s if step_s > 0 else WEIGHT * step_s)
         self._at = now
 
     def estimate_s(self, now: float) -> float:
-        """The time to expect."""
+        """The latency to expect, in seconds."""
         return self._value_s * math.exp((self._at - now) / DECAY_S)
 
 
 class LatencyWindow:
-    """The last times of all replicas of a server, in seconds, and their 95th percentile."""
+    """The last latencies of all replicas of a service, in seconds, and their 95th percentile."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque(maxlen=RECENT)
@@ -46,7 +46,7 @@ class LatencyWindow:
         self.p95_s = UNKNOWN_S
 
     def observe(self, took_s: float) -> None:
-        """Take in the time of a reply."""
+        """Count the latency of a reply."""
         self._times_s.append(took_s)
         self._count += 1
         if self._count % ENOUGH == 0:
@@ -54,9 +54,9 @@ class LatencyWindow:
 
 
 class Budget:
-    """How much may be asked twice: a share of what is asked, saved up to a cap.
+    """Limits second requests to a share of all requests; an unused share is saved up to a cap.
 
-    Source: Finagle's retry budget. Without it, retries are what keeps an overloaded server down.
+    Source: Finagle's retry budget. Without a limit, retries keep an overloaded server down.
     """
 
     def __init__(self, share: float) -> None:
@@ -64,11 +64,11 @@ class Budget:
         self._left = BUDGET_CAP
 
     def earn(self) -> None:
-        """Count a request."""
+        """Count a request; its share is added to the budget."""
         self._left = min(BUDGET_CAP, self._left + self._share)
 
     def spend(self) -> bool:
-        """Whether one more may be sent now; if so it is counted."""
+        """Take a second request from the budget; False if the budget is empty."""
         if self._left < 1:
             return False
         self._left -= 1

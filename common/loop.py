@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, and how threads and deadlines meet it."""
+"""An event loop in its own thread, and a wait with a deadline."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class LoopThread:
-    """Runs coroutines for all threads of a process, one after the other on one event loop."""
+    """Runs the coroutines of all threads of a process on one event loop."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -24,15 +24,15 @@ class LoopThread:
         self._started.wait()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine on the loop and wait for it; returns or raises what it ends in.
+        """Run a coroutine on the loop and wait; returns or raises the coroutine's outcome.
 
-        The context variables of the calling thread come along.
+        The coroutine gets the context variables of the calling thread.
         """
         assert self._loop is not None, "start() comes first"  # noqa: S101 # nosec B101
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def close(self) -> None:
-        """Cancel what is still under way, and end the thread."""
+        """Cancel all running coroutines, and end the thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -45,9 +45,9 @@ class LoopThread:
 
 
 async def within(deadline: float, awaitable: Awaitable[Result]) -> Result:
-    """Wait for a result until `deadline`, on the clock of the loop (time.monotonic()).
+    """Wait for a result until `deadline`, on the loop's clock (time.monotonic()).
 
-    Raises DeadlineExceeded. The awaitable is cancelled then.
+    At the deadline, the awaitable is cancelled; raises DeadlineExceeded.
     """
     try:
         async with asyncio.timeout_at(deadline):

@@ -1,4 +1,4 @@
-"""The replicas of a service: which is asked next, and which is ejected until it is ready again."""
+"""The replicas of a service: the choice of the next replica, and outlier ejection."""
 
 import asyncio
 import contextvars
@@ -17,9 +17,9 @@ from common.metrics import REPLICA_OUT, REPLIES
 log = logging.getLogger(__name__)
 
 MAX_FAILURES = 5
-"""In a row; then a replica is ejected."""
+"""Failures in a row after which a replica is ejected."""
 PENALTY_S = 1.0
-"""What a failure counts as, as a latency."""
+"""A failure counts as this latency."""
 PROBE_EVERY_S = 0.5
 PROBE_S = 1.0
 
@@ -27,7 +27,7 @@ TryOutcome = Literal["late", "unreachable", "refused", "garbled", "other-version
 
 
 class Replica:
-    """One address, and what is known of it."""
+    """One address of a service, with its latency and its health."""
 
     def __init__(self, number: int, address: str) -> None:
         self.number = number
@@ -35,15 +35,15 @@ class Replica:
         self.latency = PeakEwma()
         self.in_flight = 0
         self.failures = 0
-        """In a row."""
+        """Failures in a row."""
         self.is_ejected = False
         self.is_probed = False
         self.answered_at = -math.inf
-        """When its last answer came, on the loop's clock."""
+        """The time of the last answer, on the loop's clock."""
 
 
 class ReplicaSet:
-    """The replicas of one service, of which some may be ejected. Belongs to one event loop."""
+    """The replicas of one service. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class ReplicaSet:
         *,
         keeps_last: bool,
     ) -> None:
-        """`name` is what logs and metrics call the service.
+        """`name` is the name of the service in logs and metrics.
 
-        With `keeps_last` the last replica is asked even when it does not answer probes: without it
-        there would be no answer at all. Else nobody waits for replicas that all hang.
+        With `keeps_last`, the last replica in use is not ejected for silence: no other can answer.
+        Otherwise all replicas may be ejected, so that no request waits for a service that hangs.
         """
         self._keeps_last = keeps_last
         self._name = name
@@ -69,54 +69,58 @@ class ReplicaSet:
         self._last_failure: ServiceError = Unavailable("a server behind this one is down")
 
     def choose(self, tried: Sequence[Replica]) -> Replica | None:
-        """The better of two that were not tried and are not ejected, if there are any.
+        """The better of two random replicas that are not ejected and not tried; None without any.
 
         Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing.
         """
-        left = [one for one in self.all if not one.is_ejected and one not in tried]
-        if len(left) < 2:
-            return left[0] if left else None
+        usable = [
+            replica for replica in self.all if not replica.is_ejected and replica not in tried
+        ]
+        if len(usable) < 2:
+            return usable[0] if usable else None
         now = asyncio.get_running_loop().time()
-        two = random.sample(left, 2)
-        return min(two, key=lambda one: one.latency.estimate_s(now) * (1 + one.in_flight))
+        two = random.sample(usable, 2)
+        return min(
+            two, key=lambda replica: replica.latency.estimate_s(now) * (1 + replica.in_flight)
+        )
 
     def last_failure(self) -> ServiceError:
-        """Why no replica is left: a new error each time, or it would keep all that it passed."""
+        """The last error, for a request without a usable replica.
+
+        A copy: one exception that is raised again and again would collect tracebacks.
+        """
         last = self._last_failure
         return type(last)(last.detail, last.code, last.status)
 
     def answered(self, replica: Replica, took_s: float) -> None:
-        """Take in that a replica answered."""
+        """Count an answer of a replica."""
         REPLIES.labels(self._name, "ok").inc()
         replica.failures = 0
         replica.answered_at = asyncio.get_running_loop().time()
         replica.latency.observe(took_s, replica.answered_at)
 
     def lost_hedge(self, replica: Replica, waited_s: float) -> None:
-        """Take in that another one answered first, and see whether this one answers at all."""
+        """Count that another replica answered first, and probe whether this replica answers."""
         now = asyncio.get_running_loop().time()
-        # it takes longer than that, nobody knows how much
+        # The true latency is over `waited_s` and unknown: the estimate at least doubles.
         replica.latency.observe(max(waited_s, 2 * replica.latency.estimate_s(now)), now)
         self._start_probe(replica)
 
     def failed(self, replica: Replica, outcome: TryOutcome, why: ServiceError) -> None:
-        """Take in a failure, and have a replica probed that may be gone."""
+        """Count a failure, and probe the replica if it may be down."""
         REPLIES.labels(self._name, outcome).inc()
         if outcome == "other-version":
             return
         replica.latency.observe(PENALTY_S, asyncio.get_running_loop().time())
-        replica.failures += outcome != "late"  # perhaps it was given too little time
+        replica.failures += outcome != "late"  # a short deadline may be the cause
         self._last_failure = why
         if replica.failures >= MAX_FAILURES:
             self.eject(replica, f"{replica.failures} failures in a row")
-        elif outcome in (
-            "late",
-            "unreachable",
-        ):  # gone, perhaps: then a probe tells when it is back
+        elif outcome in ("late", "unreachable"):  # it may be down
             self._start_probe(replica)
 
     def eject(self, replica: Replica, reason: str) -> None:
-        """Eject a replica, unless it is the last one, and probe it until it is ready."""
+        """Eject a replica unless all others are ejected, and probe it until it is ready."""
         if not self._is_last(replica):
             self._set_ejected(replica, is_ejected=True, reason=reason)
         self._start_probe(replica)
@@ -129,10 +133,10 @@ class ReplicaSet:
         await asyncio.gather(*self._probes, return_exceptions=True)
 
     def _start_probe(self, replica: Replica) -> None:
-        if replica.is_probed or self._is_closed:  # what was cancelled ends after that
+        if replica.is_probed or self._is_closed:  # requests may fail after close
             return
         replica.is_probed = True
-        # in a context of its own: it does not work for the request that brought it about
+        # An empty context: a probe does not carry the id and trace of the request that failed.
         probe = asyncio.get_running_loop().create_task(
             self._probe(replica), context=contextvars.Context()
         )
@@ -140,9 +144,10 @@ class ReplicaSet:
         probe.add_done_callback(self._probes.discard)
 
     async def _probe(self, replica: Replica) -> None:
-        """Ask a replica until it is ready; one that says nothing is ejected.
+        """Probe a replica until it is ready; a silent replica is ejected.
 
-        A probe that is lost, as the replica was starting, says nothing of one that answers others.
+        A replica is silent if it answered neither the probe nor a later request. A probe alone may
+        get lost while a replica starts.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -163,7 +168,7 @@ class ReplicaSet:
             await asyncio.sleep(sent_at + PROBE_EVERY_S - loop.time())
 
     def _is_last(self, replica: Replica) -> bool:
-        return all(one.is_ejected for one in self.all if one is not replica)
+        return all(other.is_ejected for other in self.all if other is not replica)
 
     def _set_ejected(self, replica: Replica, *, is_ejected: bool, reason: str) -> None:
         if replica.is_ejected == is_ejected:

@@ -1,4 +1,4 @@
-"""For whom a thread works just now: it goes along from service to service, for logs and traces."""
+"""The ids and the trace of the requests that a thread works for; logs and traces show them."""
 
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -7,30 +7,30 @@ from typing import NamedTuple
 
 REQUEST_ID_HEADER = "X-Request-Id"
 MAX_IDS = 8
-"""Of a batch; more would make the head of a message longer than many a query."""
+"""Ids of a batch. More would make the headers longer than many queries."""
 
 
 class RequestContext(NamedTuple):
-    """The requests at the edge that work is done for, separated by commas, and their trace."""
+    """The ids of the public requests behind the current work, separated by commas, and a trace."""
 
     request_ids: str = ""
     traceparent: str = ""
-    """Of the first of them, as W3C Trace Context has it; "" where nothing is traced."""
+    """The first request's W3C Trace Context; "" without tracing."""
 
     def headers(self) -> dict[str, str]:
-        """What tells another service."""
+        """The headers that pass the context to another service."""
         given = {REQUEST_ID_HEADER: self.request_ids, "traceparent": self.traceparent}
         return {name: value for name, value in given.items() if value}
 
 
 NOBODY = RequestContext()
 CONTEXT: ContextVar[RequestContext] = ContextVar("origin", default=NOBODY)
-"""Of this thread."""
+"""The context of the current thread or task."""
 
 
-def merge_contexts(origins: Iterable[RequestContext]) -> RequestContext:
-    """The origin of what is done for several at once."""
-    known = list(islice((one for one in origins if one.request_ids), MAX_IDS))
-    ids = ",".join(one.request_ids for one in known).split(",")[:MAX_IDS]
-    traced = next((one.traceparent for one in known if one.traceparent), "")
-    return RequestContext(",".join(ids), traced)
+def merge_contexts(contexts: Iterable[RequestContext]) -> RequestContext:
+    """The context of a batch for several requests: at most MAX_IDS ids, and the first trace."""
+    known = list(islice((context for context in contexts if context.request_ids), MAX_IDS))
+    ids = ",".join(context.request_ids for context in known).split(",")[:MAX_IDS]
+    traces = (context.traceparent for context in known if context.traceparent)
+    return RequestContext(",".join(ids), next(traces, ""))

@@ -1,14 +1,14 @@
-"""Asking a service that has replicas: which replica, and whether a second one is asked as well.
+"""Requests to a service with replicas: the choice of a replica, hedged requests and retries.
 
-This is the one place that retries. A request that was sent whole is never sent more than twice:
+All retries happen here. A request is sent in full at most twice:
 
-| what became of it                            | again?                                        |
-|----------------------------------------------|-----------------------------------------------|
-| no connection: nothing was sent              | each replica not tried yet; it does not count |
-| the connection or the reply broke off        | once, another replica, or the only one        |
-| a reply that is not to be believed, or a 5xx | once, another replica                         |
-| no reply within the p95 of the last ones     | once, another replica: a hedged request       |
-| any other status, or the deadline is over    | never                                         |
+| outcome of a try                           | second try                                       |
+|--------------------------------------------|--------------------------------------------------|
+| no connection, so nothing was sent         | each replica not tried yet; does not count       |
+| the connection or the reply broke off      | once, on another replica or on the only replica  |
+| an invalid reply, or a 5xx                 | once, on another replica                         |
+| no reply within the p95 of recent replies  | once, on another replica: a hedged request       |
+| any other status, or the deadline passed   | never                                            |
 """
 
 import asyncio
@@ -29,12 +29,12 @@ from common.wire import DRAINING_HEADER
 Result = TypeVar("Result")
 Try = Callable[[], Awaitable[Result]]
 Read = Callable[[Reply], Result]
-"""What a reply says; raises InvalidResponse where it is not to be believed."""
+"""Decodes a reply; raises InvalidResponse for an invalid reply."""
 
 HEDGE_SHARE = 0.05
-"""The share of requests that may go to a second replica because the first is slow."""
+"""The share of requests that may be hedged: sent to a second replica, as the first is slow."""
 RETRY_SHARE = 0.2
-"""The share that may because the first failed."""
+"""The share of requests that may be sent again because the first try failed."""
 
 
 async def hedged(
@@ -42,11 +42,11 @@ async def hedged(
     second: Callable[[BaseException | None], Try[Result] | None],
     after_s: float,
 ) -> Result:
-    """The first good result of two tries at most; the slower is cancelled.
+    """The first good result of at most two tries; the other try is cancelled.
 
-    `second` gives the other try, or None. It is asked with None when the first takes longer than
-    `after_s`, and while there is no other try, with the failure of the first. Raises what the last
-    try ended in.
+    If the first try takes longer than `after_s`, `second(None)` gives the hedge. If the first try
+    fails without a hedge, `second(failure)` gives the retry. `second` returns None to refuse a
+    try. Raises the error of the last try.
     """
     tries = [asyncio.ensure_future(first())]
     try:
@@ -65,15 +65,15 @@ async def hedged(
                 return await done
         return await tries[-1]
     finally:
-        for one in tries:
-            one.cancel()
-            one.add_done_callback(lambda done: done.cancelled() or done.exception())
+        for task in tries:
+            task.cancel()
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 async def retried(
     first: Try[Result], second: Callable[[BaseException | None], Try[Result] | None]
 ) -> Result:
-    """The same where a hedge is out of the question: half the cost, as it needs no task."""
+    """The result of the first try, or of a retry. Costs half of `hedged`, as it needs no task."""
     try:
         return await first()
     except ServiceError as failure:
@@ -84,7 +84,7 @@ async def retried(
 
 
 class _Question(NamedTuple, Generic[Result]):
-    """What is asked, and which replicas were."""
+    """A request, how to read its reply, and the replicas that were tried."""
 
     request: Request
     deadline: float
@@ -107,9 +107,9 @@ class Upstream:
         needs_digest: bool = False,
         keeps_last: bool = True,
     ) -> None:
-        """`http` is closed by who made it. A reply is waited for `grace_s` beyond the deadline.
+        """The caller closes `http`. A reply may come up to `grace_s` after the deadline.
 
-        `needs_digest`: a reply without a digest is not believed. `keeps_last`: see `ReplicaSet`.
+        With `needs_digest`, a reply without a digest is invalid. `keeps_last`: see `ReplicaSet`.
         """
         self._name = name
         self._http = http
@@ -120,9 +120,9 @@ class Upstream:
         self._budgets = {"hedge": Budget(HEDGE_SHARE), "retry": Budget(RETRY_SHARE)}
 
     async def ask(self, request: Request, deadline: float, read: Read[Result]) -> Result:
-        """What the first good reply says, by the rule above; `deadline` is on the loop's clock.
+        """The first good reply, decoded, by the table above; `deadline` is on the loop's clock.
 
-        Raises the ServiceError that was answered, Unavailable, DeadlineExceeded.
+        Raises the ServiceError of an error reply, Unavailable, DeadlineExceeded.
         """
         if deadline <= asyncio.get_running_loop().time():
             raise DeadlineExceeded("no time is left to ask a server behind this one")
@@ -131,7 +131,7 @@ class Upstream:
         replica = self._replicas.choose([])
         if replica is None:
             raise self._replicas.last_failure()
-        route = request.path.rpartition("/")[0] or request.path  # /images of /images/ID
+        route = request.path.rpartition("/")[0] or request.path  # /images for /images/ID
         window = self._windows.get(route) or self._windows.setdefault(route, LatencyWindow())
         question = _Question(request, deadline, read, window, [])
         first, second = partial(self._try, question, replica), partial(self._second, question)
@@ -145,7 +145,7 @@ class Upstream:
         return answer
 
     async def ask_all(self, request: Request, deadline: float) -> list[Reply | ServiceError]:
-        """Ask each replica once; what each answers, or fails with, in order."""
+        """Ask each replica once; returns the reply or the error of each, in order."""
         asking = [self._ask_alone(request, deadline, replica) for replica in self._replicas.all]
         return await asyncio.gather(*asking)
 
@@ -159,7 +159,7 @@ class Upstream:
         question: _Question[Reply] = _Question(
             request, deadline, lambda reply: reply, LatencyWindow(), []
         )
-        asked = self._ask(question, replica, is_retry=True)  # on a connection that is not kept
+        asked = self._ask(question, replica, is_retry=True)  # is_retry: on a new connection
         try:
             return await within(deadline + self._grace_s, asked)
         except ServiceError as error:
@@ -168,7 +168,7 @@ class Upstream:
     def _second(
         self, question: _Question[Result], failure: BaseException | None
     ) -> Try[Result | ServiceError] | None:
-        """The other try of a question whose first failed or takes long, if there may be one."""
+        """The retry after a failure, or the hedge of a slow try; None if neither is allowed."""
         is_broken = isinstance(failure, BrokenReply)
         if isinstance(failure, NotConnected):
             return None  # no replica is left
@@ -180,7 +180,7 @@ class Upstream:
         return partial(self._try, question, replica, is_retry=True)
 
     def _may(self, why: Literal["hedge", "retry"]) -> bool:
-        """Whether the budget has another request for this reason; if so it is spent."""
+        """Take a second request for this reason from its budget; False if the budget is empty."""
         may = self._budgets[why].spend()
         EXTRA_REQUESTS.labels(self._name, why if may else f"{why}-over-budget").inc()
         return may
@@ -188,7 +188,7 @@ class Upstream:
     async def _try(
         self, question: _Question[Result], replica: Replica, *, is_retry: bool = False
     ) -> Result | ServiceError:
-        """Ask a replica; while no connection is made, the next one that was not tried."""
+        """Ask a replica. If no connection is made, ask the next replica that was not tried."""
         while True:
             question.tried.append(replica)
             try:
@@ -202,7 +202,7 @@ class Upstream:
     async def _ask(
         self, question: _Question[Result], replica: Replica, *, is_retry: bool = False
     ) -> Result | ServiceError:
-        """What one replica says; returns an error that any would answer, raises all others."""
+        """Ask one replica. Returns an error that any replica would answer, raises other errors."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         left_ms = max(1, int(1000 * (question.deadline - started)))
@@ -237,7 +237,7 @@ class Upstream:
 
 
 def _is_answer(error: ServiceError) -> bool:
-    """Whether an error is what any replica would answer; else another may do better."""
+    """Whether any replica would answer this error; otherwise another replica may succeed."""
     return error.code == "wrong_shard" or (error.status < 500 and error.code != "no_such_version")
 
 
