@@ -1,4 +1,4 @@
-"""Admission: a worker takes so many requests at a time, and refuses every other at once."""
+"""Admission: a worker takes a limited number of requests at a time, and refuses more at once."""
 
 import itertools
 import random
@@ -25,12 +25,12 @@ Start = Callable[..., Any]
 Application = Callable[[Environ, Start], Iterable[bytes]]
 
 ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
-"""Answered however busy the service is."""
+"""Routes that are answered at any load."""
 REQUEST_ID = "clip_search.request_id"
-"""Where a WSGI environment has the id of its request."""
+"""The key of the request id in a WSGI environment."""
 ONE_ID = "[A-Za-z0-9._-]{1,64}"
 ID_PATTERN = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
-"""Between services those of a batch."""
+"""A request id; between services also the ids of a batch."""
 SAFE_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
@@ -39,11 +39,11 @@ SAFE_HEADERS = (
 
 
 class Underway(NamedTuple):
-    """A request in hand."""
+    """A request that is under way."""
 
     thread: int
     since: float
-    """On time.monotonic()."""
+    """The start, on time.monotonic()."""
     request_id: str
 
 
@@ -56,7 +56,7 @@ class Admission:
         self.limit = sys.maxsize
         self.draining = Draining()
         self.last_end = clock()
-        """When a request ended last."""
+        """The end of the last request, on `clock`."""
         self._service = service
         self._app = app
         self._clock = clock
@@ -83,15 +83,15 @@ class Admission:
         return ClosingIterator(reply, partial(self._leave, number))
 
     def count(self) -> int:
-        """How many requests are in hand."""
+        """The number of requests under way."""
         return len(self._underway)
 
     def by_age(self) -> list[Underway]:
-        """The requests in hand, the oldest first."""
-        return sorted(self._underway.copy().values(), key=lambda one: one.since)
+        """The requests under way, oldest first."""
+        return sorted(self._underway.copy().values(), key=lambda request: request.since)
 
     def _enter(self, request_id: str) -> int | None:
-        """The number of a request that is let in; None for one too many."""
+        """Admit a request and return its number; None if the limit is reached."""
         with self._lock:
             if len(self._underway) >= self.limit:
                 return None
@@ -126,6 +126,6 @@ class Admission:
 
 
 def _request_id(environ: Environ) -> str:
-    """The id that the caller gave, or a new one."""
+    """The caller's request id if it is valid, else a new id."""
     given = environ.get("HTTP_X_REQUEST_ID", "")
     return given if ID_PATTERN.fullmatch(given) else f"{random.getrandbits(128):032x}"

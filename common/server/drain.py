@@ -1,7 +1,7 @@
-"""The drain: a server says that it stops, takes no new connections, and loses no request.
+"""The drain: a server announces its end, takes no new connections, and loses no request.
 
-Closing a listening socket resets what the kernel has connected and the program has not accepted
-yet. Between the last accept and the close there may always come another: see `turn_away`.
+When a listening socket is closed, the kernel resets the connections that were not accepted yet.
+A connection may arrive between the last accept and the close; `turn_away` prevents this.
 """
 
 import ctypes
@@ -15,38 +15,38 @@ import time
 from collections.abc import Callable
 
 DRAIN_S = 10.0
-"""How long requests that are under way may take once nobody is let in."""
+"""The time for requests under way, after the server takes no new connections."""
 HANDSHAKE_S = 0.05
-"""For connections that were being made when no new ones were let in any more."""
+"""The time for handshakes under way, after the kernel ignores new connections."""
 POLL_S = 0.01
 
 SO_ATTACH_FILTER = getattr(socket, "SO_ATTACH_FILTER", 26)
-"""Linux's; Python has no name for it before 3.14."""
+"""The value in Linux; Python names it since 3.14."""
 TCP_FLAGS, ACK = 13, 0x10
-"""Where a segment has its flags, and the one that only the very first does not have."""
+"""The offset of the flags in a TCP segment; the flag that only a first segment lacks."""
 FILTER = (
-    (0x30, 0, 0, TCP_FLAGS),  # load that byte
-    (0x45, 0, 1, ACK),  # without the flag skip one
-    (0x06, 0, 0, 0xFFFFFFFF),  # take all of the segment
-    (0x06, 0, 0, 0),  # drop it
+    (0x30, 0, 0, TCP_FLAGS),  # load the byte of flags
+    (0x45, 0, 1, ACK),  # if ACK is not set, skip one step
+    (0x06, 0, 0, 0xFFFFFFFF),  # accept the whole segment
+    (0x06, 0, 0, 0),  # drop the segment
 )
 TCPI_UNACKED = 24
-"""Where Linux's tcp_info has, for a listening socket, the connections that nobody accepted yet."""
+"""The offset in Linux's tcp_info; for a listening socket, the connections not yet accepted."""
 
 
 class Draining:
-    """The mark of a server that was told to stop; its worker processes share it."""
+    """The mark that a server is draining; its worker processes share the mark."""
 
     def __init__(self) -> None:
-        """Make it before the fork."""
+        """Create the mark before the fork."""
         self._memory = mmap.mmap(-1, 1)
 
     def begin(self) -> None:
-        """From now on the server is on its way out."""
+        """Mark the server as draining."""
         self._memory[0] = 1
 
     def has_begun(self) -> bool:
-        """Whether it is."""
+        """Whether the server is draining."""
         return bool(self._memory[0])
 
 
@@ -56,11 +56,11 @@ def drain_at_sigterm(
     listener: socket.socket | None,
     end: Callable[[], None] | None = None,
 ) -> None:
-    """Have SIGTERM begin the end of this process.
+    """Have SIGTERM drain and then end this process.
 
-    The server says that it drains and serves on for `wait_s`. Then the kernel ignores new
-    connections to `listener`, and `end` ends the server, or what SIGTERM would have done before
-    this call. A second SIGTERM ends the wait.
+    The server announces the drain and serves for another `wait_s`. Then the kernel ignores new
+    connections to `listener`, and `end` ends the server. Without `end`, the former handler of
+    SIGTERM does so. A second SIGTERM ends the wait.
     """
     owner, is_hurried = os.getpid(), threading.Event()
     before = signal.getsignal(signal.SIGTERM)
@@ -76,7 +76,7 @@ def drain_at_sigterm(
             before(signal.SIGTERM, None)
 
     def begin(*_: object) -> None:
-        if os.getpid() != owner:  # a worker that has no handler of its own yet
+        if os.getpid() != owner:  # a worker before it sets its own handler
             os._exit(128 + signal.SIGTERM)
         if draining.has_begun():
             is_hurried.set()
@@ -88,10 +88,10 @@ def drain_at_sigterm(
 
 
 def turn_away(listener: socket.socket) -> None:
-    """Have the kernel ignore new connections, while those it has, or half has, can be accepted.
+    """Have the kernel ignore new connections. Connections made or in a handshake can be accepted.
 
-    Who tries meanwhile tries again within a second, by TCP, and finds the next process, or none.
-    Where there are no such filters nothing happens.
+    TCP repeats an ignored attempt within a second, and may then reach the next process. Without
+    socket filters, as outside Linux, nothing happens.
     """
     steps = b"".join(struct.pack("HBBI", *step) for step in FILTER)
     program = ctypes.create_string_buffer(steps)
@@ -106,15 +106,15 @@ def turn_away(listener: socket.socket) -> None:
 
 
 def _wait_until_accepted(listener: socket.socket) -> None:
-    """Wait for connections that are being made, and until the server has accepted all of them."""
+    """Wait for handshakes under way, then until the server has accepted all connections."""
     time.sleep(HANDSHAKE_S)
-    until = time.monotonic() + DRAIN_S
-    while _unaccepted(listener) and time.monotonic() < until:
+    deadline = time.monotonic() + DRAIN_S
+    while _unaccepted(listener) and time.monotonic() < deadline:
         time.sleep(POLL_S)
 
 
 def _unaccepted(listener: socket.socket) -> int:
-    """The connections that the kernel has made and nobody accepted; 0 where it does not tell."""
+    """The connections not yet accepted; 0 where the kernel does not tell."""
     try:
         told = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCPI_UNACKED + 4)
         (count,) = struct.unpack_from("I", told, TCPI_UNACKED)

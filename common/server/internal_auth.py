@@ -1,4 +1,4 @@
-"""Services inside answer only those who show the token that all of them share."""
+"""The check of the token that our services share, for each request to an inner service."""
 
 import logging
 
@@ -10,11 +10,11 @@ from common.internal_auth import InternalAuth, Token, is_beyond_loopback
 log = logging.getLogger(__name__)
 
 OPEN = ("/healthz", "/ready")
-"""For whoever watches over the processes."""
+"""Routes without a token, for health checks."""
 
 
 def authorize(app: Flask, inside: InternalAuth, address: str) -> None:
-    """Have an app refuse whoever lacks the token; warn where nothing keeps strangers out."""
+    """Refuse requests without the token; warn if strangers can reach a server without checks."""
     if inside.token:
         _demand(app, inside.token)
     elif is_beyond_loopback(address) and not (inside.tls and inside.tls.ca):

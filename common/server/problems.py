@@ -1,4 +1,4 @@
-"""Every error of a Flask application is answered with a problem (RFC 9457)."""
+"""Error replies of a Flask application: problem details (RFC 9457)."""
 
 import logging
 
@@ -18,12 +18,12 @@ def handle_errors(app: Flask) -> None:
 
 def problem_response(error: Exception) -> Response:
     """The reply to a request that ended in `error`."""
-    if isinstance(error, HTTPException) and error.code:  # Flask's own, as 404 and 405
+    if isinstance(error, HTTPException) and error.code:  # errors of Flask, such as 404 and 405
         code = error.name.lower().replace(" ", "_")
         known = ServiceError(error.description or "", code, error.code)
         response = _response(Problem.of(known), known)
-        # A 405 names the methods that are allowed.
-        kept = [one for one in error.get_headers() if one[0].lower() != "content-type"]
+        # The header Allow of a 405 names the allowed methods.
+        kept = [item for item in error.get_headers() if item[0].lower() != "content-type"]
         response.headers.extend(kept)
         return response
     problem = Problem.of(error)

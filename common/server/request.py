@@ -1,4 +1,4 @@
-"""What a request says of itself: its deadline, its digest, whether its caller is still there."""
+"""Properties of a request: its deadline, its digest, its client's connection, its caching."""
 
 import select
 
@@ -10,22 +10,22 @@ from common.errors import DeadlineExceeded, InvalidResponse
 from common.metrics import DROPPED
 
 
-def deadline_of(given: Request, most_s: float) -> float:
-    """When the answer must be there, on time.monotonic(); the time runs from now.
+def deadline_of(given: Request, max_s: float) -> float:
+    """The deadline of a request on time.monotonic(), at most `max_s` from now.
 
-    Raises BadRequest, and DeadlineExceeded when the caller has no time left.
+    Raises BadRequest, and DeadlineExceeded if the caller has no time left.
     """
     try:
-        return deadline_in(given.headers.get(DEADLINE_HEADER), most_s)
+        return deadline_in(given.headers.get(DEADLINE_HEADER), max_s)
     except DeadlineExceeded:
         DROPPED.labels(current_app.name, "expired").inc()
         raise
 
 
 def is_gone(given: Request) -> bool:
-    """Whether the caller has closed the connection, or said that nothing more will come on it.
+    """Whether the client has closed the connection, or at least its sending side.
 
-    waitress and gunicorn tell; under granian nobody knows.
+    Known under waitress and gunicorn; False under granian.
     """
     if told := given.environ.get("waitress.client_disconnected"):
         return bool(told())
@@ -38,12 +38,12 @@ def is_gone(given: Request) -> bool:
 
 
 def bypasses_cache(given: Request) -> bool:
-    """Whether a request says `Cache-Control: no-cache`."""
+    """Whether a request has `Cache-Control: no-cache`."""
     return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
 
 
 def check_digests(app: Flask) -> None:
-    """Refuse bodies that are not what their digest says, and add a digest to replies."""
+    """Refuse a body that does not match its digest; add a digest to a reply on request."""
 
     @app.before_request
     def check() -> None:

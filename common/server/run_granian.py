@@ -1,7 +1,7 @@
 """Serving with granian: worker processes in Rust, each with threads for the application.
 
-granian makes its sockets itself, so the drain cannot have the kernel ignore new connections:
-docs/operations.md says what that costs.
+granian makes its own sockets, so the drain cannot have the kernel ignore new connections.
+docs/operations.md names the cost.
 """
 
 import mmap
@@ -41,14 +41,14 @@ LOGS: dict[str, Any] = {
     "handlers": {},
     "loggers": {"_granian": {"propagate": True}, "granian.access": {"propagate": True}},
 }
-"""What granian logs goes to our own log."""
+"""Sends granian's records to our own log."""
 
 
 def serve(create: Callable[[], Flask], serving: Serving) -> None:
     """Serve what `create` makes in each worker until SIGTERM or SIGINT; raises ConfigError."""
     if not hasattr(os, "fork"):
         raise ConfigError("Process.server granian needs a system that can fork")
-    multiprocessing.set_start_method("fork", force=True)  # what was made before is shared
+    multiprocessing.set_start_method("fork", force=True)  # workers share what exists before
     draining, has_failed = Draining(), mmap.mmap(-1, 1)
     is_announced = multiprocessing.Value("b", 0)
     with probe(serving) as probed:
@@ -56,14 +56,14 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         server = Granian("", **_settings(serving, port))
 
         def load() -> Application:
-            """Make the application of a worker; granian calls it there."""
+            """Create the application of a worker; granian calls this in the worker."""
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             worker_metrics.join()
             try:
                 app = create_in_worker(create)
             except SystemExit:
                 has_failed[0] = 1
-                os.kill(os.getppid(), signal.SIGINT)  # start no other
+                os.kill(os.getppid(), signal.SIGINT)  # the parent stops, and starts no other worker
                 raise
             begin(app, serving, draining)
             where = (serving.address, port, is_announced)
@@ -73,7 +73,7 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
             return closable(app, serving.max_body_bytes)
 
         def start() -> None:
-            """Have SIGTERM drain; granian calls it when its own handler is set."""
+            """Have SIGTERM drain; granian calls this after it has set its own handler."""
             drain_at_sigterm(draining, serving.process.drain_wait_s, None)
 
         server.on_startup(start)
@@ -84,19 +84,19 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
 
 
 class Answered:
-    """A request whose connection may be closed with its reply, see `body.answer`."""
+    """A request for `body.answer`; `is_closed`: the reply closes the connection."""
 
     is_closed = False
 
     def force_close(self) -> None:
-        """Close it."""
+        """Close the connection with the reply."""
         self.is_closed = True
 
 
 def closable(app: Application, max_body_bytes: int) -> Application:
-    """An application whose replies say when a connection ends: granian closes it by that.
+    """Add `Connection: close` to the replies after which granian must close the connection.
 
-    It does so after a body that is over the limit, or in chunks, which may not have been read.
+    Among them are replies to a chunked body or a body over the limit, since these may be unread.
     """
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -115,9 +115,9 @@ def closable(app: Application, max_body_bytes: int) -> Application:
 
 
 def probe(serving: Serving) -> socket.socket:
-    """A socket that keeps a port for granian, whose sockets share it; this one never listens.
+    """A socket that reserves a port and never listens; granian's own sockets share the port.
 
-    Raises ConfigError when another process has the port.
+    Raises ConfigError if another process has the port.
     """
     with bind(serving) as alone:
         found = alone.getsockname()
@@ -158,9 +158,9 @@ def _settings(serving: Serving, port: int) -> dict[str, Any]:
 
 
 def _announce(address: str, port: int, is_announced: Any) -> None:
-    """Say once, for all workers, that connections are taken: no hook tells.
+    """Announce once for all workers that the server takes connections; granian has no hook for it.
 
-    It runs in a worker, as a thread of the parent could hold a lock while that forks.
+    Runs in a worker, since a thread of the parent could hold a lock while the parent forks.
     """
     while not is_announced.value:
         try:
@@ -175,14 +175,14 @@ def _announce(address: str, port: int, is_announced: Any) -> None:
 
 
 def _follow_parent() -> None:
-    """End this worker when its parent was killed: it would keep the port."""
+    """End this worker if its parent is killed; otherwise the worker would keep the port."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _close_at_end(app: Flask) -> None:
-    """Close what the application of this worker has opened, once it serves no more."""
+    """Close what the application of this worker has opened, after its last request."""
     threading.main_thread().join()
     if "closing" in app.extensions:
         app.extensions["closing"].close()

@@ -1,4 +1,4 @@
-"""Serving with gunicorn: worker processes, each with threads; it also knows TLS."""
+"""Serving with gunicorn: worker processes, each with threads; also with TLS."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ MAX_REQUEST_LINE = 8190
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn's parent process, and what it calls as workers and requests come and go."""
+    """gunicorn's parent process, with our settings and hooks."""
 
     def __init__(self, create: Callable[[], Flask], serving: Serving) -> None:
         self._create = create
@@ -34,14 +34,14 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._listener = bind(serving)
         self._draining = Draining()
         self._app: Flask | None = None
-        """In a worker, what it serves."""
+        """The application, in a worker."""
         super().__init__()
 
     def load_config(self) -> None:
-        """Give gunicorn its settings."""
+        """Set gunicorn's settings."""
         serving = self._serving
         settings = {
-            "bind": f"fd://{os.dup(self._listener.fileno())}",  # it closes the one that it gets
+            "bind": f"fd://{os.dup(self._listener.fileno())}",  # gunicorn closes its copy
             "workers": serving.workers,
             "worker_class": "gthread",
             "threads": serving.threads,
@@ -63,30 +63,30 @@ class Server(BaseApplication):  # type: ignore[misc]
         }
         if tls := serving.tls:
             settings |= {
-                "certfile": str(tls.cert),  # which says that there is TLS; the hook says how
-                "do_handshake_on_connect": True,  # there it has a limit: tls.HANDSHAKE_S
+                "certfile": str(tls.cert),  # turns TLS on; `ssl_context` reads the files
+                "do_handshake_on_connect": True,  # with the limit tls.HANDSHAKE_S
                 "ssl_context": lambda _settings, _default: server_context(tls),
             }
         for key, value in settings.items():
             self.cfg.set(key, value)
 
     def load(self) -> Flask:
-        """Make the application of a worker."""
+        """Create the application of a worker."""
         self._app = create_in_worker(self._create)
         begin(self._app, self._serving, self._draining)
         return self._app
 
     def _drain_at_sigterm(self, _server: Any) -> None:
-        """Put the drain before what gunicorn does at SIGTERM."""
+        """Have SIGTERM drain before gunicorn's own handler runs."""
         drain_at_sigterm(self._draining, self._serving.process.drain_wait_s, self._listener)
 
     def _announce(self, worker: Any) -> None:
-        """Say that we listen once the first worker has made its app."""
+        """Announce the port after the first worker has created its app."""
         if worker.age == 1:
             announce(self._listener.getsockname()[1])
 
     def _begin_request(self, _worker: Any, request: Any) -> None:
-        """Close the connection after a body that is over the limit, or in chunks, and say so."""
+        """Close the connection after a chunked body or a body over the limit, and say so."""
         body.answer(request)
         headers = dict(request.headers)
         length = int(headers.get("CONTENT-LENGTH", 0))
@@ -100,26 +100,26 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def serve(create: Callable[[], Flask], serving: Serving) -> None:
-    """Serve what `create` makes in each worker until SIGTERM or SIGINT; it ends the process."""
+    """Serve what `create` makes in each worker until SIGTERM or SIGINT; then ends the process."""
     Server(create, serving).run()
 
 
 class Discreet(logging.Filter):
-    """Takes out of gunicorn's log what users may have sent."""
+    """Removes users' content from gunicorn's log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Shorten a record. A handshake may say why it failed."""
+        """Shorten a record. The reason of a failed handshake stays."""
         text = record.getMessage()
         what, _, why = text.partition(": ")
         if what.startswith("Invalid request") and not why.startswith("[SSL: "):
-            record.msg, record.args = what, ()  # only who sent it
+            record.msg, record.args = what, ()  # only the client's address
         elif record.exc_info:
-            record.msg, record.args = str(record.msg).partition(" %")[0], ()  # no address
+            record.msg, record.args = str(record.msg).partition(" %")[0], ()  # without the URL
         return True
 
 
 def set_up_log(_server: Any) -> None:
-    """Have what gunicorn logs go to our own log."""
+    """Send gunicorn's records to our own log."""
     log = logging.getLogger("gunicorn.error")
     log.handlers.clear()
     log.propagate = True

@@ -14,7 +14,7 @@ from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
 from common.server.serve import MAX_CONNECTIONS, MAX_HEADER_BYTES, Serving, announce, begin, bind
 
 IDLE_S = 0.25
-"""So long nothing may be asked on any connection before the server ends."""
+"""A draining server ends after this time without a request on any connection."""
 
 
 def serve(create: Callable[[], Flask], serving: Serving) -> None:
@@ -25,18 +25,18 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         begin(app, serving, draining)
         server = waitress.create_server(
             app,
-            sockets=[listener],  # which listens from now on
+            sockets=[listener],  # it listens from now on
             threads=serving.threads,
             max_request_body_size=serving.max_body_bytes,
             max_request_header_size=MAX_HEADER_BYTES,
             connection_limit=MAX_CONNECTIONS,
-            channel_request_lookahead=1,  # so that it notices when a client has gone
+            channel_request_lookahead=1,  # else a disconnect is not noticed
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
         end = partial(_end, app.extensions["admission"])
         drain_at_sigterm(draining, serving.process.drain_wait_s, listener, end)
-        # Behind nohup and & it is ignored, and the drain ends with it.
+        # A shell may start a command with & and SIGINT ignored; `_end` sends SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         announce(listener.getsockname()[1])
         with app.extensions["closing"]:
@@ -44,10 +44,10 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
 
 
 def _end(admission: Any) -> None:
-    """End the server when nothing has been asked for a moment, or too long after all."""
+    """End the server after IDLE_S without a request, at the latest after DRAIN_S."""
     now = time.monotonic()
-    idle_since, until = now, now + DRAIN_S
-    while now < until and now - max(idle_since, admission.last_end) < IDLE_S:
+    idle_since, deadline = now, now + DRAIN_S
+    while now < deadline and now - max(idle_since, admission.last_end) < IDLE_S:
         time.sleep(POLL_S)
         now = time.monotonic()
         if admission.count():

@@ -1,8 +1,8 @@
-"""Serving a Flask application: its socket, its server, and what it needs while it serves.
+"""Serving a Flask application: its socket, its server, and its limits.
 
-`Process.server` names the server. By default it is gunicorn for those that scale by worker
-processes (front, middle), and waitress for those that are one process with threads (search,
-inference). Each is told what to do by its public settings and hooks.
+`Process.server` names the server. The default is gunicorn for services with worker processes
+(front, middle), and waitress for services of one process with threads (search, inference). Only
+public settings and hooks of the servers are used.
 """
 
 import gc
@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 MAX_HEADER_BYTES = 16 * 2**10
 MAX_CONNECTIONS = 4096
 BACKLOG = 1024
-"""Connections that were made and not yet taken, which is done at once: room for a burst."""
+"""Connections that wait to be accepted. The servers accept at once: this is room for a burst."""
 SPARE_THREADS = 16
-"""They refuse what is too much, and answer /healthz; each takes less than a millisecond."""
+"""Threads that refuse requests over the limit and answer /healthz, in less than 1 ms each."""
 DEFER_S = 30
-"""So long the kernel keeps a new connection to itself on which nothing comes."""
+"""The time that the kernel holds back a new connection without data."""
 WORKER_START_S = 60
 BOOT_ERROR = 3
-"""The exit status of a worker after which gunicorn starts no other."""
+"""The exit status of a worker that cannot start; gunicorn then starts no other worker."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Where and how wide to serve."""
+    """The address, the size and the limits of a server."""
 
     address: str
     port: int
@@ -53,19 +53,19 @@ class Serving:
     workers: int = 1
     process: Process = field(default_factory=Process)
     max_in_flight: int = sys.maxsize
-    """Requests of a worker at a time."""
+    """The requests that a worker takes at a time."""
     tls: Tls | None = None
     start_s: int = 0
-    """What a worker may take to start; 0: any time."""
+    """The time limit for the start of a worker; 0: no limit."""
 
 
 def announce(port: int) -> None:
-    """Tell whoever started us that connections are taken from now on."""
-    os.write(sys.stdout.fileno(), f"listening {port}\n".encode())  # in one piece, between logs
+    """Tell the process that started this server that it takes connections from now on."""
+    os.write(sys.stdout.fileno(), f"listening {port}\n".encode())  # one write, not mixed with logs
 
 
 def threads_for(section: str, max_in_flight: int, threads: int | None) -> int:
-    """The threads of a worker: so many that no request waits for one unseen."""
+    """The threads of a worker: enough that each request reaches `Admission` at once."""
     if threads is not None:
         log.warning("%s.threads has no effect any more: it is max-in-flight that counts", section)
     return max_in_flight + SPARE_THREADS
@@ -74,7 +74,7 @@ def threads_for(section: str, max_in_flight: int, threads: int | None) -> int:
 def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
     """Serve what `create` makes from one process until SIGTERM or SIGINT; returns when drained.
 
-    waitress knows no TLS: with it that is gunicorn's one worker, and `create` is called there.
+    waitress has no TLS. With TLS, one gunicorn worker serves, and `create` is called in the worker.
     """
     _serve(create, serving, "gunicorn" if serving.tls else "waitress")
 
@@ -82,8 +82,8 @@ def serve_threads(create: Callable[[], Flask], serving: Serving) -> None:
 def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) -> None:
     """Serve `factory` ("module:function") called with `arguments`, from worker processes.
 
-    The factory is imported and called in each worker, after the fork, so that what it opens
-    (threads, connections) belongs to that worker.
+    Each worker imports and calls the factory after the fork. The threads and connections that the
+    factory opens belong to that worker.
     """
     worker_metrics.share(serving.workers)
     create = partial(_create, factory, arguments)
@@ -93,7 +93,7 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
 
 
 def _serve(create: Callable[[], Flask], serving: Serving, usual: str) -> None:
-    """Serve with the server that the configuration names; raises ConfigError."""
+    """Serve with the configured server, or with the `usual` server; raises ConfigError."""
     set_level(serving.process.log_level)
     if serving.process.traces:
         tracing.require()
@@ -110,10 +110,10 @@ def _serve(create: Callable[[], Flask], serving: Serving, usual: str) -> None:
 
 
 def bind(serving: Serving) -> socket.socket:
-    """A socket that has its port, and does not listen yet; raises ConfigError when it cannot.
+    """A socket that is bound to its port and does not listen yet; raises ConfigError.
 
-    Connections reach the server when something has come on them, so that silent ones take no
-    thread; where the system cannot do that, they come at once.
+    The kernel passes on a connection after its first data, so that a silent connection takes no
+    thread. A system without TCP_DEFER_ACCEPT passes it on at once.
     """
     address, port = serving.address, serving.port
     bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -131,9 +131,9 @@ def bind(serving: Serving) -> socket.socket:
 
 def begin(app: Flask, serving: Serving, draining: Draining) -> None:
     """Limit, watch and trace an app as long as it serves; call it after the fork."""
-    if "admission" not in app.extensions:  # it is none of our services
+    if "admission" not in app.extensions:  # not a service of ours
         return
-    from common.server.slow_requests import SlowRequests  # which has metrics: see worker_metrics
+    from common.server.slow_requests import SlowRequests  # imports metrics: see worker_metrics
     from common.server.traces import trace
 
     admission = app.extensions["admission"]
@@ -146,7 +146,7 @@ def begin(app: Flask, serving: Serving, draining: Draining) -> None:
 
 
 def create_in_worker(create: Callable[[], Flask]) -> Flask:
-    """The app of a worker process; what the operator got wrong ends it, and all others."""
+    """The app of a worker process; a ConfigError ends this worker and the server."""
     try:
         return create()
     except ConfigError as error:
@@ -157,7 +157,7 @@ def create_in_worker(create: Callable[[], Flask]) -> Flask:
 def _create(factory: str, arguments: tuple[Any, ...]) -> Flask:
     module, _, function = factory.partition(":")
     app: Flask = getattr(importlib.import_module(module), function)(*arguments)
-    # What is loaded now stays: the garbage collector need not look at it again and again.
+    # The objects of the start stay: the garbage collector need not scan them again.
     gc.collect()
     gc.freeze()
     return app

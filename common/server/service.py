@@ -1,4 +1,4 @@
-"""The Flask application that every service starts from: health, metrics, errors, request ids."""
+"""The Flask application of every service: health, metrics, errors and request ids."""
 
 import logging
 import time
@@ -19,16 +19,16 @@ from common.server.slow_requests import measure
 log = logging.getLogger(REQUEST_LINES)
 
 SLOW_S = 1.0
-"""Half of the default deadline: what takes longer is told."""
+"""A request that takes longer is logged. Half of the default deadline."""
 
 
 def create_service(
     name: str, is_ready: Callable[[], str | None], max_body_bytes: int | None = None
 ) -> Flask:
-    """A Flask app with what all services share.
+    """A Flask app with the routes and hooks of all services.
 
-    `is_ready` returns None when the service can do its work, else the reason why it cannot. What
-    the service opens and must close is given to `on_close`.
+    `is_ready` returns None if the service can work, else the reason why not. The service registers
+    the closing of its parts with `on_close`.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -62,7 +62,7 @@ def create_service(
 
 
 def on_close(app: Flask, close: Callable[[], None]) -> None:
-    """Have `close` called when the process ends, after the last request; the newest first."""
+    """Call `close` at the end of the process, after the last request; newest first."""
     app.extensions["closing"].callback(close)
 
 
@@ -94,7 +94,7 @@ def _measure(app: Flask, name: str) -> None:
 
 
 def _tell(level: int, name: str, route: str, status: int, took_s: float) -> None:
-    """Log a line about a request: how it went, and nothing of what it said."""
+    """Log a line about a request, without the request's content."""
     fields = {
         "service": name,
         "method": request.method,

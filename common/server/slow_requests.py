@@ -1,4 +1,4 @@
-"""A look at a service once a second: how many requests are in hand, and which do not end."""
+"""A check of a service once a second: the requests under way, and those that do not end."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class SlowRequests:
-    """Tells, once for each, of requests that are older than they can be when all is well."""
+    """Logs each request that takes longer than `stuck_s`, once."""
 
     def __init__(
         self,
@@ -34,20 +34,21 @@ class SlowRequests:
         self._thread = threading.Thread(target=self._run, name="slow-requests", daemon=True)
 
     def start(self) -> None:
-        """Start to look; call it after the process has forked."""
+        """Start the checks; call it after the process has forked."""
         self._thread.start()
 
     def close(self) -> None:
-        """Look no more."""
+        """End the checks."""
         self._closing.set()
         if self._thread.ident is not None:
             self._thread.join()
 
     def look(self) -> None:
-        """Set the gauges, and log the requests that have become too old since the last look."""
+        """Set the gauges, and log the requests that have become too old since the last check."""
         measure(self._service, self._admission, self._clock())
         now = self._clock()
-        stuck = {one for one in self._admission.by_age() if now - one.since > self._stuck_s}
+        requests = self._admission.by_age()
+        stuck = {request for request in requests if now - request.since > self._stuck_s}
         for request in stuck - self._told:
             STUCK.labels(self._service).inc()
             fields = {

@@ -1,4 +1,4 @@
-"""What several worker processes count together, by prometheus_client's means."""
+"""The metrics of several worker processes together, by prometheus_client's multiprocess mode."""
 
 import os
 import shutil
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client keeps the counts; read when it is first imported."""
+"""The environment variable with prometheus_client's folder, which its first import reads."""
 
 
 def share(workers: int) -> None:
-    """Have so many workers count together; call it before anything imports prometheus_client."""
-    os.environ.pop(FOLDER, None)  # someone else's folder is not ours to write or delete
+    """Let workers count together; call it before anything imports prometheus_client."""
+    os.environ.pop(FOLDER, None)  # a folder from outside is not ours to write or delete
     if workers > 1:
         os.environ[FOLDER] = tempfile.mkdtemp(prefix="clip-search-metrics-")
 
 
 def forget_worker(pid: int) -> None:
-    """Leave out the gauges of a worker that has gone."""
+    """Remove the gauges of a worker that has ended."""
     if FOLDER in os.environ:
         from prometheus_client import multiprocess
 
@@ -26,7 +26,7 @@ def forget_worker(pid: int) -> None:
 
 
 def join() -> None:
-    """Note this worker, and leave out those that have gone; for servers that tell of none."""
+    """Register this worker and remove ended workers, for a server without a hook for an end."""
     if FOLDER not in os.environ:
         return
     folder = Path(os.environ[FOLDER])
@@ -41,6 +41,6 @@ def join() -> None:
 
 
 def forget_all(_server: Any = None) -> None:
-    """Delete what was counted, when all workers have gone."""
+    """Delete the counts after all workers have ended."""
     if FOLDER in os.environ:
         shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
