@@ -4,12 +4,12 @@ from common.errors import ConfigError
 
 
 def join_address(host: str, port: int) -> str:
-    """The "host:port" of a server."""
+    """Join a host and a port; an IPv6 host gets brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split_address(address: str, section: str = "Search") -> tuple[str, int]:
-    """Split "host:port"; raises ConfigError."""
+    """Split "host:port"; raises ConfigError that names the list of `section`."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"config: {section}.server-list: {address!r} is not ip:port")

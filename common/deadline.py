@@ -1,4 +1,4 @@
-"""How long a request may still take, as its caller says."""
+"""The deadline of a request, computed from the time that its caller still has."""
 
 import re
 import time
@@ -6,19 +6,19 @@ import time
 from common.errors import BadRequest, DeadlineExceeded
 
 DEADLINE_HEADER = "X-Deadline-Ms"
-"""How much time the caller still has for the answer, in milliseconds."""
+"""The time that the caller still has for the answer, in milliseconds."""
 
 
-def deadline_in(said: str | None, most_s: float) -> float:
-    """When the answer must be there, on time.monotonic(): after `most_s`, or sooner.
+def deadline_in(header: str | None, max_s: float) -> float:
+    """The deadline on time.monotonic(): in `max_s` seconds, or earlier if the header says so.
 
-    `said` is the value of the header, if there is one. Raises BadRequest for what is no number of
-    milliseconds, and DeadlineExceeded when no time is left.
+    Raises BadRequest if the header is not a number of milliseconds, and DeadlineExceeded if no
+    time is left.
     """
-    if said is not None:
-        if not re.fullmatch("[0-9]{1,9}", said):
+    if header is not None:
+        if not re.fullmatch("[0-9]{1,9}", header):
             raise BadRequest(f"{DEADLINE_HEADER} is a number of milliseconds, 0 to 999999999")
-        most_s = min(most_s, int(said) / 1000)
-    if most_s <= 0:
+        max_s = min(max_s, int(header) / 1000)
+    if max_s <= 0:
         raise DeadlineExceeded("the deadline passed before the request came")
-    return time.monotonic() + most_s
+    return time.monotonic() + max_s

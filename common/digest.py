@@ -1,6 +1,6 @@
-"""The digest that goes with a body between our services, so that a flipped bit is noticed.
+"""The digest of a body between our services, which reveals a flipped bit.
 
-A float with another digit is still a float: nothing else would tell. Source: RFC 9530.
+A changed float is still a valid float, so no other check would find it. Source: RFC 9530.
 """
 
 import base64
@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 DIGEST = "Content-Digest"
 WANTED = "Want-Content-Digest"
-"""With it a reply is asked for one."""
+"""A request with this header asks for a reply with a digest."""
 
 
 class DigestedBody(NamedTuple):
-    """A body that is sent to several, and its digest."""
+    """A body and its digest, computed once for all receivers."""
 
     body: bytes
     digest: str
@@ -25,5 +25,5 @@ def content_digest(body: bytes) -> str:
 
 
 def with_digest(body: bytes) -> DigestedBody:
-    """A body with its digest."""
+    """Compute the digest of a body."""
     return DigestedBody(body, content_digest(body))

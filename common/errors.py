@@ -1,4 +1,4 @@
-"""Everything that may go wrong, with the HTTP status and stable code it is answered with.
+"""The errors of our services, each with its HTTP status and its stable code.
 
 ServiceError
 ├── BadRequest 400            ├── Unauthorized 401
@@ -9,8 +9,8 @@ ServiceError
 └── Unavailable 503
     ├── Overloaded
     └── DeadlineExceeded
-ConfigError                   the start stops and prints it
-└── MissingPackage            unless what needs it is optional
+ConfigError                   a start prints it and stops
+└── MissingPackage            an optional part is left out
 """
 
 from http.client import responses
@@ -24,15 +24,15 @@ PROBLEM = "application/problem+json"
 
 
 class ConfigError(Exception):
-    """What was asked for at the start cannot be; the message is shown to the operator."""
+    """The configuration or an option is wrong; the operator reads the message."""
 
 
 class MissingPackage(ConfigError):
-    """A model needs a package that is not installed; the message says how to get it."""
+    """A needed package is not installed; the message says how to install it."""
 
 
 class ServiceError(Exception):
-    """Answered to the client as it is: `detail` says what to do, never how we are built."""
+    """An error that a client gets; `detail` says what to do, not how our services are built."""
 
     status = 500
     code = "internal"
@@ -46,49 +46,49 @@ class ServiceError(Exception):
 
 
 class BadRequest(ServiceError):
-    """The request cannot be understood or makes no sense."""
+    """The request is malformed or invalid."""
 
     status, code = 400, "bad_request"
 
 
 class Unauthorized(ServiceError):
-    """Nobody we know: the key is missing or wrong."""
+    """The key or token is missing or wrong."""
 
     status, code = 401, "unauthorized"
 
 
 class Forbidden(ServiceError):
-    """Known or not, this is not for whoever asks."""
+    """The caller may not do this, even with a valid key."""
 
     status, code = 403, "forbidden"
 
 
 class NotFound(ServiceError):
-    """There is no such thing."""
+    """The requested thing does not exist."""
 
     status, code = 404, "not_found"
 
 
 class TooLarge(ServiceError):
-    """More than we take."""
+    """The request is over a size limit."""
 
     status, code = 413, "too_large"
 
 
 class UnsupportedMedia(ServiceError):
-    """A kind of content that we do not read."""
+    """The service does not read this type of content."""
 
     status, code = 415, "unsupported_media_type"
 
 
 class Unprocessable(ServiceError):
-    """The right kind of content, but broken."""
+    """The content has a supported type, but is broken."""
 
     status, code = 422, "unprocessable"
 
 
 class RateLimited(ServiceError):
-    """More requests than whoever asks may make."""
+    """The caller made more requests than its limit allows."""
 
     status, code = 429, "rate_limited"
 
@@ -98,26 +98,26 @@ class RateLimited(ServiceError):
 
 
 class ClientDisconnected(ServiceError):
-    """Nobody waits for the answer; the status is the one that nginx gave a name to."""
+    """The client closed the connection, so nobody reads the reply. Status 499 is nginx's."""
 
     status, code = 499, "caller_gone"
 
 
 class Unavailable(ServiceError):
-    """Not now; the same request may succeed later."""
+    """The request fails now; the same request may succeed later."""
 
     status, code = 503, "unavailable"
     retry_after_s = 1
 
 
 class InvalidResponse(Unavailable):
-    """What came from, or to, a server behind this one makes no sense."""
+    """A message between our services is invalid or was changed on the way."""
 
     code = "garbled"
 
 
 class Overloaded(Unavailable):
-    """A queue is full."""
+    """A queue or a server takes no more requests now."""
 
     code = "overloaded"
 
@@ -129,7 +129,7 @@ class DeadlineExceeded(Unavailable):
 
 
 class Problem(msgspec.Struct, omit_defaults=True):
-    """An error on the wire: RFC 9457 problem details, and between services an item's fate."""
+    """The error of a request, as RFC 9457 problem details; between services also of an item."""
 
     status: Annotated[int, Meta(description="the HTTP status")]
     code: Annotated[str, Meta(description="what went wrong: stable, for programs")]
@@ -140,7 +140,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def of(cls, error: Exception) -> "Problem":
-        """What the client may know of `error`; anything unforeseen is only `internal`."""
+        """The problem for a client; an unforeseen error becomes `internal` without its text."""
         if isinstance(error, MemoryError):
             error = Unavailable("there is not enough memory for this just now", "out_of_memory")
         if isinstance(error, ServiceError):
@@ -151,13 +151,13 @@ class Problem(msgspec.Struct, omit_defaults=True):
         return problem
 
     def error(self) -> ServiceError:
-        """The error that this problem tells of, to be raised again."""
+        """The ServiceError of this problem, to raise it again."""
         kind = Unavailable if self.status == 503 else ServiceError
         return kind(self.detail, self.code, self.status)
 
 
 def problem_headers(problem: Problem, error: Exception) -> dict[str, str]:
-    """The headers that go with a problem in every reply, whatever server sends it."""
+    """The headers of a reply that carries a problem."""
     headers = {"Content-Type": PROBLEM}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

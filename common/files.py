@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, synced, then renamed."""
+"""Files that are complete or absent: written under a temporary name, synced, then renamed."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ TEMPORARY = ".tmp"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` make the file at a temporary name; sync it and move it to `path`."""
+    """Let `write` make a temporary file, sync the file, and rename it to `path`."""
     temporary = path.with_name(path.name + TEMPORARY)
     write(temporary)
     sync(temporary)
@@ -18,12 +18,12 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def replace_bytes(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step."""
+    """Replace the file at `path` by `data` atomically."""
     write_whole(path, lambda temporary: _write(temporary, data))
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the entries of a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -48,7 +48,7 @@ def sha256_of_all(paths: Iterable[Path]) -> str:
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
-    """Changes with the file; (0, 0) where there is none."""
+    """The time of the last change in ns, and the inode; (0, 0) if the file does not exist."""
     try:
         status = path.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""What an image file claims of itself, read before Pillow reads it.
+"""The headers of an image file, checked before Pillow reads the file.
 
-Pillow takes memory for a GIF or WEBP as it opens it, unpacks what a PNG says beside its pixels,
-and reads on for as long as a file goes on. Here nothing is unpacked and every loop is bounded.
+On opening, Pillow takes memory for the pixels of a GIF or WEBP, unpacks the metadata of a PNG, and
+reads any number of blocks. The checks here unpack nothing, and each loop has a limit.
 """
 
 import re
@@ -19,25 +19,26 @@ SIGNATURES = {
     "GIF": re.compile(rb"GIF8[79]a"),
     "BMP": re.compile(rb"BM"),
 }
-"""How a file of each format that we read begins."""
+"""The first bytes of a file, for each format that we read."""
 MAX_CHUNKS = 100_000
-"""Of a PNG: of the largest that prepare reads, 512 MB, each has 5 kB, and libpng writes 8. And
-blocks of a GIF before its first frame: of 255 bytes each, more than front takes."""
+"""Chunks of a PNG. libpng writes 8 kB a chunk: a PNG of 512 MB, prepare's limit, has 65,000.
+
+Also blocks of a GIF before its first frame: 25 MB of them, more than front accepts."""
 MAX_PACKED = 32
-"""Texts and colour profiles of a PNG that may be packed: Pillow unpacks a megabyte of each."""
+"""Texts of a PNG that may be compressed. Pillow unpacks up to 1 MB of each."""
 MAX_SEGMENTS = 4_000
-"""Of a JPEG: a colour profile or XMP takes 64 kB of each, and a scan has up to four tables."""
+"""Segments of a JPEG. A colour profile or XMP takes one for 64 kB; a scan has up to four tables."""
 MAX_SCANS = 500
-"""Of a JPEG, however small; libjpeg-turbo's own fuzzers stop there."""
+"""Scans of a JPEG of any size; the fuzzers of libjpeg-turbo stop there, too."""
 
 
 def format_of(data: bytes) -> str | None:
-    """Which of our formats a file begins as."""
+    """The format of a file by its first bytes; None for any other format."""
     return next((name for name, begins in SIGNATURES.items() if begins.match(data)), None)
 
 
 def webp_size(data: bytes) -> Size | None:
-    """The canvas of a WEBP, in which all its frames must lie; None where it is broken."""
+    """The canvas of a WEBP, which contains all its frames; None for a broken file."""
     if len(data) < 30:
         return None
     kind = data[15:16]
@@ -50,9 +51,9 @@ def webp_size(data: bytes) -> Size | None:
 
 
 def gif_size(data: bytes) -> Size | None:
-    """What Pillow makes of a GIF's screen: large enough for the first frame, wherever that lies.
+    """The size of a GIF in Pillow and in browsers: its screen, enlarged to hold the first frame.
 
-    Browsers do so too. None where there is no frame; raises Unprocessable for one that is too far.
+    None for a file without a frame. Raises Unprocessable if too many blocks precede the frame.
     """
     screen = _little(data, 6, 2), _little(data, 8, 2)
     at, blocks = 13, 0
@@ -76,13 +77,13 @@ def gif_size(data: bytes) -> Size | None:
 
 
 def _after_extension(data: bytes, at: int, most: int) -> tuple[int, int]:
-    """Where a GIF's extension ends as Pillow reads it, and its blocks, of which `most` are read."""
+    """The offset at which Pillow ends a GIF's extension, and the blocks read, at most `most`."""
     label = data[at : at + 1]
     at += 1
     length = _little(data, at, 1)
     name = data[at + 1 : at + 1 + length]
     at += 1 + length
-    if label == b"\xfe" and not length:  # an empty comment; else Pillow reads on in any case
+    if label == b"\xfe" and not length:  # in Pillow, this ends a comment and no other
         return at, 1
     if label == b"\xff" and name.startswith(b"NETSCAPE2.0"):
         at += 1 + _little(data, at, 1)
@@ -95,7 +96,7 @@ def _after_extension(data: bytes, at: int, most: int) -> tuple[int, int]:
 
 
 def check_png(data: bytes) -> None:
-    """Raise Unprocessable for a PNG with more chunks than one needs, or that would be unpacked."""
+    """Raise Unprocessable for a PNG with too many chunks, or too many compressed chunks."""
     at, packed, profiles = 8, 0, 0
     for _ in range(MAX_CHUNKS):
         name = data[at + 4 : at + 8]
@@ -110,13 +111,13 @@ def check_png(data: bytes) -> None:
 
 
 class Jpeg(NamedTuple):
-    """What is read of a JPEG."""
+    """The segments of a JPEG, as `read_jpeg` sorts them."""
 
     data: bytes
-    """The same picture without its metadata, which Pillow would take apart."""
+    """The picture without its metadata, which Pillow would parse."""
     scans: int
     info: dict[str, bytes]
-    """What tells how it was turned, by the names that Pillow has for it."""
+    """EXIF and XMP, which hold the orientation, under the names that Pillow uses."""
 
 
 _SEGMENT = re.compile(rb"\xff[^\x00\xff]")
@@ -130,7 +131,7 @@ _SCAN, _END = 0xDA, 0xD9
 
 
 def read_jpeg(data: bytes) -> Jpeg:
-    """Read the segments of a JPEG; raises Unprocessable or TooLarge where there are too many."""
+    """Read a JPEG; raises Unprocessable for too many segments, TooLarge for too many scans."""
     kept, info = [data[:2]], dict[str, bytes]()
     at, whole, scans = 2, 0, 0
     for _ in range(MAX_SEGMENTS):
@@ -145,7 +146,7 @@ def read_jpeg(data: bytes) -> Jpeg:
         elif scans == 0:
             kept.append(data[start : None if code == _SCAN else at])
         if code in (0xC0, 0xC1):
-            whole = _little(data, start + 9, 1)  # a scan of so many colours is the only one
+            whole = _little(data, start + 9, 1)  # a scan of all these colours is the only scan
         if code == _SCAN:
             scans += 1
             if scans == 1 and whole == _little(data, start + 4, 1):
@@ -161,7 +162,7 @@ def read_jpeg(data: bytes) -> Jpeg:
 
 def _keep_info(info: dict[str, bytes], code: int, content: bytes) -> None:
     if code == 0xE1 and content.startswith(b"Exif\0\0"):
-        info.setdefault("exif", content)  # what turns it stands at the beginning
+        info.setdefault("exif", content)  # the first EXIF segment has the orientation
     elif code == 0xE1 and content.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
         info["xmp"] = content.partition(b"\0")[2]
 

@@ -1,4 +1,4 @@
-"""Image files: opened by Pillow once what they claim is within limits, and put upright."""
+"""Image files: opened by Pillow after a check of their headers, and turned upright."""
 
 import io
 import re
@@ -19,19 +19,19 @@ from common.image_claims import (
 
 FORMATS = tuple(SIGNATURES)
 MAX_SCANS = 20
-"""Of a progressive JPEG of max_pixels, of smaller ones more: twice as many as cjpeg makes. Each
-goes over all its pixels, and costs 20 ms for 50 million of them, however few bytes it has."""
+"""Scans of a progressive JPEG with max_pixels: twice as many as cjpeg makes. A smaller JPEG may
+have more. Each scan goes over all pixels, even with few bytes: 20 ms for 50 million pixels."""
 MAX_RUN_PIXELS = 2**22
-"""Of a BMP in runs of equal pixels, which Pillow decodes in Python: 0.4 s, for 10 kB."""
+"""Pixels of a run-length encoded BMP. Pillow decodes it in Python: 0.4 s for a file of 10 kB."""
 
-Image.MAX_IMAGE_PIXELS = None  # the limit is the caller's, and is looked at before Pillow reads
+Image.MAX_IMAGE_PIXELS = None  # open_image checks its caller's limit instead
 
 
 def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Open an image file of `FORMATS`, no pixel of which is decoded yet.
+    """Open an image file of `FORMATS` after a check of its headers; no pixel is decoded yet.
 
-    What it claims is looked at before Pillow sees it. Raises UnsupportedMedia when it is none of
-    `FORMATS`, TooLarge, and Unprocessable when it is broken or could only do harm.
+    Raises UnsupportedMedia for another format, TooLarge for a file over a limit, and Unprocessable
+    for a broken or harmful file.
     """
     info: dict[str, bytes] = {}
     scans = 0
@@ -68,7 +68,7 @@ def _check_pixels(size: Size | None, max_pixels: int) -> None:
 
 
 def _check_work(image: Image.Image, scans: int, max_pixels: int) -> None:
-    """Raise TooLarge for what takes seconds to decode, though it has few bytes."""
+    """Raise TooLarge for an image of few bytes that takes seconds to decode."""
     pixels = image.width * image.height
     if scans * pixels > MAX_SCANS * max_pixels:
         raise TooLarge(f"the image has {scans} scans of {image.width}x{image.height} pixels")
@@ -85,23 +85,23 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation, from the table of the EXIF standard (CIPA DC-008, 4.6.4)."""
+"""The turn that undoes each orientation, from the EXIF standard (CIPA DC-008, 4.6.4)."""
 _EXIF_BEGINS = re.compile(rb"^(?:Exif\0\0){1,2}")
 _IN_XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A decoded image as it was taken. Pillow's exif_transpose reads all of the metadata."""
+    """A decoded image, turned upright. Pillow's exif_transpose would parse all of the metadata."""
     method = UPRIGHT.get(_orientation(image))
     return image if method is None else image.transpose(method)
 
 
 def _orientation(image: Image.Image) -> int:
-    """From 1 to 8; of XMP where EXIF has none."""
+    """The orientation, 1 to 8: from EXIF, else from XMP, else 1."""
     exif, xmp = (image.info.get(name) for name in ("exif", "xmp"))
     if exif is None and (raw := image.info.get("Raw profile type exif")):  # ImageMagick's, in hex
         exif = bytes.fromhex("".join(raw.split("\n")[3:]))
-    # A text of a PNG may have any name, and is no bytes.
+    # A PNG may have a text named "exif"; its value is a str.
     turned = _turned(_EXIF_BEGINS.sub(b"", exif, count=1)) if isinstance(exif, bytes) else None
     if turned is None and isinstance(xmp, bytes) and (found := _IN_XMP.search(xmp)):
         return int(found[1])
@@ -109,7 +109,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _turned(tiff: bytes) -> int | None:
-    """The orientation in the first directory of EXIF (TIFF 6.0, pages 13 to 16)."""
+    """The orientation in the first directory of EXIF (TIFF 6.0, pages 13 to 16), else None."""
     order: Literal["little", "big"] = "little" if tiff.startswith(b"II*\0") else "big"
     if order == "big" and not tiff.startswith(b"MM\0*"):
         return None

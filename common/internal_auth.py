@@ -1,4 +1,4 @@
-"""What our services show each other: a token that they share, and certificates."""
+"""Authentication between our services: a shared token, and certificates."""
 
 import hmac
 import ipaddress
@@ -18,38 +18,38 @@ TOKEN = re.compile(r"[!-~]{16,}")
 
 
 class InternalAuth:
-    """How a service shows who it is to those behind it, and what it demands itself."""
+    """The token and the certificates that a service sends, and demands of its callers."""
 
     def __init__(self, files: config.Inside, root: Path) -> None:
-        """Raises ConfigError for files that will not do."""
+        """Raises ConfigError for files that are missing or invalid."""
         self.tls: Tls | None = tls_of("Inside", root, files.tls_cert, files.tls_key, files.tls_ca)
         self.token = Token(root / files.token_file) if files.token_file else None
 
     def headers(self) -> dict[str, str]:
-        """What a request to another service carries."""
+        """The headers for a request to another service."""
         return {"Authorization": f"Bearer {self.token.read()}"} if self.token else {}
 
     def context(self) -> ssl.SSLContext | None:
-        """What a connection to another service is encrypted with, if it is."""
+        """The TLS context for a connection to another service; None without TLS."""
         return client_context(self.tls) if self.tls else None
 
 
 class Token:
-    """A secret in a file, which is read again whenever it has changed."""
+    """A secret in a file; a changed file is read again."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ConfigError for a file that holds none."""
+        """Raises ConfigError if the file has no valid token."""
         self._path = path
         self._stamp = stamp_of(path)
         self._value = _read_token(path)
 
     def is_shown(self, authorization: str) -> bool:
-        """Whether the header Authorization of a request shows the secret."""
+        """Whether a request's Authorization header has the secret."""
         given = authorization.encode(errors="surrogateescape")
         return hmac.compare_digest(given, f"Bearer {self.read()}".encode())
 
     def read(self) -> str:
-        """The secret."""
+        """The secret; an invalid new file leaves the secret as it was."""
         stamp = stamp_of(self._path)
         if stamp != self._stamp:
             try:
@@ -60,7 +60,7 @@ class Token:
 
 
 def is_beyond_loopback(address: str) -> bool:
-    """Whether a server that listens on an address can be reached from other machines."""
+    """Whether other machines can reach a server that listens on this address."""
     try:
         return not ipaddress.ip_address(address).is_loopback
     except ValueError:

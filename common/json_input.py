@@ -1,4 +1,4 @@
-"""JSON from strangers, read strictly: no more values than make sense, and no key twice."""
+"""Strict decoding of JSON from clients: a limit of values, and no duplicate key."""
 
 import json
 from typing import TypeVar
@@ -8,18 +8,18 @@ import msgspec
 from common.errors import BadRequest
 
 MAX_VALUES = 16_384
-"""Commas in a message: twice as many as its longest list, an embedding, has."""
+"""Commas in a message: twice as many as the longest list, an embedding, has."""
 QUICK_KEYS = 32
-"""More colons than keys and texts mostly have: up to here looking at each is quicker."""
+"""Colons to look at one by one. A message with more colons is rare and gets the full check."""
 KEY_BYTES = 64
-"""The longest name of a field, and white space before its colon."""
+"""The longest field name, with the white space before its colon."""
 
 Message = TypeVar("Message")
 
 
 def decode_json(body: bytes, kind: type[Message]) -> Message:
-    """Decode an object that holds no other object; raises BadRequest naming the field at fault."""
-    if body.count(b",") > MAX_VALUES:  # before memory is spent on them
+    """Decode an object without nested objects; raises BadRequest that names the wrong field."""
+    if body.count(b",") > MAX_VALUES:  # before decoding them takes memory
         raise BadRequest("the message has too many values")
     try:
         message = msgspec.json.decode(body, type=kind)
@@ -37,10 +37,10 @@ def decode_json(body: bytes, kind: type[Message]) -> Message:
 
 
 def _may_repeat(body: bytes) -> bool:
-    """Whether a key may be there twice, from what stands before each colon: msgspec takes the last.
+    """Whether a key may be there twice. Of duplicate keys msgspec silently takes the last.
 
-    The message was decoded, so each key is the name of a field, written plainly or with escapes;
-    what is found in a text besides can only lead to a closer look.
+    Looks at the quoted text before each colon. The message was decoded, so each key is a field's
+    name, plain or with escapes. A colon inside a text at most causes the full check.
     """
     seen = set()
     colon = body.find(b":")
@@ -57,10 +57,10 @@ def _may_repeat(body: bytes) -> bool:
 
 
 def _check_keys(body: bytes) -> None:
-    """Raise BadRequest for a key that is there twice."""
+    """Raise BadRequest for a duplicate key."""
 
     def check(pairs: list[tuple[str, object]]) -> None:
         if len(dict(pairs)) < len(pairs):
             raise BadRequest("a field is given twice")
 
-    json.loads(body, object_pairs_hook=check, parse_int=float)  # int refuses 5,000 digits
+    json.loads(body, object_pairs_hook=check, parse_int=float)  # int() takes 4,300 digits at most

@@ -1,4 +1,4 @@
-"""Logs: one line for each thing that happened, `key=value`, without what users sent."""
+"""Logs in logfmt: a line of `key=value` for each event, without the users' content."""
 
 import json
 import logging
@@ -11,9 +11,9 @@ from common.request_context import CONTEXT
 
 PLAIN = re.compile(r"[^\s\"=\\]+")
 REQUESTS = "request"
-"""The logger of the lines about requests."""
+"""The name of the logger for lines about requests."""
 MAX_PER_SECOND = 20
-"""Lines about requests: when everything fails, telling so must not cost what is left."""
+"""Lines about requests. If all requests fail, logging must not take the remaining CPU."""
 MAX_FRAMES = 12
 LEVELS = {"info": logging.INFO, "debug": logging.DEBUG}
 
@@ -21,10 +21,10 @@ Value = str | int | float
 
 
 class Lines(logging.Formatter):
-    """Formats records in logfmt; a `fields` of theirs is a dict of more keys."""
+    """Formats records in logfmt; a record may bring more keys in its dict `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, whatever is in the record."""
+        """The line of a record; with level debug a traceback follows."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         fields: dict[str, Value] = {
             "time": f"{moment}.{record.msecs:03.0f}Z",
@@ -45,7 +45,10 @@ class Lines(logging.Formatter):
 
 
 class Sparing(logging.Filter):
-    """Lets so many lines a second through; the first of the next second says how many it kept."""
+    """Passes a number of lines a second, and drops the others.
+
+    The first line of a later second has the number of dropped lines in `left_out`.
+    """
 
     def __init__(self, per_second: int) -> None:
         super().__init__()
@@ -54,7 +57,7 @@ class Sparing(logging.Filter):
         self._passed = self._kept = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is among the first of its second."""
+        """Whether a record is within the limit of its second."""
         second = int(time.monotonic())
         if second != self._second:
             if self._kept:
@@ -67,13 +70,13 @@ class Sparing(logging.Filter):
 
 
 def quoted(value: Value) -> str:
-    """A value as logfmt has it."""
+    """A value in logfmt, quoted if needed."""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def places(stack: TracebackType | FrameType | None) -> str:
-    """The file and line of each frame, the innermost last; no values, which users may have sent."""
+    """The file and line of each frame, innermost last, without values: users may have sent them."""
     if isinstance(stack, TracebackType):
         frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(stack)]
     else:
@@ -84,18 +87,18 @@ def places(stack: TracebackType | FrameType | None) -> str:
 
 
 def set_up() -> None:
-    """Log to standard error, from all libraries too."""
+    """Log to standard error, also for all libraries."""
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # waitress counts every request that waits for a thread; ours are meant to wait for a batch
+    # waitress warns of each request that waits for a thread; ours wait for a batch on purpose
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def set_level(level: str) -> None:
-    """Say what happens of note ("info"), or everything of ours ("debug")."""
+    """Log notable events ("info"), or all events of our code ("debug")."""
     logging.getLogger().setLevel(LEVELS[level])
     if level == "info":
         logging.getLogger(REQUESTS).addFilter(Sparing(MAX_PER_SECOND))
-    for name in ("urllib3", "PIL", "filelock"):  # which say a lot about their own work
+    for name in ("urllib3", "PIL", "filelock"):  # they log a lot at debug
         logging.getLogger(name).setLevel(logging.INFO)

@@ -117,7 +117,7 @@ INDEX_REFUSED = Counter(
 
 
 def exposition() -> tuple[bytes, str]:
-    """All metrics, those of sibling workers too, in the Prometheus format; and its content type."""
+    """The metrics of all workers in the Prometheus format, and the content type."""
     registry = REGISTRY
     if values.ValueClass is not values.MutexValue:  # set up by common.server.worker_metrics
         registry = CollectorRegistry()

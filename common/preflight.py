@@ -1,6 +1,7 @@
-"""What must be there before anything is installed, embedded or started: see `--help`.
+"""Checks of the machine before make installs, embeds or starts anything: see `--help`.
 
-Any Python runs this, to be told if it is too old: standard library and syntax of 3.8 alone.
+An old Python must run this file to tell that it is too old. The file therefore has only the syntax
+and the standard library of Python 3.8.
 """
 
 import argparse
@@ -18,13 +19,13 @@ LINUX_PACKAGES = {
     "debian": "apt-get install build-essential python{0}-dev python{0}-venv",
     "fedora": "dnf install gcc-c++ python{0}-devel",
 }
-"""By a word of ID or ID_LIKE in /etc/os-release: Ubuntu is like debian, Red Hat like fedora."""
+"""By a word of ID or ID_LIKE in /etc/os-release: Ubuntu has debian, Red Hat has fedora."""
 OS_RELEASE = Path("/etc/os-release")
 WHOSE_PORT = "lsof -i :{}" if sys.platform == "darwin" else "ss -ltnp 'sport = :{}'"
 
 
 def python_failures(pythons: "list[str]", folder: Path, goal: str) -> "list[str]":
-    """Whether this Python is one of `pythons`; the environment in `folder` may be made of it."""
+    """The failure if this Python is not one of `pythons`; `folder` is the environment's."""
     mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if mine in pythons:
         return []
@@ -39,7 +40,7 @@ def python_failures(pythons: "list[str]", folder: Path, goal: str) -> "list[str]
 
 
 def package_failures(release: Path = OS_RELEASE) -> "list[str]":
-    """Whether hnswlib can be compiled, and an environment made; `release` names the system."""
+    """The failure if hnswlib cannot be compiled, or no environment can be made."""
     compiler = (os.environ.get("CXX") or sysconfig.get_config_var("CXX") or "c++").split()[0]
     headers = Path(sysconfig.get_paths()["include"], "Python.h")
     missing = []
@@ -59,9 +60,9 @@ def package_failures(release: Path = OS_RELEASE) -> "list[str]":
 def disk_failures(
     folder: Path, disk_mb: int, download_mb: int, variable: str = "VENV"
 ) -> "list[str]":
-    """Whether the environment has room in `folder`, and its packages where pip puts downloads.
+    """A failure for each disk without room for the environment in `folder`, or for pip's downloads.
 
-    `variable` is the one of the Makefile that names the folder.
+    `variable` is the name of the Makefile's variable for the folder.
     """
     temporary = Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 # nosec B108
     needs = [(variable, _existing(folder), disk_mb), ("TMPDIR", _existing(temporary), download_mb)]
@@ -79,7 +80,7 @@ def disk_failures(
 
 
 def port_failures(addresses: "list[tuple[str, tuple[str, int]]]") -> "list[str]":
-    """Whether each address, named by its key of config.json, is free and named once."""
+    """A failure for each address that is in use or configured twice; names the address's key."""
     seen: dict[tuple[str, int], str] = {}
     failures = []
     for key, (host, port) in addresses:
@@ -98,9 +99,9 @@ def port_failures(addresses: "list[tuple[str, tuple[str, int]]]") -> "list[str]"
 
 
 def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":
-    """The addresses that the JSON of a configuration spells out, each with its key.
+    """The addresses that are written in the JSON of a configuration, each with its key.
 
-    Defaults are not known here, nor what is wrong with the rest: common/config.py is for that.
+    common/config.py adds the defaults and checks the rest.
     """
     found = []
     for name in ("Front", "Middle", "Inference", "Search"):
@@ -119,7 +120,7 @@ def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":
 
 
 def _flat(entries: "list[object]") -> "list[str]":
-    """The addresses in a list of addresses and lists of such."""
+    """The addresses in a list of addresses and of lists of addresses."""
     flat: list[object] = []
     for entry in entries:
         flat += entry if isinstance(entry, list) else [entry]
@@ -136,14 +137,14 @@ def _config_failures(name: str) -> "list[str]":
 
 
 def _has_compiler(name: str) -> bool:
-    if sys.platform == "darwin":  # where a compiler's name is always there, and asks for Xcode
+    if sys.platform == "darwin":  # c++ always exists there, but may only ask for Xcode
         asked = ["/usr/bin/xcode-select", "--print-path"]
         return not subprocess.call(asked, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return bool(shutil.which(name))
 
 
 def _cure(release: Path) -> str:
-    """How to get what compiling needs, on the system that `release` names."""
+    """How to install what compiling needs, on the system that `release` names."""
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if sys.platform == "darwin":
         return "Run: xcode-select --install"
@@ -157,8 +158,9 @@ def _cure(release: Path) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
-    return next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    """The path, or its nearest parent folder that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A command: its options, and how it ends where the operator got something wrong."""
+"""A command: its options, and its end after a mistake of the operator."""
 
 import argparse
 import sys
@@ -9,13 +9,13 @@ from common.errors import ConfigError
 from common.logs import set_up
 
 ERROR = "error: "
-"""How the line begins that a program ends with for what the operator got wrong."""
+"""The beginning of the line that a command prints for a ConfigError."""
 
 
 def argument_parser(description: str | None, listed: str = "") -> argparse.ArgumentParser:
-    """A parser with the option that every command has, `--config`.
+    """A parser with `--config`, the option of every command.
 
-    With `--server-index` where `listed` names a section that may have several servers.
+    If `listed` names a section that may have several servers, the parser has `--server-index`, too.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
@@ -31,7 +31,7 @@ def argument_parser(description: str | None, listed: str = "") -> argparse.Argum
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; what the operator got wrong ends in one line and exit status 2."""
+    """Call `main`; a ConfigError prints one line and ends the process with status 2."""
     set_up()
     try:
         main()

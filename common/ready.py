@@ -1,4 +1,4 @@
-"""Asking a service of ours whether it is ready, as whoever starts it does."""
+"""Waiting until a started service is ready."""
 
 import ssl
 import subprocess
@@ -13,7 +13,7 @@ READY_S = 120.0
 
 
 def url_of(server: Front | Inference, *, encrypted: bool) -> str:
-    """The address of a server."""
+    """The URL of a server."""
     return f"http{'s' if encrypted else ''}://{server.address}:{server.port}"
 
 
@@ -25,9 +25,10 @@ def wait_until_ready(
     within_s: float = READY_S,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Wait until a server is ready; raises ConfigError with the reason when it is not.
+    """Wait until a server is ready; raises ConfigError with the reason if it does not become ready.
 
-    `errors` gets what services end with that cannot start: starting them again changes nothing.
+    `errors` collects the last lines of services that cannot start. The first such line ends the
+    wait, since a restart would not help.
     """
     reason = "it does not answer"
     deadline = time.monotonic() + within_s
@@ -46,7 +47,7 @@ def wait_until_ready(
 
 
 def unverified() -> ssl.SSLContext:
-    """For asking our own front, whose certificate is for the name that others know it by."""
+    """A context without checks, for our own front: its certificate is for its public name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

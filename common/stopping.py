@@ -1,4 +1,4 @@
-"""How the supervisor ends: gently, and saying so, as that takes a while; told twice, at once."""
+"""The stop of the supervisor: the first signal drains the services, a second ends them at once."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ TEXT = """
 
 
 class Stopping:
-    """What to do when told to stop."""
+    """Handles the signals that stop the supervisor."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         """`process` is supervisord."""
@@ -21,21 +21,20 @@ class Stopping:
         self._is_told = False
 
     def __call__(self) -> None:
-        """Tell supervisord; the second time interrupt the services, which then end at once."""
+        """Terminate supervisord; the second call interrupts the services, which end at once."""
         if self._is_told:
             for child in _children(self._process.pid):
                 os.kill(child, signal.SIGINT)
             return
         self._is_told = True
-        os.write(1, TEXT.encode())  # print may be under way in the thread that was interrupted
+        os.write(1, TEXT.encode())  # the signal may have interrupted a print
         self._process.terminate()
 
 
 def _children(process: int) -> list[int]:
-    """The processes that a process started, where the system tells."""
+    """The child processes of a process; empty where the system does not tell."""
     try:
-        return [
-            int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()
-        ]
+        children = Path(f"/proc/{process}/task/{process}/children").read_text()
     except OSError:
         return []
+    return [int(child) for child in children.split()]

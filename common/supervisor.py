@@ -1,6 +1,6 @@
 """Start every service of config.json and keep them running: python -m common.supervisor.
 
-The work is done by supervisord: it brings back what dies and stops all on Ctrl-C.
+supervisord does the work: it restarts a service that ends, and stops all services on Ctrl-C.
 """
 
 import math
@@ -54,7 +54,7 @@ loglevel=error
 pidfile={folder}/supervisord.pid
 {user}"""
 PRIORITY = {"front": 3, "middle": 2}
-"""The highest is stopped first, so that nobody loses the server that it asks."""
+"""supervisord stops the highest first, so that no service loses a server that it asks."""
 
 PROGRAM = """
 [program:{name}]
@@ -75,7 +75,7 @@ stdout_logfile_maxbytes=0
 def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
     """The command of each service of a configuration, by the service's name.
 
-    Where there is a key for TorchServe, that is started apart.
+    With Inference.key-file, the operator starts TorchServe, and there is no command for inference.
     """
     search = config.search
     found: dict[str, list[str]] = {}
@@ -106,7 +106,7 @@ def _listed(name: str, section: Listed) -> dict[str, list[str]]:
 
 def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_s: float) -> str:
     """The supervisord.conf for some commands; `folder` is for its pid file."""
-    user = "user=root\n" if os.geteuid() == 0 else ""  # else it warns that it stays root
+    user = "user=root\n" if os.geteuid() == 0 else ""  # else supervisord warns that it runs as root
     parts = [SUPERVISORD.format(folder=_escape(str(folder)), user=user)]
     for name, command in programs.items():
         parts.append(
@@ -126,7 +126,7 @@ def _escape(text: str) -> str:
 
 
 def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
-    """The key of config.json that says where a service will listen, and where, for each."""
+    """For each service, the key of config.json that sets its address, and the address."""
     search = config.search
     found = [("Front.port", (config.front.address, config.front.port))]
     sections: list[tuple[str, Listed]] = [("Middle", config.middle)]
@@ -150,7 +150,7 @@ def check_ports(config: Config) -> None:
 
 @contextmanager
 def config_file(name: str, loaded: Loaded) -> Iterator[Path]:
-    """A file with the configuration for the services to read, also when we read it from `-`."""
+    """A file with the configuration for the services, also if ours came from standard input."""
     if name != "-":
         yield Path(name).resolve()
         return
@@ -163,7 +163,7 @@ def config_file(name: str, loaded: Loaded) -> Iterator[Path]:
 def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) -> int:
     """Run all services until a signal; returns supervisord's exit status.
 
-    `inside` is how inference is asked whether it is ready, where that is encrypted.
+    `inside` is the TLS context to ask inference whether it is ready; None without TLS.
     """
     check_ports(config)
     with tempfile.TemporaryDirectory(prefix="clip-search-") as folder:
@@ -171,7 +171,7 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
         wait_s = config.process.drain_wait_s
         conf.write_text(supervisord_config(commands(config, file), Path(folder), wait_s))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
-        # Through a pipe of our own: supervisord reopens its output, which would cut off a file.
+        # supervisord opens its output again, which would truncate a file; a pipe is safe.
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         errors: list[str] = []
         threading.Thread(target=_pass_on, args=(process.stdout, errors), daemon=True).start()
@@ -182,7 +182,7 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
             inference = url_of(config.inference.at(0), encrypted=bool(config.inside.tls_cert))
             front = url_of(config.front, encrypted=bool(config.front.tls_cert))
             if not config.inference.key_file:
-                # It may have gigabytes to download first.
+                # No limit: inference may download gigabytes first.
                 wait_until_ready("inference", inference, process, errors, math.inf, inside)
             wait_until_ready("front", front, process, errors, tls=unverified())
             _welcome(front, config)
@@ -193,7 +193,7 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
 
 
 def _pass_on(output: IO[bytes], errors: list[str]) -> None:
-    """Print what the services do, and keep what `process.run` makes of their ConfigErrors."""
+    """Print the output of the services, and collect the ConfigErrors in it (`process.run`)."""
     for line in output:
         text = line.decode(errors="replace")
         sys.stdout.write(text)

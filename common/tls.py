@@ -1,4 +1,4 @@
-"""TLS: the contexts that our servers and clients speak it with, made anew when a file changes."""
+"""The TLS contexts of our servers and clients, made again when a certificate file changes."""
 
 import socket
 import ssl
@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 from common.errors import ConfigError
 from common.files import stamp_of
 
-HANDSHAKE_S = 10.0  # of a client, which holds one of a server's threads meanwhile
+HANDSHAKE_S = 10.0  # a handshake occupies a thread of the server
 
 
 class Tls(NamedTuple):
-    """The files of a service: its certificates, their key, and whom it believes."""
+    """The certificate files of a service."""
 
     cert: Path
     key: Path | None
-    """None: it is in the same file."""
+    """None: `cert` has the key, too."""
     ca: Path | None = None
-    """What others' certificates must be signed with, servers' and clients'."""
+    """The CA that must have signed the certificates of other servers and clients."""
 
 
 def tls_of(
     section: str, root: Path, cert: str | None, key: str | None, ca: str | None = None
 ) -> Tls | None:
-    """The TLS of a section of config.json; raises ConfigError for files that will not do."""
+    """The TLS of a section of config.json; raises ConfigError for missing or invalid files."""
     if cert is None:
         for name, file in (("tls-key", key), ("tls-ca", ca)):
             if file is not None:
@@ -40,17 +40,17 @@ def tls_of(
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """For those who serve; with a CA only clients with a certificate of its are let in."""
+    """The context of a server. With a CA, clients need a certificate of that CA."""
     return _server_context(tls, _stamps(tls))
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """For those who ask; servers are believed by the CA, or by the system's where none is named."""
+    """The context of a client, which trusts `tls.ca`, or the CAs of the system if that is None."""
     return _client_context(tls, _stamps(tls))
 
 
 class _Server(ssl.SSLContext):
-    """Gives up on a client that does not finish its handshake."""
+    """Ends a handshake that takes longer than HANDSHAKE_S."""
 
     def wrap_socket(self, sock: socket.socket, *given: Any, **named: Any) -> ssl.SSLSocket:
         sock.settimeout(HANDSHAKE_S)
@@ -72,7 +72,7 @@ def _server_context(tls: Tls, _stamps: tuple[Any, ...]) -> ssl.SSLContext:
 
 @lru_cache(maxsize=4)
 def _client_context(tls: Tls, _stamps: tuple[Any, ...]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # which checks certificate and name
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and host name
     if tls.ca is None:
         context.load_default_certs()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -82,7 +82,7 @@ def _client_context(tls: Tls, _stamps: tuple[Any, ...]) -> ssl.SSLContext:
 
 def _with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # an empty password, or it would ask for one on the terminal
+    # An empty password: otherwise OpenSSL asks for one on the terminal.
     context.load_cert_chain(tls.cert, tls.key, password=str)
     if tls.ca:
         context.load_verify_locations(tls.ca)

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, for those who install it; off, nothing of it is imported or run."""
+"""Traces by OpenTelemetry, an optional package that is imported only with Process.traces."""
 
 import time
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from common.request_context import CONTEXT
 
 PACKAGE = "opentelemetry.exporter.otlp.proto.http"
 STAGES = ("embed", "search")
-"""Parts of an answer that have spans of their own, one after the other."""
+"""Parts of an answer with a span each, in order of time."""
 
 
 def require() -> None:
-    """Raise MissingPackage unless there is what a `Tracer` needs."""
+    """Raise MissingPackage if OpenTelemetry is not installed."""
     try:
         found = find_spec(PACKAGE)
     except ModuleNotFoundError:
@@ -24,7 +24,7 @@ def require() -> None:
 
 
 class Tracer:
-    """Sends a span of each request of a service to a collector; make it after the fork."""
+    """Sends a span of each request of a service to a collector; create it after the fork."""
 
     def __init__(self, service: str, endpoint: str) -> None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -39,13 +39,14 @@ class Tracer:
         self._tracer = self._provider.get_tracer("clip-search")
 
     def close(self) -> None:
-        """Send what has not been sent yet."""
+        """Send the remaining spans."""
         self._provider.shutdown()
 
     def begin(self, name: str, headers: Mapping[str, str]) -> Any:
-        """The span of a request that begins.
+        """Start the span of a request.
 
-        Its parent comes with the headers, by W3C Trace Context, and goes on with `CONTEXT`.
+        The parent span comes from the headers (W3C Trace Context). `CONTEXT` carries the new span
+        to other services.
         """
         from opentelemetry.trace import SpanKind, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -58,7 +59,7 @@ class Tracer:
         return span
 
     def end(self, span: Any, status: int, request_id: str, took_ms: Mapping[str, float]) -> None:
-        """End the span of a request, with a span for each stage in `took_ms`."""
+        """End the span of a request, with a child span for each stage in `took_ms`."""
         from opentelemetry.trace import set_span_in_context
 
         span.set_attribute("http.response.status_code", status)

@@ -1,4 +1,4 @@
-"""What our services say to each other: msgpack messages, with arrays as raw little-endian bytes."""
+"""The wire between our services: msgpack messages, with arrays as raw little-endian bytes."""
 
 import logging
 from typing import Any, TypeVar
@@ -13,14 +13,15 @@ log = logging.getLogger(__name__)
 
 MSGPACK = "application/msgpack"
 DRAINING_HEADER = "X-Draining"
-"""In every reply of a server that was told to stop: the next request is for another one."""
+"""A header in each reply of a draining server: the client then asks other replicas."""
 CACHE_VERSION_HEADER = "X-Cache-Version"
-"""In an answer of middle that may be kept: names all that it depends on beside its query."""
+"""A header in an answer of middle that front may cache: it names all that the answer depends on,
+beside the query."""
 Message = TypeVar("Message")
 Matrix = NDArray[np.float32]
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not the message they should be."""
+"""The exceptions of msgspec for bytes that are not a valid message."""
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -31,7 +32,7 @@ def encode(message: Any) -> bytes:
 
 
 def decode(body: bytes, kind: type[Message]) -> Message:
-    """Decode a msgpack message; raises BadRequest naming the field at fault."""
+    """Decode a msgpack message; raises BadRequest that names the wrong field."""
     try:
         return msgspec.msgpack.decode(body, type=kind)
     except UNREADABLE as error:
@@ -39,7 +40,7 @@ def decode(body: bytes, kind: type[Message]) -> Message:
 
 
 def decode_reply(body: bytes, kind: type[Message]) -> Message:
-    """Decode what a peer answered; raises InvalidResponse: it is not the client's fault."""
+    """Decode a service's reply; raises InvalidResponse, since the client is not at fault."""
     try:
         return decode(body, kind)
     except BadRequest as error:
@@ -53,7 +54,7 @@ def pack_rows(rows: Matrix) -> bytes:
 
 
 def unpack_rows(data: bytes, columns: int) -> Matrix:
-    """The matrix that `pack_rows` made, shape [n, columns], read-only; raises BadRequest."""
+    """The read-only matrix [n, columns] of bytes from `pack_rows`; raises BadRequest."""
     if columns < 1 or len(data) % (4 * columns):
         raise BadRequest(f"{len(data)} bytes are no rows of {columns} float32 numbers")
     return np.frombuffer(data, dtype="<f4").reshape(-1, columns)
