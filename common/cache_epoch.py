@@ -1,21 +1,21 @@
-"""The mark by which the worker processes of a service learn that a cache was purged."""
+"""The mark that tells the worker processes of a service that a cache was purged."""
 
 import mmap
 import os
 
 
 class CacheEpoch:
-    """A mark that worker processes share: they drop what they keep when it has changed."""
+    """A mark that worker processes share. After a change, each drops its cache entries."""
 
     def __init__(self) -> None:
-        """Make it before the fork."""
+        """Create the mark before the fork."""
         self._memory = mmap.mmap(-1, 8)
-        self.change()  # another one than before the service was started anew
+        self.change()  # differs from the mark before a restart
 
     def read(self) -> bytes:
-        """The mark."""
+        """The current mark."""
         return self._memory[:]
 
     def change(self) -> None:
-        """Set another."""
+        """Set a new mark."""
         self._memory[:] = os.urandom(8)

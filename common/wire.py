@@ -15,7 +15,7 @@ MSGPACK = "application/msgpack"
 DRAINING_HEADER = "X-Draining"
 """A header in each reply of a draining server: the client then asks other replicas."""
 CACHE_VERSION_HEADER = "X-Cache-Version"
-"""A header in an answer of middle that front may cache: it names all that the answer depends on,
+"""A header in an answer that front may cache. Its value names all that the answer depends on,
 beside the query."""
 Message = TypeVar("Message")
 Matrix = NDArray[np.float32]

@@ -46,15 +46,15 @@ _counts = {False: ANSWERS.labels("full"), True: ANSWERS.labels("degraded")}
 
 
 def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
-    """Serve queries with the servers of `config`; called in each worker, after the fork.
+    """The Flask app that answers queries; called in each worker, after the fork.
 
-    A view checks what is asked and hands it to the event loop, on which all the rest happens.
+    A view checks its request and hands the work to the event loop.
     """
     inside, loop = InternalAuth(config.inside, root), LoopThread()
     services = Services(config, root, inside, epoch)
-    deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
+    new_deadline = partial(deadline_of, request, config.middle.deadline_ms / 1000)
     app = create_service(
-        "middle", lambda: loop.run(services.why_not_ready(deadline())), config.max_message_bytes
+        "middle", lambda: loop.run(services.why_not_ready(new_deadline())), config.max_message_bytes
     )
     authorize(app, inside, config.middle.address)
     check_digests(app)
@@ -63,11 +63,11 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     loop.run(services.start())
     on_close(app, loop.close)
     on_close(app, lambda: loop.run(services.close()))
-    _add_queries(app, services, loop, deadline)
+    _add_queries(app, services, loop, new_deadline)
 
     @app.delete("/cache")
     def purge() -> Response:
-        loop.run(services.cache.purge(deadline()))
+        loop.run(services.cache.purge(new_deadline()))
         return Response(status=204)
 
     @app.get("/cache")
@@ -76,47 +76,49 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
 
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
-        record = loop.run(services.fan_out.lookup(image_id, deadline())).record
+        record = loop.run(services.fan_out.lookup(image_id, new_deadline())).record
         return _json(Image(image_id, record.path, record.metadata))
 
     @app.get("/info")
     def info() -> Response:
-        found = loop.run(services.fan_out.info(deadline()))
+        found = loop.run(services.fan_out.info(new_deadline()))
         return _json(Info(found.images, found.version, found.model, found.dim, found.shard_count))
 
     return app
 
 
 def _add_queries(
-    app: Flask, services: Services, loop: LoopThread, deadline: Callable[[], float]
+    app: Flask, services: Services, loop: LoopThread, new_deadline: Callable[[], float]
 ) -> None:
     pipeline, classifier = services.pipeline, services.classifier
 
     @app.post("/search")
     def search() -> Response:
-        until, bypass = deadline(), bypasses_cache(request)
+        deadline, bypass = new_deadline(), bypasses_cache(request)
         query = check(_body(Query))
         if query.text is not None:
             query = replace(query, text=normal_text(query.text))
         image = image_file(query.image) if query.image is not None else None
         key = pipeline.key_of(query, image)
         kept = None if bypass or key is None else pipeline.peek(key)
-        return _answered(kept or loop.run(pipeline.answer(query, image, key, until, bypass=bypass)))
+        if kept is None:
+            kept = loop.run(pipeline.answer(query, image, key, deadline, bypass=bypass))
+        return _answered(kept)
 
     @app.post("/embed")
     def embed() -> Response:
-        until, bypass = deadline(), bypasses_cache(request)
+        deadline, bypass = new_deadline(), bypasses_cache(request)
         query = check_embed(_body(EmbedQuery))
         images = [image_file(image) for image in query.images]
-        answering = answer_inputs(services.embedder, query, images, until, bypass=bypass)
+        answering = answer_inputs(services.embedder, query, images, deadline, bypass=bypass)
         return _reply(loop.run(answering))
 
     @app.post("/classify")
     def classify() -> Response:
-        until, bypass = deadline(), bypasses_cache(request)
+        deadline, bypass = new_deadline(), bypasses_cache(request)
         query = check_classify(_body(ClassifyQuery))
         images = [image_file(image) for image in query.images]
-        return _reply(loop.run(classifier.classify(query, images, until, bypass=bypass)))
+        return _reply(loop.run(classifier.classify(query, images, deadline, bypass=bypass)))
 
 
 def _body(kind: type[Message]) -> Message:
@@ -124,7 +126,7 @@ def _body(kind: type[Message]) -> Message:
     data = request.get_data(cache=False)
     sent = request.content_type
     if sent not in (MSGPACK, JSON):
-        sent = request.mimetype  # which takes longer: without what comes after a semicolon
+        sent = request.mimetype  # slower: leaves out parameters such as charset
     if sent == MSGPACK:
         return decode(data, kind)
     if sent == JSON:

@@ -1,4 +1,4 @@
-"""What the entries of the prediction cache are called: equal keys stand for equal answers."""
+"""The keys of the prediction cache: equal keys mean equal answers."""
 
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -12,36 +12,36 @@ KEY_BYTES = 16
 
 
 class ImageFile(NamedTuple):
-    """An image file, and the digest by which it is known to the cache."""
+    """An image file, and its digest for cache keys."""
 
     data: bytes
     digest: bytes
 
 
 def image_file(data: bytes) -> ImageFile:
-    """An image file with its digest, which takes 1 ms a megabyte."""
+    """Compute the digest of an image file; takes 1 ms a megabyte."""
     return ImageFile(data, blake2b(data, digest_size=32).digest())
 
 
 def normal_text(text: str) -> str:
-    """A text as it is embedded, cached or not: composed letters (NFC), single spaces between."""
+    """The form of a text that is embedded: composed letters (NFC), single spaces between words."""
     return " ".join(normalize("NFC", text).split())
 
 
 def embedding_key(digest: str, item: str | ImageFile) -> str:
-    """The key for the embedding of a normal text or an image by the model of a digest."""
+    """The key of an embedding: of a normal text or an image, by the model with `digest`."""
     return "embedding:" + _hash(digest, item if isinstance(item, str) else item.digest)
 
 
 def result_key(query: Query, image: ImageFile | None, *about: str | int) -> str:
-    """The key for the answer to a query; `about` is all that it depends on beside the query."""
+    """The key of a query's answer; `about` is all else that the answer depends on."""
     if image is not None:
         query = msgspec.structs.replace(query, image=image.digest)
     return "result:" + _hash(query, *about)
 
 
 def cache_version(epoch: bytes, *about: str | int | float | None) -> str:
-    """The name of all that answers depend on beside their queries."""
+    """Names all that answers depend on, beside their queries."""
     return _hash(epoch, *about)
 
 

@@ -1,4 +1,4 @@
-"""Classifying images: by the image model's own classifier, or zero-shot by labels near to them."""
+"""Image classification: by the image model's own classifier, or zero-shot by labels."""
 
 import time
 from collections.abc import Sequence
@@ -20,10 +20,9 @@ ImageResult = Probabilities | Embedded | ServiceError
 
 
 class Classifier:
-    """Answers queries for classes with an inference server."""
+    """Answers classification queries with the inference servers."""
 
     def __init__(self, embedder: Embedder) -> None:
-        """`embedder` is closed by who made it."""
         self._embedder = embedder
         self._labels = Labels(embedder)
 
@@ -35,13 +34,12 @@ class Classifier:
         *,
         bypass: bool = False,
     ) -> ClassifyAnswer:
-        """Answer a checked query, with `bypass` by no kept embedding of an image.
+        """Answer a checked query; with `bypass`, no image embedding is from the cache.
 
-        `files` are the query's images.
-        Raises a ServiceError when no image can be classified.
+        `files` are the query's images. Raises a ServiceError if a label fails, or every image.
         """
         started = time.perf_counter()
-        if is_zero_shot(query):  # first the labels: late images fail alone, a late label fails all
+        if is_zero_shot(query):  # labels first: a late image fails alone, a late label fails all
             await self._embed_labels(query, deadline, None)
         labelled_at = time.perf_counter()
         images: Sequence[ImageResult]
@@ -66,18 +64,18 @@ class Classifier:
         deadline: float,
     ) -> ClassifyAnswer:
         good = classified(images)
-        known = [one for one in good if isinstance(one, Probabilities)]
+        known = [result for result in good if isinstance(result, Probabilities)]
         if known:
-            rows = np.stack([one.values for one in known]).astype(np.float64)
+            rows = np.stack([result.values for result in known]).astype(np.float64)
             results = join(images, rows, known[0].labels, query.top)
             return ClassifyAnswer(results, known[0].model, "classifier", {})
-        embedded = [one for one in good if isinstance(one, Embedded)]
+        embedded = [result for result in good if isinstance(result, Embedded)]
         space, logits = embedded[0].space, embedded[0].logits
         labels, warnings = await self._embed_labels(query, deadline, space)
-        if any(one.space != space for one in labels):
+        if any(label.space != space for label in labels):
             raise _changed()
-        vectors = np.stack([one.vector for one in embedded])
-        rows = scores(vectors @ np.stack([one.vector for one in labels]).T, logits)
+        vectors = np.stack([image.vector for image in embedded])
+        rows = scores(vectors @ np.stack([label.vector for label in labels]).T, logits)
         results = join(images, rows, query.labels or imagenet_classes(), query.top)
         return ClassifyAnswer(results, labels[0].model or "", "zero-shot", {}, warnings)
 
@@ -86,32 +84,35 @@ class Classifier:
     ) -> tuple[list[Embedded], list[str]]:
         if query.labels:
             labels, choice = query.labels, query.model
-        else:  # they are English, whatever their letters
+        else:  # ImageNet's labels are English, even with words that no dictionary has
             labels, choice = imagenet_classes(), "clip" if query.model == "auto" else query.model
         return await self._labels.embed(labels, query.template, choice, deadline, space)
 
 
 def is_zero_shot(query: ClassifyQuery) -> bool:
-    """Whether a query says something of labels, so that a text tower must answer it."""
+    """Whether a query has labels, a template or a text model, so that a text tower must answer."""
     return bool(query.labels or query.template) or query.model != "auto"
 
 
 def classified(
     images: Sequence[ImageResult],
 ) -> list[Probabilities | Embedded]:
-    """Those that did not fail, all from one model; when all did, raises the gravest error."""
-    good = [one for one in images if not isinstance(one, ServiceError)]
-    if len({(type(one), one.space) for one in good}) > 1:
+    """The images that did not fail, all from one model.
+
+    If all images failed, raises the error with the highest status.
+    """
+    good = [result for result in images if not isinstance(result, ServiceError)]
+    if len({(type(result), result.space) for result in good}) > 1:
         raise _changed()
     if good:
         return good
-    errors = [(place, one) for place, one in enumerate(images) if isinstance(one, ServiceError)]
-    place, error = max(errors, key=lambda each: each[1].status)
+    errors = {i: result for i, result in enumerate(images) if isinstance(result, ServiceError)}
+    place, error = max(errors.items(), key=lambda item: item[1].status)
     raise ServiceError(f"image {place}: {error.detail}", error.code, error.status)
 
 
 def scores(cosines: Matrix, logits: Logits) -> Scores:
-    """Scores from cosines, both [images, labels]: see `Logits`."""
+    """Scores from cosines, both [images, labels]; `Logits` has the formula."""
     values = logits.scale * cosines.astype(np.float64)
     if logits.bias is not None:
         sigmoid: Scores = np.exp(-np.logaddexp(0, -(values + logits.bias)))
@@ -122,7 +123,7 @@ def scores(cosines: Matrix, logits: Logits) -> Scores:
 
 
 def best(row: Scores, labels: Sequence[str], top: int) -> list[ClassScore]:
-    """The `top` classes of one image, the best first; of equals the earlier label."""
+    """The `top` classes of one image, best first; of equal scores the earlier label first."""
     order = np.argsort(-row, kind="stable")[:top]
     return [ClassScore(labels[place], float(row[place])) for place in order]
 
@@ -130,13 +131,13 @@ def best(row: Scores, labels: Sequence[str], top: int) -> list[ClassScore]:
 def join(
     images: Sequence[object], rows: Scores, labels: Sequence[str], top: int
 ) -> list[Classified]:
-    """What became of each image; `rows` are the scores of those that are no error, in order."""
+    """The result of each image; `rows` are the scores of the images without an error, in order."""
     row = iter(rows)
     return [
-        Classified(problem=Problem.of(one))
-        if isinstance(one, ServiceError)
+        Classified(problem=Problem.of(image))
+        if isinstance(image, ServiceError)
         else Classified(best(next(row), labels, top))
-        for one in images
+        for image in images
     ]
 
 

@@ -1,4 +1,4 @@
-"""The client of middle: what front asks it; answers are passed on as the JSON that they are."""
+"""The client of middle, for front; answers stay the JSON that middle sent."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
 Message = TypeVar("Message")
 GRACE_S = 0.1
-"""Middle answers by its deadline itself, degraded or with an error: wait for that."""
+"""The wait after the deadline: middle itself answers at the deadline, degraded or with an error."""
 
 POLL_TIMEOUT_S = 1.0
 
 
 class MiddleClient:
-    """The middle servers. Belongs to one event loop; deadlines are on its clock."""
+    """Queries the middle servers from one event loop; deadlines are on the loop's clock."""
 
     def __init__(
         self, addresses: Sequence[str], deadline_ms: int, inside: InternalAuth | None = None
     ) -> None:
-        """`addresses` are "host:port"; nothing is opened before the first question."""
+        """`addresses` are "host:port". The first request opens a connection."""
         self._http = HttpClient(inside)
         self._upstream = Upstream("middle", addresses, self._http, grace_s=GRACE_S)
         self._deadline_s = deadline_ms / 1000
 
     async def search(self, query: Query, deadline: float, *, bypass: bool = False) -> Reply:
-        """The `Answer` to a query, in JSON; raises the ServiceError that it ended in.
+        """The `Answer` to a query, in JSON; raises a ServiceError.
 
-        With `bypass`, here and below, nothing is from a cache.
+        With `bypass`, in all methods, the answer is not from a cache.
         """
         return await self._post("/search", query, deadline, bypass)
 

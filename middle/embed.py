@@ -1,4 +1,4 @@
-"""Making vectors of texts and images: which text tower, and what to do when there is none."""
+"""Embedding of texts and images: the choice of a text tower, and its fallback."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Embedded(NamedTuple):
-    """A unit vector; space and model are None where it was given and not made."""
+    """A unit vector [dim]. A stored vector has no model; a client's vector has no space, either."""
 
     vector: Matrix
     space: str | None = None
@@ -30,11 +30,11 @@ class Embedded(NamedTuple):
     warnings: tuple[str, ...] = ()
     logits: Logits = Logits()
     digest: str = ""
-    """Of all that made it."""
+    """The digest of the model that made the vector."""
 
 
 class CacheRecord(msgspec.Struct, array_like=True):
-    """An Embedding as it is kept."""
+    """An Embedding in the cache."""
 
     vector: bytes
     space: str
@@ -48,12 +48,12 @@ _records = msgspec.msgpack.Decoder(CacheRecord)
 
 
 class Embedder:
-    """Makes vectors of texts and images, or finds them in the cache."""
+    """Embeds texts and images, or finds their embeddings in the cache."""
 
     def __init__(
         self, inference: InferenceClient, cache: PredictionCache, state: UpstreamState
     ) -> None:
-        """All are closed by who made them; deadlines are on the loop's clock."""
+        """The caller closes the arguments. Deadlines are on the loop's clock."""
         self._inference = inference
         self._tier = cache.tier("embedding", read_embedding)
         self._state = state
@@ -61,7 +61,7 @@ class Embedder:
     async def texts(
         self, texts: Sequence[str], choice: ModelChoice, deadline: float, *, bypass: bool = False
     ) -> list[Embedded | ServiceError]:
-        """Embed texts, with `bypass` not from the cache; each ends in its vector or its error."""
+        """A vector or an error for each text; with `bypass`, nothing is from the cache."""
         texts = [normal_text(text) for text in texts]
         roles = [choose_role(text, choice) for text in texts]
         results = await self._embed(list(zip(roles, texts, strict=True)), deadline, bypass)
@@ -79,14 +79,14 @@ class Embedder:
     async def images(
         self, files: Sequence[ImageFile], deadline: float, *, bypass: bool = False
     ) -> list[Embedded | ServiceError]:
-        """The same for image files."""
+        """A vector or an error for each image file; with `bypass`, nothing is from the cache."""
         results = await self._embed([("clip", file) for file in files], deadline, bypass)
         return [_explained(result, "clip") for result in results]
 
     async def classify(
         self, files: Sequence[ImageFile], deadline: float
     ) -> list[Probabilities | Embedded | ServiceError]:
-        """What the model's classifier says of image files, or their vectors if it has none."""
+        """Class probabilities of image files; vectors if the model has no classifier."""
         calls = [self._inference.classify_image(file.data, deadline) for file in files]
         results = await _all(calls)
         return [
@@ -104,7 +104,7 @@ class Embedder:
     async def _embed_one(
         self, role: Role, item: str | ImageFile, deadline: float, bypass: bool
     ) -> Embedding:
-        make: Any  # a partial of a method, which mypy takes for no coroutine function
+        make: Any  # mypy sees no coroutine function in a partial
         if isinstance(item, str):
             make = partial(self._inference.embed_text, role, item, deadline)
         else:
@@ -126,7 +126,7 @@ async def answer_inputs(
     *,
     bypass: bool = False,
 ) -> EmbedAnswer:
-    """Embed checked inputs; raises the error of the first that fails, naming its place."""
+    """Embed checked inputs; raises the error of the first that fails, with its place."""
     if query.texts:
         results = await embedder.texts(query.texts, query.model, deadline, bypass=bypass)
     else:
@@ -142,19 +142,19 @@ async def answer_inputs(
 
 
 def choose_role(text: str, choice: ModelChoice) -> Role:
-    """The text tower for a text: as chosen; else clip, which reads English, for English."""
+    """The text tower for a text: `choice`; with auto, clip for English and mclip for the rest."""
     if choice != "auto":
         return choice
     return "clip" if is_english(text) else "mclip"
 
 
 def answered_by_clip(reason: str) -> str:
-    """The warning for texts that were not for clip, when mclip cannot be had for a reason."""
+    """The warning for a text that clip answered, since mclip is missing for `reason`."""
     return f"{reason}; answered by clip, which may not know the language"
 
 
 def keep_embedding(digest: str, embedding: Embedding) -> bytes | None:
-    """The value to keep of an embedding, if it is by the model of a digest."""
+    """The cache value of an embedding; None if another model than that of `digest` made it."""
     if embedding.digest != digest:
         return None
     vector = pack_rows(embedding.vector)
@@ -162,19 +162,19 @@ def keep_embedding(digest: str, embedding: Embedding) -> bytes | None:
 
 
 def read_embedding(entry: CacheEntry) -> Embedding:
-    """The embedding in an entry; raises DecodeError or BadRequest."""
+    """The embedding in a cache entry; raises DecodeError or BadRequest."""
     kept = _records.decode(entry.value)
     vector = unpack_rows(kept.vector, len(kept.vector) // 4)[0]
     return Embedding(vector, kept.space, kept.model, kept.warning, kept.logits, kept.digest)
 
 
 async def _all(calls: Sequence[Coroutine[Any, Any, Result]]) -> list[Result | BaseException]:
-    """What each call ends in. Most queries have one, which needs no task."""
+    """The result or exception of each call. Most queries have one call, which needs no task."""
     if len(calls) != 1:
         return await asyncio.gather(*calls, return_exceptions=True)
     try:
         return [await calls[0]]
-    except Exception as error:  # the edge of an item
+    except Exception as error:  # the outcome of this item
         return [error]
 
 
@@ -190,12 +190,15 @@ def _embedded(result: Embedding | BaseException) -> Embedded | ServiceError:
 
 
 def _is_missing(result: Embedded | ServiceError) -> bool:
-    """Whether the engine, either of them, said that it does not have the model."""
+    """Whether the inference server, ours or TorchServe, does not have the model."""
     return isinstance(result, ServiceError) and result.status == 404
 
 
 def _explained(result: Embedded | ServiceError, role: Role) -> Embedded | ServiceError:
-    """The result, but a missing model is the client's fault where it may choose another."""
+    """The result, with the error of a missing model explained.
+
+    A missing mclip is the client's error, since the client may choose clip. A missing clip is ours.
+    """
     if not isinstance(result, ServiceError) or not _is_missing(result):
         return result
     if role == "mclip":

@@ -1,4 +1,4 @@
-"""Asking every search server at once, and saying honestly how much of the index answered."""
+"""The fan-out of a query to all search servers, and the coverage of the answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,11 +14,11 @@ from search.messages import Hits, Info, LookupReply
 
 Answer = TypeVar("Answer")
 MAX_BATCH = 256
-"""Queries in one message: more than a worker of middle usually has in hand."""
+"""Queries in one message, more than a worker of middle usually has under way."""
 
 
 class FanOutResult(NamedTuple):
-    """What the shards of one version found, and how many of them answered."""
+    """The hits of the shards of one index version, and the coverage."""
 
     version: str
     version_digest: str
@@ -27,7 +27,7 @@ class FanOutResult(NamedTuple):
     coverage: Coverage
 
     def without(self, shard: int) -> "FanOutResult":
-        """The same, but that shard failed; raises Unavailable when it was the last."""
+        """This result with a shard counted as failed; raises Unavailable if no shard is left."""
         left = {number: hits for number, hits in self.shards.items() if number != shard}
         if not left:
             raise Unavailable("no shard answered", "no_shard")
@@ -38,12 +38,12 @@ class FanOutResult(NamedTuple):
 
 
 class FanOut:
-    """The search servers together. Belongs to one event loop."""
+    """Queries all search servers. Belongs to one event loop."""
 
     def __init__(
         self, servers: Sequence[SearchServer], holds: Sequence[list[int]], shard_count: int
     ) -> None:
-        """`holds[i]` are the shards of server i, as configured, until it says otherwise."""
+        """`holds[i]` are the configured shards of server i; the server's replies replace them."""
         self._servers = servers
         self._holds = list(holds)
         self.shard_count = shard_count
@@ -55,13 +55,13 @@ class FanOut:
             await server.close()
 
     async def search(self, vector: Matrix, k: int, deadline: float) -> FanOutResult:
-        """The k nearest of each shard, all of one version; raises when no shard answered."""
+        """The k nearest of each shard, all of one version; raises if no shard answered."""
         query = VectorQuery(vector, k)
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
         self._learn(results)
         answers = [found for found in results if isinstance(found, ShardResult)]
-        for version, digest in sorted({(one.version, one.version_digest) for one in answers}):
+        for version, digest in sorted({(found.version, found.version_digest) for found in answers}):
             others = [
                 server
                 for server, found in zip(self._servers, results, strict=True)
@@ -70,7 +70,7 @@ class FanOut:
             ]
             if not others:
                 break
-            # a swap is under way, to a newer version or back: one of the two all still hold
+            # During a swap, all servers still hold one of the two versions: ask the others for it.
             again = await self._ask_again(query._replace(version_digest=digest), others, deadline)
             answers += [found for found in again if isinstance(found, ShardResult)]
             if all(isinstance(found, ShardResult) for found in again):
@@ -79,24 +79,28 @@ class FanOut:
         return self._outcome(answers, failures)
 
     async def lookup(self, image_id: str, deadline: float) -> LookupReply:
-        """The image of an id, from a server that holds its shard; raises what that raises."""
+        """The indexed image of an id, from a server with its shard; raises that server's error."""
+
+        def ask(server: SearchServer, deadline: float) -> Awaitable[LookupReply]:
+            return server.lookup(image_id, deadline)
+
         shard = shard_of(parse_id(image_id)[0], self.shard_count)
         servers = list(zip(self._servers, self._holds, strict=True))
         holders = [server for server, held in servers if shard in held]
         try:
-            return await _first(holders, lambda one, until: one.lookup(image_id, until), deadline)
+            return await _first(holders, ask, deadline)
         except ServiceError as error:
-            if error.code != "wrong_shard":  # else they hold others than we had learnt
+            if error.code != "wrong_shard":  # wrong_shard: the servers hold other shards now
                 raise
         others = [server for server, held in servers if shard not in held]
-        return await _first(others, lambda one, until: one.lookup(image_id, until), deadline)
+        return await _first(others, ask, deadline)
 
     async def info(self, deadline: float) -> Info:
-        """What the index is, from the first server that answers; raises what the last raised."""
-        return await _first(self._servers, lambda one, until: one.info(until), deadline)
+        """The facts of the index, from the first server that answers; raises the last error."""
+        return await _first(self._servers, lambda server, deadline: server.info(deadline), deadline)
 
     def _batch_of(self, query: VectorQuery) -> QueryBatch:
-        """The batch of the queries that come in this pass of the loop."""
+        """The batch of this pass of the loop, for queries of the same kind."""
         batch = self._open.get(query.kind)
         if batch is None or len(batch.queries) == MAX_BATCH:
             batch = self._open[query.kind] = QueryBatch()
@@ -124,10 +128,10 @@ class FanOut:
                 self.shard_count = found.shard_count
 
     def _outcome(self, answers: list[ShardResult], failures: dict[int, Exception]) -> FanOutResult:
-        """The version that most shards answered from, the newest of equals, and its coverage."""
+        """The result of the version with the most shards; of equals, of the newest version."""
         by_version: dict[tuple[str, str, str, int], dict[int, Hits]] = {}
         for found in answers:
-            # who names a version but means another index by it is not believed by the others
+            # Two servers may give different indexes the same version name: keep the two apart.
             named = (found.version, found.version_digest, found.space, found.shard_count)
             by_version.setdefault(named, {}).update(found.shards)
         if not any(by_version.values()):
@@ -152,7 +156,7 @@ async def _first(
     ask: Callable[[SearchServer, float], Awaitable[Answer]],
     deadline: float,
 ) -> Answer:
-    """The first answer; one that hangs leaves the others their share of the time."""
+    """The first answer. Each server gets a share of the time, since any server may hang."""
     failure: ServiceError = Unavailable("no search server holds this shard", "wrong_shard")
     for place, server in enumerate(servers):
         now = asyncio.get_running_loop().time()
@@ -166,7 +170,7 @@ async def _first(
 
 
 def _why_none(failures: Sequence[Exception]) -> ServiceError:
-    """The error for a query that no shard answered: the client's own fault first."""
+    """The error of a query that no shard answered; an error of the client comes first."""
     told = [error for error in failures if isinstance(error, ServiceError)]
     for error in told:
         if error.status < 500 or error.code == "no_index":

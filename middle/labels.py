@@ -1,4 +1,4 @@
-"""The vectors of labels, kept, since the same labels are asked for again and again."""
+"""The vectors of labels, cached because many queries use the same labels."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from middle.embed import Embedded, Embedder, answered_by_clip, choose_role
 from middle.messages import ModelChoice
 
 TEMPLATE = "a photo of a {}."
-"""What CLIP's authors put around a label (Radford et al., 2021, section 3.1.4)."""
+"""The text around a label by CLIP's authors (Radford et al., 2021, section 3.1.4)."""
 MAX_KEPT = 8192
-"""Labels: ImageNet's and some long lists; 32 MB where a vector has 1,024 numbers."""
+"""Labels in the cache: ImageNet's and some long lists; 32 MB for vectors of 1,024 numbers."""
 LABEL_BATCH = 128
-"""Labels that are embedded together: other queries get between the waves, and what a wave made is
-kept even when there is no time for the next."""
+"""Labels that are embedded together. Other queries run between two batches of a long list. Finished
+batches stay in the cache if the deadline stops the rest."""
 
 
 class Labels:
-    """Embeds labels as an Embedder does texts, and keeps those used last."""
+    """Embeds labels with an Embedder, and keeps the labels used last."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -37,10 +37,10 @@ class Labels:
         deadline: float,
         space: str | None = None,
     ) -> tuple[list[Embedded], list[str]]:
-        """Embed labels in a template, all by one tower; and what to warn of.
+        """Embed labels in a template, all by one text tower; returns the vectors and the warnings.
 
-        What is kept of another space than `space` is made anew; None takes what there is. Raises
-        the error of the first label that fails, naming its place.
+        A kept vector of another space than `space` is made again; None accepts any space. Raises
+        the error of the first label that fails, with the label's place.
         """
         role = choose_role(" ".join([*labels, template or ""]), choice)
         texts = [(template or TEMPLATE).replace("{}", label) for label in labels]
@@ -52,7 +52,7 @@ class Labels:
                 raise
             warnings.append(answered_by_clip(error.detail))
             embedded = await self._embed("clip", texts, deadline, space)
-        return embedded, warnings + _summed([one.warnings for one in embedded])
+        return embedded, warnings + _summed([label.warnings for label in embedded])
 
     async def _embed(
         self, role: Role, texts: Sequence[str], deadline: float, space: str | None
@@ -61,32 +61,32 @@ class Labels:
         if len(texts) <= LABEL_BATCH or not _missing(texts, known):
             known |= await self._make(role, _missing(texts, known), deadline)
             return [known[text] for text in texts]
-        # Long lists take turns: else many queries for one list would each embed all of it.
+        # Long lists take turns: otherwise concurrent queries would each embed the same list.
         await within(deadline, self._turn.acquire())
         try:
             known = self._known(role, texts, space)
-            while wave := _missing(texts, known):
-                known |= await self._make(role, wave, deadline)
+            while batch := _missing(texts, known):
+                known |= await self._make(role, batch, deadline)
         finally:
             self._turn.release()
         return [known[text] for text in texts]
 
     def _known(self, role: Role, texts: Sequence[str], space: str | None) -> dict[str, Embedded]:
         kept = [(text, self._kept.get((role, text))) for text in texts]
-        return {text: one for text, one in kept if one and space in (None, one.space)}
+        return {text: label for text, label in kept if label and space in (None, label.space)}
 
     async def _make(
         self, role: Role, texts: dict[int, str], deadline: float
     ) -> dict[str, Embedded]:
-        """Embed texts, each given by its place, and keep them; raises for the first that fails."""
+        """Embed texts, given by place, and keep them; raises the error of the first that fails."""
         results = await self._embedder.texts(list(texts.values()), role, deadline)
         made = {
-            # a copy: the vector is a row of the reply, which it would keep whole
+            # a copy: the row would keep the whole reply in memory
             text: result._replace(vector=result.vector.copy())
             for text, result in zip(texts.values(), results, strict=True)
             if not isinstance(result, ServiceError)
         }
-        self._kept.update({(role, text): one for text, one in made.items()})
+        self._kept.update({(role, text): label for text, label in made.items()})
         for place, result in zip(texts, results, strict=True):
             if isinstance(result, ServiceError):
                 raise _named(place, result)
@@ -94,13 +94,13 @@ class Labels:
 
 
 def _missing(texts: Sequence[str], known: dict[str, Embedded]) -> dict[int, str]:
-    """The next texts to embed, by their places."""
+    """The next batch of texts to embed, by place."""
     places = (place for place, text in enumerate(texts) if text not in known)
     return {place: texts[place] for place in islice(places, LABEL_BATCH)}
 
 
 def _summed(warnings: Sequence[Sequence[str]]) -> list[str]:
-    """The warnings of labels, each once: with many labels there could be as many."""
+    """Each warning once, with the number of its labels: many labels may have the same warning."""
     places: dict[str, list[int]] = {}
     for place, each in enumerate(warnings):
         for warning in each:
@@ -112,6 +112,6 @@ def _summed(warnings: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _named(place: int, error: ServiceError) -> ServiceError:
-    if error.code == "model_unavailable":  # which no label is to blame for
+    if error.code == "model_unavailable":  # no label is the cause
         return error
     return ServiceError(f"label {place}: {error.detail}", error.code, error.status)

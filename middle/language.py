@@ -1,4 +1,4 @@
-"""Whether a text is English, so that clip can read it."""
+"""The language of a text: English or not, since clip reads only English."""
 
 import re
 from functools import lru_cache
@@ -8,17 +8,18 @@ from simplemma import is_known
 
 WORD = re.compile(r"[^\W\d_]+")
 ENGLISH_SHARE = 0.8
-"""More than this share of the words is English: of six words one may be a name. With all of them
-1 to 2 % more of English captions went to mclip, and no other language gained."""
+"""A text is English if more than this share of its words is: of six words, one may be a name.
+
+With a share of 1, another 1 to 2 % of English captions went to mclip, and no language gained."""
 
 
 @lru_cache(maxsize=4096)
 def is_english(text: str) -> bool:
-    """Whether (nearly) all words of a text stand in an English dictionary; so without words, too.
+    """Whether nearly all words of a text are in an English dictionary; True without words.
 
-    A query of one to eight words says too little for the usual counting of letters. The dictionary
-    is simplemma's, of 180,000 word forms (A. Barbaresi, https://github.com/adbar/simplemma).
-    The first call in a process loads it, which takes 0.2 s.
+    A query of one to eight words is too short for statistics of letters. The dictionary is
+    simplemma's, of 180,000 word forms (A. Barbaresi, https://github.com/adbar/simplemma). The
+    first call in a process loads the dictionary, which takes 0.2 s.
     """
     words = WORD.findall(normalize("NFKC", text).lower())
     return not words or sum(is_known(word, "en") for word in words) > ENGLISH_SHARE * len(words)

@@ -1,4 +1,4 @@
-"""Where the prediction cache keeps its entries; and the store that is this process's memory."""
+"""The interface of a store of the prediction cache, and the store in this process's memory."""
 
 import threading
 import time
@@ -12,43 +12,43 @@ from common.config import Middle
 from common.metrics import CACHE_BYTES, CACHE_EVICTIONS
 
 ENTRY_BYTES = 700
-"""What an entry takes beside its value: its key and its places in three dicts and a heap."""
+"""The overhead of an entry: its key and its places in three dicts and a heap."""
 RENEWAL = 1 / 64
-"""Of the expiry: an entry in use is renewed no more often than that, and so lives that much longer:
-renewing takes three times as long as finding."""
+"""An entry in use is renewed once in this share of the expiry: a renewal costs three look-ups. The
+expiry is longer by the same share, so that an entry does not expire early."""
 
 
 class CacheEntry(NamedTuple):
-    """What was kept, and for how long."""
+    """A cached value and its age."""
 
     value: bytes
     age_s: float
 
 
 class Store(Protocol):
-    """Values by key; what it lost or cannot give just now is as if it had never been there."""
+    """Values by key. A lost or unreachable value counts as absent."""
 
     is_remote: bool
-    """Whether `find` asks a server; else `peek` finds all that there is."""
+    """Whether `find` asks a server; otherwise `peek` finds every entry."""
 
     def peek(self, key: str) -> CacheEntry | None:
-        """The entry of a key, where it is at hand without any waiting; from any thread."""
+        """The entry of a key if it is there without a wait; from any thread."""
 
     async def find(self, key: str) -> CacheEntry | None:
         """The entry of a key; raises nothing."""
 
     def save(self, key: str, value: bytes) -> None:
-        """Keep a value; returns at once."""
+        """Store a value; returns at once."""
 
     async def purge(self, deadline: float) -> None:
-        """Forget everything; raises Unavailable or DeadlineExceeded."""
+        """Delete all entries; raises Unavailable or DeadlineExceeded."""
 
     async def close(self) -> None:
-        """Write what waits, and close the connections."""
+        """Write the waiting values, and close the connections."""
 
 
 class _Kept(NamedTuple):
-    """A value, when it was made and when it was last said to be in use; time.monotonic()."""
+    """A value, the time it was stored and the time it was last renewed, on time.monotonic()."""
 
     value: bytes
     made: float
@@ -56,7 +56,7 @@ class _Kept(NamedTuple):
 
 
 class _Entries(TLRUCache[str, _Kept]):
-    """Counts what has to make room."""
+    """Counts evictions."""
 
     def popitem(self) -> tuple[str, _Kept]:
         CACHE_EVICTIONS.inc()
@@ -64,7 +64,7 @@ class _Entries(TLRUCache[str, _Kept]):
 
 
 class MemoryStore:
-    """A `Store` in this process, for all its threads, up to a number of bytes."""
+    """A `Store` in this process for all its threads, with a limit of bytes."""
 
     is_remote = False
 
@@ -88,7 +88,7 @@ class MemoryStore:
         """The entry of a key."""
         now = self._now()
         with self._lock:
-            if self._seen != self._epoch.read():  # another worker was told to purge
+            if self._seen != self._epoch.read():  # another worker has purged
                 self._clear()
             try:
                 kept = self._entries[key]
@@ -103,7 +103,7 @@ class MemoryStore:
         return self.peek(key)
 
     def save(self, key: str, value: bytes) -> None:
-        """Keep a value that is not larger than all there may be."""
+        """Store a value, unless it is larger than the whole cache."""
         now = self._now()
         kept = _Kept(value, now, now)
         with self._lock:
@@ -112,12 +112,12 @@ class MemoryStore:
             CACHE_BYTES.set(self._entries.currsize)
 
     async def purge(self, _deadline: float) -> None:
-        """Forget everything; the other workers do so at their next query."""
+        """Delete all entries; the other workers do so at their next look-up."""
         with self._lock:
             self._clear()
 
     async def close(self) -> None:
-        """Nothing: it has no connections."""
+        """Nothing to close."""
 
     def _clear(self) -> None:
         self._seen = self._epoch.read()

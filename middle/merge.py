@@ -1,4 +1,4 @@
-"""Merging what the shards found into the k best hits overall."""
+"""The merge of the shards' hits into the k best hits overall."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,18 +14,18 @@ from search.image_key import IMAGE_KEY, image_id
 from search.messages import Hits, Record
 
 NEAR_BITS = 6
-"""Perceptual hashes of 64 bits that differ in at most so many look the same."""
+"""Images look the same if their 64-bit perceptual hashes differ in at most this many bits."""
 
 SECOND_ASK_RATE = 0.002
-"""How often a shard may hold more of the k best than it is first asked for; then all are asked
-again, so that at this rate the second question costs next to nothing."""
+"""The share of queries in which a shard may hold more of the k best than the first request asks
+for. All shards are then asked again; at this rate, the cost is next to nothing."""
 
 _SIZE = IMAGE_KEY.itemsize
 _records = msgspec.msgpack.Decoder(Record)
 
 
 class BrokenShard(Exception):
-    """What a shard gave cannot be read; it must be left out."""
+    """A record of a shard cannot be decoded; the shard must be left out."""
 
     def __init__(self, shard: int) -> None:
         super().__init__(f"shard {shard} gave a record that is none")
@@ -33,7 +33,7 @@ class BrokenShard(Exception):
 
 
 class Candidate(NamedTuple):
-    """A hit before its record is read; key is the bytes of a `search.image_key.IMAGE_KEY`."""
+    """A hit before its record is decoded; `key` is the bytes of an `IMAGE_KEY`."""
 
     score: float
     shard: int
@@ -43,10 +43,10 @@ class Candidate(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def share(k: int, shards: int) -> int:
-    """How many hits to ask each shard for, of which the k best overall are nearly always made.
+    """The number of hits to ask each shard for, nearly always enough for the k best overall.
 
-    Content decides the shard of an image, as good as by chance, so the number of the k best in
-    a shard is binomial. Source: Vespa's top-k-probability for content nodes.
+    A hash of the content decides the shard of an image, so the number of the k best in a shard is
+    binomial. Source: Vespa's top-k-probability for content nodes.
     """
     if shards < 2:
         return k
@@ -71,7 +71,7 @@ def merge(
 ) -> list[Hit]:
     """The k best hits of all shards, best first, ties by shard; copies of a better hit dropped.
 
-    `like` is the id of an image that was asked with: it is left out, and its copies are copies.
+    `like` is the id of the query's image. The image and, by `dedup`, its copies are left out.
     Raises BrokenShard.
     """
     hits: list[Hit] = []
@@ -87,13 +87,12 @@ def is_complete(
 ) -> bool:
     """Whether no image beyond the `fetched` best of each shard could belong among `hits`.
 
-    Dropping copies can use up what a shard gave while what it did not give is better than hits
-    of other shards.
+    If copies are dropped, a shard may have better hits beyond the `fetched` than other shards gave.
     """
     floor = hits[-1].score if len(hits) == k else (-1.0 if min_score is None else min_score)
     return all(
-        len(one.records) < fetched or np.frombuffer(one.scores, "<f4")[-1] <= floor
-        for one in shards.values()
+        len(found.records) < fetched or np.frombuffer(found.scores, "<f4")[-1] <= floor
+        for found in shards.values()
     )
 
 
@@ -103,7 +102,7 @@ def _best_first(shards: Mapping[int, Hits]) -> Iterator[Candidate]:
         for shard, hits in shards.items()
         for place, score in enumerate(np.frombuffer(hits.scores, dtype="<f4").tolist())
     ]
-    order.sort()  # the lists are sorted already, which makes this a merge
+    order.sort()  # a merge, since Python's sort finds the sorted lists
     for negative, shard, place in order:
         hits = shards[shard]
         key = hits.keys[_SIZE * place : _SIZE * (place + 1)]
@@ -113,9 +112,9 @@ def _best_first(shards: Mapping[int, Hits]) -> Iterator[Candidate]:
 def _distinct(
     candidates: Iterable[Candidate], k: int, dedup: Dedup, asked: bytes
 ) -> Iterator[Candidate]:
-    """The candidates without copies of earlier ones and of the image `asked`, both by `dedup`."""
+    """The candidates without copies, by `dedup`, of earlier candidates and of the image `asked`."""
     seen = {asked[:8]} if dedup != "none" else set()
-    looks = np.empty(k + 1, dtype=np.uint64)  # of the image asked with, and of each hit
+    looks = np.empty(k + 1, dtype=np.uint64)  # perceptual hashes of `asked` and of the hits
     count = 0
     for candidate in candidates:
         content, is_asked = candidate.key[:8], candidate.key[:16] == asked
@@ -141,7 +140,7 @@ def _hit(candidate: Candidate) -> Hit:
     identity = image_id(candidate.key)
     return Hit(
         identity,
-        # float32 rounding may take a vector's cosine with itself past 1
+        # float32 rounding may give a cosine just over 1
         min(1.0, max(-1.0, candidate.score)),
         record.path,
         f"/v1/images/{identity}/thumbnail",

@@ -1,4 +1,4 @@
-"""A query and its answer, the same in JSON (at the edge) and in msgpack (from front)."""
+"""Queries and answers of middle, in JSON (from clients) or msgpack (from front)."""
 
 import math
 import unicodedata
@@ -26,7 +26,7 @@ RequestId = Annotated[str, Meta(description="the id of the request, as in the lo
 
 
 class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """What to search for, by exactly one of text, image, id and embedding."""
+    """A search by exactly one of text, image, id and embedding."""
 
     text: (
         Annotated[
@@ -66,7 +66,7 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     dedup: Annotated[
         Dedup, Meta(description="drop copies of a better hit: same file, or looks the same")
     ] = "exact"
-    min_score: Annotated[float, Meta(ge=-1, le=1, description="leave out hits below")] | None = None
+    min_score: Annotated[float, Meta(ge=-1, le=1, description="lowest allowed score")] | None = None
     require_full: Annotated[bool, Meta(description="fail unless all shards answer")] = False
 
 
@@ -93,7 +93,7 @@ class ShardCounts(msgspec.Struct):
 
 
 class Coverage(msgspec.Struct):
-    """How much of the index the answer is from."""
+    """The part of the index that answered."""
 
     shards: ShardCounts
     fraction: Annotated[float, Meta(description="the part of the shards that answered")]
@@ -106,7 +106,7 @@ class Answer(msgspec.Struct):
     hits: Annotated[list[Hit], Meta(description="the best first")]
     coverage: Coverage
     index_version: Annotated[str, Meta(description="the version that all hits are from")]
-    model: Annotated[str | None, Meta(description="what embedded the query; null: nothing did")]
+    model: Annotated[str | None, Meta(description="the model of the query; null without a model")]
     took_ms: Annotated[dict[str, float], Meta(description="of `embed`, `search` and `total`")]
     warnings: Warnings = []
     request_id: RequestId = ""
@@ -126,7 +126,7 @@ class EmbedAnswer(msgspec.Struct):
     """An embedding for each input, unit length, in order."""
 
     embeddings: Annotated[list[list[float]], Meta(description="of each input, in order")]
-    model: Annotated[str, Meta(description="what embedded the last input")]
+    model: Annotated[str, Meta(description="the model of the last input")]
     warnings: Warnings = []
     request_id: RequestId = ""
 
@@ -134,8 +134,8 @@ class EmbedAnswer(msgspec.Struct):
 class ClassifyQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
     """Images to classify: into labels that are given, or into the 1,000 classes of ImageNet.
 
-    With any of labels, template and model, it is zero-shot: by a text model. With none of them the
-    image model's own classifier answers, if it has one.
+    With labels, template or model, a text model classifies (zero-shot). Otherwise the image model's
+    own classifier answers, if there is one.
     """
 
     images: Annotated[
@@ -166,7 +166,7 @@ class ClassScore(msgspec.Struct):
 
 
 class Classified(msgspec.Struct, omit_defaults=True):
-    """What became of one image: classes, the best first, or a problem."""
+    """The result of one image: its classes, best first, or a problem."""
 
     classes: Annotated[list[ClassScore] | None, Meta(description="the best first")] = None
     problem: Annotated[Problem | None, Meta(description="why there are no classes")] = None
@@ -192,7 +192,7 @@ class Image(msgspec.Struct):
 
 
 class Info(msgspec.Struct):
-    """What can be searched."""
+    """The index that can be searched."""
 
     images: Annotated[int, Meta(description="images in the index")]
     index_version: Annotated[str, Meta(description="the version in use")]
@@ -202,7 +202,7 @@ class Info(msgspec.Struct):
 
 
 def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
-    """Check what types cannot say; raises BadRequest."""
+    """Check what the types cannot express; raises BadRequest."""
     given = [name for name in sources if getattr(query, name) is not None]
     if len(given) != 1:
         raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
@@ -212,13 +212,13 @@ def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
         if not 0 < len(query.embedding) <= MAX_EMBEDDING:
             raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
         length = math.hypot(*query.embedding)
-        if not 1e-18 < length < 1e18:  # so that its square is a number, too
+        if not 1e-18 < length < 1e18:  # so that the square is finite and not zero
             raise BadRequest("an embedding must be finite and not zero")
     return query
 
 
 def check_embed(query: EmbedQuery) -> EmbedQuery:
-    """The same for inputs to embed; raises BadRequest."""
+    """Check inputs to embed; raises BadRequest."""
     if bool(query.texts) == bool(query.images):
         raise BadRequest("give texts or images, one of the two")
     for text in query.texts:
@@ -227,7 +227,7 @@ def check_embed(query: EmbedQuery) -> EmbedQuery:
 
 
 def check_classify(query: ClassifyQuery) -> ClassifyQuery:
-    """The same for images to classify; raises BadRequest."""
+    """Check images to classify; raises BadRequest."""
     labels = query.labels or []
     for label in labels:
         check_text(label)
@@ -243,7 +243,7 @@ def check_classify(query: ClassifyQuery) -> ClassifyQuery:
 
 
 def check_text(text: str) -> None:
-    """Raise BadRequest for a text that is too long or shows nothing."""
+    """Raise BadRequest for a text that is too long or has no visible character."""
     if len(text) > MAX_TEXT:
         raise BadRequest(f"the text has {len(text)} characters; {MAX_TEXT} is the limit")
     if all(unicodedata.category(character)[0] in "CZM" for character in text):

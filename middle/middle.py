@@ -29,7 +29,7 @@ def main() -> None:
         middle.max_in_flight,
         tls=InternalAuth(config.inside, loaded.root).tls,
     )
-    # made before the fork: all workers share it
+    # created before the fork, so that all workers share the mark
     epoch = CacheEpoch()
     serve_workers("middle.app:create_app", (config, loaded.root, epoch), serving)
 

@@ -1,4 +1,4 @@
-"""A query from what was asked to its hits: look up, embed, fan out, merge, keep."""
+"""The pipeline of a query: look up, embed, fan out, merge, keep."""
 
 import logging
 import time
@@ -27,27 +27,27 @@ _answers = msgspec.msgpack.Decoder(Answer)
 
 
 class SearchResult(NamedTuple):
-    """An answer; the digests of what embedded the query, "" for nothing, and of the version."""
+    """An answer, and the digests of the query's model ("" without one) and of the index version."""
 
     answer: Answer
     digest: str
     version_digest: str
     age_s: float = 0.0
-    """How long it has been kept."""
+    """The time since the answer was cached."""
 
 
 class CachedAnswer(NamedTuple):
-    """An answer, how it came about, and how old it is."""
+    """An answer, its cache outcome, and its age."""
 
     answer: Answer
     outcome: CacheOutcome
     age_s: float = 0.0
     cache_version: str | None = None
-    """Under which others may keep it; None: they must not."""
+    """The version for others to cache the answer under; None: they must not cache it."""
 
 
 class ResultKey(NamedTuple):
-    """A query's key, and what its answer must be made with to be kept under it."""
+    """A query's cache key, and the digests that its answer must have to be kept under the key."""
 
     key: str
     digest: str
@@ -55,13 +55,13 @@ class ResultKey(NamedTuple):
     cache_version: str
 
     def fits(self, result: SearchResult) -> bool:
-        """Whether a result may be kept: it is whole, and made with what the key says."""
+        """Whether a result may be kept: it is not degraded, and has the digests of the key."""
         is_whole = not result.answer.coverage.degraded
         return is_whole and (result.digest, result.version_digest) == self[1:3]
 
 
 class Pipeline:
-    """Answers queries on one event loop; deadlines are on its clock, time.monotonic()."""
+    """Answers queries on one event loop; deadlines are on the loop's clock, time.monotonic()."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Pipeline:
         state: UpstreamState,
         config: Config,
     ) -> None:
-        """The parts are closed by who made them."""
+        """The caller closes the parts."""
         self._embedder = embedder
         self._fan_out = fan_out
         self._state = state
@@ -81,7 +81,7 @@ class Pipeline:
         self._ef_search = config.search.ef_search
 
     def cache_version(self) -> str | None:
-        """The name of all that answers depend on beside their queries; None if it is not known."""
+        """Names all that answers depend on, beside their queries; None while a part is unknown."""
         index = self._state.index()
         if index is None or self._tier is None:
             return None
@@ -89,7 +89,7 @@ class Pipeline:
         return cache_version(self._cache.epoch(), *index, *models, self._ef_search)
 
     def key_of(self, query: Query, image: ImageFile | None) -> ResultKey | None:
-        """The key of a query whose text is normal; None when not all that it needs is known."""
+        """The key of a query with normal text; None while a digest or the version is unknown."""
         index = self._state.index()
         digest = ""
         models: tuple[str, ...] = ("",)
@@ -106,7 +106,7 @@ class Pipeline:
         return ResultKey(key, digest, index.version_digest, version)
 
     def peek(self, key: ResultKey) -> CachedAnswer | None:
-        """The answer that is kept for a key in this process; from any thread."""
+        """The answer for a key in this process's memory; from any thread."""
         started = time.perf_counter()
         kept = self._tier.peek(key.key) if self._tier else None
         return _as_own(kept, "hit", started, key.cache_version) if kept else None
@@ -120,9 +120,9 @@ class Pipeline:
         *,
         bypass: bool = False,
     ) -> CachedAnswer:
-        """Answer a checked query; with `bypass` nothing is from the cache.
+        """Answer a checked query; with `bypass`, nothing is from the cache.
 
-        `image` is the query's. Raises a ServiceError.
+        `image` is the query's image. Raises a ServiceError.
         """
         started = time.perf_counter()
         search = partial(self._search, query, image, deadline, bypass)
@@ -142,7 +142,7 @@ class Pipeline:
     async def _search(
         self, query: Query, image: ImageFile | None, deadline: float, bypass: bool
     ) -> SearchResult:
-        """Embed a query, ask all shards, merge what they found."""
+        """Embed a query, ask all shards, and merge their hits."""
         started = time.perf_counter()
         embedded = await self._embed(query, image, deadline, bypass)
         embedded_at = time.perf_counter()
@@ -183,18 +183,18 @@ class Pipeline:
     async def _find(
         self, query: Query, embedded: Embedded, deadline: float
     ) -> tuple[FanOutResult, list[Hit]]:
-        """Ask the shards for a share of the hits, and again for more where that was too little."""
-        # the image itself is found, then left out
+        """Ask each shard for a share of the hits, and again for more if the share was too small."""
+        # the query's own image is found, then left out
         fetch = share(query.k + (query.id is not None), self._fan_out.shard_count)
         last: tuple[FanOutResult, list[Hit]] | None = None
         while True:
             try:
                 found = await self._fan_out.search(embedded.vector, fetch, deadline)
             except ServiceError as error:
-                if embedded.space and error.code == "wrong_length":  # our own vector
+                if embedded.space and error.code == "wrong_length":  # the vector is of our model
                     raise _mismatch() from None
                 if last and isinstance(error, Unavailable) and last[0].coverage.degraded:
-                    return last  # a hung shard took the time: what there is, told as degraded
+                    return last  # a shard hung until the deadline: the earlier answer
                 raise
             if embedded.space and found.space != embedded.space:
                 raise _mismatch()
@@ -207,19 +207,19 @@ class Pipeline:
 
 
 def keep_result(key: ResultKey, result: SearchResult) -> bytes | None:
-    """The value to keep of a result: an answer that is whole and made with what is known."""
+    """The cache value of a result; None if the result does not fit the key."""
     if not key.fits(result):
         return None
     return encode(msgspec.structs.replace(result.answer, took_ms={}))
 
 
 def read_result(entry: CacheEntry) -> SearchResult:
-    """The result in an entry; raises DecodeError."""
+    """The result in a cache entry; raises DecodeError."""
     return SearchResult(_answers.decode(entry.value), "", "", entry.age_s)
 
 
 def _merge(query: Query, found: FanOutResult) -> tuple[FanOutResult, list[Hit]]:
-    """The hits, and what they are from: a shard whose records cannot be read is left out."""
+    """The fan-out result without shards whose records cannot be read, and the merged hits."""
     while True:
         try:
             return found, merge(found.shards, query.k, query.dedup, query.min_score, query.id)
@@ -231,7 +231,7 @@ def _merge(query: Query, found: FanOutResult) -> tuple[FanOutResult, list[Hit]]:
 def _as_own(
     result: SearchResult, outcome: CacheOutcome, started: float, version: str | None
 ) -> CachedAnswer:
-    """The answer for one of several that share it, with times of its own."""
+    """The answer for one of several queries that share a result, with its own times."""
     took_ms = {"embed": 0.0, "search": 0.0, "total": _ms(time.perf_counter() - started)}
     answer = msgspec.structs.replace(result.answer, took_ms=took_ms)
     return CachedAnswer(answer, outcome, result.age_s, version)

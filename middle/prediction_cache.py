@@ -1,4 +1,4 @@
-"""The prediction cache: its store, and its tiers, in which nothing is made twice at a time."""
+"""The prediction cache: its store, and its tiers with a single flight for each key."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,44 +15,45 @@ from common.wire import UNREADABLE
 from middle.memory_store import CacheEntry, MemoryStore, Store
 
 HEAD_START_S = 0.005
-"""A cache server in this data centre has answered by then; a slow one is not waited for."""
+"""A prediction waits this long for the cache server. A server in the same data centre is faster."""
 
 JOIN_GRACE_S = 0.05
-"""How long beyond its deadline a query waits for the answer to an equal one: that begins, and ends,
-at about the same time, and where a shard hangs it ends at its deadline, with what the others found.
-Front waits twice as long."""
+"""The time after its deadline that a query still waits for an equal query under way.
+
+Both deadlines are nearly equal. If a shard hangs, the query under way ends at its own deadline with
+a degraded answer. Front waits twice as long (`middle.client.GRACE_S`)."""
 
 CacheOutcome = Literal["hit", "miss", "join", "bypass"]
 Result = TypeVar("Result")
 Make = Callable[[], Coroutine[Any, Any, Result]]
 Keep = Callable[[Result], bytes | None]
-"""The value to keep of a result; None for what must not be kept."""
+"""The cache value of a result; None if the result must not be kept."""
 
 
 class PredictionCache:
-    """The store that the configuration names, and the tiers in it."""
+    """The configured store, and the tiers in it."""
 
     def __init__(self, settings: Middle, epoch: CacheEpoch) -> None:
-        """Belongs to one event loop; nothing is opened here."""
+        """Belongs to one event loop; opens nothing."""
         self._epoch = epoch
         self._store = _create_store(settings, epoch)
 
     def tier(self, name: str, read: Callable[[CacheEntry], Result]) -> "CacheTier[Result] | None":
-        """A tier of the cache; None when there is no cache."""
+        """A tier of the cache; None if the cache is off."""
         return CacheTier(name, self._store, self._epoch, read) if self._store else None
 
     def epoch(self) -> bytes:
-        """The mark that changes with each purge."""
+        """The current mark of the cache epoch, which changes with each purge."""
         return self._epoch.read()
 
     async def purge(self, deadline: float) -> None:
-        """Forget everything, in all workers; raises Unavailable or DeadlineExceeded."""
-        self._epoch.change()  # first: what is under way now will not be kept
+        """Delete all entries in all workers; raises Unavailable or DeadlineExceeded."""
+        self._epoch.change()  # first, so that results under way are not kept
         if self._store:
             await self._store.purge(deadline)
 
     async def close(self) -> None:
-        """Write what waits and close the connections."""
+        """Write the waiting values, and close the connections."""
         if self._store:
             await self._store.close()
 
@@ -68,12 +69,12 @@ def _create_store(settings: Middle, epoch: CacheEpoch) -> Store | None:
 
 
 class CacheTier(Generic[Result]):
-    """The entries of one kind in the store: what is missing is made, once for all who ask."""
+    """The entries of one kind. A missing entry is made once for all callers at the same time."""
 
     def __init__(
         self, name: str, store: Store, epoch: CacheEpoch, read: Callable[[CacheEntry], Result]
     ) -> None:
-        """`read` makes a result of an entry; raises one of UNREADABLE or BadRequest for none."""
+        """`read` decodes an entry; it raises one of UNREADABLE or BadRequest for a broken entry."""
         self._store = store
         self._epoch = epoch
         self._read = read
@@ -82,11 +83,11 @@ class CacheTier(Generic[Result]):
         self._counts = {outcome: CACHE_REQUESTS.labels(name, outcome) for outcome in outcomes}
 
     def count(self, outcome: CacheOutcome) -> None:
-        """Count a request."""
+        """Count a look-up by its outcome."""
         self._counts[outcome].inc()
 
     def peek(self, key: str) -> Result | None:
-        """The result of a key, where it is at hand without any waiting; from any thread."""
+        """The result of a key if it is there without a wait; from any thread."""
         found = self._opened(self._store.peek(key))
         if found is not None:
             self.count("hit")
@@ -95,10 +96,10 @@ class CacheTier(Generic[Result]):
     async def get(
         self, key: str, make: Make[Result], keep: Keep[Result], deadline: float, *, bypass: bool
     ) -> tuple[Result, CacheOutcome]:
-        """What is kept for a key, or is being made, or is made now; with `bypass` made anew.
+        """The result of a key: kept, from a call under way, or made now; with `bypass`, made now.
 
-        `make` ends by the deadline itself, as only it knows what there is by then. Raises what
-        `make` raises; DeadlineExceeded where another's would take longer.
+        `make` must end by the deadline itself, since only `make` has a partial result. Raises the
+        error of `make`, or DeadlineExceeded if the call under way takes too long.
         """
         if bypass:
             self.count("bypass")
@@ -117,14 +118,14 @@ class CacheTier(Generic[Result]):
             is_early = asyncio.get_running_loop().time() < deadline
             if not is_early or error.code != DeadlineExceeded.code:
                 raise
-            # the deadline of the query that began it was earlier than ours
+            # the query that started the call had an earlier deadline: ask again
             return await self.get(key, make, keep, deadline, bypass=False)
         return result, "hit" if is_kept else "join"
 
     async def _find_or_make(
         self, key: str, make: Make[Result], keep: Keep[Result]
     ) -> tuple[Result, bool]:
-        """The result, and whether it was kept: the store has a head start, then both go on."""
+        """The result, and whether it was kept. After HEAD_START_S of look-up, `make` runs, too."""
         epoch = self._epoch.read()
         if not self._store.is_remote:
             self.count("miss")
@@ -144,21 +145,21 @@ class CacheTier(Generic[Result]):
             making.cancel()
 
     async def _make(self, key: str, make: Make[Result], keep: Keep[Result], epoch: bytes) -> Result:
-        """Make a result and keep it, unless everything was purged since `epoch`."""
+        """Make a result and keep it, unless the cache was purged since `epoch`."""
         result = await make()
         if epoch == self._epoch.read() and (value := keep(result)) is not None:
             self._store.save(key, value)
         return result
 
     def _found(self, finding: "asyncio.Future[CacheEntry | None]") -> Result | None:
-        """The result that the store gave, if it did by now."""
+        """The result from the store, if the store has answered."""
         found = self._opened(finding.result()) if finding.done() else None
         if found is not None:
             self.count("hit")
         return found
 
     def _opened(self, entry: CacheEntry | None) -> Result | None:
-        """The result in an entry; None where there is none, or a broken one."""
+        """The result in an entry; None without an entry or for a broken entry."""
         try:
             return self._read(entry) if entry else None
         except (*UNREADABLE, BadRequest):

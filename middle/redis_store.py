@@ -1,4 +1,4 @@
-"""The store that all middle servers share: a Redis server, left alone while it does not answer."""
+"""The store that all middle servers share: a Redis server, skipped for a while after an error."""
 
 import asyncio
 import logging
@@ -22,29 +22,29 @@ from middle.memory_store import CacheEntry
 log = logging.getLogger(__name__)
 
 PREFIX = "clip-search:1:"
-"""Of all our keys; the number changes with what the values look like."""
+"""The prefix of our keys; the number changes with the format of the values."""
 TIMEOUT_S = 0.05
-"""A prediction is under way long before, so this only says when to leave the server alone."""
+"""The limit of a command. A prediction starts long before, so the limit only starts the pause."""
 PAUSE_S = 3.0
-"""How long it is left alone."""
+"""After an error, Redis is skipped for this time."""
 MAX_BATCH = 64
 MAX_QUEUE = 1024
 MAX_WRITES = 256
-"""An answer of 1,000 hits has 300 kB: 77 MB wait at most. More are not kept."""
+"""Values that wait to be written. An answer of 1,000 hits has 300 kB, so 77 MB wait at most."""
 WAIT_S = 1.0
 CHECK_BYTES = 8
 
 Write = tuple[str, bytes] | None
-"""None is the wish to delete everything."""
+"""A key and its value; None deletes all keys."""
 
 
 class RedisStore:
-    """A `memory_store.Store`; lookups and writes each go in batches, one batch at a time."""
+    """A `memory_store.Store`. Look-ups and writes go in batches, one batch of each at a time."""
 
     is_remote = True
 
     def __init__(self, url: str, settings: Middle) -> None:
-        """`settings` has the policy and the expiry; the size is the server's own (maxmemory)."""
+        """`settings` has the policy and the expiry; Redis limits its size itself (maxmemory)."""
         is_lru = settings.cache_policy == "lru"
         self._expiry_ms = None if is_lru else int(1000 * settings.cache_expiry_s)
         self._renews = settings.cache_policy == "idle"
@@ -64,11 +64,11 @@ class RedisStore:
         self._is_refused = False
 
     def peek(self, _key: str) -> CacheEntry | None:
-        """None: a server has to be asked."""
+        """None: a look-up must ask the server."""
         return None
 
     async def find(self, key: str) -> CacheEntry | None:
-        """The entry of a key; None also where the server does not answer."""
+        """The entry of a key; None also if the server does not answer."""
         if self._is_paused():
             return None
         try:
@@ -77,7 +77,7 @@ class RedisStore:
             return None
 
     def save(self, key: str, value: bytes) -> None:
-        """Keep a value, some time soon and if nothing is wrong."""
+        """Store a value soon; the value is lost if Redis fails or the queue is full."""
         if not self._is_paused():
             written = self._writes.submit((key, value), _now() + WAIT_S)
             written.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -87,7 +87,7 @@ class RedisStore:
         await within(deadline, self._writes.submit(None, deadline))
 
     async def close(self) -> None:
-        """Write what waits, and close the connections."""
+        """Write the waiting values, and close the connections."""
         await self._writes.drain()
         await self._client.aclose()
 
@@ -115,7 +115,7 @@ class RedisStore:
             return await pipeline.execute(raise_on_error=False)
 
     async def _write(self, items: list[Write], _deadline: float) -> Sequence[None]:
-        """Write in order: what comes before the last purge need not be written."""
+        """Write in order; writes before the last purge are skipped."""
         start = 1 + max((i for i, item in enumerate(items) if item is None), default=-1)
         try:
             if start:
@@ -156,13 +156,13 @@ def _now() -> float:
 
 
 def add_checksum(key: str, value: bytes) -> bytes:
-    """A value with the time and a digest before it: whatever else stands in Redis is none."""
+    """The stored form: checksum, time, value. The checksum reveals other data in Redis."""
     payload = struct.pack("<d", time.time()) + value
     return _check(key, payload) + payload
 
 
 def checked_value(key: str, stored: Any) -> CacheEntry | None:
-    """What `add_checksum` made for this key, else None."""
+    """The entry in a stored value; None unless `add_checksum` made the value for this key."""
     if not isinstance(stored, bytes):
         return None
     check, payload = stored[:CHECK_BYTES], stored[CHECK_BYTES:]

@@ -1,4 +1,4 @@
-"""What middle answers queries with: clients of the servers behind, the cache, the pipeline."""
+"""The parts of middle: clients of inference and search, the cache, the pipeline."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from search.client import SearchServer
 
 
 class Services:
-    """Belongs to one event loop; deadlines are on its clock, which is time.monotonic()."""
+    """Creates and closes the parts, on one event loop; deadlines are on time.monotonic()."""
 
     def __init__(self, config: Config, root: Path, inside: InternalAuth, epoch: CacheEpoch) -> None:
-        """Nothing is opened here."""
+        """Opens nothing."""
         key_file = root / config.inference.key_file if config.inference.key_file else None
         self._http = HttpClient(inside)
         self._inference = InferenceClient(config.inference.addresses, key_file, inside)
@@ -33,16 +33,16 @@ class Services:
         self.classifier = Classifier(self.embedder)
 
     async def start(self) -> None:
-        """Begin to watch the servers behind."""
+        """Start to watch inference and search."""
         await self._state.start()
 
     async def close(self) -> None:
-        """Write what waits, and close the connections."""
+        """Write the waiting cache values, and close the connections."""
         for part in (self._state, self.cache, self.fan_out, self._inference, self._http):
             await part.close()
 
     async def why_not_ready(self, deadline: float) -> str | None:
-        """None when the servers behind can be reached, else what is missing."""
+        """None if inference and search answer, else the reason."""
         if not await self._inference.is_alive(deadline):
             return "the inference server does not answer"
         try:

@@ -1,4 +1,4 @@
-"""What stands behind middle: the index's version and the models, asked about once a second."""
+"""The state of inference and search: models and index version, asked for once a second."""
 
 import asyncio
 import logging
@@ -11,26 +11,26 @@ from middle.fan_out import FanOut
 INTERVAL_S = 1.0
 TIMEOUT_S = 1.0
 ABSENT = "absent"
-"""Instead of a digest: the inference server says that it has no such model."""
+"""In place of a digest: the inference server does not have the model."""
 
 log = logging.getLogger(__name__)
 
 
 class Index(NamedTuple):
-    """An index version; `version_digest` tells it from others of its name."""
+    """An index version; `version_digest` differs between versions of the same name."""
 
     version: str
     version_digest: str
 
 
 class UpstreamState:
-    """The last that each service said; that one does not answer now changes nothing.
+    """The last known state of inference and search; a failed request changes nothing.
 
-    It asks on the event loop that starts it; what it learnt is read from any thread.
+    The requests run on the event loop that calls `start`. Any thread may read the state.
     """
 
     def __init__(self, inference: InferenceClient, fan_out: FanOut) -> None:
-        """Both are closed by who made them."""
+        """The caller closes both."""
         self._inference = inference
         self._fan_out = fan_out
         self._digests: dict[Role, str] = {}
@@ -38,20 +38,20 @@ class UpstreamState:
         self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to ask."""
+        """Start the requests."""
         self._asking = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Ask no more."""
+        """End the requests."""
         if self._asking:
             self._asking.cancel()
 
     def index(self) -> Index | None:
-        """The index version; None when no search server ever answered."""
+        """The index version; None until a search server has answered."""
         return self._index
 
     def digest(self, role: Role) -> str | None:
-        """The digest of the model in a role, or ABSENT; None when it is not known."""
+        """The digest of the model in a role, or ABSENT; None while unknown."""
         return self._digests.get(role)
 
     async def _run(self) -> None:
@@ -60,7 +60,7 @@ class UpstreamState:
                 await self._ask_search()
                 for role in ("clip", "mclip"):
                     await self._ask_inference(role)
-            except Exception:  # the edge of a task: without it nothing new would be noticed
+            except Exception:  # the task must go on, or the state would grow old
                 log.exception("the servers behind cannot be watched")
             await asyncio.sleep(INTERVAL_S)
 
