@@ -42,8 +42,8 @@ SABOTAGES = (
     Sabotage(
         "cache a degraded answer",
         "middle/pipeline.py",
-        "if result.answer.coverage.degraded or ",
-        "if (",
+        "is_whole = not result.answer.coverage.degraded",
+        "is_whole = True",
         "tests/unit/middle/test_pipeline.py"
         "::test_what_is_not_whole_or_not_of_what_is_known_is_not_kept[degraded]",
     ),
