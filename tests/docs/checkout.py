@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from common.config import CHECKOUT
+from devtools.ports import free_ports
 from tests.docs.shell import Shell
-from tests.ports import free_ports
 
 PORTS = (8000, 8001, 8003, 8080, 8083, 8088, 9000, 9001, 9002, 9003, 6379)
 """Those that pages name. A test uses free ones in their place."""
