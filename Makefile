@@ -89,6 +89,7 @@ lint: dev ## ruff, mypy, bandit and pip-audit, as CI runs them
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive common front middle inference search prepare
+	$(BIN)/python .ci/vocabulary
 	.ci/audit $(BIN)
 
 format: dev ## what ruff can put right by itself

@@ -70,9 +70,9 @@ def create_app(
     authorize(app, keys, rates, front.proxies)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
-    deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
-    _add_search(app, client, loop, fetcher, deadline, answers)
-    _add_api(app, client, loop, deadline, answers)
+    new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
+    _add_search(app, client, loop, fetcher, new_deadline, answers)
+    _add_api(app, client, loop, new_deadline, answers)
     _add_images(
         app,
         lambda image_id: root / loop.run(client.image(image_id)).path,
@@ -99,12 +99,12 @@ def _add_search(
     client: MiddleClient,
     loop: LoopThread,
     fetcher: Fetcher | None,
-    deadline: Callable[[], float],
+    new_deadline: Callable[[], float],
     answers: AnswerCache,
 ) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        until, bypass = deadline(), bypasses_cache(request)
+        deadline, bypass = new_deadline(), bypasses_cache(request)
         query = read_query(request)
         key = key_of(query)
         if key and not bypass and (kept := answers.get(key)):
@@ -114,7 +114,7 @@ def _add_search(
             return response
         epoch = answers.epoch()
         query = _with_image(query, loop, fetcher)
-        reply = loop.run(client.search(query, until, bypass=bypass))
+        reply = loop.run(client.search(query, deadline, bypass=bypass))
         if key:
             answers.keep(key, reply, epoch)
         response = _json(reply.body)
@@ -128,18 +128,18 @@ def _add_api(
     app: Flask,
     client: MiddleClient,
     loop: LoopThread,
-    deadline: Callable[[], float],
+    new_deadline: Callable[[], float],
     answers: AnswerCache,
 ) -> None:
     @app.post("/v1/embed")
     def embed() -> Response:
         query, bypass = read_embed_query(request), bypasses_cache(request)
-        return _json(loop.run(client.embed(query, deadline(), bypass=bypass)))
+        return _json(loop.run(client.embed(query, new_deadline(), bypass=bypass)))
 
     @app.post("/v1/classify")
     def classify() -> Response:
         query, bypass = read_classify_query(request), bypasses_cache(request)
-        return _json(loop.run(client.classify(query, deadline(), bypass=bypass)))
+        return _json(loop.run(client.classify(query, new_deadline(), bypass=bypass)))
 
     @app.delete("/v1/cache")
     def purge() -> Response:

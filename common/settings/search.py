@@ -59,7 +59,8 @@ class Search(Section, frozen=True):
     @property
     def addresses(self) -> list[str]:
         """Of all servers and all replicas."""
-        return [one for server in range(len(self.server_list)) for one in self.replicas(server)]
+        servers = range(len(self.server_list))
+        return [address for server in servers for address in self.replicas(server)]
 
     def replicas(self, server: int) -> tuple[str, ...]:
         """The addresses of server-list entry `server`."""

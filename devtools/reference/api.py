@@ -31,7 +31,8 @@ def _route(method: str, path: str, operation: Schema) -> str:
     parts = [f"## {method.upper()} {path}", f"{operation['summary']}."]
     if "description" in operation:
         parts.append(wrapped(operation["description"]))
-    if scopes := [scope for one in operation.get("security", []) for scope in one.get("key", [])]:
+    security = operation.get("security", [])
+    if scopes := [scope for scheme in security for scope in scheme.get("key", [])]:
         parts.append(f"Scope of the key: `{scopes[0]}`.")
     name = operation["operationId"]
     parts.append(f"```\n{EXAMPLES[name].strip()}\n```")
@@ -47,10 +48,11 @@ def _route(method: str, path: str, operation: Schema) -> str:
 def _parameters(parameters: list[Any]) -> Iterator[str]:
     """A list of the parameters of each place that there are some in."""
     for place, title in (("path", "Path"), ("query", "Parameters"), ("header", "Headers")):
-        if found := [one for one in parameters if one["in"] == place]:
+        if found := [given for given in parameters if given["in"] == place]:
             yield f"{title}:"
             yield "\n".join(
-                _field(one["name"], one["schema"], one.get("description", "")) for one in found
+                _field(given["name"], given["schema"], given.get("description", ""))
+                for given in found
             )
 
 
@@ -84,7 +86,7 @@ def _field(name: str, schema: Schema, meaning: str = "", *, is_required: bool = 
 
 def _meaning(schema: Schema) -> str:
     """The description of a schema, or of what it is beside null."""
-    inner = [one.get("description", "") for one in schema.get("anyOf", [])]
+    inner = [choice.get("description", "") for choice in schema.get("anyOf", [])]
     return str(schema.get("description") or next(filter(None, inner), ""))
 
 
@@ -125,13 +127,13 @@ def _named(value: Any, schemas: Schema) -> set[str]:
     found: set[str] = set()
     waiting = [value]
     while waiting:
-        one = waiting.pop()
-        if isinstance(one, list):
-            waiting += one
-        elif isinstance(one, dict):
-            name = str(one.get("$ref", "")).rpartition("/")[2]
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            name = str(part.get("$ref", "")).rpartition("/")[2]
             if name and name not in found:
                 found.add(name)
                 waiting.append(schemas[name])
-            waiting += one.values()
+            waiting += part.values()
     return found

@@ -47,7 +47,7 @@ def type_of(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(code(value) for value in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(type_of(one) for one in schema["anyOf"])
+        return " or ".join(type_of(choice) for choice in schema["anyOf"])
     if "contentEncoding" in schema:
         return str(schema["contentEncoding"])
     if "contentMediaType" in schema:
@@ -65,7 +65,7 @@ def type_of(schema: Mapping[str, Any]) -> str:
 def limits_of(schema: Mapping[str, Any]) -> str:
     """The limits of a schema in words; "" where it has none."""
     if "anyOf" in schema:
-        return next(filter(None, (limits_of(one) for one in schema["anyOf"])), "")
+        return next(filter(None, (limits_of(choice) for choice in schema["anyOf"])), "")
     found = []
     if "minimum" in schema and "maximum" in schema:
         found.append(f"{schema['minimum']} to {schema['maximum']}")
