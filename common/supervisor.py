@@ -203,7 +203,7 @@ def _pass_on(output: IO[bytes], errors: list[str]) -> None:
 
 
 def _welcome(front: str, config: Config) -> None:
-    """Say where to look, how to ask, and what answers."""
+    """Print the address of the page, an example of a query, and the model."""
     example = f"{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"
     with urllib3.PoolManager(retries=False, ssl_context=unverified()) as http:
         answer = http.request("GET", example)
