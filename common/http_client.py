@@ -81,7 +81,7 @@ class HttpClient:
         request: Request,
         headers: Mapping[str, str] | None = None,
         *,
-        is_retry: bool = False,
+        new_connection: bool = False,
     ) -> Reply:
         """Send a request once to "host:port"; returns the reply, also one with an error status.
 
@@ -91,7 +91,7 @@ class HttpClient:
         tls = self._inside.context() if self._inside and self._inside.tls else None
         url = _url(f"http{'s' if tls else ''}://{address}{request.path}")
         try:
-            async with self._session(is_retry).request(
+            async with self._session(new_connection).request(
                 request.method,
                 url,
                 data=_data(request.body),
@@ -130,16 +130,16 @@ class HttpClient:
             ours |= {"Content-Type": MSGPACK, DIGEST: request.body.digest}
         return {**ours, **request.headers, **headers}
 
-    def _session(self, is_retry: bool) -> aiohttp.ClientSession:
-        if is_retry not in self._sessions:
-            self._sessions[is_retry] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=is_retry),
+    def _session(self, new_connection: bool) -> aiohttp.ClientSession:
+        if new_connection not in self._sessions:
+            self._sessions[new_connection] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, force_close=new_connection),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=NO_USER_AGENT,
                 auto_decompress=False,
             )
-        return self._sessions[is_retry]
+        return self._sessions[new_connection]
 
 
 async def send_once(

@@ -155,7 +155,7 @@ class ReplicaSet:
             with suppress(ServiceError, TimeoutError):
                 async with asyncio.timeout(PROBE_S):
                     reply = await self._http.send(
-                        replica.address, self._probe_request, is_retry=True
+                        replica.address, self._probe_request, new_connection=True
                     )
                     status = reply.status
             is_silent = not status and replica.answered_at < sent_at

@@ -159,7 +159,7 @@ class Upstream:
         question: _Question[Reply] = _Question(
             request, deadline, lambda reply: reply, LatencyWindow(), []
         )
-        asked = self._ask(question, replica, is_retry=True)  # is_retry: on a new connection
+        asked = self._ask(question, replica, new_connection=True)
         try:
             return await within(deadline + self._grace_s, asked)
         except ServiceError as error:
@@ -177,7 +177,7 @@ class Upstream:
             replica = question.tried[-1]
         if replica is None or not self._may("retry" if failure else "hedge"):
             return None
-        return partial(self._try, question, replica, is_retry=True)
+        return partial(self._try, question, replica, new_connection=True)
 
     def _may(self, why: Literal["hedge", "retry"]) -> bool:
         """Take a second request for this reason from its budget; False if the budget is empty."""
@@ -186,13 +186,13 @@ class Upstream:
         return may
 
     async def _try(
-        self, question: _Question[Result], replica: Replica, *, is_retry: bool = False
+        self, question: _Question[Result], replica: Replica, *, new_connection: bool = False
     ) -> Result | ServiceError:
         """Ask a replica. If no connection is made, ask the next replica that was not tried."""
         while True:
             question.tried.append(replica)
             try:
-                return await self._ask(question, replica, is_retry=is_retry)
+                return await self._ask(question, replica, new_connection=new_connection)
             except NotConnected:
                 other = self._replicas.choose(question.tried)
                 if other is None:
@@ -200,7 +200,7 @@ class Upstream:
                 replica = other
 
     async def _ask(
-        self, question: _Question[Result], replica: Replica, *, is_retry: bool = False
+        self, question: _Question[Result], replica: Replica, *, new_connection: bool = False
     ) -> Result | ServiceError:
         """Ask one replica. Returns an error that any replica would answer, raises other errors."""
         loop = asyncio.get_running_loop()
@@ -211,7 +211,7 @@ class Upstream:
         try:
             headers = {DEADLINE_HEADER: str(left_ms)}
             reply = await self._http.send(
-                replica.address, question.request, headers, is_retry=is_retry
+                replica.address, question.request, headers, new_connection=new_connection
             )
             if DRAINING_HEADER in reply.headers:
                 self._replicas.eject(replica, "it is draining")

@@ -107,8 +107,8 @@ def test_a_retry_goes_on_a_connection_of_its_own() -> None:
     """A kept connection may be what failed; and the new one is not kept."""
 
     async def ask(http: HttpClient, address: str) -> None:
-        for is_retry in (False, True, True, False):
-            await http.send(address, GET, is_retry=is_retry)
+        for new_connection in (False, True, True, False):
+            await http.send(address, GET, new_connection=new_connection)
 
     assert 3 == connections_of(keep_on, ask)
 

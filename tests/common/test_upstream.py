@@ -25,6 +25,12 @@ POST = REQUESTS["POST"]
 each_method = pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 
 
+@pytest.fixture(autouse=True)
+def busy_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection may take long while other tests run; none here is about that."""
+    monkeypatch.setattr("common.http_client.CONNECT_S", 10.0)
+
+
 @asynccontextmanager
 async def upstream(addresses: Sequence[str]) -> AsyncIterator[Upstream]:
     """A service of these replicas, and a client of its own."""
@@ -37,13 +43,13 @@ async def upstream(addresses: Sequence[str]) -> AsyncIterator[Upstream]:
         await http.close()
 
 
-async def ask(service: Upstream, request: Request, within_s: float = 5.0) -> bytes:
+async def ask(service: Upstream, request: Request, within_s: float = 20.0) -> bytes:
     """The body of the reply."""
     deadline = asyncio.get_running_loop().time() + within_s
     return await service.ask(request, deadline, lambda reply: reply.body)
 
 
-def asked(addresses: Sequence[str], request: Request = POST, within_s: float = 5.0) -> bytes:
+def asked(addresses: Sequence[str], request: Request = POST, within_s: float = 20.0) -> bytes:
     """The body of the reply to one request."""
 
     async def run() -> bytes:

@@ -15,7 +15,7 @@ class Sent(NamedTuple):
     address: str
     request: Request
     headers: Mapping[str, str]
-    is_retry: bool
+    new_connection: bool
 
 
 class FakeHttp:
@@ -36,13 +36,13 @@ class FakeHttp:
         request: Request,
         headers: Mapping[str, str] | None = None,
         *,
-        is_retry: bool = False,
+        new_connection: bool = False,
     ) -> Reply:
         """What an HttpClient's `send` does."""
         if request.path == self._probe_path:
             self.probed.append(address)
             return await self.probes[address]()
-        self.sent.append(Sent(address, request, headers or {}, is_retry))
+        self.sent.append(Sent(address, request, headers or {}, new_connection))
         return await self.answers[address]()
 
     def is_starting(self, address: str) -> bool:

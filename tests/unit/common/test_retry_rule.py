@@ -33,7 +33,7 @@ async def test_a_good_answer_is_asked_for_once() -> None:
     assert await ask(upstream(http)) == b"good"
     assert sends(http) == [1, 0]
     assert http.sent[0].headers == {"X-Deadline-Ms": "5000"}
-    assert not http.sent[0].is_retry
+    assert not http.sent[0].new_connection
 
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
@@ -76,7 +76,7 @@ async def test_what_fails_is_asked_once_more_of_another_replica(bad: Answer) -> 
 
     assert await ask(upstream(http)) == b"good"
     assert sends(http) == [1, 1, 0]
-    assert http.sent[1].is_retry
+    assert http.sent[1].new_connection
     assert extra("retry") - before == 1
 
 
