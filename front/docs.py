@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from flask import Blueprint, Response, send_from_directory
 
-from front.openapi import document
+from front.openapi.document import document
 
 # The two bring their scripts inside pages of their own making: they need more than the page may.
 POLICY = (

@@ -8,6 +8,7 @@ from typing import Any
 
 import urllib3
 
+from front.openapi.errors import ERRORS
 from devtools.services import Cluster
 
 Reply = urllib3.BaseHTTPResponse
@@ -18,6 +19,9 @@ LEAK = re.compile(
     r"|msgspec|werkzeug|flask|numpy|hnswlib|onnx|urllib3|gunicorn|\bPIL\b|[a-z](Error|Exception)\b"
 )
 """How we are built: nobody's business."""
+
+OF_HTTP = ("not_found", "method_not_allowed")
+"""Codes of what is no operation at all; the description has those of operations."""
 
 
 def post(cluster: Cluster, body: bytes, path: str = "/v1/search", kind: str = JSON) -> Reply:
@@ -56,6 +60,7 @@ def assert_problem(response: Reply, status: int, code: str) -> None:
     assert (status, code) == (problem["status"], problem["code"])
     assert problem["title"]
     assert problem["detail"]
+    assert code in OF_HTTP or status == ERRORS[code].status
     assert response.headers["X-Request-Id"] == problem["request_id"]
     assert not LEAK.search(f"{problem['title']} {problem['detail']}")
 

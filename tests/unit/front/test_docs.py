@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from front.docs import POLICY, create_docs
-from front.openapi import document
+from front.openapi.document import document
 
 
 def test_the_description_names_scopes_where_there_are_keys() -> None:

@@ -1,0 +1,89 @@
+"""Examples of what is sent and of what comes back; those that are sent work as they are."""
+
+from typing import Any
+
+from front.openapi.errors import REQUEST_ID
+
+KITTEN = "74fed155cf2d98158e5ef9452cb02ea6"
+"""The id of samples/kitten-with-yarn.jpg in the index that `make demo` makes."""
+RED_SQUARE = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAGklEQVR42mM8ISfHQApgYiARjGoY1TB0NAAATx8BJMix"
+    "HB8AAAAASUVORK5CYII="
+)
+"""A PNG of 16 x 16 pixels: any image file may stand here, in base64."""
+
+IN_URL = {"text": "a cat", "k": 3}
+SEARCHES = {
+    "text": {"summary": "By text", "value": {"text": "a cat", "k": 3}},
+    "image": {"summary": "By an image file in base64", "value": {"image": RED_SQUARE, "k": 3}},
+    "id": {
+        "summary": "More like an image of the index: here one of samples/",
+        "value": {"id": KITTEN, "k": 3},
+    },
+    "options": {
+        "summary": "With all options",
+        "value": {
+            "text": "ein Schloss am See",
+            "k": 20,
+            "model": "auto",
+            "dedup": "near",
+            "min_score": 0.1,
+            "require_full": True,
+        },
+    },
+}
+SEARCH_FORM = {"text": "", "image_url": "", "id": ""}
+"""Nothing beside the file: Swagger UI would put the word "string" there."""
+EMBEDDINGS = {
+    "texts": {"summary": "Texts", "value": {"texts": ["a cat", "a dog"]}},
+    "images": {"summary": "Image files in base64", "value": {"images": [RED_SQUARE]}},
+}
+CLASSES = {
+    "labels": {
+        "summary": "Into labels of your own (zero-shot)",
+        "value": {
+            "images": [RED_SQUARE],
+            "labels": ["red", "green", "blue"],
+            "template": "a {} square",
+        },
+    },
+    "imagenet": {"summary": "Into ImageNet's classes", "value": {"images": [RED_SQUARE], "top": 3}},
+}
+CLASSIFY_FORM = {"label": ["cat", "dog", "owl"], "template": "a photo of a {}."}
+
+ANSWER: dict[str, Any] = {
+    "hits": [
+        {
+            "id": KITTEN,
+            "score": 0.5436,
+            "path": "samples/kitten-with-yarn.jpg",
+            "thumbnail": f"/v1/images/{KITTEN}/thumbnail",
+            "metadata": {},
+        }
+    ],
+    "coverage": {
+        "shards": {"total": 2, "ok": 2, "timeout": 0, "failed": 0},
+        "fraction": 1.0,
+        "degraded": False,
+    },
+    "index_version": "v000001",
+    "model": "starter",
+    "took_ms": {"embed": 5.1, "search": 1.9, "total": 7.0},
+    "warnings": [],
+    "request_id": REQUEST_ID,
+}
+EMBED_ANSWER = {
+    "embeddings": [[0.6, 0.0, -0.8], [0.0, 0.28, 0.96]],
+    "model": "starter",
+    "warnings": [],
+    "request_id": REQUEST_ID,
+}
+CLASSIFY_ANSWER = {
+    "results": [{"classes": [{"label": "red", "score": 0.97}, {"label": "blue", "score": 0.02}]}],
+    "model": "starter",
+    "method": "zero-shot",
+    "took_ms": {"labels": 0.4, "images": 6.5, "total": 6.9},
+    "warnings": [],
+    "request_id": REQUEST_ID,
+}
+INFO = {"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2}

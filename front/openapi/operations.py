@@ -1,0 +1,232 @@
+"""What can be done over the public API: each operation, with what is sent and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from front.openapi import examples
+from front.openapi.errors import IMAGE, INDEX, SERVER
+from front.openapi.parts import (
+    CACHED,
+    FILE,
+    FRESH,
+    IMAGE_ID,
+    PATIENCE,
+    file,
+    form,
+    in_url,
+    message,
+    reply,
+    status,
+)
+from front.openapi.schemas import Schema
+
+TAGS = {
+    "Search": "Find images.",
+    "Classify": "Say what is on images that are sent.",
+    "Embed": "The vectors of texts and images.",
+    "Images": "The files of the index.",
+    "Collection": "What can be searched.",
+    "Admin": "For a key with the scope `admin`.",
+    "Health": "For whoever watches the server.",
+}
+URL_PARAMETERS = ("text", "image_url", "id", "k", "model", "dedup", "min_score", "require_full")
+FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
+MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)
+
+SEARCH = """Name exactly one of `text`, `image`, `image_url`, `id` and `embedding`. The best hits
+come first. `score` is the cosine: higher is better. `coverage` says how much of the index answered.
+
+As a form, `image` is a file."""
+SEARCH_BY_URL = "Takes what an address can hold: no `image` and no `embedding`. See POST."
+CLASSIFY = """With `labels` the classes are those nearest by text (zero-shot). Without `labels`,
+`template` and `model` the image model's own classifier answers, if it has one.
+
+An image that cannot be classified has a `problem` in its place; the others have their `classes`.
+When none can be, the reply is an error: that of the image with the highest status.
+
+As a form, `image` and `label` may be repeated. Send more than 900 labels as JSON."""
+EMBED = "Send `texts` or `images`, not both. Each vector has length 1, in the order of the inputs."
+IMAGE_FILE = "Ranges and `If-None-Match` are understood."
+THUMBNAIL = "Its longer side has at most as many pixels as `Front.thumbnail-pixels`."
+INFO = "How many images the index has, its version, and the model that made its vectors."
+PURGE = "Needs a key, also on a server where nothing else does."
+HEALTHZ = "Asks no other server. Where nothing is answered, start the process anew."
+READY = "Whether searches can be answered now. A load balancer asks this."
+METRICS = "Counters and latencies in the text format of Prometheus: see docs/observability.md."
+
+
+class Operation(NamedTuple):
+    """A method of a path."""
+
+    method: str
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str
+    replies: Mapping[str, Any]
+    errors: Sequence[str] = ()
+    """Their codes, but for those of keys and rates."""
+    parameters: Sequence[Mapping[str, Any]] = ()
+    body: Mapping[str, Any] | None = None
+    """By content type."""
+
+
+def operations(schemas: dict[str, Schema]) -> list[Operation]:
+    """All of them, in the order in which they are shown; `schemas` are those of the messages."""
+    return [
+        *_searches(schemas["SearchQuery"]["properties"]),
+        _classify(schemas["ClassifyQuery"]["properties"]),
+        Operation(
+            method="post",
+            path="/v1/embed",
+            id="embed",
+            tag="Embed",
+            summary="Embed texts or images",
+            description=EMBED,
+            parameters=(FRESH, PATIENCE),
+            body=message("EmbedQuery", examples.EMBEDDINGS),
+            replies=reply("Unit vectors", "EmbedAnswer", examples.EMBED_ANSWER),
+            errors=MODEL,
+        ),
+        *_images(),
+        Operation(
+            method="get",
+            path="/v1/info",
+            id="info",
+            tag="Collection",
+            summary="What can be searched",
+            description=INFO,
+            replies=reply("The collection", "Info", examples.INFO),
+            errors=("no_index", *SERVER),
+        ),
+        Operation(
+            method="delete",
+            path="/v1/cache",
+            id="purge",
+            tag="Admin",
+            summary="Empty the prediction cache",
+            description=PURGE,
+            replies={"204": {"description": "The cache is empty"}},
+            errors=SERVER,
+        ),
+        *_health(),
+    ]
+
+
+def _searches(fields: dict[str, Schema]) -> list[Operation]:
+    hits = reply("The best hits", "Answer", examples.ANSWER)
+    hits["200"]["headers"] = CACHED
+    errors = (*MODEL, *FROM_URL, "unknown_id", *INDEX, "wrong_shard")
+    texts = {name: fields[name] for name in URL_PARAMETERS}
+    upload = form({"image": FILE, **texts}, [], examples.SEARCH_FORM)
+    return [
+        Operation(
+            method="post",
+            path="/v1/search",
+            id="search",
+            tag="Search",
+            summary="Search by text, image, id or embedding",
+            description=SEARCH,
+            parameters=(FRESH, PATIENCE),
+            body=message("SearchQuery", examples.SEARCHES) | upload,
+            replies=hits,
+            errors=(*errors, "wrong_length"),
+        ),
+        Operation(
+            method="get",
+            path="/v1/search",
+            id="searchByAddress",
+            tag="Search",
+            summary="Search by text or by id",
+            description=SEARCH_BY_URL,
+            parameters=(
+                *(in_url(name, fields[name]) for name in URL_PARAMETERS),
+                FRESH,
+                PATIENCE,
+            ),
+            # 414 is answered before it gets to us, so without a problem
+            replies={**hits, "414": {"description": "The text is too long: send it by POST"}},
+            errors=errors,
+        ),
+    ]
+
+
+def _classify(fields: dict[str, Schema]) -> Operation:
+    files = {"type": "array", "items": FILE, "maxItems": fields["images"]["maxItems"]}
+    labels = {"type": "array", "items": {"type": "string"}}
+    texts = {name: fields[name] for name in ("template", "top", "model")}
+    upload = form({"image": files, "label": labels, **texts}, ["image"], examples.CLASSIFY_FORM)
+    return Operation(
+        method="post",
+        path="/v1/classify",
+        id="classify",
+        tag="Classify",
+        summary="Classify images",
+        description=CLASSIFY,
+        parameters=(FRESH, PATIENCE),
+        body=message("ClassifyQuery", examples.CLASSES) | upload,
+        replies=reply("Classes", "ClassifyAnswer", examples.CLASSIFY_ANSWER),
+        errors=MODEL,
+    )
+
+
+def _images() -> list[Operation]:
+    errors = ("bad_request", "unknown_id", "image_gone", *SERVER, "no_index", "wrong_shard")
+    return [
+        Operation(
+            method="get",
+            path="/v1/images/{id}",
+            id="image",
+            tag="Images",
+            summary="The file of an image",
+            description=IMAGE_FILE,
+            parameters=(IMAGE_ID,),
+            replies=file("The file as it was indexed", "image/*"),
+            errors=(*errors, "requested_range_not_satisfiable"),
+        ),
+        Operation(
+            method="get",
+            path="/v1/images/{id}/thumbnail",
+            id="thumbnail",
+            tag="Images",
+            summary="A small JPEG of an image",
+            description=THUMBNAIL,
+            parameters=(IMAGE_ID,),
+            replies=file("The thumbnail", "image/jpeg"),
+            errors=errors,
+        ),
+    ]
+
+
+def _health() -> list[Operation]:
+    return [
+        Operation(
+            method="get",
+            path="/healthz",
+            id="healthz",
+            tag="Health",
+            summary="Whether the process is alive",
+            description=HEALTHZ,
+            replies=status("It is", "alive"),
+        ),
+        Operation(
+            method="get",
+            path="/ready",
+            id="ready",
+            tag="Health",
+            summary="Whether searches can be answered",
+            description=READY,
+            replies=status("They can", "ready"),
+            errors=("not_ready", "draining"),
+        ),
+        Operation(
+            method="get",
+            path="/metrics",
+            id="metrics",
+            tag="Health",
+            summary="Metrics for Prometheus",
+            description=METRICS,
+            replies=file("All metrics of this process", "text/plain"),
+        ),
+    ]

@@ -1,0 +1,81 @@
+"""The schemas of the messages, as msgspec makes them from their types, in simpler words."""
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from common.errors import Problem
+from front.query import SearchQuery
+from middle.messages import (
+    Answer,
+    ClassifyAnswer,
+    ClassifyQuery,
+    EmbedAnswer,
+    EmbedQuery,
+    Image,
+    Info,
+)
+
+TYPES = (
+    SearchQuery,
+    Answer,
+    EmbedQuery,
+    EmbedAnswer,
+    ClassifyQuery,
+    ClassifyAnswer,
+    Image,
+    Info,
+    Problem,
+)
+NULL = {"type": "null"}
+Schema = dict[str, Any]
+
+
+def schemas() -> dict[str, Schema]:
+    """The schema of each message, and of what it consists of, by name."""
+    _, found = msgspec.json.schema_components(TYPES, ref_template="#/components/schemas/{name}")
+    return {name: _plain(schema, _takes_null(schema)) for name, schema in found.items()}
+
+
+def without_null(schema: Schema) -> Schema:
+    """The schema of a field where it is written as text, in an address or a form."""
+    kinds = schema.get("type")
+    if not isinstance(kinds, list):
+        return schema
+    (kind,) = (kind for kind in kinds if kind != "null")
+    return {**schema, "type": kind}
+
+
+def _takes_null(schema: Schema) -> bool:
+    """Whether a message is one that is sent to us: then null stands for what is not there.
+
+    Ours leave such a field out. Those that we are sent are checked for fields that we do not know.
+    """
+    return schema.get("additionalProperties") is False
+
+
+def _plain(node: Any, takes_null: bool) -> Any:
+    """A part of a schema without `anyOf`, which only ever lists types."""
+    if isinstance(node, list):
+        return [_plain(part, takes_null) for part in node]
+    if not isinstance(node, dict):
+        return node
+    found = {name: _plain(part, takes_null) for name, part in node.items() if name != "anyOf"}
+    if "description" in found:
+        found["description"] = inspect.cleandoc(str(found["description"]))
+    if all(isinstance(value, str) for value in found.get("enum", [0])):
+        found["type"] = "string"
+    options = [_plain(option, takes_null) for option in node.get("anyOf", [])]
+    if not options:
+        return found
+    is_optional = "default" in found and found["default"] is None
+    if is_optional:
+        del found["default"]
+        if not takes_null:
+            options.remove(NULL)
+    kinds = [option["type"] for option in options if "type" in option]
+    merged = {name: value for option in options for name, value in option.items()}
+    if len(kinds) > 1:
+        merged["type"] = kinds
+    return {**merged, **found}
