@@ -11,7 +11,7 @@ from front.openapi.document import document
 # The two bring their scripts inside pages of their own making: they need more than the page may.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "connect-src 'self'; img-src 'self' data:; font-src 'self' data:; worker-src blob:; "
+    "connect-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; worker-src blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 SWAGGER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>clip-search API</title>
