@@ -6,9 +6,9 @@ from typing import Any
 from common.errors import PROBLEM
 from devtools.reference.examples import EXAMPLES, HEAD, REPLIES
 from devtools.reference.markdown import code, item, limits_of, type_of, wrapped
-from front.openapi import document
+from front.openapi.document import document
 
-SOURCE = "front/openapi.py and middle/messages.py"
+SOURCE = "front/openapi/ and middle/messages.py"
 JSON = "application/json"
 Schema = Mapping[str, Any]
 

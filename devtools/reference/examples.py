@@ -19,9 +19,7 @@ checkout while `make demo` runs.
 - **Cache.** `Cache-Control: no-cache` takes nothing from the prediction cache. The new answer is
   kept.
 
-Other routes need no key: `/` is the page, `/healthz` is 200 while the process lives, `/ready` is
-200 when it can answer queries. `/metrics` ([metrics.md](metrics.md)) needs a key with the scope
-`admin` where there are keys.
+The page is at `/`; it needs no key. [metrics.md](metrics.md) lists what `/metrics` answers.
 
 Middle answers `POST /search`, `/embed` and `/classify` with the same JSON, for load tests.
 It takes neither forms nor `image_url`.
@@ -56,6 +54,15 @@ curl "http://127.0.0.1:8000/v1/images/$ID/thumbnail" -o thumbnail.jpg
 """,
     "info": """
 curl http://127.0.0.1:8000/v1/info
+""",
+    "healthz": """
+curl http://127.0.0.1:8000/healthz
+""",
+    "ready": """
+curl http://127.0.0.1:8000/ready
+""",
+    "metrics": """
+curl http://127.0.0.1:8000/metrics
 """,
 }
 """By the operationId of a route."""

@@ -53,7 +53,7 @@ def type_of(schema: Mapping[str, Any]) -> str:
     if "contentMediaType" in schema:
         return "file"
     if isinstance(schema.get("type"), list):
-        return " or ".join(WORDS[name] for name in schema["type"])
+        return " or ".join(type_of({**schema, "type": kind}) for kind in schema["type"])
     if schema.get("type") == "array":
         items = type_of(schema.get("items", {}))
         return f"list of ({items})" if " or " in items else f"list of {items}"

@@ -7,10 +7,10 @@ from front.openapi import examples
 from front.openapi.errors import IMAGE, INDEX, SERVER
 from front.openapi.parts import (
     CACHED,
+    DEADLINE,
     FILE,
     FRESH,
     IMAGE_ID,
-    PATIENCE,
     file,
     form,
     in_url,
@@ -84,7 +84,7 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
             tag="Embed",
             summary="Embed texts or images",
             description=EMBED,
-            parameters=(FRESH, PATIENCE),
+            parameters=(FRESH, DEADLINE),
             body=message("EmbedQuery", examples.EMBEDDINGS),
             replies=reply("Unit vectors", "EmbedAnswer", examples.EMBED_ANSWER),
             errors=MODEL,
@@ -128,7 +128,7 @@ def _searches(fields: dict[str, Schema]) -> list[Operation]:
             tag="Search",
             summary="Search by text, image, id or embedding",
             description=SEARCH,
-            parameters=(FRESH, PATIENCE),
+            parameters=(FRESH, DEADLINE),
             body=message("SearchQuery", examples.SEARCHES) | upload,
             replies=hits,
             errors=(*errors, "wrong_length"),
@@ -143,7 +143,7 @@ def _searches(fields: dict[str, Schema]) -> list[Operation]:
             parameters=(
                 *(in_url(name, fields[name]) for name in URL_PARAMETERS),
                 FRESH,
-                PATIENCE,
+                DEADLINE,
             ),
             # 414 is answered before it gets to us, so without a problem
             replies={**hits, "414": {"description": "The text is too long: send it by POST"}},
@@ -164,7 +164,7 @@ def _classify(fields: dict[str, Schema]) -> Operation:
         tag="Classify",
         summary="Classify images",
         description=CLASSIFY,
-        parameters=(FRESH, PATIENCE),
+        parameters=(FRESH, DEADLINE),
         body=message("ClassifyQuery", examples.CLASSES) | upload,
         replies=reply("Classes", "ClassifyAnswer", examples.CLASSIFY_ANSWER),
         errors=MODEL,

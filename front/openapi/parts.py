@@ -15,7 +15,7 @@ FRESH: Part = {
     "description": "`no-cache`: answer without what is cached",
     "schema": {"type": "string"},
 }
-PATIENCE: Part = {
+DEADLINE: Part = {
     "name": "X-Deadline-Ms",
     "in": "header",
     "description": "Wait no longer for the answer than so many milliseconds",

@@ -15,7 +15,7 @@ from devtools import services
 from devtools.collection import Collection
 from devtools.reference.examples import EXAMPLES, REPLIES
 from devtools.services import Cluster
-from front.openapi import document
+from front.openapi.document import document
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 
 ADDRESS = "http://127.0.0.1:8000"

@@ -8,8 +8,8 @@ from typing import Any
 
 import urllib3
 
-from front.openapi.errors import ERRORS
 from devtools.services import Cluster
+from front.openapi.errors import ERRORS
 
 Reply = urllib3.BaseHTTPResponse
 JSON = "application/json"

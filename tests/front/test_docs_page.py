@@ -8,10 +8,10 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.support.select import Select
 
+from devtools.services import CHECKOUT, Cluster, cluster, run_command
 from front.openapi.document import document
 from front.openapi.parts import FORM
 from tests.front.browsing import Browser, chrome
-from tests.services import CHECKOUT, Cluster, cluster, run_command
 
 OPERATIONS = [
     f"{operation['tags'][0]}-{operation['operationId']}"

@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from devtools.services import Cluster
 from front.openapi.document import document
 from front.openapi.examples import KITTEN, RED_SQUARE
 from front.openapi.parts import FORM, JSON
-from devtools.services import Cluster
 
 OWN_STATUS = {"delete /v1/cache": 403}
 """Of what needs a key, where nobody has one."""
