@@ -1,8 +1,8 @@
-"""Answers that front keeps for a minute, so that a frequent query costs one application.
+"""The answer cache of front: for up to a minute, a frequent query is answered without middle.
 
-Middle names all that an answer depends on beside its query: the index version, the models, the
-purges so far. That name is its cache version. Front asks each middle for its cache version twice a
-second. A kept answer counts while the cache version that it came with is one of these.
+The cache version of a middle server names all that answers depend on beside the query: the index
+version, the models, the purges so far. Front asks each middle server for its cache version twice a
+second. A kept answer is valid while a middle server still has the answer's cache version.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from middle.client import MiddleClient
 
 POLL_S = 0.5
 MAX_AGE_S = 60.0
-"""Middle's own cache finds a frequent query renewed so often."""
+"""A frequent query must reach middle this often, so that middle's own cache keeps its answer."""
 ENTRY_BYTES = 2000
-"""What an entry takes beside its body: dicts, keys, and a view of each field."""
+"""The memory of an entry beside its body: dicts, keys, and a view of each field."""
 KEY_BYTES = 16
 
 log = logging.getLogger(__name__)
 
 
 class CachedAnswer(NamedTuple):
-    """The fields of an answer as JSON, under which cache version, and when and how old it came."""
+    """The fields of an answer as JSON, its cache version, when it came, and its age then."""
 
     fields: dict[str, msgspec.Raw]
     cache_version: str
@@ -57,7 +57,7 @@ class CachedAnswer(NamedTuple):
 
 
 class AnswerCache:
-    """The answers in this process, for all its threads, up to a number of bytes."""
+    """The kept answers of this process, up to a number of bytes; any thread may use them."""
 
     def __init__(
         self, config: Config, epoch: CacheEpoch, now: Callable[[], float] = time.monotonic
@@ -81,16 +81,16 @@ class AnswerCache:
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, client: MiddleClient) -> None:
-        """Begin to ask the middle servers for their cache versions, on this event loop."""
+        """Start asking the middle servers for their cache versions, on this event loop."""
         self._watching = asyncio.create_task(self._watch(client))
 
     async def close(self) -> None:
-        """Ask no more."""
+        """Stop asking for cache versions."""
         if self._watching:
             self._watching.cancel()
 
     def get(self, key: bytes) -> CachedAnswer | None:
-        """The answer that is kept for a query, if it still counts."""
+        """The kept answer of a query, if it is still valid."""
         with self._lock:
             if self._seen != self._epoch.read():
                 self._seen = self._epoch.read()
@@ -101,9 +101,9 @@ class AnswerCache:
         return answer if is_valid else None
 
     def keep(self, key: bytes, reply: Reply, epoch: bytes) -> None:
-        """Keep middle's reply, if middle says by a cache version that it may be kept.
+        """Keep middle's reply if it has a cache version: without one it must not be kept.
 
-        `epoch` was read before middle was asked: what was purged meanwhile is not kept.
+        `epoch` was read before middle was asked. A reply from before a purge is not kept.
         """
         cache_version = reply.headers.get(CACHE_VERSION_HEADER)
         if not cache_version:
@@ -118,7 +118,7 @@ class AnswerCache:
                 self._answers[key] = answer
 
     def age_s(self, answer: CachedAnswer) -> int:
-        """How long ago the answer was made."""
+        """The age of an answer, in seconds."""
         return answer.age_s + int(self._now() - answer.came_at)
 
     def epoch(self) -> bytes:
@@ -140,7 +140,10 @@ class AnswerCache:
 
 
 def key_of(query: SearchQuery) -> bytes | None:
-    """The key of a query; None for an image: only middle hashes it, and an address may change."""
+    """The key of a query. None for an image, which only middle hashes.
+
+    None also for an image_url, as its image may change.
+    """
     if query.image is not None or query.image_url is not None:
         return None
     return blake2b(encode(query), digest_size=KEY_BYTES).digest()

@@ -46,7 +46,7 @@ def _route(method: str, path: str, operation: Schema) -> str:
 
 
 def _parameters(parameters: list[Any]) -> Iterator[str]:
-    """A list of the parameters of each place that there are some in."""
+    """The lists of the path, query and header parameters."""
     for place, title in (("path", "Path"), ("query", "Parameters"), ("header", "Headers")):
         if found := [given for given in parameters if given["in"] == place]:
             yield f"{title}:"
@@ -71,7 +71,7 @@ def _fields(schema: Schema) -> str:
 def _field(name: str, schema: Schema, meaning: str = "", *, is_required: bool = False) -> str:
     """A line about a field: its type, limits, default and meaning."""
     kind = type_of(schema)
-    if "default" in schema:  # null is what is left out
+    if "default" in schema:  # null means that the field is left out
         kind = kind.removesuffix(" or null")
     facts = [kind, limits_of(schema)]
     if is_required:
@@ -85,7 +85,7 @@ def _field(name: str, schema: Schema, meaning: str = "", *, is_required: bool = 
 
 
 def _meaning(schema: Schema) -> str:
-    """The description of a schema, or of what it is beside null."""
+    """The description of a schema, or of its alternative to null."""
     inner = [choice.get("description", "") for choice in schema.get("anyOf", [])]
     return str(schema.get("description") or next(filter(None, inner), ""))
 
@@ -123,7 +123,7 @@ def _type(name: str, schema: Schema) -> str:
 
 
 def _named(value: Any, schemas: Schema) -> set[str]:
-    """The types that a part of the document names, and those that they name."""
+    """The types that a part of the document uses, directly or through other types."""
     found: set[str] = set()
     waiting = [value]
     while waiting:

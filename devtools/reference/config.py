@@ -28,7 +28,7 @@ standard input. The file is JSON: an object of sections, each an object of keys.
 ```
 """
 UNITS = {"-per-s": "per second", "-bytes": "bytes", "-ms": "ms", "-s": "s", "-pixels": "pixels"}
-"""By the end of a key's name."""
+"""The units of keys, by the end of a key's name."""
 MIB = 2**20
 
 

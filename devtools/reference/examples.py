@@ -1,4 +1,4 @@
-"""The examples of docs/reference/api.md, and what holds for all routes."""
+"""The examples of docs/reference/api.md, and its text about all routes."""
 
 HEAD = """# HTTP API
 
@@ -65,7 +65,7 @@ curl http://127.0.0.1:8000/ready
 curl http://127.0.0.1:8000/metrics
 """,
 }
-"""By the operationId of a route."""
+"""Requests, by the operationId of a route."""
 
 REPLIES = {
     "searchByAddress": """
@@ -96,4 +96,4 @@ REPLIES = {
 {"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2}
 """,
 }
-"""What some of them are answered with, shortened."""
+"""Shortened replies, by the operationId of a route."""

@@ -22,7 +22,7 @@ def wrapped(text: str) -> str:
 
 
 def item(text: str, depth: int = 0) -> str:
-    """An item of a list in lines of `WIDTH`; `depth` is how many lists it is in besides."""
+    """An item of a list in lines of `WIDTH`; `depth` is the number of lists around it."""
     indent = "  " * depth
     return textwrap.fill(
         text,
@@ -40,7 +40,7 @@ def code(value: Any) -> str:
 
 
 def type_of(schema: Mapping[str, Any]) -> str:
-    """The type of a schema in words: what JSON has, or the values that it may have."""
+    """The type of a schema in words: the JSON type, or the allowed values."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"

@@ -16,7 +16,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "config.md": (config.SOURCE, config.page),
     "metrics.md": (metrics.SOURCE, metrics.page),
 }
-"""The pages: what each is made from, and what makes it."""
+"""The pages: the source of each, and the function that makes it."""
 
 
 def page(name: str) -> str:
