@@ -7,6 +7,7 @@ from common.errors import PROBLEM
 from devtools.reference.examples import EXAMPLES, HEAD, REPLIES
 from devtools.reference.markdown import code, item, limits_of, type_of, wrapped
 from front.openapi.document import document
+from front.openapi.schemas import without_null
 
 SOURCE = "front/openapi/ and middle/messages.py"
 JSON = "application/json"
@@ -29,8 +30,7 @@ def page() -> str:
 def _route(method: str, path: str, operation: Schema) -> str:
     """The section of a route."""
     parts = [f"## {method.upper()} {path}", f"{operation['summary']}."]
-    if "description" in operation:
-        parts.append(wrapped(operation["description"]))
+    parts += [wrapped(paragraph) for paragraph in operation["description"].split("\n\n")]
     security = operation.get("security", [])
     if scopes := [scope for scheme in security for scope in scheme.get("key", [])]:
         parts.append(f"Scope of the key: `{scopes[0]}`.")
@@ -41,7 +41,7 @@ def _route(method: str, path: str, operation: Schema) -> str:
     parts += _parameters(operation.get("parameters", []))
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         parts += [f"Body, `{kind}`:", _fields(content["schema"])]
-    parts += [_replies(operation["responses"]), _errors(operation["responses"])]
+    parts += [_replies(operation["responses"]), *_errors(operation["responses"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,31 +63,22 @@ def _fields(schema: Schema) -> str:
     is_sent = schema.get("additionalProperties") is False  # else it is a reply, with all fields
     required = schema.get("required", []) if is_sent else []
     return "\n".join(
-        _field(name, field, is_required=name in required)
+        _field(name, without_null(field) if is_sent else field, is_required=name in required)
         for name, field in schema["properties"].items()
     )
 
 
 def _field(name: str, schema: Schema, meaning: str = "", *, is_required: bool = False) -> str:
     """A line about a field: its type, limits, default and meaning."""
-    kind = type_of(schema)
-    if "default" in schema:  # null means that the field is left out
-        kind = kind.removesuffix(" or null")
-    facts = [kind, limits_of(schema)]
+    facts = [type_of(schema), limits_of(schema)]
     if is_required:
         facts.append("required")
     elif schema.get("default") not in (None, "", []):
         facts.append(f"default {code(schema['default'])}")
-    meaning = meaning or _meaning(schema)
+    meaning = meaning or str(schema.get("description", ""))
     return item(
         f"`{name}` ({', '.join(filter(None, facts))})" + (f": {meaning}" if meaning else "")
     )
-
-
-def _meaning(schema: Schema) -> str:
-    """The description of a schema, or of its alternative to null."""
-    inner = [choice.get("description", "") for choice in schema.get("anyOf", [])]
-    return str(schema.get("description") or next(filter(None, inner), ""))
 
 
 def _replies(responses: Schema) -> str:
@@ -106,14 +97,16 @@ def _replies(responses: Schema) -> str:
     return "Reply:\n\n" + "\n".join(lines)
 
 
-def _errors(responses: Schema) -> str:
-    """A line with the statuses of a route's problems."""
-    statuses = [
-        f"`{status}`"
-        for status, response in sorted(responses.items())
-        if PROBLEM in response.get("content", {})
-    ]
-    return wrapped(f"Errors: {', '.join(statuses)} ([their codes](errors.md)).")
+def _errors(responses: Schema) -> Iterator[str]:
+    """A list of the codes of a route's problems, by status."""
+    lines = []
+    for status, response in sorted(responses.items()):
+        if PROBLEM in response.get("content", {}):
+            codes = response["content"][PROBLEM]["examples"]
+            lines.append(item(f"{status}: {', '.join(f'`{name}`' for name in codes)}"))
+    if lines:
+        yield "Errors ([what they mean](errors.md)):"
+        yield "\n".join(lines)
 
 
 def _type(name: str, schema: Schema) -> str:

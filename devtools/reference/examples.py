@@ -6,7 +6,7 @@ The public API is front's, at `http://127.0.0.1:8000` by default. The same descr
 `/openapi.json` for programs, at `/docs` and `/redoc` for people. Try the examples below from the
 checkout while `make demo` runs.
 
-- **Keys.** If `Front.keys-file` is set, every route below needs a key:
+- **Keys.** If `Front.keys-file` is set, a route with a scope needs a key:
   `Authorization: Bearer KEY`. A key opens the routes of its scopes.
 - **Bodies** are JSON, or a form (`multipart/form-data`) where it is listed. An unknown field is an
   error: 400.
@@ -68,7 +68,7 @@ curl http://127.0.0.1:8000/metrics
 """Requests, by the operationId of a route."""
 
 REPLIES = {
-    "searchByAddress": """
+    "search": """
 {"hits": [{"id": "933a764b597cb64bc3738ab466463cc5", "score": 0.36,
            "path": "samples/cat-chelsea.jpg",
            "thumbnail": "/v1/images/933a764b597cb64bc3738ab466463cc5/thumbnail", "metadata": {}}],

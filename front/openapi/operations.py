@@ -52,7 +52,7 @@ INFO = "How many images the index has, its version, and the model that made its 
 PURGE = "Needs a key, also on a server where nothing else does."
 HEALTHZ = "Asks no other server. Where nothing is answered, start the process anew."
 READY = "Whether searches can be answered now. A load balancer asks this."
-METRICS = "Counters and latencies in the text format of Prometheus: see docs/observability.md."
+METRICS = "Counters and latencies in the text format of Prometheus: see docs/reference/metrics.md."
 
 
 class Operation(NamedTuple):

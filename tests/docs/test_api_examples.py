@@ -20,7 +20,7 @@ from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 
 ADDRESS = "http://127.0.0.1:8000"
 TYPES: dict[str, Any] = {
-    "searchByAddress": Answer,
+    "search": Answer,
     "classify": ClassifyAnswer,
     "embed": EmbedAnswer,
     "info": Info,

@@ -8,6 +8,7 @@ from werkzeug.exceptions import default_exceptions
 
 from common import errors
 from common.config import CHECKOUT
+from front.openapi.errors import ERRORS
 from tests.test_structure import PRODUCTION, modules
 
 Code = tuple[str, int]
@@ -65,6 +66,11 @@ def test_the_page_has_no_code_that_nothing_raises() -> None:
         for status, kind in default_exceptions.items()
     }
     assert set() == listed() - in_the_code() - theirs
+
+
+def test_the_page_has_every_code_of_the_openapi_document() -> None:
+    """Under the same status."""
+    assert {(code, error.status) for code, error in ERRORS.items()} <= listed()
 
 
 def test_codes_are_found_in_each_form() -> None:
