@@ -77,7 +77,7 @@ class Coalescer(Generic[Item, Result]):
             sender.add_done_callback(self._senders.discard)
         return future
 
-    async def drain(self) -> None:
+    async def wait_sent(self) -> None:
         """Wait until every submitted item has been sent."""
         await asyncio.gather(*self._senders)
 

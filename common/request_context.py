@@ -24,7 +24,7 @@ class RequestContext(NamedTuple):
 
 
 NOBODY = RequestContext()
-CONTEXT: ContextVar[RequestContext] = ContextVar("origin", default=NOBODY)
+CONTEXT: ContextVar[RequestContext] = ContextVar("request_context", default=NOBODY)
 """The context of the current thread or task."""
 
 

@@ -35,7 +35,7 @@ KEY_BYTES = 16
 log = logging.getLogger(__name__)
 
 
-class CachedAnswer(NamedTuple):
+class KeptAnswer(NamedTuple):
     """The fields of an answer as JSON, its cache version, when it came, and its age then."""
 
     fields: dict[str, msgspec.Raw]
@@ -70,7 +70,7 @@ class AnswerCache:
         self._seen = epoch.read()
         self._lock = threading.Lock()
         self._cache_versions: frozenset[str] = frozenset()
-        self._answers: TLRUCache[bytes, CachedAnswer] = TLRUCache(
+        self._answers: TLRUCache[bytes, KeptAnswer] = TLRUCache(
             config.front.answer_cache_bytes,
             lambda _key, answer, _now: answer.expires_at,
             now,
@@ -89,7 +89,7 @@ class AnswerCache:
         if self._watching:
             self._watching.cancel()
 
-    def get(self, key: bytes) -> CachedAnswer | None:
+    def get(self, key: bytes) -> KeptAnswer | None:
         """The kept answer of a query, if it is still valid."""
         with self._lock:
             if self._seen != self._epoch.read():
@@ -112,12 +112,12 @@ class AnswerCache:
         expires_at = now + min(MAX_AGE_S, self._expiry_s - age_s)
         fields = msgspec.json.decode(reply.body, type=dict[str, msgspec.Raw])
         size_bytes = ENTRY_BYTES + len(reply.body)
-        answer = CachedAnswer(fields, cache_version, size_bytes, now, age_s, expires_at)
+        answer = KeptAnswer(fields, cache_version, size_bytes, now, age_s, expires_at)
         with self._lock:
             if epoch == self._epoch.read() and size_bytes <= self._answers.maxsize:
                 self._answers[key] = answer
 
-    def age_s(self, answer: CachedAnswer) -> int:
+    def age_s(self, answer: KeptAnswer) -> int:
         """The age of an answer, in seconds."""
         return answer.age_s + int(self._now() - answer.came_at)
 
@@ -139,7 +139,7 @@ class AnswerCache:
             await asyncio.sleep(POLL_S)
 
 
-def key_of(query: SearchQuery) -> bytes | None:
+def answer_key(query: SearchQuery) -> bytes | None:
     """The key of a query. None for an image, which only middle hashes.
 
     None also for an image_url, as its image may change.

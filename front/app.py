@@ -17,7 +17,7 @@ from common.server.body import READ_BYTES, close_after_reply
 from common.server.problems import problem_response
 from common.server.request import bypasses_cache, deadline_of
 from common.server.service import create_service, on_close
-from front.answer_cache import AnswerCache, key_of
+from front.answer_cache import AnswerCache, answer_key
 from front.auth import authorize
 from front.browser_headers import add_headers
 from front.docs import create_docs
@@ -106,7 +106,7 @@ def _add_search(
     def search() -> Response:
         deadline, bypass = new_deadline(), bypasses_cache(request)
         query = read_query(request)
-        key = key_of(query)
+        key = answer_key(query)
         if key and not bypass and (kept := answers.get(key)):
             response = _json(kept.body(g.request_id, g.since))
             response.headers["X-Cache"] = "hit"

@@ -42,7 +42,7 @@ class Candidate(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def share(k: int, shards: int) -> int:
+def hits_per_shard(k: int, shards: int) -> int:
     """The number of hits to ask each shard for, nearly always enough for the k best overall.
 
     A hash of the content decides the shard of an image, so the number of the k best in a shard is

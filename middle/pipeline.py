@@ -15,7 +15,7 @@ from middle.cache_keys import ImageFile, cache_version, result_key
 from middle.embed import Embedded, Embedder, choose_role
 from middle.fan_out import FanOut, FanOutResult
 from middle.memory_store import CacheEntry
-from middle.merge import BrokenShard, is_complete, merge, share
+from middle.merge import BrokenShard, hits_per_shard, is_complete, merge
 from middle.messages import Answer, Hit, Query
 from middle.prediction_cache import CacheOutcome, PredictionCache
 from middle.upstream_state import ABSENT, UpstreamState
@@ -185,7 +185,7 @@ class Pipeline:
     ) -> tuple[FanOutResult, list[Hit]]:
         """Ask each shard for a share of the hits, and again for more if the share was too small."""
         # the query's own image is found, then left out
-        fetch = share(query.k + (query.id is not None), self._fan_out.shard_count)
+        fetch = hits_per_shard(query.k + (query.id is not None), self._fan_out.shard_count)
         last: tuple[FanOutResult, list[Hit]] | None = None
         while True:
             try:

@@ -88,7 +88,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Write the waiting values, and close the connections."""
-        await self._writes.drain()
+        await self._writes.wait_sent()
         await self._client.aclose()
 
     def _is_paused(self) -> bool:

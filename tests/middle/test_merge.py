@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from middle.merge import NEAR_BITS, SECOND_ASK_RATE, BrokenShard, is_complete, merge, share
+from middle.merge import NEAR_BITS, SECOND_ASK_RATE, BrokenShard, hits_per_shard, is_complete, merge
 from middle.messages import Dedup
 from search.image_key import IMAGE_KEY
 from search.messages import Hits, Record
@@ -114,7 +114,7 @@ def test_ids_and_thumbnails_come_from_the_key() -> None:
 @given(st.integers(1, 60), st.integers(2, 40), st.integers(0, 2**32 - 1))
 def test_a_share_of_each_shard_nearly_always_holds_the_best(k: int, shards: int, seed: int) -> None:
     """However the k best are spread by chance, seldom a shard holds as many as it is asked for."""
-    asked = share(k, shards)
+    asked = hits_per_shard(k, shards)
 
     spread = np.random.default_rng(seed).multinomial(k, np.full(shards, 1 / shards), 2000)
 
@@ -124,7 +124,7 @@ def test_a_share_of_each_shard_nearly_always_holds_the_best(k: int, shards: int,
 
 def test_one_shard_is_asked_for_everything() -> None:
     """A single shard has all of the k best."""
-    assert [10, 1000] == [share(10, 1), share(1000, 1)]
+    assert [10, 1000] == [hits_per_shard(10, 1), hits_per_shard(1000, 1)]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,6 @@ async def test_draining_waits_for_all_that_was_submitted() -> None:
     batches = coalescer(server, max_batch=1)
     for n in range(3):
         batches.submit(n, soon())
-    await batches.drain()
+    await batches.wait_sent()
 
     assert server.batches == [[0], [1], [2]]

@@ -110,7 +110,7 @@ async def test_every_item_ends_in_exactly_one_outcome() -> None:
             futures[-1].cancel()
         await asyncio.sleep(0.05)
     await asyncio.gather(*futures, return_exceptions=True)
-    await batches.drain()
+    await batches.wait_sent()
 
     ended = since(before)
     assert set(ended) == set(OUTCOMES)

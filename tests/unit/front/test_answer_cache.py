@@ -10,7 +10,7 @@ from common.cache_epoch import CacheEpoch
 from common.config import Config, Front, Middle
 from common.http_client import Reply
 from devtools.fake_clock import FakeClock
-from front.answer_cache import ENTRY_BYTES, MAX_AGE_S, POLL_S, AnswerCache, key_of
+from front.answer_cache import ENTRY_BYTES, MAX_AGE_S, POLL_S, AnswerCache, answer_key
 from front.query import SearchQuery
 from middle.client import MiddleClient
 
@@ -152,8 +152,8 @@ async def test_the_answers_used_least_recently_make_room() -> None:
 def test_equal_queries_have_equal_keys() -> None:
     """An image has none, nor has the address of one."""
     red = SearchQuery(text="red")
-    assert key_of(red) == key_of(SearchQuery(text="red", k=10))
+    assert answer_key(red) == answer_key(SearchQuery(text="red", k=10))
     others = (red, SearchQuery(text="red", k=3), SearchQuery(id="a"))
-    assert len({key_of(query) for query in others}) == 3
-    assert key_of(SearchQuery(image=b"image")) is None
-    assert key_of(SearchQuery(image_url="https://photos.example/1")) is None
+    assert len({answer_key(query) for query in others}) == 3
+    assert answer_key(SearchQuery(image=b"image")) is None
+    assert answer_key(SearchQuery(image_url="https://photos.example/1")) is None
