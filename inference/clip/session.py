@@ -31,6 +31,9 @@ class Session(Protocol):
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute one output for a batch, each input [n, ...]."""
 
+    def replica(self) -> "Session":
+        """A session for another thread. It shares the weights, if the runtime can."""
+
 
 class SessionOptions(NamedTuple):
     """The options with which a runtime opens a session."""
@@ -40,6 +43,8 @@ class SessionOptions(NamedTuple):
     """CPU threads of one session."""
     precision: str
     compiled: bool = False
+    replicas: int = 1
+    """The sessions on this device, this session and its replicas."""
 
 
 def open_sessions(path: Path, settings: Inference) -> list[Session]:
@@ -49,10 +54,18 @@ def open_sessions(path: Path, settings: Inference) -> list[Session]:
     """
     devices = list_devices(settings.device, settings.replicas)
     threads = settings.threads or max(1, (os.cpu_count() or 1) // len(devices))
-    return [
-        _open(path, settings.runtime, SessionOptions(device, threads, settings.precision))
-        for device in devices
-    ]
+    first: dict[Device, Session] = {}
+    sessions = []
+    for device in devices:
+        options = SessionOptions(
+            device, threads, settings.precision, replicas=devices.count(device)
+        )
+        if device in first:
+            session = first[device].replica()
+        else:
+            session = first[device] = _open(path, settings.runtime, options)
+        sessions.append(session)
+    return sessions
 
 
 def _open(path: Path, runtime: str, options: SessionOptions) -> Session:

@@ -1,6 +1,7 @@
 """Sessions of ONNX Runtime, on the CPU, CUDA or TensorRT."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class OnnxSession:
             raise ConfigError(
                 "ONNX Runtime has no bf16: use openvino or torch, or another precision"
             )
+        given = path
         # TensorRT itself converts a float32 network to float16.
         if options.precision != "fp32" and not (tensorrt and options.precision == "fp16"):
             path = variant(path, options.precision)
@@ -60,6 +62,15 @@ class OnnxSession:
             for argument in self._session.get_inputs()
         )
         self.outputs = tuple(result.name for result in self._session.get_outputs())
+        # With one thread, a call computes in the thread that calls: then calls may overlap.
+        may_share = options.device.kind == "cpu" and options.threads == 1
+        self._open_again = (
+            None if may_share else partial(OnnxSession, given, options, tensorrt=tensorrt)
+        )
+
+    def replica(self) -> "OnnxSession":
+        """This session itself, if its calls may overlap, else another session."""
+        return self._open_again() if self._open_again else self
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute one output for a batch."""

@@ -1,6 +1,7 @@
 """Sessions of OpenVINO, on Intel's CPUs and GPUs. bf16 is fast on a CPU with AMX."""
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ class OpenVinoSession:
             path = variant(path, "int8")
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[options.precision]}
         if kind == "cpu":
-            settings |= {"INFERENCE_NUM_THREADS": options.threads, "NUM_STREAMS": 1}
+            settings |= {
+                "INFERENCE_NUM_THREADS": options.threads * options.replicas,
+                "NUM_STREAMS": options.replicas,
+                # Pinned, the calling threads of all models would share core 0.
+                "ENABLE_CPU_PINNING": False,
+            }
         device = "CPU" if kind == "cpu" else f"GPU.{number}"
         try:
             compiled = openvino.Core().compile_model(str(path), device, settings)
@@ -40,12 +46,19 @@ class OpenVinoSession:
             if path.is_symlink():  # the hub's cache has links, also for separate weight files
                 advice = "; OpenVINO follows no links: hf download NAME --local-dir FOLDER"
             raise ConfigError(f"{path}: {str(error).strip().splitlines()[-1]}{advice}") from None
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
         self.inputs = tuple(
             Input(port.any_name, _sizes(port.partial_shape), port.element_type.to_dtype().type)
             for port in compiled.inputs
         )
         self.outputs = tuple(port.any_name for port in compiled.outputs)
+
+    def replica(self) -> "OpenVinoSession":
+        """A session with a request of its own to the same compiled network."""
+        replica = copy(self)
+        replica._request = self._compiled.create_infer_request()
+        return replica
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute one output for a batch."""

@@ -50,6 +50,10 @@ class TorchSession:
         tower = load_tower(weights, config).to(self._device, self._dtype)
         self._tower = torch.compile(tower, dynamic=True) if options.compiled else tower
 
+    def replica(self) -> "TorchSession":
+        """This session itself: calls only read the weights, so they may overlap."""
+        return self
+
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute the embeddings of a batch."""
         with torch.inference_mode():

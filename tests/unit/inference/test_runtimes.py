@@ -1,15 +1,19 @@
 """What runs a session: the same numbers, whichever it is."""
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from common.config import Inference
 from common.errors import ConfigError
 from devtools.tiny_model import DIM, SIZE, write_tiny_model
 from inference.clip.devices import Device
-from inference.clip.session import SessionOptions
+from inference.clip.session import Session, SessionOptions, open_sessions
 from inference.runtimes.onnx_runtime import OnnxSession
 from inference.runtimes.openvino_runtime import OpenVinoSession
 
@@ -43,6 +47,32 @@ def test_openvino_computes_the_same(path: Path) -> None:
     other = OpenVinoSession(path, execution()).run({"image": images()})
     own = OnnxSession(path, execution()).run({"image": images()})
     np.testing.assert_allclose(other, own, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_replicas_compute_at_the_same_time_on_any_core(path: Path, runtime: Any) -> None:
+    """OpenVINO would pin the threads that call it, while they compute, all to the first core."""
+    sessions = open_sessions(path, Inference(runtime=runtime, replicas=2, threads=1))
+    pixels = np.repeat(images(), 100, axis=0)
+    expected = OnnxSession(path, execution()).run({"image": pixels})
+    both = threading.Barrier(len(sessions))
+    threads: list[int] = []
+
+    def compute(session: Session) -> None:
+        threads.append(threading.get_native_id())
+        for _ in range(20):
+            both.wait(30)
+            rows = session.run({"image": pixels})
+            np.testing.assert_allclose(rows, expected, rtol=1e-3, atol=1e-3)
+
+    allowed = set()
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        computing = [pool.submit(compute, session) for session in sessions]
+        while not all(future.done() for future in computing):
+            allowed |= {frozenset(os.sched_getaffinity(thread)) for thread in threads}
+        for future in computing:
+            future.result()
+    assert {frozenset(os.sched_getaffinity(0))} == allowed
 
 
 @pytest.mark.parametrize(
