@@ -106,7 +106,10 @@ class HttpClient:
                     raise aiohttp.ClientPayloadError("nothing says where the reply ends")
                 return Reply(response.status, response.headers, body)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            level = logging.DEBUG if self.is_starting(address) else logging.WARNING
+            # A certificate that will not do is no matter of starting.
+            is_tls = isinstance(error, aiohttp.ClientSSLError)
+            is_expected = self.is_starting(address) and not is_tls
+            level = logging.DEBUG if is_expected else logging.WARNING
             log.log(level, "%s: no connection: %s", address, error)
             raise NotConnected("a server behind this one cannot be reached") from None
         except (aiohttp.ClientError, OSError) as error:
