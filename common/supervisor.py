@@ -37,7 +37,7 @@ from common.internal_auth import InternalAuth
 from common.preflight import port_failures
 from common.process import ERROR, argument_parser, run
 from common.ready import unverified, url_of, wait_until_ready
-from common.server.drain import DRAIN_S
+from common.server.drain import LONGEST_END_S
 from common.stopping import Stopping
 
 EXAMPLE = "a cat"
@@ -55,6 +55,9 @@ pidfile={folder}/supervisord.pid
 {user}"""
 PRIORITY = {"front": 3, "middle": 2}
 """supervisord stops the highest first, so that no service loses a server that it asks."""
+
+CLOSING_S = 10
+"""The time to stop threads (waitress waits 5 s for them) and to close what a service has opened."""
 
 PROGRAM = """
 [program:{name}]
@@ -115,7 +118,7 @@ def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_
                 priority=PRIORITY.get(name.partition("-")[0], 1),
                 command=_escape(shlex.join(command)),
                 directory=_escape(str(Path.cwd())),
-                stop_s=math.ceil(drain_wait_s + DRAIN_S) + 5,
+                stop_s=math.ceil(drain_wait_s + LONGEST_END_S) + CLOSING_S,
             )
         )
     return "".join(parts)

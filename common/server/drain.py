@@ -16,6 +16,9 @@ from collections.abc import Callable
 
 DRAIN_S = 10.0
 """The time for requests under way, after the server takes no new connections."""
+LONGEST_END_S = 2 * DRAIN_S
+"""The longest end after `drain_wait_s`: the server may take DRAIN_S to accept the connections that
+wait, and DRAIN_S to answer their requests."""
 HANDSHAKE_S = 0.05
 """The time for handshakes under way, after the kernel ignores new connections."""
 POLL_S = 0.01
