@@ -25,7 +25,7 @@ REASONS = {
     "needs docker",
     "needs the Internet",
     "needs the model hub",
-    "needs torch",  # 5.7 GB: tests/torch exports models and runs TorchServe
+    "needs torch",  # 6.9 GB: tests/torch exports models and runs TorchServe
 }
 """Why a fence may not be run."""
 
