@@ -21,7 +21,6 @@ REASONS = {
     "installs packages",
     "needs a GPU",
     "needs a collector of traces",  # tests/test_observability.py has one
-    "needs a second machine",
     "needs docker",
     "needs the Internet",
     "needs the model hub",
