@@ -1,10 +1,11 @@
-"""docs/operations.md says of each alert what to do."""
+"""docs/operations.md says of each alert what to do; Prometheus's example has all services."""
 
 import re
 
 import yaml
 
-from common.config import CHECKOUT
+from common.config import CHECKOUT, load
+from common.supervisor import addresses
 
 
 def test_each_alert_has_a_row() -> None:
@@ -14,3 +15,17 @@ def test_each_alert_has_a_row() -> None:
     page = (CHECKOUT / "docs/operations.md").read_text()
 
     assert alerts == re.findall(r"^\| `(ClipSearch\w+)` \|", page, re.MULTILINE)
+
+
+def test_prometheus_scrapes_each_service() -> None:
+    """Those of config.json as it ships, with the job that the alerts name."""
+    folder = CHECKOUT / "docs/observability"
+    jobs = yaml.safe_load((folder / "prometheus.yml").read_text())["scrape_configs"]
+    groups = [group for job in jobs for group in job["static_configs"]]
+    shipped = addresses(load(str(CHECKOUT / "config.json")).config)
+
+    assert [f"{host}:{port}" for _, (host, port) in shipped] == [
+        target for group in groups for target in group["targets"]
+    ]
+    for group in groups:
+        assert f'up{{job="{group["labels"]["job"]}"}}' in (folder / "alerts.yml").read_text()
