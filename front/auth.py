@@ -39,7 +39,7 @@ def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, proxies: int) -
             return
         key = keys.find(request.headers.get("Authorization", ""))
         if rates:
-            rates.take(f"key {key.name}" if key else request.remote_addr or "")
+            rates.acquire(f"key {key.name}" if key else request.remote_addr or "")
         if keys.are_on:
             check_scope(key, scope)
         elif route == PURGE:

@@ -36,7 +36,7 @@ class RateLimiter:
         """The number of callers that are kept."""
         return len(self._empty_at)
 
-    def take(self, caller: str) -> None:
+    def acquire(self, caller: str) -> None:
         """Count a request of a caller. Raises RateLimited; a refused request is not counted."""
         now = self._clock()
         key = _network(caller) if ":" in caller else caller

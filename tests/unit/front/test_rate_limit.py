@@ -14,34 +14,34 @@ def test_the_burst_comes_back_at_the_rate() -> None:
     clock = FakeClock()
     rates = RateLimiter(2, 4, clock)
     for _ in range(4):
-        rates.take("a")
+        rates.acquire("a")
     for _ in range(100):
         with pytest.raises(RateLimited) as refused:
-            rates.take("a")
+            rates.acquire("a")
     assert 1 == refused.value.retry_after_s
     clock.advance(0.5)
-    rates.take("a")
+    rates.acquire("a")
     clock.advance(60)
     for _ in range(4):
-        rates.take("a")
+        rates.acquire("a")
     with pytest.raises(RateLimited):
-        rates.take("a")
+        rates.acquire("a")
 
 
 def test_the_memory_for_callers_is_bounded() -> None:
     """However many addresses ask, and a network of IPv6 is one caller."""
     rates = RateLimiter(1, 1)
     for n in range(MOST_CALLERS + 10):
-        rates.take(f"192.0.2.1 {n}")
+        rates.acquire(f"192.0.2.1 {n}")
     assert MOST_CALLERS == rates.callers()
-    rates.take("2001:db8::1")
+    rates.acquire("2001:db8::1")
     with pytest.raises(RateLimited):
-        rates.take("2001:db8::ffff:2")
-    rates.take("2001:db8:0:1::1")
-    rates.take("::ffff:192.0.2.7")  # as a listener for both kinds tells of IPv4
-    rates.take("::ffff:192.0.2.8")
+        rates.acquire("2001:db8::ffff:2")
+    rates.acquire("2001:db8:0:1::1")
+    rates.acquire("::ffff:192.0.2.7")  # as a listener for both kinds tells of IPv4
+    rates.acquire("::ffff:192.0.2.8")
     with pytest.raises(RateLimited):
-        rates.take("192.0.2.7")
+        rates.acquire("192.0.2.7")
 
 
 def test_a_steady_caller_at_the_rate_is_never_refused() -> None:
@@ -49,13 +49,13 @@ def test_a_steady_caller_at_the_rate_is_never_refused() -> None:
     clock = FakeClock()
     rates = RateLimiter(10, 3, clock)
     for _ in range(1000):
-        rates.take("steady")
+        rates.acquire("steady")
         clock.advance(0.1001)
 
     taken = 0
     with suppress(RateLimited):
         for _ in range(1000):
-            rates.take("hasty")
+            rates.acquire("hasty")
             clock.advance(0.09)
             taken += 1
     assert 15 < taken < 30
@@ -65,8 +65,8 @@ def test_callers_do_not_count_for_each_other() -> None:
     """Each has a burst of its own."""
     rates = RateLimiter(1, 2, FakeClock())
     for _ in range(2):
-        rates.take("a")
-        rates.take("b")
+        rates.acquire("a")
+        rates.acquire("b")
     for caller in ("a", "b"):
         with pytest.raises(RateLimited):
-            rates.take(caller)
+            rates.acquire(caller)
