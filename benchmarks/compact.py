@@ -52,7 +52,7 @@ def measure(count: int = 100_000) -> list[Figure]:
             files = _write(folders, vectors, kind)
             built_s = time.perf_counter() - started
             resident = _in_a_child(folders, files) / count
-            shards[kind] = load_shard(folders, VERSION, DIM, files)
+            shards[kind] = load_shard(folders, VERSION, DIM, files, 1_000_000)
             found = recall(queries, [(shards[kind], vectors)], K, EF_SEARCH)
             figures += _of_kind(kind, resident, found, built_s)
         runs = _rates(shards, queries)
@@ -108,9 +108,9 @@ def _resident(folders: Folders, files: ShardFiles) -> int:
     """Bytes that stay resident, but for pages of files, which the system may take back."""
     warm = _folders(folders.index.parent / "warm")  # what a library takes for itself is no vector's
     few = _write(warm, clustered(np.eye(DIM, dtype=np.float32), 100), files.kind)
-    load_shard(warm, VERSION, DIM, few)
+    load_shard(warm, VERSION, DIM, few, 1_000_000)
     before = _anonymous()
-    shard = load_shard(folders, VERSION, DIM, files)
+    shard = load_shard(folders, VERSION, DIM, files, 1_000_000)
     shard.search(unit(np.ones((1, DIM), dtype=np.float32)), [K], EF_SEARCH, THREADS)
     return _anonymous() - before
 

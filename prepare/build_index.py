@@ -151,7 +151,7 @@ def _measure(
     def pairs() -> Iterator[tuple[Segment, Matrix]]:
         for number, files in enumerate(shards):
             members = collection.members(number, len(shards))
-            shard = load_shard(folders, version, collection.entry.dim, files)
+            shard = load_shard(folders, version, collection.entry.dim, files, total)
             yield shard, collection.rows(members).vectors
 
     value = recall(queries, pairs(), RECALL_K, ef_of_shard(ef_search, len(shards)))

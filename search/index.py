@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.config import IndexKind
 from common.files import replace_bytes, write_whole
 from common.wire import Matrix
-from search import canaries, hnsw
+from search import canaries, exact, hnsw
 from search.ann_index import AnnIndex, AnnModule, AnnPaths, Build
 from search.image_key import IMAGE_KEY, Keys
 from search.manifest import BadIndex, Folders, ShardFiles, describe, verify
@@ -151,20 +151,21 @@ def ef_of_shard(ef_search: int, shard_count: int) -> int:
     return math.ceil(ef_search / math.pow(shard_count, 0.45))
 
 
-def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles) -> Segment:
+def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles, images: int) -> Segment:
     """Load a shard: check its files against the manifest, then run its canaries.
 
-    Raises BadIndex, MissingPackage.
+    `images` is the number of images in the version: a small version is searched exactly. Raises
+    BadIndex, MissingPackage.
     """
     try:
-        return _load(folders, version, dim, files)
+        return _load(folders, version, dim, files, images)
     except MemoryError:
         raise BadIndex(f"{version}: too little memory") from None
     except OSError as error:  # prepare deletes old versions, also while one is loaded
         raise BadIndex(f"{version}: {error}") from None
 
 
-def _load(folders: Folders, version: str, dim: int, files: ShardFiles) -> Segment:
+def _load(folders: Folders, version: str, dim: int, files: ShardFiles, images: int) -> Segment:
     index, paths, hashes = (folder / version for folder in folders.all())
     engine_paths = AnnPaths(
         verify(index, files.index), verify(index, files.vectors) if files.vectors else None
@@ -177,6 +178,8 @@ def _load(folders: Folders, version: str, dim: int, files: ShardFiles) -> Segmen
     engine = ann_module(files.kind).load(engine_paths, dim, files.count)
     drawn = canaries.read(verify(index, files.canaries), dim, files.count)
     canaries.check(drawn, engine, str(engine_paths.index_path))
+    if files.count and images <= exact.MAX_COUNT:
+        engine = exact.Exact(engine.vectors(np.arange(files.count)))
     return Segment(engine, keys, records, offsets)
 
 

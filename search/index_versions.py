@@ -50,7 +50,9 @@ def load_version(folders: Folders, named: VersionRef, choose: Choose) -> Version
     """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage."""
     manifest = manifest_of(folders, named)
     loaded = {
-        shard: load_shard(folders, named.version, manifest.dim, manifest.shards[shard])
+        shard: load_shard(
+            folders, named.version, manifest.dim, manifest.shards[shard], manifest.count
+        )
         for shard in choose(len(manifest.shards))
         if shard < len(manifest.shards)
     }

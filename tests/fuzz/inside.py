@@ -130,7 +130,7 @@ def index(data: bytes) -> None:
         path.write_bytes(data[1:])
         try:
             told = files if name == "index" else replace(files, **{name: describe(path)})
-            load_shard(folders, VERSION, DIM, told)
+            load_shard(folders, VERSION, DIM, told, 1_000_000)
         finally:
             path.write_bytes(kept)
     except BadIndex:

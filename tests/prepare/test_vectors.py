@@ -149,16 +149,16 @@ def files_of(workspace: Workspace) -> tuple[set[str], set[str], set[str]]:
     return names[index], names[paths], names[hashes]
 
 
-def test_recall_is_measured_not_assumed(many: Workspace) -> None:
-    """With hardly a link and the smallest ef, the manifest's recall is below 1."""
+def test_a_small_collection_is_searched_exactly(many: Workspace) -> None:
+    """With hardly a link and the smallest ef, recall is 1; tests/unit has recall below 1."""
     poor = many.apart().having(shards=1, M=3, ef_construction=8)
     config = {**poor.config, "Search": {"shards": 1, "ef-search": 1}}
 
     done = poor.run(config=config)
 
     assert 0 == done.returncode, done.stderr
-    assert poor.manifest().recall.value < 1
-    assert f"recall@10 {poor.manifest().recall.value}" in done.stdout
+    assert 1 == poor.manifest().recall.value
+    assert "recall@10 1.0" in done.stdout
 
 
 def test_more_shards_than_images(workspace: Workspace) -> None:

@@ -45,7 +45,7 @@ def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) 
     """Such a shard, written and loaded."""
     folders = folders_in(root)
     files = write_vectors(folders, vectors, kind, links=links)
-    return load_shard(folders, VERSION, vectors.shape[1], files)
+    return load_shard(folders, VERSION, vectors.shape[1], files, 1_000_000)
 
 
 def search(shard: Segment, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:

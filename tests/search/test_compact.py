@@ -138,9 +138,9 @@ def test_a_truncated_file_is_refused_even_with_its_own_digest(
     for share in (0, 0.001, 0.1, 0.5, 0.9, 0.99999):
         path.write_bytes(data[: int(share * len(data))])
         with pytest.raises(BadIndex, match=path.name):
-            load_shard(folders, VERSION, DIM, files)
+            load_shard(folders, VERSION, DIM, files, 1_000_000)
         with pytest.raises(BadIndex, match=path.name):
-            load_shard(folders, VERSION, DIM, resealed(folders, files))
+            load_shard(folders, VERSION, DIM, resealed(folders, files), 1_000_000)
 
 
 def test_a_file_of_another_kind_or_shard_is_refused(tmp_path: Path, vectors: Matrix) -> None:
@@ -162,5 +162,5 @@ def test_a_file_of_another_kind_or_shard_is_refused(tmp_path: Path, vectors: Mat
     ]
     for change in changes:
         with pytest.raises(BadIndex):
-            load_shard(folders, VERSION, DIM, msgspec.structs.replace(files, **change))
-    assert 300 == load_shard(folders, VERSION, DIM, files).count
+            load_shard(folders, VERSION, DIM, msgspec.structs.replace(files, **change), 1_000_000)
+    assert 300 == load_shard(folders, VERSION, DIM, files, 1_000_000).count

@@ -35,7 +35,7 @@ def test_a_whole_index_finds_everything_and_a_forgetful_one_does_not(
     folders = folders_in(tmp_path)
     manifest = write_version(folders, "v000001", VECTORS, range(count))
     shards = [
-        (load_shard(folders, "v000001", 8, files), VECTORS[number::count])
+        (load_shard(folders, "v000001", 8, files, 1_000_000), VECTORS[number::count])
         for number, files in enumerate(manifest.shards)
     ]
     queries = VECTORS[:10]

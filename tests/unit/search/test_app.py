@@ -34,7 +34,7 @@ class OneVersion:
     def __init__(self, root: Path) -> None:
         folders = folders_in(root)
         manifest = write_version(folders, "v000001", VECTORS, (0, 1))
-        shard = load_shard(folders, "v000001", 4, manifest.shards[0])
+        shard = load_shard(folders, "v000001", 4, manifest.shards[0], 1_000_000)
         self.version: Version | None = Version(manifest, {0: shard})
 
     def newest(self) -> Version:
