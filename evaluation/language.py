@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 if __name__ == "__main__" and __spec__ is None:
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was benchmarks/
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was evaluation/
 
-from benchmarks.starter_recall import STAMPS, read_stamps
+from evaluation.starter_recall import STAMPS, read_stamps
 from middle.embed import choose_role
 
 QUERIES = Path(__file__).with_name("queries.txt")

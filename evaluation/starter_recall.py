@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 if __name__ == "__main__" and __spec__ is None:
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was benchmarks/
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was evaluation/
 
 import numpy as np
 from numpy.typing import NDArray
