@@ -24,6 +24,21 @@ except ImportError as error:
         f"there is no {error.name}: pip install -r requirements-torch.txt"
     ) from None
 
+WEIGHTS = "open_clip_model.safetensors"
+
+
+def random_model(architecture: str, folder: Path, precisions: list[str]) -> tuple[str, Path]:
+    """The folder of a random model, exported once, and its weights as open_clip saves them.
+
+    Raises ConfigError.
+    """
+    model, source = folder / architecture, folder / "sources" / architecture
+    if not source.is_dir():
+        write_architecture(architecture, source)
+    if not model.is_dir():
+        export_random(architecture, model, precisions)
+    return str(model), source / WEIGHTS
+
 
 def export_random(architecture: str, output: Path, precisions: list[str]) -> None:
     """Export a model by inference/export.py, with torch's weights; raises ConfigError.
@@ -58,10 +73,11 @@ def write_random(config: dict[str, Any], preprocessing: dict[str, Any], folder: 
 
     `config` is open_clip's `model_cfg`, `preprocessing` its `preprocess_cfg`, or a part of it.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     described = {"model_cfg": config, "preprocess_cfg": preprocessing}
     (folder / OPEN_CLIP_CONFIG).write_text(json.dumps(described))
     torch.manual_seed(0)
     model = open_clip.create_model(
         f"local-dir:{folder}", load_weights=False, pretrained_text=False, pretrained_image=False
     )
-    save_weights(model, folder / "open_clip_model.safetensors")
+    save_weights(model, folder / WEIGHTS)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,13 +90,18 @@ def running(
 
 @contextmanager
 def starting(
-    script: str, config: dict[str, Any], *arguments: str, cwd: Path = CHECKOUT, module: bool = False
+    script: str,
+    config: dict[str, Any],
+    *arguments: str,
+    cwd: Path = CHECKOUT,
+    module: bool = False,
+    checkout: Path = CHECKOUT,
 ) -> Iterator[Callable[[], Service]]:
     """Start a script as `running` does; yields a function that waits until the service listens.
 
-    So several services can start at the same time.
+    So several services can start at the same time. The script is that of `checkout`.
     """
-    program = ["-m", script] if module else [str(CHECKOUT / script)]
+    program = ["-m", script] if module else [str(checkout / script)]
     process = subprocess.Popen(
         [sys.executable, *program, "--config", "-", *arguments],
         stdin=subprocess.PIPE,
@@ -181,6 +187,13 @@ class Cluster:
     inference: Service
     search: list[Service]
 
+    @property
+    def pids(self) -> dict[str, list[int]]:
+        """The ids of the processes that were started, by service."""
+        single = {"front": self.front, "middle": self.middle, "inference": self.inference}
+        found = {name: [service.process.pid] for name, service in single.items()}
+        return {**found, "search": [service.process.pid for service in self.search]}
+
 
 def with_section(config: dict[str, Any], section: str, **keys: Any) -> dict[str, Any]:
     """A copy of a config with some keys of one section set; `_` stands for `-`."""
@@ -195,8 +208,10 @@ def cluster(
     cwd: Path,
     search_arguments: Sequence[Sequence[str]] = (),
     inference: Service | None = None,
+    checkout: Path = CHECKOUT,
 ) -> Iterator[Cluster]:
     """Start all services, with `servers` search servers. A given `inference` is used instead."""
+    start = partial(running, cwd=cwd, checkout=checkout)
     config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
     for section in ("Inference", "Middle", "Front"):
         config = with_section(config, section, port=0)
@@ -206,16 +221,16 @@ def cluster(
         for number in range(servers):
             extra = search_arguments[number] if search_arguments else ("--index", str(number))
             arguments = ("--server-index", str(number), *extra)
-            server = starting("search/search.py", config, *arguments, cwd=cwd)
+            server = starting("search/search.py", config, *arguments, cwd=cwd, checkout=checkout)
             started.append(stack.enter_context(server))
         if inference is None:
-            inference = stack.enter_context(running("inference/inference.py", config, cwd=cwd))
+            inference = stack.enter_context(start("inference/inference.py", config))
         search = [listening() for listening in started]
         config = with_section(config, "Inference", port=inference.port)
         config = with_section(config, "Search", server_list=[server.address for server in search])
-        middle = stack.enter_context(running("middle/middle.py", config, cwd=cwd))
+        middle = stack.enter_context(start("middle/middle.py", config))
         config = with_section(config, "Middle", port=middle.port)
-        front = stack.enter_context(running("front/front.py", config, cwd=cwd))
+        front = stack.enter_context(start("front/front.py", config))
         config = with_section(config, "Front", port=front.port)
         # At the end no request is in flight, so all services may end at the same time.
         for service in (front, middle, *search, *([] if shared else [inference])):

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.slow_clients import LARGE
 from common.config import Front, parse
 from devtools.nginx import CONF, PER_ADDRESS, edge
 from devtools.services import CHECKOUT, Cluster, free_ports, http, wait_until
+from devtools.slow_clients import LARGE
 from tests.front.fake_website import elsewhere, reply
 from tests.front.pictures import encoded, noise
 

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from benchmarks.slow_clients import measure
 from devtools.services import Cluster
+from devtools.slow_clients import ask_beside
 
 CLIENTS = 200
 """Most of the threads that front has: the edge keeps them free."""
@@ -13,7 +13,7 @@ RATE, SECONDS = 50, 6
 
 def test_slow_clients_leave_the_others_alone(address: str, behind: Cluster) -> None:
     """Every query beside them is answered, and as it is answered in quiet by front itself."""
-    replies = measure(int(address.rpartition(":")[2]), RATE, SECONDS, CLIENTS)
+    replies = ask_beside(int(address.rpartition(":")[2]), RATE, SECONDS, CLIENTS)
 
     assert RATE * SECONDS == len(replies)
     assert [] == [one for one in replies if not one.ok]

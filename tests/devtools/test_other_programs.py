@@ -1,0 +1,53 @@
+"""Programs of other projects: how they are installed, started and ended."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from common.errors import MissingPackage
+from devtools.other_programs import Command, Environment, ask, serving
+from devtools.services import free_ports
+
+BROKEN = Environment("broken", ("./there-is-no-such-package.whl",))
+SERVER = """
+import http.server, os, sys
+told = sys.stdin.read() + os.environ["HOME"] + os.environ["MORE"]
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(told.encode())
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
+    """Each time, as nothing marks a half made environment as whole."""
+    for _ in range(2):
+        with pytest.raises(MissingPackage, match="broken"):
+            BROKEN.bin(tmp_path)
+
+
+def test_a_server_answers_until_the_block_ends(tmp_path: Path) -> None:
+    """It has its home, its environment and its input; then nobody listens any more."""
+    (port,) = free_ports(1)
+    arguments = [sys.executable, "-c", SERVER, str(port)]
+    url = f"http://127.0.0.1:{port}"
+
+    with serving(Command(arguments, tmp_path, {"MORE": "more"}, "input "), url, {}):
+        assert f"input {tmp_path}more" == ask(url, {}).data.decode()
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        ask(url, {})
+
+
+def test_a_server_that_ends_tells_its_output(tmp_path: Path) -> None:
+    """And is not waited for."""
+    (port,) = free_ports(1)
+    command = Command([sys.executable, "-c", "print('no such model')"], tmp_path)
+
+    with pytest.raises(RuntimeError, match="no such model"):
+        with serving(command, f"http://127.0.0.1:{port}", {}):
+            pass
