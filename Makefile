@@ -8,6 +8,7 @@ TORCH := .venv-torch
 CONFIG ?= config.json
 IMAGES ?=
 ONLY ?=
+BESIDE ?=
 MINUTES ?= 10
 DEVICE ?= cpu
 SECONDS ?= 60
@@ -107,11 +108,11 @@ chaos: dev ## everything that can go wrong, for long: faults at random for MINUT
 	$(BIN)/python tests/chaos/chaos.py --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
 	$(if $(ONLY),,$(BIN)/python tests/chaos/sabotage.py)
 
-bench: torch ## everything beside others, its limits and its targets, in one run; writes benchmarks/results/
-	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY))
+bench: torch ## everything beside others, limits and targets, or the sections of ONLY
+	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(if $(BESIDE),--beside $(BESIDE))
 
 bench-runtimes: torch ## images and texts a second of each runtime on DEVICE, cpu or cuda
-	$(TORCH)/bin/python benchmarks/runtimes.py --device $(DEVICE)
+	$(TORCH)/bin/python benchmarks/bench.py --only runtimes --device $(DEVICE)
 
 reference: dev ## write the pages of docs/reference that are made from the code
 	$(BIN)/python devtools/reference/write.py

@@ -1,6 +1,6 @@
-"""Everything that is measured, in one run: python benchmarks/bench.py [--only SECTION,...].
+"""Measure all sections, or some: python benchmarks/bench.py [--only SECTION,...].
 
-One model, ViT-B-32 with random weights, one machine, and everything that is compared takes turns.
+All sections measure one model, ViT-B-32 with random weights. Contenders of a section take turns.
 """
 
 import argparse
@@ -8,152 +8,118 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from msgspec.structs import replace
 
-from benchmarks import (
-    compact,
-    drivers,
-    embedding,
-    generated,
-    growth,
-    open_loop,
-    peers,
-    preparing,
-    searching,
-    workers,
-)
-from benchmarks.baseline.contender import baseline
-from benchmarks.figures import Figure, table, take_turns
-from benchmarks.report import write
-from common.config import Loaded, load
-from common.errors import ConfigError
+from benchmarks import report
+from benchmarks.plan import FOLDER, Plan
+from benchmarks.report import Figure
+from benchmarks.scenarios import inference, prepare, runtimes, search, systems
+from common.config import CHECKOUT, load
+from common.errors import ConfigError, MissingPackage
 from common.process import argument_parser, run
-from inference.clip.model import load_model
-
-VECTORS = 100_000
-
-
-class Plan(NamedTuple):
-    """What a run is made with."""
-
-    loaded: Loaded
-    rounds: int
-    open_loop_s: float
-    folder: Path
-
-
-def measure_search(plan: Plan) -> list[Figure]:
-    """Ours, others and the limits in turn; then latency at fixed rates of ours."""
-    loaded, folder = plan.loaded, plan.folder
-    model = load_model(loaded.config.inference.clip, loaded.config.inference, loaded.root)
-    collection = generated.generate(model, VECTORS, loaded.path(generated.FOLDER))
-    truth = generated.read_vectors(collection)
-    texts = generated.queries()
-    bench = searching.Searching(loaded, model, collection, truth, folder, texts)
-    others = [
-        baseline(peers.MODEL, truth, searching.MANY, folder / "baseline"),
-        peers.clip_as_service(peers.SOURCE, peers.MODEL, folder),
-        peers.clip_retrieval(peers.SOURCE, peers.MODEL, truth, folder),
-    ]
-    with searching.contenders(bench, others) as started:
-        pids, began = open_loop.processes(started.many), time.monotonic()
-        with open_loop.watching(pids) as samples:
-            runs = take_turns(started.contenders, plan.rounds)
-            peak = min(one.requests_per_s for one in runs[searching.ours_name(searching.MANY)])
-            answers = open_loop.Truth(truth, model)
-            late = open_loop.measure(started.many, peak, plan.open_loop_s, texts, answers)
-        busy_s = bench.busy_since - began
-        return [*searching.figures(runs, bench.recalls), *late, open_loop.memory(samples, busy_s)]
-
-
-def measure_inference(plan: Plan) -> list[Figure]:
-    """Inference over HTTP beside the model alone."""
-    loaded = plan.loaded
-    turns = embedding.contenders(loaded.config.inference, loaded.root, plan.folder)
-    return embedding.figures(take_turns(turns, plan.rounds))
-
-
-def measure_prepare(plan: Plan) -> list[Figure]:
-    """Embedding and indexing."""
-    how = plan.loaded.config.inference
-    return preparing.measure(how.clip, how, plan.folder)
-
+from devtools import loads
+from inference.clip.devices import count_gpus
+from inference.clip.registry import find_model
 
 SECTIONS: dict[str, Callable[[Plan], list[Figure]]] = {
-    "search": measure_search,
-    "inference": measure_inference,
-    "prepare": measure_prepare,
-    "growth": lambda plan: growth.measure(plan.loaded, plan.folder),
-    "compact": lambda _: compact.measure(),
-    "workers": lambda _: workers.measure(rounds=1),
+    "search": search.measure,
+    "open-loop": systems.measure_open_loop,
+    "inference": inference.measure,
+    "prepare": prepare.measure_embedding,
+    "index": prepare.measure_index,
+    "growth": systems.measure_growth,
+    "workers": systems.measure_workers,
+    "overload": systems.measure_overload,
+    "slow-clients": systems.measure_slow_clients,
+    "runtimes": runtimes.measure,
 }
+ARCHITECTURE = "ViT-B-32"
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argument_parser(__doc__)
     add = parser.add_argument
-    add("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)} (default: all)")
-    add("--runtime", default="openvino", help="of the model (default: openvino)")
-    add("--precision", default="bf16", help="of the model (default: bf16)")
-    add("--rounds", type=int, default=2, metavar="N", help="of which the medians count")
-    add("--open-loop-seconds", type=float, default=45, metavar="S", help="at each of four rates")
+    add("--only", metavar="SECTION,...", help=f"of {', '.join(SECTIONS)} (all)")
+    add("--model", metavar="NAME", help="or folder (default: one with random weights)")
+    add("--architecture", metavar="NAME", default=ARCHITECTURE, help="of the random model")
+    add("--runtime", default="openvino", help="of the model (openvino)")
+    add("--precision", default="bf16", help="of the model (bf16)")
+    add("--rounds", type=int, default=2, metavar="N", help="medians are of N rounds (2)")
+    add("--seconds", type=float, default=8, metavar="S", help="of a load; some take longer (8)")
+    add("--vectors", type=int, default=100_000, metavar="N", help="of the collection (100000)")
+    add("--shards", type=int, nargs="+", default=[1, 4, 21], metavar="N", help="of it (1 4 21)")
+    add("--workers", type=int, nargs="+", default=[4, 12, 24], metavar="N", help="(4 12 24)")
+    add("--device", choices=tuple(runtimes.RUNTIMES), default="cpu", help="of runtimes (cpu)")
+    add("--runtimes", nargs="+", metavar="NAME:PRECISION", help="(those of the device)")
+    add("--batches", type=int, nargs="+", metavar="N", help="of runtimes (1 8 32, texts 1 8 64)")
+    add("--beside", type=Path, metavar="CHECKOUT", help="of another commit, for `search`")
+    add("--results", type=Path, metavar="FOLDER", help="(benchmarks/results for all sections)")
     arguments = parser.parse_args()
     arguments.only = arguments.only.split(",") if arguments.only else list(SECTIONS)
     if unknown := set(arguments.only) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}")
+    counts = *arguments.shards, *arguments.workers, *(arguments.batches or ())
+    if min(arguments.rounds, arguments.vectors, *counts) < 1 or arguments.seconds <= 0:
+        parser.error("every number is 1 at least, and --seconds more than 0")
     return arguments
 
 
-def measure(sections: Sequence[str], plan: Plan) -> list[Figure]:
-    """The figures of some sections; of one that cannot be had here the reason is printed."""
-    figures: list[Figure] = []
-    for name in sections:
-        began = time.monotonic()
-        print(f"== {name}", flush=True)
+def make_plan(arguments: argparse.Namespace, folder: Path) -> Plan:
+    """The plan from the command line and the configuration; raises ConfigError."""
+    given, weights = load(arguments.config), None
+    model = arguments.model or given.config.inference.clip
+    if not arguments.model:
         try:
-            figures += SECTIONS[name](plan)
-        except ConfigError as error:
-            print(f"left out: {name}: {error}", flush=True)
-        print(f"   took {time.monotonic() - began:.0f} s", flush=True)
-    return figures
+            from devtools.random_model import random_model
+
+            precisions = ["int8", "fp16"] if count_gpus() else ["int8"]
+            model, weights = random_model(arguments.architecture, given.path(FOLDER), precisions)
+        except MissingPackage as error:
+            print(f"left out: {arguments.architecture}, for {model}: {error}", flush=True)
+    find_model(model, given.root)  # fail before minutes of work
+    changes = {"clip": model, "runtime": arguments.runtime, "precision": arguments.precision}
+    inference = replace(given.config.inference, **changes)
+    same = ("rounds", "seconds", "vectors", "workers", "batches", "device", "beside")
+    return Plan(
+        **{name: getattr(arguments, name) for name in same},
+        loaded=replace(given, config=replace(given.config, inference=inference)),
+        configured=given.config.inference.clip,
+        weights=weights if arguments.architecture == ARCHITECTURE else None,
+        shards=tuple(sorted(arguments.shards)),
+        runtimes=arguments.runtimes or runtimes.RUNTIMES[arguments.device],
+        folder=folder,
+    )
 
 
 def main() -> None:
-    """Measure, print the table and write the result file."""
-    arguments = parse_arguments()
-    drivers.require_programs()
-    given = load(arguments.config)
-    how = replace(
-        given.config.inference,
-        clip=str(peers.MODEL),
-        runtime=arguments.runtime,
-        precision=arguments.precision,
-    )
-    loaded = replace(given, config=replace(given.config, inference=how))
-    before = os.getloadavg()
-    peers.make_models(peers.SOURCE, peers.MODEL)
+    """Measure, print the tables and write the result file."""
+    arguments, before = parse_arguments(), os.getloadavg()
+    loads.require_programs()
+    figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="clip-search-bench-") as folder:
-        plan = Plan(loaded, arguments.rounds, arguments.open_loop_seconds, Path(folder))
-        figures = measure(arguments.only, plan)
-    settings = {
-        "sections": arguments.only,
-        "rounds": arguments.rounds,
-        "concurrency": drivers.CONCURRENCY,
-        "wrk_seconds": drivers.WRK_SECONDS,
-        "open_loop_seconds": arguments.open_loop_seconds,
-        "vectors": VECTORS,
-        "load_average_before": before,
-    }
-    kind = "-".join(["bench", *(arguments.only if arguments.only != list(SECTIONS) else [])])
-    print(f"\n{table(figures)}\n\n{write(kind, figures, settings, loaded.config)}")
+        plan = make_plan(arguments, Path(folder).resolve())
+        for name in arguments.only:
+            began = time.monotonic()
+            print(f"== {name}", flush=True)
+            try:
+                figures += SECTIONS[name](plan)
+            except ConfigError as error:
+                print(f"left out: {name}: {error}", flush=True)
+            print(f"   took {time.monotonic() - began:.0f} s", flush=True)
+    settings = {**vars(arguments), "clients": loads.CLIENTS, "load_average_before": before}
+    kind, results = "-".join(arguments.only), plan.loaded.path(FOLDER) / "results"
+    if arguments.only == list(SECTIONS):  # only files of whole runs are kept in git
+        kind, results = "bench", CHECKOUT / "benchmarks/results"
+    results = arguments.results or results
+    path = report.write(kind, figures, settings, plan.loaded.config, results)
+    print(f"\n{report.tables(figures)}\n\n{path}")
 
 
 if __name__ == "__main__":

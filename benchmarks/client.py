@@ -1,8 +1,8 @@
-"""Send front one request over and over and say what it did: python benchmarks/client.py.
+"""Send front the same request again and again, and report: python benchmarks/client.py.
 
-The configuration (client.json) says what: a search by text or image, or an image to classify. Mode
-`single` sends `count` of it, one after the other; `locust` as many as `users` at once can, for
-`run_time_s`.
+client.json describes the request: a search by text or by image, or a classification of an image.
+Mode `single` sends `count` requests in turn. Mode `locust` has `users` send requests at the same
+time for `run_time_s`.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -32,16 +33,15 @@ from common.config import CHECKOUT
 from common.errors import ConfigError, MissingPackage
 from common.process import run
 
-CONFIG = "CLIP_SEARCH_CLIENT"
-"""The variable that names the configuration to locustfile.py."""
+CONFIG = "CLIP_SEARCH_CLIENT"  # the variable that names the configuration to locustfile.py
 TIMEOUT_S = 30
-STOP_S = 10
-"""What requests under way may take when the run time is over."""
+STOP_S = 10  # requests in flight at the end of the run time may take so long
+Request = tuple[str, bytes, dict[str, str]]  # a POST: its path, body and headers
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to send, where and how often; a relative path starts from the file's folder."""
+    """The configuration; a relative path of an image starts from the file's folder."""
 
     address: str
     endpoint: Literal["search text", "search image", "classify"]
@@ -49,36 +49,20 @@ class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: str
     count: AtLeastOne
     users: AtLeastOne
-    spawn_rate: AtLeastOne
-    """Users that start in a second."""
+    spawn_rate: AtLeastOne  # users started in a second
     run_time_s: AtLeastOne
 
 
-class Request(NamedTuple):
-    """A POST, ready to be sent."""
-
-    path: str
-    body: bytes
-    headers: dict[str, str]
-
-
 class Report(NamedTuple):
-    """What a server did."""
+    """The outcome of a run."""
 
-    requests: int
-    failures: int
-    """Requests without an answer, and answers other than 2xx."""
-    requests_per_s: float
-    mean_ms: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    by_status: dict[str, int]
-    """What the server itself counted meanwhile, whoever asked."""
+    times_ms: Sequence[float]
+    failures: int  # requests without an answer, and answers other than 2xx
+    took_s: float
 
 
 def read(path: Path) -> Client:
-    """The configuration in a file; raises ConfigError."""
+    """Read the configuration from a file; raises ConfigError."""
     try:
         client = msgspec.json.decode(path.read_bytes(), type=Client)
     except (OSError, msgspec.DecodeError) as error:
@@ -87,82 +71,69 @@ def read(path: Path) -> Client:
 
 
 def prepare(client: Client) -> Request:
-    """The request that is sent over and over; raises ConfigError for an image that is not there."""
+    """The request to send; raises ConfigError if the image cannot be read."""
     path = "/v1/classify" if client.endpoint == "classify" else "/v1/search"
     if client.endpoint == "search text":
-        body = json.dumps({"text": client.text}).encode()
-        return Request(path, body, {"Content-Type": "application/json"})
+        return (
+            path,
+            json.dumps({"text": client.text}).encode(),
+            {"Content-Type": "application/json"},
+        )
     image = Path(client.image)
     try:
-        form = {"image": (image.name, image.read_bytes())}
+        body, content_type = encode_multipart_formdata({"image": (image.name, image.read_bytes())})
     except OSError as error:
         raise ConfigError(f"image: {error}") from None
-    body, content_type = encode_multipart_formdata(form)
-    return Request(path, body, {"Content-Type": content_type})
+    return path, body, {"Content-Type": content_type}
 
 
-def single(client: Client) -> Report:
+def single(client: Client, request: Request) -> Report:
     """Send `count` requests in turn, over one connection."""
-    request = prepare(client)
-    times_ms, failures = [], 0
-    before = statuses(client.address, request.path)
+    (path, body, headers), times_ms, failures = request, [], 0
     with urllib3.PoolManager(retries=False, timeout=TIMEOUT_S) as http:
-        url = f"http://{client.address}{request.path}"
-        began = time.perf_counter()
+        url, began = f"http://{client.address}{path}", time.perf_counter()
+        ended = began
         for _ in range(client.count):
-            start = time.perf_counter()
-            failures += not _is_answered(http, url, request)
-            times_ms.append(1000 * (time.perf_counter() - start))
-        taken_s = time.perf_counter() - began
-    counted = statuses(client.address, request.path) - before
-    return summarize(times_ms, failures, taken_s, counted)
+            try:
+                reply = http.request("POST", url, body=body, headers=headers)
+                failures += not 200 <= reply.status < 300
+            except urllib3.exceptions.HTTPError:
+                failures += 1
+            times_ms.append(1000 * (time.perf_counter() - ended))
+            ended = time.perf_counter()
+    return Report(times_ms, failures, ended - began)
 
 
-def _is_answered(http: urllib3.PoolManager, url: str, request: Request) -> bool:
-    try:
-        answer = http.request("POST", url, body=request.body, headers=request.headers)
-    except urllib3.exceptions.HTTPError:
-        return False
-    return 200 <= answer.status < 300
-
-
-def locust(client: Client) -> Report:
-    """Have locust's users send it; raises MissingPackage."""
+def locust(client: Client, _request: Request) -> Report:
+    """Let the users of locust send the request; raises MissingPackage."""
     if not find_spec("locust"):
         raise MissingPackage("there is no locust: pip install -r requirements-dev.txt")
-    path = prepare(client).path
-    before = statuses(client.address, path)
+    options = (
+        "--headless --json --skip-log --locustfile benchmarks/locustfile.py "
+        f"--host http://{client.address} --users {client.users} --stop-timeout {STOP_S} "
+        f"--spawn-rate {client.spawn_rate} --run-time {client.run_time_s}s"
+    )
+    command = [sys.executable, "-m", "locust", *options.split()]
     with tempfile.TemporaryDirectory(prefix="clip-search-client-") as folder:
         config = Path(folder) / "client.json"
         config.write_bytes(msgspec.json.encode(client))
-        options = [
-            *("--headless", "--json", "--skip-log", "--stop-timeout", str(STOP_S)),
-            *("--locustfile", "benchmarks/locustfile.py", "--host", f"http://{client.address}"),
-            *("--users", str(client.users), "--spawn-rate", str(client.spawn_rate)),
-            *("--run-time", f"{client.run_time_s}s"),
-        ]
-        done = subprocess.run(
-            [sys.executable, "-m", "locust", *options],
-            cwd=CHECKOUT,
-            env={**os.environ, CONFIG: str(config)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        start = partial(subprocess.run, cwd=CHECKOUT, env={**os.environ, CONFIG: str(config)})
+        done = start(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):  # 1: some requests failed
         raise RuntimeError(f"locust ended with {done.returncode}: {done.stderr}")
     (told,) = json.loads(done.stdout)
-    times = told["response_times"].items()  # ms, rounded to two figures, and how often
+    times = told["response_times"].items()  # by ms, rounded to two figures, the number of answers
     times_ms = [float(ms) for ms, count in times for _ in range(count)]
-    taken_s = told["last_request_timestamp"] - told["start_time"]
-    counted = statuses(client.address, path) - before
-    return summarize(times_ms, told["num_failures"], taken_s, counted)
+    took_s = told["last_request_timestamp"] - told["start_time"]
+    return Report(times_ms, told["num_failures"], took_s)
 
 
 def statuses(address: str, route: str) -> Counter[str]:
-    """The requests of a route that the server at `address` has counted, by status."""
+    """The server's own counts of a route's requests, by status; raises ConfigError."""
     try:
-        answer = urllib3.request("GET", f"http://{address}/metrics", timeout=TIMEOUT_S)
+        answer = urllib3.request(
+            "GET", f"http://{address}/metrics", retries=False, timeout=TIMEOUT_S
+        )
     except urllib3.exceptions.HTTPError as error:
         raise ConfigError(f"{address} does not answer: {error}") from None
     found: Counter[str] = Counter()
@@ -173,41 +144,33 @@ def statuses(address: str, route: str) -> Counter[str]:
     return found
 
 
-def summarize(
-    times_ms: Sequence[float], failures: int, taken_s: float, counted: Counter[str]
-) -> Report:
-    """The report of requests that took so long each, and together; at least one."""
-    p50, p95, p99 = (float(one) for one in np.percentile(times_ms, (50, 95, 99)))
-    count = len(times_ms)
-    return Report(
-        count, failures, count / taken_s, sum(times_ms) / count, p50, p95, p99, dict(counted)
-    )
+def show(report: Report, counted: Counter[str]) -> str:
+    """A line for each figure. `counted` has the server's own counts, of all its clients."""
+    count, total_ms = len(report.times_ms), sum(report.times_ms)
+    p50, p95, p99 = np.percentile(report.times_ms, (50, 95, 99))
+    lines = [f"{'requests':12} {count:10}", f"{'failures':12} {report.failures:10}"]
+    rates = {"requests/s": count / report.took_s, "mean, ms": total_ms / count}
+    for name, value in {**rates, "p50, ms": p50, "p95, ms": p95, "p99, ms": p99}.items():
+        lines.append(f"{name:12} {value:10.1f}")
+    lines.append("counted by the server:")
+    lines += [f"status {status:5} {counted[status]:10}" for status in sorted(counted)]
+    return "\n".join(lines)
 
 
-def show(report: Report) -> str:
-    """A line for each figure."""
-    lines = [
-        f"{name.replace('_per_s', '/s').replace('_ms', ', ms'):12} {value:10.{digits}f}"
-        for name, value in report._asdict().items()
-        if name != "by_status"
-        for digits in [0 if isinstance(value, int) else 1]
-    ]
-    counted = [
-        f"status {status:5} {count:10}" for status, count in sorted(report.by_status.items())
-    ]
-    return "\n".join([*lines, "counted by the server:", *counted])
-
-
-MODES = {"single": single, "locust": locust}
+MODES: dict[str, Callable[[Client, Request], Report]] = {"single": single, "locust": locust}
 
 
 def main() -> None:
-    """Send and print."""
+    """Send the requests and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mode", choices=tuple(MODES), default="single")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
-    print(show(MODES[arguments.mode](read(arguments.config))))
+    client = read(arguments.config)
+    request = prepare(client)
+    before = statuses(client.address, request[0])
+    report = MODES[arguments.mode](client, request)
+    print(show(report, statuses(client.address, request[0]) - before))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A user of locust that sends the request of benchmarks/client.py over and over."""
+"""A user of locust that sends the request of benchmarks/client.py again and again."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from locust import FastHttpUser, task
 
 from benchmarks.client import CONFIG, prepare, read
 
-REQUEST = prepare(read(Path(os.environ[CONFIG])))
+PATH, BODY, HEADERS = prepare(read(Path(os.environ[CONFIG])))
 
 
 class Sender(FastHttpUser):
-    """Sends it again once it has the answer."""
+    """Sends the request again after each answer."""
 
     @task
     def send(self) -> None:
-        """Send it once."""
-        # Its type says str; any body goes.
-        self.client.post(REQUEST.path, data=REQUEST.body, headers=REQUEST.headers)  # type: ignore[arg-type]
+        """Send the request once."""
+        # The annotation allows str only, but the client takes bytes too.
+        self.client.post(PATH, data=BODY, headers=HEADERS)  # type: ignore[arg-type]

@@ -1,87 +1,161 @@
-"""What a benchmark leaves: the file that is kept."""
+"""The report of a run: figures with their targets, tables of figures, and the result file."""
 
 import os
 import platform
 import shutil
+import statistics
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.turns import Runs
 from common.config import CHECKOUT, Config
 
-RESULTS = CHECKOUT / "benchmarks/results"
 PACKAGES = (
-    *("Flask", "gunicorn", "waitress", "numpy", "hnswlib", "tokenizers"),
+    *("Flask", "gunicorn", "waitress", "granian", "numpy", "hnswlib", "faiss-cpu", "tokenizers"),
     *("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch", "open_clip_torch"),
 )
+RATIO = "ratio"
+MET = {True: "yes", False: "**no**", None: ""}
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """The median of a contender's rounds, with a target or without."""
+
+    section: str
+    name: str  # the row of the section's table
+    measure: str  # the column: a quantity with its unit
+    value: float
+    runs: list[float] = []
+    at_least: float | None = None
+    at_most: float | None = None
+    note: str = ""
+
+    @property
+    def target(self) -> tuple[str, bool | None]:
+        """The target in words, and whether the value meets the target; None without a target."""
+        if self.at_least is not None:
+            return f">= {self.at_least:g}", self.value >= self.at_least
+        if self.at_most is not None:
+            return f"<= {self.at_most:g}", self.value <= self.at_most
+        return "", None
+
+    @property
+    def cell(self) -> str:
+        """The value and its note; bold if the value misses its target."""
+        text = f"{self.value:.4g}{f' ({self.note})' if self.note else ''}"
+        return f"**{text}**" if self.target[1] is False else text
+
+
+def median(section: str, name: str, measure: str, runs: Sequence[float], **more: Any) -> Figure:
+    """The figure of several rounds: their median."""
+    return Figure(section, name, measure, statistics.median(runs), list(runs), **more)
+
+
+def ratio(
+    section: str, runs: Runs, name: str, to: str, at_least: float | None = None
+) -> list[Figure]:
+    """The ratio of two contenders' rates, round by round; empty if a contender was left out."""
+    if name not in runs or to not in runs:
+        return []
+    pairs = zip(runs[name], runs[to], strict=True)
+    ratios = [theirs.rate and ours.rate / theirs.rate for ours, theirs in pairs]
+    return [median(section, f"{name} / {to}", RATIO, ratios, at_least=at_least)]
+
+
+def figures(section: str, runs: Runs, unit: str = "queries/s") -> list[Figure]:
+    """The rate of each contender; over HTTP also latency, errors, recall and CPU time."""
+    found = []
+    for name, measured in runs.items():
+        found.append(median(section, name, unit, [run.rate for run in measured]))
+        if measured[0].errors is None:
+            continue
+        errors = sum(run.errors or 0 for run in measured)
+        found += [
+            median(section, name, "p50 ms", [run.p50_ms for run in measured]),
+            median(section, name, "p99 ms", [run.p99_ms for run in measured]),
+            Figure(section, name, "errors", errors, at_most=0),
+        ]
+        if recalls := [run.recall for run in measured if run.recall is not None]:
+            found.append(median(section, name, "recall@10", recalls))
+        for service in measured[0].cpu_ms:
+            costs = [run.cpu_ms[service] for run in measured]
+            found.append(median(section, name, f"CPU ms, {service}", costs))
+    return found
+
+
+def tables(found: Sequence[Figure]) -> str:
+    """Markdown: a table for each section, then a table of all ratios and targets."""
+    parts, counts = [], Counter((figure.section, figure.name) for figure in found)
+    for section in dict.fromkeys(figure.section for figure in found):
+        mine = [each for each in found if each.section == section and each.measure != RATIO]
+        # A row whose only cell has a target is a line of the table of targets.
+        mine = [each for each in mine if not each.target[0] or counts[section, each.name] > 1]
+        columns = list(dict.fromkeys(figure.measure for figure in mine))
+        cells = {(figure.name, figure.measure): figure.cell for figure in mine}
+        names = dict.fromkeys(figure.name for figure in mine)
+        rows = [[name, *(cells.get((name, column), "") for column in columns)] for name in names]
+        parts.append(_table([section, *columns], rows))
+    targets = [
+        [f"{each.section}: {each.name}: {each.measure}", each.cell, target, MET[is_met]]
+        for each in found
+        for target, is_met in [each.target]
+        if each.measure == RATIO or (target and each.measure != "errors")
+    ]
+    titles = ["ratio (by round) or target", "value", "target", "met"]
+    return "\n\n".join([*parts, _table(titles, targets)])
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    marks = ["---", *["---:"] * (len(titles) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (titles, marks, *rows))
 
 
 def write(
-    kind: str,
-    results: Sequence[msgspec.Struct],
-    settings: dict[str, Any],
-    config: Config,
-    folder: Path = RESULTS,
+    kind: str, found: Sequence[Figure], settings: dict[str, Any], config: Config, folder: Path
 ) -> Path:
-    """Write the result file of this kind, moment and commit; returns its path."""
+    """Write the result file, named by date, commit and kind; returns its path."""
     now, commit = datetime.now(UTC), _git("rev-parse", "--short", "HEAD") or "unknown"
+    versions = {each.name: each.version for each in distributions() if each.name in PACKAGES}
     document = {
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
         "uncommitted_changes": bool(_git("status", "--porcelain")),
-        "machine": machine(),
-        "versions": {"python": platform.python_version()} | _versions(),
+        "machine": _machine(),
+        "versions": {"python": platform.python_version(), **versions},
         "settings": settings,
         "config": config,
-        "results": results,
+        "results": found,
     }
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{now:%Y-%m-%d}-{commit}-{kind}.json"
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+    encoded = msgspec.json.encode(document, enc_hook=str)
+    path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
     return path
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers depend on most; what this system does not tell is null."""
+def _machine() -> dict[str, Any]:
+    """The machine, read from Linux: figures depend most on the processor."""
+    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+    told = {name.strip(): value.strip() for name, _, value in lines}
     return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cpu": told.get("model name", platform.machine()),
+        "cpu_flags": [flag for flag in told.get("flags", "").split() if flag[:3] in ("avx", "amx")],
+        "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.system(),
-        "kernel": platform.release(),
+        "kernel": f"{platform.system()} {platform.release()}",
     }
 
 
-def _versions() -> dict[str, str]:
-    """Of those that are installed."""
-    found = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def _cpu() -> str | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or None
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def _git(*arguments: str) -> str:
-    """What git says of the checkout; empty when there is no git or no repository."""
-    program = shutil.which("git")
-    if not program:
+    """The output of git for this checkout; empty without git or a repository."""
+    if not (program := shutil.which("git")):
         return ""
-    done = subprocess.run(
-        [program, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
+    command = [program, "-C", str(CHECKOUT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

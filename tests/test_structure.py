@@ -12,7 +12,8 @@ from devtools.services import CHECKOUT
 from inference.archive import packed
 
 PRODUCTION = ("common", "front", "middle", "inference", "search", "prepare")
-PACKAGES = (*PRODUCTION, "benchmarks", "devtools")
+TOOLS = ("devtools", "benchmarks", "evaluation", "tests")
+PACKAGES = (*PRODUCTION, *TOOLS)
 MAY_IMPORT = {
     "common": set(),
     "search": {"common"},
@@ -65,11 +66,18 @@ def test_imports_point_one_way(package: str) -> None:
                 assert owner == "common" or not wire or name in wire, f"{path} imports {name}"
 
 
-def test_devtools_stand_below_tests_and_benchmarks() -> None:
-    """Both import them; they import neither."""
-    for path in modules("devtools"):
-        owners = {name.split(".")[0] for name in imports(path)}
-        assert not owners & {"tests", "benchmarks"}, path
+@pytest.mark.parametrize("package", TOOLS)
+def test_devtools_are_all_that_tools_share(package: str) -> None:
+    """Tests, benchmarks and evaluation import devtools, and nothing of each other."""
+    for path in modules(package):
+        for name in imports(path):
+            owner = name.split(".")[0]
+            assert owner in (package, "devtools") or owner not in TOOLS, f"{path} imports {name}"
+
+
+def test_benchmarks_are_short() -> None:
+    """All of them together have at most 1,800 lines."""
+    assert sum(path.read_text().count("\n") for path in modules("benchmarks")) <= 1800
 
 
 @pytest.mark.parametrize("package", PRODUCTION)
@@ -131,13 +139,6 @@ def test_what_torchserve_runs_needs_no_web_framework() -> None:
     assert not left_out & names
 
 
-def test_devtools_stand_below_what_uses_them() -> None:
-    """What tests and benchmarks share imports nothing of either."""
-    for path in modules("devtools"):
-        for name in imports(path):
-            assert name.split(".")[0] not in ("tests", "benchmarks"), f"{path} imports {name}"
-
-
 @pytest.mark.parametrize("module", ["middle.app", "front.app"])
 def test_importing_a_server_at_the_edge_is_light(module: str) -> None:
     """Importing front or middle pulls in no torch, no hnswlib and no ONNX Runtime."""
@@ -151,7 +152,7 @@ def test_importing_a_server_at_the_edge_is_light(module: str) -> None:
 def test_files_and_functions_are_short() -> None:
     """No file is over 250 lines and no function over 60; nine functions in ten are under 35."""
     lengths = []
-    for package in (*PACKAGES, "tests"):
+    for package in PACKAGES:
         for path in modules(package):
             text = path.read_text()
             assert text.count("\n") <= 250, path

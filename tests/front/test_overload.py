@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import overload
-from benchmarks.generated import queries
 from common.server.serve import SPARE_THREADS
 from devtools import open_loop
 from devtools.collection import Collection
 from devtools.services import Cluster, cluster, hanging, metric, wait_until, with_section
+from devtools.words import all_queries
 from tests.cache_probe import embedded
 from tests.front.front_client import Reply
 from tests.servers import SERVERS, under
@@ -203,9 +202,9 @@ def test_under_overload_there_are_answers_and_refusals_alone(
     config = with_section(collection.config, "Front", max_in_flight=8)
     config = with_section(config, "Middle", cache="off")
     with cluster(under(server, config), 1, collection.folder, [["--index", "0,1"]]) as services:
-        due = open_loop.draw(1500, 3, queries())
+        due = open_loop.draw(1500, 3, all_queries())
         address = services.front.address
-        during = open_loop.send(address, due, 3, kept=len(due), path=overload.PATH)
+        during = open_loop.send(address, due, 3, kept=len(due), path="/v1/search")
         while search(services, "red").status == 503:  # what was let in last is still under way
             assert services.front.request("GET", "/healthz").status == 200
         after = [search(services, f"a red photo {number}") for number in range(20)]
@@ -226,18 +225,3 @@ def wrong(collection: Collection, answers: dict[str, Any]) -> list[str]:
         for text, score in zip(texts, best, strict=True)
         if abs(answers[text][0]["score"] - score) > 1e-4
     ]
-
-
-def test_the_figures_tell_answers_from_refusals_and_when_all_is_well() -> None:
-    """Goodput is of the peak; the last failure after the overload is when it was over."""
-    reply = open_loop.Reply
-    during = [reply("a", 0, 10, True, b"", 200), reply("b", 0, 2, False, b"", 503)]
-    during += [reply("c", 0, 2, False, b"", 0), reply("late", 0, 2001, True, b"", 200)]
-    after = [reply("d", 1, 5, False, b"", 503), reply("e", 2, 5, True, b"", 200)]
-
-    found = {one.name: one for one in overload.figures(0.5, 3, 1, during, after)}
-
-    assert 2.0 == found["at 3 times the peak rate: answers in time, of the peak"].value
-    assert 2.0 == found["at 3 times the peak rate: refused, p99"].value
-    assert 1.0 == found["until all is well again"].value
-    assert 1 == found["neither answered nor refused"].value

@@ -8,16 +8,16 @@ import open_clip
 import pytest
 from safetensors.torch import save_file
 
-from benchmarks.matmul import flop_per_image, matmul_flop_per_s
+from devtools.matmul import flop_per_image, matmul_flop_per_s
 from devtools.services import run_command
-from devtools.tiny_model import write_tiny_model
 from inference.clip.registry import find_model
+from tests.benchmarks.commands import read_tables
 from tests.torch.test_archive import hide
 
 # One figure takes a call, or a few.
 BRIEF = (
-    *("--seconds", "0.001", "--rounds", "1", "--results", "results"),
-    *("--text-batches", "1", "3", "--image-batches", "2"),
+    *("--only", "runtimes", "--rounds", "1", "--seconds", "0.001"),
+    *("--batches", "1", "2", "--results", "results"),
 )
 STARTER = {"onnxruntime fp32", "openvino fp32", "openvino bf16"}
 EXPORTED = STARTER | {"onnxruntime int8", "openvino int8"}
@@ -33,13 +33,12 @@ def write_tower(folder: Path, config: dict[str, Any]) -> None:
     save_file(tower.state_dict(), folder / "visual/model.safetensors")
 
 
-def rows(output: str) -> dict[str, dict[str, list[str]]]:
-    """The cells of a printed table, by model and runtime."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for line in output.splitlines():
-        if line.startswith("| ") and not line.startswith(("| model", "| ---")):
-            model, runtime, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            found.setdefault(model, {})[runtime] = cells
+def rows(output: str) -> dict[str, dict[str, dict[str, str]]]:
+    """The cells of the printed table, by model and runtime."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for name, cells in read_tables(output)["runtimes"].items():
+        model, _, runtime = name.partition(", ")
+        found.setdefault(model, {})[runtime] = cells
     return found
 
 
@@ -47,7 +46,7 @@ def test_every_runtime_is_measured_beside_torch(tmp_path: Path) -> None:
     """Models with torch's weights in each runtime, as ratios to torch eager; the starter without;
     the result file has the same."""
     arguments = ("--architecture", "ViT-S-32-alt", *BRIEF)
-    done = run_command("benchmarks/runtimes.py", {}, *arguments, cwd=tmp_path)
+    done = run_command("benchmarks/bench.py", {}, *arguments, cwd=tmp_path)
 
     assert 0 == done.returncode, done.stderr
     found = rows(done.stdout)
@@ -55,31 +54,29 @@ def test_every_runtime_is_measured_beside_torch(tmp_path: Path) -> None:
     assert STARTER == set(found["starter"])
     assert EXPORTED == set(found["ViT-S-32-alt"])
     assert "left out: torch eager fp32: no model.safetensors" in done.stdout
-    for runtime, (images, *texts) in found["ViT-S-32-alt"].items():
-        assert ("padded" in runtime) == (images == ""), runtime
-        assert all(cell.endswith("x)") for cell in [images or "(x)", *texts]), runtime
+    for runtime, cells in found["ViT-S-32-alt"].items():
+        assert (2 if "padded" in runtime else 4) == len(cells), runtime
+        assert all(cell.endswith("x)") for cell in cells.values()), runtime
+    eager = found["ViT-S-32-alt"]["torch eager fp32"].values()
+    assert {"(1.00x)"} == {cell.split()[1] for cell in eager}
     (file,) = (tmp_path / "results").iterdir()
     kept = json.loads(file.read_bytes())
-    assert {"date", "commit", "machine", "versions", "settings", "config"} <= set(kept)
     assert "torch" in kept["versions"]
-    # For each runtime an image and two text batch sizes, but for padded.
-    assert 3 * (len(STARTER) + len(EXPORTED)) - 1 == len(kept["results"])
-    assert all(rate["per_s"] > 0 for rate in kept["results"])
+    # For each runtime two image and two text batch sizes, but for padded.
+    assert 4 * (len(STARTER) + len(EXPORTED)) - 2 == len(kept["results"])
+    assert all(figure["value"] > 0 for figure in kept["results"])
 
 
-def test_without_open_clip_only_what_is_there_is_measured(
+def test_without_open_clip_the_configured_model_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An architecture that an earlier run exported is, any other is left out with the reason."""
+    """The architecture is left out with the reason."""
     hide("open_clip", tmp_path, monkeypatch)
-    write_tiny_model(tmp_path / "data/benchmarks/tiny")
-    arguments = ("--architecture", "tiny", "--architecture", "ViT-B-32", *BRIEF)
-    done = run_command("benchmarks/runtimes.py", {}, *arguments, cwd=tmp_path)
+    done = run_command("benchmarks/bench.py", {}, *BRIEF, cwd=tmp_path)
 
     assert 0 == done.returncode, done.stderr
-    assert "left out: ViT-B-32: there is no" in done.stdout
-    found = {model: set(cells) for model, cells in rows(done.stdout).items()}
-    assert {"starter": STARTER, "tiny": STARTER} == found
+    assert "left out: ViT-B-32, for starter: there is no" in done.stdout
+    assert {"starter": STARTER} == {name: set(found) for name, found in rows(done.stdout).items()}
 
 
 def test_the_cost_of_an_image_is_all_its_matrix_products(tmp_path: Path) -> None:
@@ -99,12 +96,10 @@ def test_the_cost_of_an_image_is_all_its_matrix_products(tmp_path: Path) -> None
     assert matmul_flop_per_s("cpu", size=64) > 0
 
 
-@pytest.mark.parametrize(
-    "arguments", [("--architecture", "ViT-none"), ("--model", "none"), ("--rounds", "0")]
-)
-def test_what_cannot_be_ends_in_one_line(tmp_path: Path, arguments: tuple[str, str]) -> None:
-    """A name that nobody knows, or no rounds: exit status 2 and no result file."""
-    done = run_command("benchmarks/runtimes.py", {}, *BRIEF, *arguments, cwd=tmp_path)
+def test_an_architecture_that_nobody_knows_ends_in_one_line(tmp_path: Path) -> None:
+    """Exit status 2, and no result file."""
+    arguments = ("--architecture", "ViT-none", *BRIEF)
+    done = run_command("benchmarks/bench.py", {}, *arguments, cwd=tmp_path)
 
     assert 2 == done.returncode, done.stderr
     assert "error: " in done.stderr
