@@ -92,8 +92,8 @@ class AnswerCache:
     def get(self, key: bytes) -> KeptAnswer | None:
         """The kept answer of a query, if it is still valid."""
         with self._lock:
-            if self._seen != self._epoch.read():
-                self._seen = self._epoch.read()
+            if self._seen != (epoch := self._epoch.read()):
+                self._seen = epoch
                 self._answers.clear()
             answer = self._answers.get(key)
         is_valid = answer is not None and answer.cache_version in self._cache_versions

@@ -143,9 +143,10 @@ def _add_api(
 
     @app.delete("/v1/cache")
     def purge() -> Response:
-        answers.purge()
-        loop.run(client.purge())
-        answers.purge()
+        try:
+            loop.run(client.purge())
+        finally:  # after middle, so that no answer of before is kept again
+            answers.purge()
         return Response(status=204)
 
     @app.get("/v1/info")

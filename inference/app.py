@@ -8,16 +8,16 @@ from pathlib import Path
 from flask import Flask, Response, request
 
 from common.config import Config
+from common.errors import MissingPackage, NotFound
 from common.internal_auth import InternalAuth
 from common.server.internal_auth import authorize
 from common.server.request import check_digests
-from common.errors import MissingPackage, NotFound
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
-from inference.served_model import ServedModel
-from inference.messages import IMAGE_BATCH, EmbedRequest
 from inference.clip.model import check_images, check_space, load_model
 from inference.clip.registry import mclip_of
+from inference.messages import IMAGE_BATCH, EmbedRequest
+from inference.served_model import ServedModel
 
 log = logging.getLogger(__name__)
 

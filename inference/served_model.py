@@ -13,8 +13,8 @@ from common.batcher import Batcher, Gather, isolating
 from common.config import Inference
 from common.errors import BadRequest, Problem, ServiceError
 from common.wire import Matrix, pack_rows
-from inference.messages import EmbedReply, EmbedRequest
 from inference.clip.model import Model
+from inference.messages import EmbedReply, EmbedRequest
 
 
 class ServedModel:

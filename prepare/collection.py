@@ -11,8 +11,8 @@ from common.errors import ConfigError
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.hashes import location_hash
-from search.index import SegmentRows
 from search.image_key import IMAGE_KEY, Keys, shard_of
+from search.index import SegmentRows
 from search.messages import Record
 
 

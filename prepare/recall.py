@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from common.wire import Matrix
-from search.index import Segment
 from search.image_key import IMAGE_KEY
+from search.index import Segment
 from search.messages import Hits
 
 ROUNDING = 1e-5

@@ -43,7 +43,7 @@ class Canaries(msgspec.Struct, frozen=True):
     """The share of `rows` that the index must find."""
 
 
-def draw(vectors: Matrix, engine: AnnIndex, ef: int) -> Canaries:
+def draw(vectors: Matrix, ann: AnnIndex, ef: int) -> Canaries:
     """Draw canaries from the vectors of a shard; raises ConfigError if their recall is too low."""
     count, dim = vectors.shape
     chosen = np.random.default_rng(0).choice(count, min(QUERIES, count), replace=False)
@@ -52,7 +52,7 @@ def draw(vectors: Matrix, engine: AnnIndex, ef: int) -> Canaries:
     rows = b"".join([best.astype("<i8").tobytes() for best, _ in nearest])
     scores = b"".join([cosines.astype("<f4").tobytes() for _, cosines in nearest])
     drawn = Canaries(count, dim, max(ef, k), k, pack_rows(vectors[chosen]), rows, scores, 0.0)
-    found = _share(drawn, engine)
+    found = _share(drawn, ann)
     if found < MIN_RECALL:
         raise ConfigError(
             f"the index finds {found:.2f} of the nearest images, under {MIN_RECALL}: raise "
@@ -80,9 +80,9 @@ def read(path: Path, dim: int, count: int) -> Canaries:
     return canaries
 
 
-def check(canaries: Canaries, engine: AnnIndex, name: str) -> None:
+def check(canaries: Canaries, ann: AnnIndex, name: str) -> None:
     """Run the canaries of the index `name`; raises BadIndex for a low recall or wrong scores."""
-    found = _share(canaries, engine)
+    found = _share(canaries, ann)
     if found < canaries.least:
         raise BadIndex(
             f"{name}: its canary queries find {found:.2f} of the nearest images, "
@@ -90,14 +90,14 @@ def check(canaries: Canaries, engine: AnnIndex, name: str) -> None:
         )
 
 
-def _share(canaries: Canaries, engine: AnnIndex) -> float:
+def _share(canaries: Canaries, ann: AnnIndex) -> float:
     """The share of the true nearest rows that the index finds; 0 for impossible scores."""
     if not canaries.k:  # a shard without images
         return 1.0
     queries = unpack_rows(canaries.vectors, canaries.dim)
     true = np.frombuffer(canaries.rows, "<i8").reshape(-1, canaries.k)
     best = np.frombuffer(canaries.scores, "<f4").reshape(-1, canaries.k)
-    rows, scores = engine.nearest(queries, canaries.k, canaries.ef, 1)
+    rows, scores = ann.nearest(queries, canaries.k, canaries.ef, 1)
     if not np.isfinite(scores).all() or (np.diff(scores, axis=1) > ROUNDING).any():
         return 0.0
     parts = zip(rows.astype(np.int64), scores, true, best, strict=True)

@@ -46,12 +46,12 @@ def write_shard(
     The new index is loaded once, to draw its canaries. Raises BadIndex, ConfigError,
     MissingPackage.
     """
-    engine = ann_module(build.kind)
+    ann = ann_module(build.kind)
     index, paths, hashes = (folder / version for folder in folders.all())
     name = f"shard-{shard:03}"
     count, dim = rows.vectors.shape
-    engine_paths = engine.write(index, name, rows.vectors, build)
-    drawn = canaries.draw(rows.vectors, engine.load(engine_paths, dim, count), build.ef)
+    ann_paths = ann.write(index, name, rows.vectors, build)
+    drawn = canaries.draw(rows.vectors, ann.load(ann_paths, dim, count), build.ef)
     packed = [msgspec.msgpack.encode(record) for record in rows.records]
     offsets = np.zeros(count + 1, dtype="<i8")
     offsets[1:] = np.cumsum([len(record) for record in packed])
@@ -61,13 +61,13 @@ def write_shard(
     replace_bytes(index / f"{name}.canaries", msgspec.msgpack.encode(drawn))
     return ShardFiles(
         count,
-        describe(engine_paths.index_path),
+        describe(ann_paths.index_path),
         describe(paths / f"{name}.records"),
         describe(paths / f"{name}.offsets"),
         describe(hashes / f"{name}.keys"),
         describe(index / f"{name}.canaries"),
         build.kind,
-        describe(engine_paths.vectors_path) if engine_paths.vectors_path else None,
+        describe(ann_paths.vectors_path) if ann_paths.vectors_path else None,
     )
 
 
@@ -81,13 +81,13 @@ class Segment:
 
     def __init__(
         self,
-        engine: AnnIndex,
+        ann: AnnIndex,
         keys: Keys,
         records: mmap.mmap | bytes,
         offsets: NDArray[np.int64],
     ) -> None:
         self.count = len(keys)
-        self._engine = engine
+        self._ann = ann
         self._keys = keys
         self._records = memoryview(records)
         self._offsets = offsets
@@ -102,7 +102,7 @@ class Segment:
             groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
         for wide, group in groups.items():
             k = min(max(ks[i] for i in group), self.count)
-            labels, scores = self._engine.nearest(vectors[group], k, wide, threads)
+            labels, scores = self._ann.nearest(vectors[group], k, wide, threads)
             # one look-up for all queries, as each call of numpy has a fixed cost
             keys = self._keys[labels]
             starts, ends = self._offsets[labels].tolist(), self._offsets[labels + 1].tolist()
@@ -134,7 +134,7 @@ class Segment:
 
     def vector(self, row: int) -> Matrix:
         """The vector of a row, float32 [dim]."""
-        vector: Matrix = self._engine.vectors(np.array([row]))[0]
+        vector: Matrix = self._ann.vectors(np.array([row]))[0]
         return vector
 
 
@@ -167,7 +167,7 @@ def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles, imag
 
 def _load(folders: Folders, version: str, dim: int, files: ShardFiles, images: int) -> Segment:
     index, paths, hashes = (folder / version for folder in folders.all())
-    engine_paths = AnnPaths(
+    ann_paths = AnnPaths(
         verify(index, files.index), verify(index, files.vectors) if files.vectors else None
     )
     keys = np.fromfile(verify(hashes, files.hashes), dtype=IMAGE_KEY)
@@ -175,12 +175,12 @@ def _load(folders: Folders, version: str, dim: int, files: ShardFiles, images: i
     records = _map(verify(paths, files.records))
     if len(keys) != files.count or len(offsets) != files.count + 1 or offsets[-1] != len(records):
         raise BadIndex(f"{index}: the files of a shard do not belong together")
-    engine = ann_module(files.kind).load(engine_paths, dim, files.count)
+    ann = ann_module(files.kind).load(ann_paths, dim, files.count)
     drawn = canaries.read(verify(index, files.canaries), dim, files.count)
-    canaries.check(drawn, engine, str(engine_paths.index_path))
+    canaries.check(drawn, ann, str(ann_paths.index_path))
     if files.count and images <= exact.MAX_COUNT:
-        engine = exact.Exact(engine.vectors(np.arange(files.count)))
-    return Segment(engine, keys, records, offsets)
+        ann = exact.Exact(ann.vectors(np.arange(files.count)))
+    return Segment(ann, keys, records, offsets)
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

@@ -15,7 +15,7 @@ import pytest
 from devtools.collection import Collection
 from devtools.fault_proxy import GOOD, Fault, Proxy, proxied
 from devtools.oracle import Outcomes, Truth, checked_load
-from devtools.services import Service, metric, running, wait_until, with_section
+from devtools.services import Service, hanging, metric, running, wait_until, with_section
 from middle.client import MiddleClient
 
 RATE = 40.0
@@ -96,21 +96,6 @@ def loaded(twins: Twins) -> Iterator[Outcomes]:
     assert {"full"} == set(outcomes.counts), outcomes.codes
 
 
-@contextmanager
-def stopped(service: Service) -> Iterator[None]:
-    """A service all of whose processes stand still."""
-    pid = service.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    pids = [pid, *map(int, children)]
-    for one in pids:
-        os.kill(one, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for one in pids:
-            os.kill(one, signal.SIGCONT)
-
-
 def test_a_killed_middle_costs_no_answer_and_comes_back(twins: Twins) -> None:
     """Row 23: SIGKILL of one of two under load; the other answers, and it is asked again."""
     with loaded(twins):
@@ -130,7 +115,7 @@ def test_a_middle_that_hangs_costs_no_answer(twins: Twins) -> None:
     """Row 23: SIGSTOP of all its processes; the other middle answers for it."""
     with loaded(twins):
         time.sleep(1)
-        with stopped(twins.services["Middle"][1]):
+        with hanging(twins.services["Middle"][1]):
             time.sleep(3)
         time.sleep(1)
 
@@ -169,7 +154,7 @@ def test_a_killed_inference_server_costs_no_answer(twins: Twins) -> None:
 def test_an_inference_server_that_hangs_costs_no_answer(twins: Twins) -> None:
     """Row 24: SIGSTOP of one of two; the other embeds for it."""
     before = [twins.text_hits(text) for text in TEXTS]
-    with stopped(twins.services["Inference"][1]):
+    with hanging(twins.services["Inference"][1]):
         hung = [twins.text_hits(text) for text in TEXTS]
     assert before == hung
 

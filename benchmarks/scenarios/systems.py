@@ -28,8 +28,8 @@ from devtools.loads import Measured
 from devtools.memory import growth_of, resident_bytes, watching
 from devtools.nginx import MANY, edge
 from devtools.open_loop import Reply
-from devtools.slow_clients import ask_beside
 from devtools.services import Service, cluster, run_command, running, with_section
+from devtools.slow_clients import ask_beside
 
 CLASSIFY_CLIENTS = 32
 PHOTO = CHECKOUT / "samples/owl.jpg"

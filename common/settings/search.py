@@ -31,6 +31,7 @@ class Search(Section, frozen=True):
             description="The candidates that HNSW looks at in an index of one shard."
             " More candidates are slower and more exact."
             " Each of several shards looks at fewer, for equal recall."
+            " Up to 20,000 images are searched exactly, whatever this number is."
         ),
     ] = 64
     shards: Annotated[

@@ -8,8 +8,8 @@ import numpy as np
 
 from common.errors import ConfigError
 from common.wire import Matrix
-from inference.clip.images import Pixels
 from inference.clip.encoders import ImageTower
+from inference.clip.images import Pixels
 
 OUTPUT = "probabilities"
 

@@ -12,13 +12,13 @@ from common.wire import UNREADABLE, Matrix
 from inference.clip import images
 from inference.clip.catalogue import image_partner, normal_name
 from inference.clip.classifier import Classifier, load_classifier
+from inference.clip.encoders import ImageTower, TextTower, TokenTextTower
 from inference.clip.images import Pixels, Preprocessing
 from inference.clip.model_files import Layout, digest_of, pad_token, read_layout, space_of
-from inference.messages import Logits
 from inference.clip.registry import find_model, shown_name
 from inference.clip.session import Session, open_sessions
 from inference.clip.tokens import TextTokenizer
-from inference.clip.encoders import ImageTower, TextTower, TokenTextTower
+from inference.messages import Logits
 
 
 class Model(NamedTuple):

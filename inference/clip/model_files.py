@@ -20,8 +20,8 @@ from common.files import sha256_of
 from inference.clip import images
 from inference.clip.clean import Cleaning
 from inference.clip.images import Preprocessing, read_preprocessing
-from inference.messages import Logits
 from inference.clip.session import files_of
+from inference.messages import Logits
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 CLIP_TOKENIZER = MODELS / "clip-tokenizer.json"

@@ -32,7 +32,10 @@ class Session(Protocol):
         """Compute one output for a batch, each input [n, ...]."""
 
     def replica(self) -> "Session":
-        """A session for another thread. It shares the weights, if the runtime can."""
+        """A session for another thread, with the same weights if the runtime can share them.
+
+        A session whose `run` may overlap returns itself.
+        """
 
 
 class SessionOptions(NamedTuple):

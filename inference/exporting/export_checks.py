@@ -16,11 +16,11 @@ from common.config import CHECKOUT, Inference
 from common.errors import ConfigError
 from common.wire import Matrix
 from inference.clip import images
+from inference.clip.encoders import ImageTower, TokenTextTower, unit_rows
 from inference.clip.images import Preprocessing
 from inference.clip.model import Model, load_model
 from inference.clip.tokens import pad
 from inference.exporting.torch_models import Original
-from inference.clip.encoders import ImageTower, TokenTextTower, unit_rows
 
 FLOORS = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.999, "int8": 0.99}
 """The least accepted cosine between an embedding and the torch model's, by precision."""

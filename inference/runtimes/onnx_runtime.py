@@ -13,7 +13,7 @@ from common.config import CHECKOUT
 from common.errors import ConfigError
 from common.files import sha256_of_all
 from common.wire import Matrix
-from inference.clip.session import SessionOptions, Input, files_of, variant
+from inference.clip.session import Input, SessionOptions, files_of, variant
 
 DTYPES = {
     "tensor(float)": np.float32,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, MissingPackage
 from common.wire import Matrix
-from inference.clip.session import SessionOptions, Input, variant
+from inference.clip.session import Input, SessionOptions, variant
 
 try:
     import openvino

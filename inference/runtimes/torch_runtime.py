@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError, MissingPackage
 from common.wire import Matrix
 from inference.clip.images import read_preprocessing
-from inference.clip.session import SessionOptions, Input
+from inference.clip.session import Input, SessionOptions
 
 try:
     import torch

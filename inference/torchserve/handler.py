@@ -16,9 +16,9 @@ import msgspec
 
 from common.errors import Problem, ServiceError, problem_headers
 from common.wire import MSGPACK, decode, encode
-from inference.served_model import ServedModel
-from inference.messages import EmbedReply, EmbedRequest
 from inference.clip.model import load_model
+from inference.messages import EmbedReply, EmbedRequest
+from inference.served_model import ServedModel
 from inference.torchserve.archive_settings import read_contents
 
 WORKERS = 8

@@ -20,6 +20,7 @@ SECTIONS = {field.encode_name for field in msgspec.structs.fields(Config)}
 REASONS = {
     "installs packages",
     "needs a GPU",
+    "needs a second machine",
     "needs a collector of traces",  # tests/test_observability.py has one
     "needs docker",
     "needs the Internet",
@@ -27,6 +28,8 @@ REASONS = {
     "needs torch",  # 6.9 GB: tests/torch exports models and runs TorchServe
 }
 """Why a fence may not be run."""
+OTHER_PAGES = ("observability", "operations")
+"""Those of docs/ that have commands, beside the guide."""
 
 
 class Fence(NamedTuple):
@@ -63,7 +66,8 @@ def all_pages() -> list[str]:
 def pages_with_commands() -> list[str]:
     """The pages whose commands are run."""
     guide = sorted((CHECKOUT / "docs/guide").glob("*.md"))
-    return ["README.md", "docs/observability.md", *(str(p.relative_to(CHECKOUT)) for p in guide)]
+    others = ["README.md", *(f"docs/{name}.md" for name in OTHER_PAGES)]
+    return [*others, *(str(page.relative_to(CHECKOUT)) for page in guide)]
 
 
 def tokens_of(name: str) -> list[Token]:

@@ -3,11 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 
 from devtools import services
 from devtools.services import Cluster
 from devtools.tiny_model import write_tiny_model
 from tests.front import pictures
+from tests.front.browsing import chrome
 
 MAX_BODY_BYTES = 300_000
 CONFIG: dict[str, Any] = {
@@ -33,4 +35,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(root: Path) -> Iterator[Cluster]:
     """All services over the images of `root`."""
     with services.cluster(CONFIG, 1, root, [["--index", "0,1"]]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """Chromium."""
+    with chrome(tmp_path_factory.mktemp("profile")) as running:
         yield running

@@ -11,7 +11,7 @@ from selenium.webdriver.support.select import Select
 from devtools.services import CHECKOUT, Cluster, cluster, run_command
 from front.openapi.document import document
 from front.openapi.parts import FORM
-from tests.front.browsing import Browser, chrome
+from tests.front.browsing import Browser
 
 OPERATIONS = [
     f"{operation['tags'][0]}-{operation['operationId']}"
@@ -33,13 +33,6 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     done = run_command("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with cluster(config, 2, root) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Chromium."""
-    with chrome(tmp_path_factory.mktemp("profile")) as running:
         yield running
 
 

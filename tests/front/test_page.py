@@ -11,7 +11,7 @@ from selenium.webdriver.common.by import By
 
 from devtools import services
 from devtools.services import CHECKOUT, Cluster
-from tests.front.browsing import Browser, chrome
+from tests.front.browsing import Browser
 from tests.front.front_client import ask
 
 SAMPLES = CHECKOUT / "samples"
@@ -27,13 +27,6 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     done = services.run_command("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with services.cluster(config, 2, root) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Chromium."""
-    with chrome(tmp_path_factory.mktemp("profile")) as running:
         yield running
 
 

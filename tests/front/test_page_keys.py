@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 
 from devtools.collection import Collection
 from devtools.services import Service, cluster, run_command, with_section
-from tests.front.browsing import Browser, chrome
+from tests.front.browsing import Browser
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,6 @@ def guarded(collection: Collection, key: str) -> Iterator[Service]:
     assert key
     with cluster(collection.config, 1, collection.folder) as services:
         yield services.front
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Chromium."""
-    with chrome(tmp_path_factory.mktemp("profile")) as running:
-        yield running
 
 
 @pytest.fixture
