@@ -47,7 +47,7 @@ class Coalescer(Generic[Item, Result]):
         """With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`."""
         self.name = name
         self._send = send
-        self._free = slots
+        self._free = self._slots = slots
         self._max_batch, self._max_queue = max_batch, max_queue
         self._refuse_late = refuse_late
         self._wait = QueueWait(max_batch, slots)
@@ -70,12 +70,17 @@ class Coalescer(Generic[Item, Result]):
             future.set_exception(refusal)
             return future
         self._queue.append(_Entry(item, deadline, CONTEXT.get(), future))
-        if self._free:
+        if self._free > 0:
             self._free -= 1
             sender = loop.create_task(self._send_all())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
         return future
+
+    def set_slots(self, slots: int) -> None:
+        """Change how many batches may be in flight; those in flight over the new number finish."""
+        self._free += slots - self._slots
+        self._slots = self._wait.lanes = slots
 
     async def wait_sent(self) -> None:
         """Wait until every submitted item has been sent."""
@@ -91,7 +96,7 @@ class Coalescer(Generic[Item, Result]):
 
     async def _send_all(self) -> None:
         await asyncio.sleep(0)  # items of this pass of the loop form one batch
-        while self._queue:
+        while self._queue and self._free >= 0:
             if batch := self._take():  # empty: all these callers gave up or were late
                 await self._send_batch(batch)
         self._free += 1

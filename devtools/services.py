@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -206,11 +206,13 @@ def cluster(
     config: dict[str, Any],
     servers: int,
     cwd: Path,
-    search_arguments: Sequence[Sequence[str]] = (),
     inference: Service | None = None,
     checkout: Path = CHECKOUT,
 ) -> Iterator[Cluster]:
-    """Start all services, with `servers` search servers. A given `inference` is used instead."""
+    """Start all services. The index's shards are dealt to `servers` search servers.
+
+    A given `inference` is used, not started.
+    """
     start = partial(running, cwd=cwd, checkout=checkout)
     config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
     for section in ("Inference", "Middle", "Front"):
@@ -219,9 +221,8 @@ def cluster(
     with ExitStack() as stack:
         started = []
         for number in range(servers):
-            extra = search_arguments[number] if search_arguments else ("--index", str(number))
-            arguments = ("--server-index", str(number), *extra)
-            server = starting("search/search.py", config, *arguments, cwd=cwd, checkout=checkout)
+            arguments = ("search/search.py", config, "--server-index", str(number))
+            server = starting(*arguments, cwd=cwd, checkout=checkout)
             started.append(stack.enter_context(server))
         if inference is None:
             inference = stack.enter_context(start("inference/inference.py", config))

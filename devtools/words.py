@@ -1,6 +1,13 @@
-"""Text queries that never repeat: each number gives another combination of words."""
+"""Text queries that never repeat: each number gives another combination of words.
 
+`python devtools/words.py COUNT` prints so many as JSON bodies, in the form that unique.lua reads:
+before each body a line with its length.
+"""
+
+import itertools
+import json
 import math
+import sys
 from collections.abc import Iterator
 
 ADJECTIVES = """red blue green golden wooden rusty shiny tiny huge old broken striped frozen quiet
@@ -35,3 +42,14 @@ def query(number: int) -> str:
 def all_queries() -> Iterator[str]:
     """Every query once."""
     return map(query, range(COUNT))
+
+
+def main() -> None:
+    """Print bodies for wrk."""
+    for text in itertools.islice(all_queries(), int(sys.argv[1])):
+        body = json.dumps({"text": text})
+        print(len(body), body, sep="\n", end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -23,8 +23,8 @@ Result = TypeVar("Result")
 TEXT_BATCH = 64
 MAX_QUEUE = 1024
 IMAGENET_CLASSES = Path(__file__).resolve().parent / "models/starter/visual/labels.json"
-SLOTS = 2
-"""Batches in flight to each replica: while the replica computes a batch, the next one arrives."""
+SPARE = 1
+"""Batches in flight to a server beyond those that it computes: the next one is there in time."""
 
 
 class Embedding(NamedTuple):
@@ -68,7 +68,7 @@ class InferenceClient:
         self._token = Token(key_file)
         self._http = HttpClient(None if key_file else inside)
         self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
-        self._slots = SLOTS * len(addresses)
+        self._addresses = len(addresses)
         self._texts = {role: self._line(role, "texts", TEXT_BATCH) for role in ("clip", "mclip")}
         self._images = self._line("clip", "images", IMAGE_BATCH)
         self._classes = self._line("clip", "images", IMAGE_BATCH, classify=True)
@@ -119,17 +119,22 @@ class InferenceClient:
             inputs: dict[str, Any] = {kind: items}
             request = EmbedRequest(**inputs, classify=classify, deadline_ms=left_ms)
             reply = await self._ask(role, request, deadline)
+            line.set_slots(self._slots(reply.replicas))
             rows = unpack_rows(reply.rows, reply.dim)
             return [_result(reply, index, row) for index, row in enumerate(rows)]
 
-        return Coalescer(
+        line: Coalescer[Any, Any] = Coalescer(
             f"inference-{role}-{'classes' if classify else kind}",
             send,
-            slots=self._slots,
+            slots=self._slots(replicas=1),
             max_batch=max_batch,
             max_queue=MAX_QUEUE,
             refuse_late=True,
         )
+        return line
+
+    def _slots(self, replicas: int) -> int:
+        return (replicas + SPARE) * self._addresses
 
     async def _ask(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
         request = Request("POST", f"/predictions/{role}", await digested(encode(message)))

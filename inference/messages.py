@@ -52,3 +52,5 @@ class EmbedReply(msgspec.Struct, omit_defaults=True):
     digest: str = ""
     """The digest of everything that determines an embedding. If two replies have equal digests,
     equal inputs have equal embeddings."""
+    replicas: int = 1
+    """How many batches the server computes at a time, for each kind of input."""

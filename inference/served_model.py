@@ -30,6 +30,7 @@ class ServedModel:
         self._digest = sha256(f"{model.digest} {space}".encode()).hexdigest()
         self._max_pixels = config.max_pixels
         self._pool = pool
+        self._replicas = max(tower.replicas for tower in (model.text, model.image) if tower)
         self._text = self._image = self._classes = None
         if model.text:
             self._text = self._batcher("text", model.text.embed, model.text.replicas, config)
@@ -145,6 +146,7 @@ class ServedModel:
             logits=self._model.logits,
             labels=labels,
             digest=self._digest,
+            replicas=self._replicas,
         )
 
     def _batchers(self) -> list[Batcher]:

@@ -46,7 +46,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, clock: Path) -> None
     """Answers, the cache and its expiry, and deadlines go by a clock that nobody sets."""
     collection = Collection(tmp_path, images=40, shards=2)
     config = with_section(collection.config, "Middle", deadline_ms=1000, cache_expiry_s=600)
-    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as services:
+    with cluster(config, 1, collection.folder) as services:
         front = services.front
         wait_until(lambda: "bypass" != outcome(ask(front, "/v1/search", text="the the")))
         kept = ask(front, "/v1/search", text="red").json()["hits"]

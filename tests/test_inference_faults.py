@@ -32,7 +32,7 @@ def services(collection: Collection, request: pytest.FixtureRequest) -> Iterator
     """All services, with half a second for a query, under the server that a test names."""
     config = with_section(collection.config, "Middle", deadline_ms=500)
     config = under(getattr(request, "param", "auto"), config)
-    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as running:
+    with cluster(config, 1, collection.folder) as running:
         wait_until(lambda: "bypass" != outcome(front(running, text="the the")))
         yield running
 

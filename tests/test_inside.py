@@ -205,7 +205,7 @@ def test_a_token_alone_does(collection: Collection, token: str) -> None:
     path = collection.folder / "moving.token"
     path.write_text(token)
     config = {**collection.config, "Inside": {"token-file": "moving.token"}}
-    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as services:
+    with cluster(config, 1, collection.folder) as services:
         answer(services, collection)
         for service in inner(services).values():
             assert 401 == service.request("GET", "/metrics").status

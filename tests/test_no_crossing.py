@@ -33,7 +33,7 @@ def test_no_answer_is_another_s(collection: Collection, server: str) -> None:
     paths = collection.paths()
     bodies = [json.dumps({"embedding": one.tolist(), "k": 1}) for one in collection.vectors()]
     wrong: list[str] = []
-    with cluster(config, 1, collection.folder, [["--index", "0,1"]]) as services:
+    with cluster(config, 1, collection.folder) as services:
 
         def ask(seed: int) -> None:
             order = np.random.default_rng(seed).permutation(IMAGES)[:EACH]

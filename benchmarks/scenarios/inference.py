@@ -28,6 +28,7 @@ TOWERS: tuple[Tower, ...] = ("text", "image")
 LOOP = "limit: {}s in a loop"
 WAYS = (LOOP, "{}s over HTTP, 64 clients", "{}s in process, one by one", "{}s over HTTP, 1 client")
 BATCHES = (8, 16, 32, 64)
+SHARES: dict[Tower, float] = {"text": 0.7, "image": 0.85}  # of the loop, over HTTP
 TEXTS = 1024
 PHOTOS = 64
 SMALLEST = 256  # pixels of the smallest photo's long side; the largest has 634
@@ -45,7 +46,7 @@ def measure(plan: Plan) -> list[Figure]:
     found = report.figures("inference", runs, "texts or images/s")
     for tower in TOWERS:
         loop, wide, in_process, single = (way.format(tower) for way in WAYS)
-        found += report.ratio("inference", runs, wide, loop, 0.85)
+        found += report.ratio("inference", runs, wide, loop, SHARES[tower])
         if single in runs and in_process in runs:
             pairs = zip(runs[single], runs[in_process], strict=True)
             added = [there.p50_ms - here.p50_ms for there, here in pairs]
@@ -60,30 +61,33 @@ def text_loop(plan: Plan) -> Contender:
 
 @contextmanager
 def _in_a_loop(plan: Plan, tower: Tower) -> Iterator[Load]:
-    call, size = fastest(_load(plan, tower), tower, plan.seconds / 8)
-    yield lambda: loads.loop(call, size, plan.seconds)
+    repeat = fastest(_load(plan, tower), tower, plan.seconds / 8)
+    yield lambda: repeat(plan.seconds)
 
 
 def _load(plan: Plan, tower: Tower) -> Model:
     return plan.load(text=tower == "text", image=tower == "image")
 
 
-def fastest(model: Model, tower: Tower, seconds: float) -> tuple[Callable[[], object], int]:
-    """A call that embeds a batch, and its size: the fastest of BATCHES, `seconds` each."""
+def fastest(model: Model, tower: Tower, seconds: float) -> Callable[[float], Measured]:
+    """A loop for some seconds, on all replicas, with the fastest of BATCHES: tried for `seconds`"""
     calls: dict[int, Callable[[], object]]
+    replicas = 1
     if tower == "image" and model.image:
+        replicas = model.image.replicas
         calls = {size: image_call(model.image, model.blank(), size) for size in BATCHES}
     elif tower == "text" and (text := model.text):
+        replicas = text.replicas
         values = [text.prepare(query).value for query in itertools.islice(queries(), TEXTS)]
         calls = {size: text_call(text, values, size) for size in BATCHES}
     else:
         raise ConfigError(f"model {model.name} embeds no {tower}s")
-    rates = {}
+    loops, rates = {}, {}
     for size, call in calls.items():
         call()  # some runtimes compile for each new shape
-        rates[size] = loads.loop(call, size, seconds).rate
-    best = max(rates, key=lambda size: rates[size])
-    return calls[best], best
+        loops[size] = partial(loads.loop, call, size, threads=replicas)
+        rates[size] = loops[size](seconds).rate
+    return loops[max(rates, key=lambda size: rates[size])]
 
 
 def image_call(tower: ImageTower, blank: Pixels, batch: int) -> Callable[[], object]:

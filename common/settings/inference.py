@@ -61,12 +61,16 @@ class Inference(Listed, frozen=True):
         Natural,
         Meta(
             description="Copies of each model, dealt out over the devices in turn."
-            " 0: one copy a device."
+            " 0: one copy a GPU; on the CPU as many as its cores can run."
         ),
     ] = 0
     threads: Annotated[
         Natural,
-        Meta(description="Threads of one copy of a model; 0: the cores, shared among the copies."),
+        Meta(
+            description="Threads of one copy of a model."
+            " 0: the cores, shared among the copies;"
+            " if `replicas` is 0 too, one thread up to 7 cores, 2 from 8, 3 from 12, 4 from 16."
+        ),
     ] = 0
     decode_threads: Annotated[
         Natural,

@@ -12,6 +12,9 @@ from common.errors import ConfigError
 from common.wire import Matrix
 from inference.clip.devices import Device, list_devices
 
+MAX_THREADS = 4
+"""Most threads of a replica, unless `Inference.threads` says otherwise."""
+
 
 class Input(NamedTuple):
     """An input of a session."""
@@ -55,8 +58,11 @@ def open_sessions(path: Path, settings: Inference) -> list[Session]:
 
     Raises ConfigError for a device or precision that this machine lacks, and MissingPackage.
     """
-    devices = list_devices(settings.device, settings.replicas)
-    threads = settings.threads or max(1, (os.cpu_count() or 1) // len(devices))
+    cores, replicas = os.cpu_count() or 1, settings.replicas
+    if settings.device == "cpu" and not replicas:
+        replicas = cpu_replicas(settings.threads, cores)
+    devices = list_devices(settings.device, replicas)
+    threads = settings.threads or max(1, cores // len(devices))
     first: dict[Device, Session] = {}
     sessions = []
     for device in devices:
@@ -69,6 +75,15 @@ def open_sessions(path: Path, settings: Inference) -> list[Session]:
             session = first[device] = _open(path, settings.runtime, options)
         sessions.append(session)
     return sessions
+
+
+def cpu_replicas(threads: int, cores: int) -> int:
+    """How many replicas of `threads` (0: not given) the cores of a machine can run.
+
+    A batch on one thread costs less CPU than on two, which wait for each other: small machines get
+    a replica for each core. On larger ones a lone query may use a quarter of the cores, up to 4.
+    """
+    return max(1, cores // (threads or min(MAX_THREADS, max(1, cores // MAX_THREADS))))
 
 
 def _open(path: Path, runtime: str, options: SessionOptions) -> Session:

@@ -18,8 +18,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 @pytest.fixture(scope="session")
 def behind(collection: Collection) -> Iterator[Cluster]:
     """All services, behind the edge."""
-    arguments = [["--index", "0,1"]]
-    with services.cluster(collection.config, 1, collection.folder, arguments) as running:
+    with services.cluster(collection.config, 1, collection.folder) as running:
         yield running
 
 

@@ -34,7 +34,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster(root: Path) -> Iterator[Cluster]:
     """All services over the images of `root`."""
-    with services.cluster(CONFIG, 1, root, [["--index", "0,1"]]) as running:
+    with services.cluster(CONFIG, 1, root) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ def cluster(cluster: Cluster, server: str, root: Path) -> Iterator[Cluster]:
     if server == "auto":
         yield cluster
         return
-    with services.cluster(under(server, CONFIG), 1, root, [["--index", "0,1"]]) as running:
+    with services.cluster(under(server, CONFIG), 1, root) as running:
         yield running
 
 

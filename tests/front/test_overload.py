@@ -41,7 +41,7 @@ def services(collection: Collection, server: str) -> Iterator[Cluster]:
     """All services; front takes four requests at a time. Whatever tests ask is not kept."""
     config = with_section(collection.config, "Front", max_in_flight=LIMIT)
     config = with_section(config, "Middle", deadline_ms=LONG_MS, cache="off")
-    with cluster(under(server, config), 1, collection.folder, [["--index", "0,1"]]) as running:
+    with cluster(under(server, config), 1, collection.folder) as running:
         yield running
 
 
@@ -201,7 +201,7 @@ def test_under_overload_there_are_answers_and_refusals_alone(
     """Far too many queries: each is answered, rightly, or refused; then all is well again."""
     config = with_section(collection.config, "Front", max_in_flight=8)
     config = with_section(config, "Middle", cache="off")
-    with cluster(under(server, config), 1, collection.folder, [["--index", "0,1"]]) as services:
+    with cluster(under(server, config), 1, collection.folder) as services:
         due = open_loop.draw(1500, 3, all_queries())
         address = services.front.address
         during = open_loop.send(address, due, 3, kept=len(due), path="/v1/search")

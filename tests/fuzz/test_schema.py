@@ -41,8 +41,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     collection = Collection(folder, 10, 2)
     keys = {"keys_file": "keys.json", "image_url": True, "image_url_ports": [1]}
     config = with_section(collection.config, "Front", **keys)
-    arguments = [["--index", "0,1"]]
-    with services.cluster(config, 1, folder, arguments) as running:
+    with services.cluster(config, 1, folder) as running:
         yield running
 
 

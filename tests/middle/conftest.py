@@ -17,5 +17,5 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 @pytest.fixture(scope="module")
 def services(collection: Collection) -> Iterator[Cluster]:
     """The servers behind, which no test stops."""
-    with cluster(collection.config, 1, collection.folder, [["--index", "0,1"]]) as running:
+    with cluster(collection.config, 1, collection.folder) as running:
         yield running

@@ -52,6 +52,29 @@ async def test_two_slots_are_two_batches_at_a_time() -> None:
     assert asyncio.get_running_loop().time() - began == pytest.approx(1.5)
 
 
+async def test_the_number_of_slots_can_change() -> None:
+    """More send at once what comes next; with fewer, those under way finish and nothing is lost."""
+    server = Server()
+    batches = coalescer(server)
+    calls = [batches.submit(0, soon())]
+    batches.set_slots(3)
+    for n in (1, 2):
+        await asyncio.sleep(0.1)
+        calls.append(batches.submit(n, soon()))
+    await asyncio.sleep(0.1)
+    assert server.batches == [[0], [1], [2]]
+    batches.set_slots(1)
+    calls += [batches.submit(n, soon()) for n in (3, 4)]
+
+    assert await asyncio.gather(*calls) == [0, 10, 20, 30, 40]
+    assert server.batches[3:] == [[3, 4]]
+    calls = [batches.submit(5, soon())]
+    await asyncio.sleep(0.1)
+    calls.append(batches.submit(6, soon()))
+    await asyncio.gather(*calls)
+    assert server.batches[4:] == [[5], [6]]
+
+
 async def test_a_batch_has_a_limit() -> None:
     """No more than max_batch items go together."""
     server = Server()

@@ -25,6 +25,7 @@ class Server:
         self.http = FakeHttp({ADDRESS: self.answer, "server-1:80": self.answer}, "/ping")
         self.requests: list[tuple[str, EmbedRequest]] = []
         self.labels: list[str] = []
+        self.replicas = 1
 
     async def answer(self) -> Reply:
         sent = self.http.sent[-1].request
@@ -43,6 +44,7 @@ class Server:
             *("clip", "space", 2, pack_rows(rows), problems, {0: "cut"} if inputs else {}),
             labels=self.labels if request.classify else [],
             digest="digest",
+            replicas=self.replicas,
         )
         return Reply(200, {}, encode(reply))
 
@@ -93,16 +95,22 @@ async def test_each_tower_and_kind_has_batches_of_its_own(server: Server) -> Non
     ]
 
 
-async def test_two_batches_a_replica_are_under_way(server: Server) -> None:
-    """What comes meanwhile waits, and then goes together."""
+@pytest.mark.parametrize("replicas", [1, 3])
+async def test_a_batch_more_than_the_server_computes_is_under_way(
+    server: Server, replicas: int
+) -> None:
+    """The server says how many it computes. What comes meanwhile waits, and then goes together."""
+    server.replicas = replicas
     inference = InferenceClient([ADDRESS])
+    await inference.embed_text("clip", "a", soon())
+    server.requests.clear()
     calls = []
-    for _ in range(4):
+    for _ in range(replicas + 3):
         calls.append(asyncio.ensure_future(inference.embed_text("clip", "a", soon())))
         await asyncio.sleep(0.1)
     await asyncio.gather(*calls)
 
-    assert [len(one.texts) for _, one in server.requests] == [1, 1, 2]
+    assert [len(one.texts) for _, one in server.requests] == [1] * (replicas + 1) + [2]
 
 
 async def test_a_batch_of_texts_has_a_limit(server: Server) -> None:

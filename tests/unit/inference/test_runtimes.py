@@ -13,7 +13,7 @@ from common.config import Inference
 from common.errors import ConfigError
 from devtools.tiny_model import DIM, SIZE, write_tiny_model
 from inference.clip.devices import Device
-from inference.clip.session import Session, SessionOptions, open_sessions
+from inference.clip.session import Session, SessionOptions, cpu_replicas, open_sessions
 from inference.runtimes.onnx_runtime import OnnxSession
 from inference.runtimes.openvino_runtime import OpenVinoSession
 
@@ -95,3 +95,12 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match=r"model\.onnx"):
         OnnxSession(path, execution())
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "replicas"),
+    [(1, 0, 1), (2, 0, 2), (4, 0, 4), (8, 0, 4), (16, 0, 4), (64, 0, 16), (2, 4, 1), (8, 1, 8)],
+)
+def test_the_replicas_of_a_cpu_share_its_cores(cores: int, threads: int, replicas: int) -> None:
+    """On few cores each replica has one thread; given threads are kept."""
+    assert cpu_replicas(threads, cores) == replicas
