@@ -24,8 +24,11 @@ def image_file(data: bytes) -> ImageFile:
 
 
 def normal_text(text: str) -> str:
-    """The form of a text that is embedded: composed letters (NFC), single spaces between words."""
-    return " ".join(normalize("NFC", text).split())
+    """The form of a text whose language is told and that is embedded.
+
+    Plain letters for those of other shapes or widths (NFKC), single spaces between words.
+    """
+    return " ".join(normalize("NFKC", text).split())
 
 
 def embedding_key(digest: str, item: str | ImageFile) -> str:

@@ -12,7 +12,7 @@ from common.wire import Matrix, encode, pack_rows, unpack_rows
 from inference.client import Embedding, InferenceClient, Probabilities, Role
 from inference.messages import Logits
 from middle.cache_keys import ImageFile, embedding_key, normal_text
-from middle.language import is_english
+from middle.language import has_words, is_english
 from middle.memory_store import CacheEntry
 from middle.messages import EmbedAnswer, EmbedQuery, ModelChoice
 from middle.prediction_cache import PredictionCache
@@ -70,7 +70,7 @@ class Embedder:
         missing = [i for i, result in enumerate(results) if _is_missing(result)]
         again = await self._embed([("clip", texts[i]) for i in missing], deadline, bypass)
         for i, result in zip(missing, again, strict=True):
-            if isinstance(result, Embedded):
+            if isinstance(result, Embedded) and has_words(texts[i]):
                 warning = answered_by_clip(getattr(results[i], "detail", ""))
                 result = result._replace(warnings=(warning, *result.warnings))
             results[i] = _explained(result, "clip")
@@ -142,7 +142,7 @@ async def answer_inputs(
 
 
 def choose_role(text: str, choice: ModelChoice) -> Role:
-    """The text tower for a text: `choice`; with auto, clip for English and mclip for the rest."""
+    """The text tower for a normal text: `choice`; with auto, clip for English, else mclip."""
     if choice != "auto":
         return choice
     return "clip" if is_english(text) else "mclip"

@@ -9,7 +9,9 @@ from cachetools import LRUCache
 from common.errors import ServiceError
 from common.loop import within
 from inference.client import Role
+from middle.cache_keys import normal_text
 from middle.embed import Embedded, Embedder, answered_by_clip, choose_role
+from middle.language import has_words
 from middle.messages import ModelChoice
 
 TEMPLATE = "a photo of a {}."
@@ -42,7 +44,8 @@ class Labels:
         A kept vector of another space than `space` is made again; None accepts any space. Raises
         the error of the first label that fails, with the label's place.
         """
-        role = choose_role(" ".join([*labels, template or ""]), choice)
+        words = normal_text(" ".join([*labels, template or ""]))
+        role = choose_role(words, choice)
         texts = [(template or TEMPLATE).replace("{}", label) for label in labels]
         warnings = []
         try:
@@ -50,7 +53,8 @@ class Labels:
         except ServiceError as error:
             if choice != "auto" or role == "clip" or error.code != "model_unavailable":
                 raise
-            warnings.append(answered_by_clip(error.detail))
+            if has_words(words):
+                warnings.append(answered_by_clip(error.detail))
             embedded = await self._embed("clip", texts, deadline, space)
         return embedded, warnings + _summed([label.warnings for label in embedded])
 

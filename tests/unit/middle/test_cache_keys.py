@@ -12,12 +12,15 @@ from middle.messages import Query
         ("red  bicycle", "red bicycle"),
         ("\tred\n bicycle ", "red bicycle"),
         ("cafe\u0301", "caf\u00e9"),
+        ("\uff23\uff21\uff34", "CAT"),
+        ("ﬁre\u3000truck", "fire truck"),
+        ("ﾈｺ", "ネコ"),
         ("Red", "Red"),
         ("", ""),
     ],
 )
 def test_texts_that_are_embedded_alike_are_one(text: str, normal: str) -> None:
-    """Composed letters, single spaces; letters keep their case."""
+    """Kind F: plain, composed letters, single spaces; letters keep their case."""
     assert normal_text(text) == normal
 
 

@@ -63,6 +63,14 @@ def test_the_tower_is_chosen_by_the_language(text: str, choice: ModelChoice, rol
     assert choose_role(text, choice) == role
 
 
+async def test_a_text_is_judged_as_it_is_embedded() -> None:
+    """Kind F: full-width letters are English, and embedded as such."""
+    own = Embeds()
+    await own.texts("\uff23\uff21\uff34", "a nai\u0308ve painting")
+
+    assert sorted(own.inference.texts) == [("clip", "CAT"), ("clip", "a naïve painting")]
+
+
 async def test_each_text_goes_to_its_tower_once() -> None:
     """Normal texts are compared, and what was embedded is kept."""
     own = Embeds()
@@ -99,13 +107,15 @@ async def test_what_may_be_of_another_model_is_not_kept(why: str) -> None:
 async def test_clip_stands_in_for_a_missing_tower() -> None:
     """With a warning; the other texts are none the worse."""
     own = Embeds(clip="digest of clip")
-    cat, other = await own.texts(CAT, "a cat")
+    cat, other, emoji = await own.texts(CAT, "a cat", "🐱")
 
     assert isinstance(cat, Embedded)
     assert isinstance(other, Embedded)
     assert cat.model == "clip"
     assert "answered by clip" in cat.warnings[0]
     assert other.warnings == ()
+    assert isinstance(emoji, Embedded)
+    assert emoji.warnings == ()  # it has no language that clip may not know
 
 
 async def test_a_missing_tower_that_was_chosen_is_the_client_s_error() -> None:

@@ -138,6 +138,17 @@ async def test_a_missing_tower_is_replaced_where_none_was_chosen() -> None:
         await asked.embed(["кошка"], choice="mclip")
 
 
+async def test_labels_are_judged_as_they_are_embedded() -> None:
+    """Kind F: by plain letters; emoji are for mclip, and no language that clip may not know."""
+    asked = Asked()
+    await asked.embed(["\uff23\uff21\uff34"], choice="auto")
+    asked.embedder.errors["mclip 🐱"] = BadRequest("there is no mclip", "model_unavailable")
+    _, warnings = await asked.embed(["🐱"], choice="auto")
+
+    assert [choice for choice, _ in asked.embedder.batches] == ["clip", "mclip", "clip"]
+    assert warnings == []
+
+
 async def test_the_same_warning_of_many_labels_is_told_once() -> None:
     """By the place of the first, and how many more."""
     asked = Asked()
