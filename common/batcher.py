@@ -1,17 +1,21 @@
 """A dynamic batcher for threads: one bounded queue, and workers that take its items in batches.
 
 An idle worker takes an item at once. While all workers are busy, the queue grows. The next free
-worker takes the waiting items together. No timer adds latency while the load is low.
+worker takes waiting items together. No timer adds latency while the load is low.
 Each run function has its own worker thread, so it never runs two batches at a time.
+
+Items of similar size go together, the smallest first: no small item waits for the end of a large
+one in its batch. The oldest item is passed over `MAX_PASSES` times at most.
 """
 
 import logging
+import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from common.buckets import buckets
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
 from common.metrics import BATCH_ITEMS, BATCH_SIZE
 from common.queue_wait import QueueWait
@@ -19,6 +23,9 @@ from common.request_context import CONTEXT, merge_contexts
 
 log = logging.getLogger(__name__)
 
+MAX_PASSES = 3
+"""Batches that may go before the batch with the oldest item: under load, large items then get a
+quarter of the batches at least."""
 
 Run = Callable[[list[Any], float], Sequence[Any]]
 """Takes a batch's items and their latest deadline; returns a result or an Exception for each."""
@@ -69,6 +76,7 @@ class _Entry(NamedTuple):
     item: Any
     gather: Gather
     slot: int
+    size: int
 
 
 class Batcher:
@@ -81,17 +89,25 @@ class Batcher:
         max_batch: int,
         max_queue: int,
         *,
+        max_size: int = sys.maxsize,
         refuse_late: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`."""
+        """A batch has at most `max_batch` items, and the size `max_size` if it has more than one.
+
+        With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`.
+        """
         self.name = name
         self._refuse_late = refuse_late
         self._now = now
         self._wait = QueueWait(max_batch, len(runs))
         self._max_batch = max_batch
+        self._max_size = max_size
         self._max_queue = max_queue
-        self._queue: deque[_Entry] = deque()
+        self._queue: list[_Entry] = []
+        self._passes = 0
+        """The batches since the oldest item became the oldest."""
+        self._observed, self._observed_s = 0, 0.0
         self._changed = threading.Condition()
         self._closed = False
         self._workers = [
@@ -104,12 +120,15 @@ class Batcher:
         for worker in self._workers:
             worker.start()
 
-    def submit(self, item: Any, gather: Gather, slot: int = 0) -> None:
-        """Queue `item` for a slot of `gather`; a refusal is set in the slot at once."""
+    def submit(self, item: Any, gather: Gather, slot: int = 0, size: int = 1) -> None:
+        """Queue `item` for a slot of `gather`; a refusal is set in the slot at once.
+
+        `size` is the cost to run the item, in any unit.
+        """
         with self._changed:
             refusal = self._why_not(gather.deadline)
             if refusal is None:
-                self._queue.append(_Entry(item, gather, slot))
+                self._queue.append(_Entry(item, gather, slot, size))
                 self._changed.notify()
                 return
         BATCH_ITEMS.labels(self.name, "refused").inc()
@@ -140,22 +159,40 @@ class Batcher:
             BATCH_SIZE.labels(self.name).observe(len(batch))
             began = self._now()
             self._run_batch(batch, run)
-            self._wait.observe(self._now() - began)
+            self._observe(len(batch), self._now() - began)
 
     def _take(self) -> list[_Entry]:
         """Wait for a batch; returns an empty list when the batcher is closed and drained."""
-        batch: list[_Entry] = []
         with self._changed:
-            while not batch:
-                while not self._queue:
-                    if self._closed:
-                        return []
-                    self._changed.wait()
-                while self._queue and len(batch) < self._max_batch:
-                    entry = self._queue.popleft()
-                    if self._is_live(entry):
-                        batch.append(entry)
+            while True:
+                self._queue = [entry for entry in self._queue if self._is_live(entry)]
+                if self._queue:
+                    return self._choose()
+                if self._closed:
+                    return []
+                self._changed.wait()
+
+    def _choose(self) -> list[_Entry]:
+        """Take the smallest items from the queue, or the oldest and its like at its turn."""
+        sizes = [entry.size for entry in self._queue]
+        groups = buckets(sizes, self._max_batch, self._max_size)
+        oldest = next(group for group in groups if 0 in group)
+        chosen = oldest if self._passes >= MAX_PASSES else groups[0]
+        self._passes = 0 if chosen is oldest else self._passes + 1
+        batch = [self._queue[place] for place in chosen]
+        taken = set(chosen)
+        self._queue = [entry for place, entry in enumerate(self._queue) if place not in taken]
         return batch
+
+    def _observe(self, count: int, took_s: float) -> None:
+        """Tell `QueueWait` the time of batches that together were full or emptied the queue."""
+        with self._changed:
+            self._observed += count
+            self._observed_s += took_s
+            if self._observed < self._max_batch and self._queue:
+                return
+            self._wait.observe(self._observed_s)
+            self._observed, self._observed_s = 0, 0.0
 
     def _is_live(self, entry: _Entry) -> bool:
         if entry.gather.abandoned:

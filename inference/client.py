@@ -18,9 +18,14 @@ from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
 from inference.torchserve.token import Token
 
 Role = Literal["clip", "mclip"]
+ROLES: tuple[Role, ...] = ("clip", "mclip")
 Result = TypeVar("Result")
 
 TEXT_BATCH = 64
+LONG_TEXT_BYTES = 256
+"""A longer text goes with its like, not to hold up the reply to others: a token has about four
+bytes of UTF-8 in any script, and an ordinary query has 12 tokens."""
+LONG_TEXT_BATCH = 8
 MAX_QUEUE = 1024
 IMAGENET_CLASSES = Path(__file__).resolve().parent / "models/starter/visual/labels.json"
 SPARE = 1
@@ -69,9 +74,12 @@ class InferenceClient:
         self._http = HttpClient(None if key_file else inside)
         self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
         self._addresses = len(addresses)
-        self._texts = {role: self._line(role, "texts", TEXT_BATCH) for role in ("clip", "mclip")}
-        self._images = self._line("clip", "images", IMAGE_BATCH)
-        self._classes = self._line("clip", "images", IMAGE_BATCH, classify=True)
+        self._texts = {role: self._line(role, "texts", "texts", TEXT_BATCH) for role in ROLES}
+        self._long_texts = {
+            role: self._line(role, "long-texts", "texts", LONG_TEXT_BATCH) for role in ROLES
+        }
+        self._images = self._line("clip", "images", "images", IMAGE_BATCH)
+        self._classes = self._line("clip", "classes", "images", IMAGE_BATCH)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -80,7 +88,9 @@ class InferenceClient:
 
     async def embed_text(self, role: Role, text: str, deadline: float) -> Embedding:
         """Embed a text; raises a ServiceError."""
-        found: Embedding = await within(deadline, self._texts[role].submit(text, deadline))
+        is_long = len(text.encode()) > LONG_TEXT_BYTES
+        line = (self._long_texts if is_long else self._texts)[role]
+        found: Embedding = await within(deadline, line.submit(text, deadline))
         return found
 
     async def embed_image(self, data: bytes, deadline: float) -> Embedding:
@@ -112,19 +122,19 @@ class InferenceClient:
         return True
 
     def _line(
-        self, role: Role, kind: str, max_batch: int, classify: bool = False
+        self, role: Role, name: str, kind: Literal["texts", "images"], max_batch: int
     ) -> Coalescer[Any, Any]:
         async def send(items: list[Any], deadline: float) -> list[Any]:
             left_ms = 1000 * (deadline - asyncio.get_running_loop().time())
             inputs: dict[str, Any] = {kind: items}
-            request = EmbedRequest(**inputs, classify=classify, deadline_ms=left_ms)
+            request = EmbedRequest(**inputs, classify=name == "classes", deadline_ms=left_ms)
             reply = await self._ask(role, request, deadline)
             line.set_slots(self._slots(reply.replicas))
             rows = unpack_rows(reply.rows, reply.dim)
             return [_result(reply, index, row) for index, row in enumerate(rows)]
 
         line: Coalescer[Any, Any] = Coalescer(
-            f"inference-{role}-{'classes' if classify else kind}",
+            f"inference-{role}-{name}",
             send,
             slots=self._slots(replicas=1),
             max_batch=max_batch,

@@ -16,6 +16,10 @@ from common.wire import Matrix, pack_rows
 from inference.clip.model import Model
 from inference.messages import EmbedReply, EmbedRequest
 
+QUERY_TOKENS = 12
+"""The tokens of an ordinary query. A batch of long texts has no more than a full batch of queries,
+so a query that comes meanwhile waits no longer for it."""
+
 
 class ServedModel:
     """A model that embeds texts and images. Any number of threads may call `embed`."""
@@ -52,9 +56,14 @@ class ServedModel:
         def run(items: list[Any], _deadline: float) -> list[Any]:
             return [_finite(row) for row in embed(items)]
 
-        runs = [isolating(run)] * replicas
-        name = f"{self._model.name}-{kind}"
-        return Batcher(name, runs, config.max_batch, config.max_queue, refuse_late=True)
+        return Batcher(
+            f"{self._model.name}-{kind}",
+            [isolating(run)] * replicas,
+            config.max_batch,
+            config.max_queue,
+            max_size=QUERY_TOKENS * config.max_batch,
+            refuse_late=True,
+        )
 
     def start(self) -> None:
         """Start the batchers."""
@@ -101,7 +110,7 @@ class ServedModel:
             prepared = tower.prepare(text)
             if prepared.warning:
                 warnings[slot] = prepared.warning
-            batcher.submit(prepared.value, gather, slot)
+            batcher.submit(prepared.value, gather, slot, prepared.size)
         return partial(self._reply, gather, warnings, [])
 
     def _embed_images(self, files: list[bytes], deadline: float) -> Callable[[], EmbedReply]:

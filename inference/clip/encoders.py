@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.buckets import buckets
 from common.errors import ConfigError
 from common.wire import Matrix
 from inference.clip.images import Pixels
 from inference.clip.session import Input, Session
-from inference.clip.tokens import TextTokenizer, buckets, pad
+from inference.clip.tokens import TextTokenizer, cut_warning, pad
 
 
 class Prepared(NamedTuple):
@@ -19,6 +20,8 @@ class Prepared(NamedTuple):
 
     value: Any
     warning: str | None = None
+    size: int = 1
+    """What it costs to embed, in tokens; 1 for each text if all cost the same."""
 
 
 class TextTower(Protocol):
@@ -124,8 +127,8 @@ class TokenTextTower:
     def prepare(self, text: str) -> Prepared:
         """The token ids of a text, and a warning if the text was cut."""
         ids, cut = self._tokenizer.tokens(text)
-        warning = f"the text was cut to the model's {len(ids)} tokens" if cut else None
-        return Prepared(ids, warning)
+        warning = cut_warning(len(ids)) if cut else None
+        return Prepared(ids, warning, 1 if self._fixed_length else len(ids))
 
     def embed(self, values: Sequence[list[int]]) -> Matrix:
         """Embed token ids, grouped by similar length: unit rows, float32 [n, dim]."""

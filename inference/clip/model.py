@@ -165,7 +165,7 @@ def _text_tower(layout: Layout, settings: Inference) -> TextTower | None:
     if layout.config.text_engine == "pivot":
         from inference.starter.multilingual import PivotTextTower
 
-        return PivotTextTower(layout.folder)
+        return PivotTextTower(layout.folder, layout.config.text_cfg.context_length)
     if layout.textual is None:
         return None
     sessions = open_sessions(layout.textual, settings)

@@ -38,6 +38,7 @@ class TextConfig(msgspec.Struct, frozen=True):
     """`text_cfg` of a model's config.json; the names are open_clip's."""
 
     context_length: int = 77
+    """The most tokens of a text. A model that names no length has that of OpenAI's models."""
     hf_tokenizer_name: str | None = None
     tokenizer_kwargs: TokenizerOptions = TokenizerOptions()
     no_causal_mask: bool = False

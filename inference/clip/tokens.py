@@ -1,4 +1,4 @@
-"""From text to the token ids that a text tower takes, grouped so that little padding is needed."""
+"""From text to the token ids that a text tower takes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +12,6 @@ from common.errors import ConfigError
 from inference.clip.clean import Cleaning, clean
 
 Ids = NDArray[np.int64]
-
-PADDING_SHARE = 0.25
-"""The largest share of padding in a bucket. With more, the longest text slows down the others."""
 
 
 class Tokens(NamedTuple):
@@ -56,17 +53,9 @@ class TextTokenizer:
         return Tokens(encoding.ids, bool(encoding.overflowing))
 
 
-def buckets(lengths: Sequence[int]) -> list[list[int]]:
-    """Group the indexes of `lengths`; at most `PADDING_SHARE` of a padded group is padding."""
-    groups: list[list[int]] = []
-    total = 0
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        total += lengths[index]
-        if not groups or total < (1 - PADDING_SHARE) * lengths[index] * (len(groups[-1]) + 1):
-            groups.append([])
-            total = lengths[index]
-        groups[-1].append(index)
-    return groups
+def cut_warning(tokens: int) -> str:
+    """The warning for the sender of a text that was cut to so many tokens."""
+    return f"the text was cut to the model's {tokens} tokens"
 
 
 def pad(texts: Sequence[Sequence[int]], pad_id: int, length: int | None = None) -> tuple[Ids, Ids]:

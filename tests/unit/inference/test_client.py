@@ -11,7 +11,14 @@ from common.errors import DeadlineExceeded, NotFound, Problem, ServiceError, Una
 from common.http_client import Reply
 from common.wire import encode, pack_rows
 from inference import client
-from inference.client import TEXT_BATCH, Embedding, InferenceClient, Probabilities
+from inference.client import (
+    LONG_TEXT_BATCH,
+    LONG_TEXT_BYTES,
+    TEXT_BATCH,
+    Embedding,
+    InferenceClient,
+    Probabilities,
+)
 from inference.messages import EmbedReply, EmbedRequest
 from tests.unit.fake_http import FakeHttp, hang, saying
 
@@ -120,6 +127,22 @@ async def test_a_batch_of_texts_has_a_limit(server: Server) -> None:
     await asyncio.gather(*calls)
 
     assert [len(one.texts) for _, one in server.requests] == [TEXT_BATCH, 1]
+
+
+async def test_long_texts_go_apart(server: Server) -> None:
+    """Kind F: a reply comes when all its texts are embedded, so a short one has no long beside."""
+    inference = InferenceClient([ADDRESS])
+    long = "猫" * (1 + LONG_TEXT_BYTES // len("猫".encode()))
+    calls = []
+    for texts in (["a"], [long] * (LONG_TEXT_BATCH + 1), ["b"]):
+        calls += [
+            asyncio.ensure_future(inference.embed_text("mclip", text, soon())) for text in texts
+        ]
+        await asyncio.sleep(0.1)
+    await asyncio.gather(*calls)
+
+    sent = [request.texts for _, request in server.requests]
+    assert sent == [["a"], [long] * LONG_TEXT_BATCH, [long], ["b"]]
 
 
 async def test_a_bad_input_fails_alone(server: Server) -> None:

@@ -28,10 +28,14 @@ class Texts:
 
     replicas = 1
 
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
     def prepare(self, text: str) -> Prepared:
-        return Prepared(text, "cut" if len(text) > 9 else None)
+        return Prepared(text, "cut" if len(text) > 9 else None, len(text))
 
     def embed(self, values: Sequence[Any]) -> Matrix:
+        self.batches.append(list(values))
         if POISON in values:
             raise ValueError("out of range")
         return np.array([[np.nan if one == ODD else len(one), 0] for one in values], np.float32)
@@ -100,6 +104,18 @@ def test_texts_are_rows_in_order(pool: ThreadPoolExecutor) -> None:
     assert unpack_rows(reply.rows, reply.dim)[:, 0].tolist() == [1, 11, 3]
     assert reply.warnings == {1: "cut"}
     assert (reply.model, reply.space, reply.problems) == ("clip", "space", {})
+
+
+def test_short_texts_go_together_and_before_long_ones(pool: ThreadPoolExecutor) -> None:
+    """Kind F: a long text is alone, so that what comes meanwhile waits for one at most."""
+    texts = Texts()
+    one = served(pool, text=texts)
+    going = one.begin(EmbedRequest(texts=["long " * 99, "ab", "cd", "long " * 99]))
+    one.start()
+    going()
+    one.close()
+
+    assert texts.batches == [["ab", "cd"], ["long " * 99], ["long " * 99]]
 
 
 def test_an_input_fails_alone(pool: ThreadPoolExecutor) -> None:
