@@ -1,7 +1,8 @@
 """Strict decoding of JSON from clients: a limit of values, and no duplicate key."""
 
 import json
-from typing import TypeVar
+import re
+from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -14,6 +15,10 @@ QUICK_KEYS = 32
 KEY_BYTES = 64
 """The longest field name, with the white space before its colon."""
 
+BAD_BASE64 = re.compile(r"Invalid base64 encoded string - at `\$\.(\w+)")
+BAD_CHOICE = re.compile(r"Invalid enum value .* - at `\$\.(\w+)`")
+"""The messages of msgspec, with the name of the field."""
+
 Message = TypeVar("Message")
 
 
@@ -22,18 +27,53 @@ def decode_json(body: bytes, kind: type[Message]) -> Message:
     if body.count(b",") > MAX_VALUES:  # before decoding them takes memory
         raise BadRequest("the message has too many values")
     try:
-        message = msgspec.json.decode(body, type=kind)
+        message = _decode(body, kind)
     except RecursionError:
         raise BadRequest("malformed JSON: nested too deeply") from None
     except UnicodeDecodeError:
         raise BadRequest("malformed JSON: not UTF-8") from None
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from None
+        raise refusal(error, kind) from None
     except msgspec.DecodeError as error:
         raise BadRequest(f"malformed JSON: {error}") from None
     if _may_repeat(body):
         _check_keys(body)
     return message
+
+
+def refusal(error: msgspec.ValidationError, kind: type) -> BadRequest:
+    """The error for a message that is not of its kind; says what would be right, where few are."""
+    told = str(error)
+    if told.startswith("Object contains unknown field"):
+        return BadRequest(f"{told}; the fields are {', '.join(get_type_hints(kind))}")
+    if found := BAD_CHOICE.fullmatch(told):
+        return BadRequest(f"{told}; choose {', '.join(get_args(get_type_hints(kind)[found[1]]))}")
+    if found := BAD_BASE64.match(told):
+        return BadRequest(
+            f"`{found[1]}` is not base64: send a file's bytes in base64, or as a data: URL"
+        )
+    return BadRequest(told)
+
+
+def _decode(body: bytes, kind: type[Message]) -> Message:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        if not (found := BAD_BASE64.match(str(error))):
+            raise
+    fields = msgspec.json.decode(body)
+    given = fields[found[1]]
+    fields[found[1]] = list(map(_bare, given)) if isinstance(given, list) else _bare(given)
+    return msgspec.convert(fields, kind)
+
+
+def _bare(given: object) -> object:
+    """Base64 without its line breaks and without the head of a data: URL (RFC 2397)."""
+    if not isinstance(given, str):
+        return given
+    head, comma, data = given.partition(",")
+    is_url = comma and head[:5].lower() == "data:" and head[-7:].lower() == ";base64"
+    return "".join((data if is_url else given).split())
 
 
 def _may_repeat(body: bytes) -> bool:

@@ -9,20 +9,14 @@ from flask import Request
 from msgspec import Meta
 
 from common.errors import BadRequest, UnsupportedMedia
-from common.json_input import decode_json
-from middle.messages import (
-    SOURCES,
-    ClassifyQuery,
-    EmbedQuery,
-    Query,
-    check,
-    check_classify,
-    check_embed,
-)
+from common.json_input import decode_json, refusal
+from middle.messages import SOURCES, ClassifyQuery, EmbedQuery, Query
+from middle.query_checks import check, check_classify, check_embed
 
 Message = TypeVar("Message")
 Fields = list[tuple[str, str]]
 NOT_AS_TEXT = ("image", "images", "labels", "embedding")
+WHOLE_NUMBERS = ("k", "top")
 
 
 class SearchQuery(Query, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,8 +92,6 @@ def _from_form(request: Request) -> SearchQuery:
     files, fields = _read_form(request)
     if len(files) > 1:
         raise BadRequest("a form has one file at most, in the field `image`")
-    if files and not files[0]:
-        raise BadRequest("the image is empty")
     return _from_fields(fields, {"image": files[0]} if files else {}, SearchQuery)
 
 
@@ -126,9 +118,11 @@ def _from_fields(
             raise BadRequest(f"parameter {name!r} does not go here: send JSON, or a file")
         if name in values:
             raise BadRequest(f"parameter {name!r} is given twice")
+        if name in WHOLE_NUMBERS and not value.lstrip("-").isdecimal():  # msgspec takes 1e1
+            raise BadRequest(f"parameter {name!r} is a whole number")
         values[name] = value
     try:
         # not strict, as the numbers are text here
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from None
+        raise refusal(error, kind) from None

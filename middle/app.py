@@ -32,11 +32,9 @@ from middle.messages import (
     Image,
     Info,
     Query,
-    check,
-    check_classify,
-    check_embed,
 )
 from middle.pipeline import CachedAnswer
+from middle.query_checks import check, check_classify, check_embed
 from middle.services import Services
 
 JSON = "application/json"

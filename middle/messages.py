@@ -1,14 +1,11 @@
 """Queries and answers of middle, in JSON (from clients) or msgpack (from front)."""
 
-import math
-import unicodedata
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from common.errors import BadRequest, Problem
+from common.errors import Problem
 
 MAX_TEXT = 2000
 MAX_HITS = 1000
@@ -68,9 +65,6 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     ] = "exact"
     min_score: Annotated[float, Meta(ge=-1, le=1, description="lowest allowed score")] | None = None
     require_full: Annotated[bool, Meta(description="fail unless all shards answer")] = False
-
-
-Asked = TypeVar("Asked", bound=Query)
 
 
 class Hit(msgspec.Struct):
@@ -199,52 +193,3 @@ class Info(msgspec.Struct):
     model: Annotated[str, Meta(description="the model that embedded the images")]
     dim: Annotated[int, Meta(description="numbers in an embedding")]
     shards: Annotated[int, Meta(description="shards of the index")]
-
-
-def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
-    """Check what the types cannot express; raises BadRequest."""
-    given = [name for name in sources if getattr(query, name) is not None]
-    if len(given) != 1:
-        raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
-    if query.text is not None:
-        check_text(query.text)
-    if query.embedding is not None:
-        if not 0 < len(query.embedding) <= MAX_EMBEDDING:
-            raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
-        length = math.hypot(*query.embedding)
-        if not 1e-18 < length < 1e18:  # so that the square is finite and not zero
-            raise BadRequest("an embedding must be finite and not zero")
-    return query
-
-
-def check_embed(query: EmbedQuery) -> EmbedQuery:
-    """Check inputs to embed; raises BadRequest."""
-    if bool(query.texts) == bool(query.images):
-        raise BadRequest("give texts or images, one of the two")
-    for text in query.texts:
-        check_text(text)
-    return query
-
-
-def check_classify(query: ClassifyQuery) -> ClassifyQuery:
-    """Check images to classify; raises BadRequest."""
-    labels = query.labels or []
-    for label in labels:
-        check_text(label)
-    if len(set(labels)) < len(labels):
-        raise BadRequest("two of the labels are the same")
-    if query.template is not None:
-        if query.template.count("{}") != 1:
-            raise BadRequest("a template has {} once, where the label goes")
-        check_text(query.template)
-        if labels:
-            check_text(query.template.replace("{}", max(labels, key=len)))
-    return query
-
-
-def check_text(text: str) -> None:
-    """Raise BadRequest for a text that is too long or has no visible character."""
-    if len(text) > MAX_TEXT:
-        raise BadRequest(f"the text has {len(text)} characters; {MAX_TEXT} is the limit")
-    if all(unicodedata.category(character)[0] in "CZM" for character in text):
-        raise BadRequest("the text is empty")

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 # Whoever serves owns the wire: others see its client, its messages, its keys.
 WIRES = {
-    "front": {"middle.client", "middle.messages"},
+    "front": {"middle.client", "middle.messages", "middle.query_checks"},
     "middle": {
         "inference.client",
         "inference.messages",

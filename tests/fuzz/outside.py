@@ -15,7 +15,8 @@ from front.image_url import HOST, read_url
 from front.query import read_classify_query, read_embed_query, read_query
 from front.thumbnails import shrink
 from inference.clip.images import Preprocessing, decode_for, preprocess
-from middle.messages import Query, check
+from middle.messages import Query
+from middle.query_checks import check
 from tests.front import pictures
 
 SIDE = 32

@@ -1,0 +1,76 @@
+"""Checks of queries for what their types cannot express."""
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import TypeVar
+
+from common.errors import BadRequest
+from middle.messages import (
+    MAX_EMBEDDING,
+    MAX_TEXT,
+    SOURCES,
+    ClassifyQuery,
+    EmbedQuery,
+    Query,
+)
+
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+"""Letters and symbols that show nothing: Hangul's fillers, Braille without dots, a null note."""
+
+EMPTY_IMAGE = "the image is empty"
+
+Asked = TypeVar("Asked", bound=Query)
+
+
+def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
+    """Check a search, which may name one of `sources`; raises BadRequest."""
+    given = [name for name in sources if getattr(query, name) is not None]
+    if len(given) != 1:
+        raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
+    if query.text is not None:
+        check_text(query.text)
+    if query.image == b"":
+        raise BadRequest(EMPTY_IMAGE)
+    if query.embedding is not None:
+        if not 0 < len(query.embedding) <= MAX_EMBEDDING:
+            raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
+        length = math.hypot(*query.embedding)
+        if not 1e-18 < length < 1e18:  # so that the square is finite and not zero
+            raise BadRequest("an embedding must be finite and not zero")
+    return query
+
+
+def check_embed(query: EmbedQuery) -> EmbedQuery:
+    """Check inputs to embed; raises BadRequest."""
+    if bool(query.texts) == bool(query.images):
+        raise BadRequest("give texts or images, one of the two")
+    for text in query.texts:
+        check_text(text)
+    if b"" in query.images:
+        raise BadRequest(EMPTY_IMAGE)
+    return query
+
+
+def check_classify(query: ClassifyQuery) -> ClassifyQuery:
+    """Check images to classify; raises BadRequest."""
+    labels = query.labels or []
+    for label in labels:
+        check_text(label)
+    if len(set(labels)) < len(labels):
+        raise BadRequest("two of the labels are the same")
+    if query.template is not None:
+        if query.template.count("{}") != 1:
+            raise BadRequest("a template has {} once, where the label goes")
+        check_text(query.template)
+        if labels:
+            check_text(query.template.replace("{}", max(labels, key=len)))
+    return query
+
+
+def check_text(text: str) -> None:
+    """Raise BadRequest for a text that is too long or has no visible character."""
+    if len(text) > MAX_TEXT:
+        raise BadRequest(f"the text has {len(text)} characters; {MAX_TEXT} is the limit")
+    if all(character in BLANK or unicodedata.category(character)[0] in "CZM" for character in text):
+        raise BadRequest("the text is empty")
