@@ -73,6 +73,12 @@ IN_FLIGHT = Gauge(
     ["service"],
     multiprocess_mode="livesum",
 )
+IN_FLIGHT_BYTES = Gauge(
+    "clip_search_in_flight_bytes",
+    "Bytes of the bodies of requests in hand, those up to 64 KiB not counted",
+    ["service"],
+    multiprocess_mode="livesum",
+)
 OLDEST_SECONDS = Gauge(
     "clip_search_oldest_request_seconds",
     "Age of the oldest request in hand, in seconds",
@@ -93,7 +99,7 @@ READY = Gauge(
 )
 DROPPED = Counter(
     "clip_search_dropped_total",
-    "Requests that were not worked on: overloaded (too many in hand), "
+    "Requests that were not worked on: overloaded (too many, or too many bytes, in hand), "
     "expired (no time left when they came), "
     "caller_gone (the connection was closed; search only)",
     ["service", "reason"],

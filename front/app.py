@@ -113,8 +113,9 @@ def _add_search(
             response.headers["Age"] = str(answers.age_s(kept))
             return response
         epoch = answers.epoch()
-        query = _with_image(query, loop, fetcher)
-        reply = loop.run(client.search(query, deadline, bypass=bypass))
+        asking = client.search(_with_image(query, loop, fetcher), deadline, bypass=bypass)
+        del query  # with its image, which the message has too
+        reply = loop.run(asking)
         if key:
             answers.keep(key, reply, epoch)
         response = _json(reply.body)
@@ -133,13 +134,15 @@ def _add_api(
 ) -> None:
     @app.post("/v1/embed")
     def embed() -> Response:
-        query, bypass = read_embed_query(request), bypasses_cache(request)
-        return _json(loop.run(client.embed(query, new_deadline(), bypass=bypass)))
+        bypass = bypasses_cache(request)
+        asking = client.embed(read_embed_query(request), new_deadline(), bypass=bypass)
+        return _json(loop.run(asking).body)
 
     @app.post("/v1/classify")
     def classify() -> Response:
-        query, bypass = read_classify_query(request), bypasses_cache(request)
-        return _json(loop.run(client.classify(query, new_deadline(), bypass=bypass)))
+        bypass = bypasses_cache(request)
+        asking = client.classify(read_classify_query(request), new_deadline(), bypass=bypass)
+        return _json(loop.run(asking).body)
 
     @app.delete("/v1/cache")
     def purge() -> Response:
@@ -211,7 +214,8 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
         if length > READ_BYTES and response.status_code in REFUSED:
             close_after_reply()
         elif 0 < length <= max_body_bytes:
-            request.environ["wsgi.input"].read()
+            while request.environ["wsgi.input"].read(READ_BYTES):
+                pass
         return response
 
 

@@ -31,6 +31,7 @@ def main() -> None:
         front.workers,
         loaded.config.process,
         front.max_in_flight,
+        front.max_in_flight_bytes,
         tls=tls_of("Front", loaded.root, front.tls_cert, front.tls_key),
     )
     # made before the fork: all workers share it

@@ -5,13 +5,13 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from flask import Flask, Response, request
+from flask import Flask, Response
 
 from common.config import Config
 from common.errors import MissingPackage, NotFound
 from common.internal_auth import InternalAuth
 from common.server.internal_auth import authorize
-from common.server.request import check_digests
+from common.server.request import check_digests, take_body
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.clip.model import check_images, check_space, load_model
@@ -44,7 +44,7 @@ def create_app(config: Config, root: Path) -> Flask:
     def predict(name: str) -> Response:
         if name not in models:
             raise NotFound(missing.get(name, f"there is no model {name!r}"), "model_unavailable")
-        reply = models[name].embed(decode(request.get_data(), EmbedRequest))
+        reply = models[name].embed(decode(take_body(), EmbedRequest))
         return Response(encode(reply), content_type=MSGPACK)
 
     return app

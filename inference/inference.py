@@ -29,6 +29,7 @@ def main() -> None:
         THREADS,
         max_body_bytes(config),
         process=config.process,
+        max_in_flight_bytes=inference.max_in_flight_bytes,
         tls=InternalAuth(config.inside, loaded.root).tls,
     )
     serve_threads(lambda: create_app(config, loaded.root), serving)

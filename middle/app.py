@@ -17,7 +17,7 @@ from common.json_input import decode_json
 from common.loop import LoopThread
 from common.metrics import ANSWERS
 from common.server.internal_auth import authorize
-from common.server.request import bypasses_cache, check_digests, deadline_of
+from common.server.request import bypasses_cache, check_digests, deadline_of, take_body
 from common.server.service import create_service, on_close
 from common.wire import CACHE_VERSION_HEADER, MSGPACK, decode
 from middle.cache_keys import image_file, normal_text
@@ -121,7 +121,7 @@ def _add_queries(
 
 def _body(kind: type[Message]) -> Message:
     """The message in the request's body; raises BadRequest or UnsupportedMedia."""
-    data = request.get_data(cache=False)
+    data = take_body()
     sent = request.content_type
     if sent not in (MSGPACK, JSON):
         sent = request.mimetype  # slower: leaves out parameters such as charset

@@ -1,13 +1,12 @@
 """The client of middle, for front; answers stay the JSON that middle sent."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
-from common.digest import DigestedBody
 from common.errors import InvalidResponse, ServiceError
 from common.http_client import HttpClient, Reply, Request, digested
 from common.internal_auth import InternalAuth
@@ -16,6 +15,7 @@ from common.wire import UNREADABLE, encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 
 Message = TypeVar("Message")
+Asking = Coroutine[Any, Any, Reply]
 GRACE_S = 0.1
 """The wait after the deadline: middle itself answers at the deadline, degraded or with an error."""
 
@@ -33,22 +33,21 @@ class MiddleClient:
         self._upstream = Upstream("middle", addresses, self._http, grace_s=GRACE_S)
         self._deadline_s = deadline_ms / 1000
 
-    async def search(self, query: Query, deadline: float, *, bypass: bool = False) -> Reply:
-        """The `Answer` to a query, in JSON; raises a ServiceError.
+    def search(self, query: Query, deadline: float, *, bypass: bool = False) -> Asking:
+        """Ask for the `Answer` to a query, in JSON; awaiting it raises a ServiceError.
 
-        With `bypass`, in all methods, the answer is not from a cache.
+        With `bypass`, in all methods, the answer is not from a cache. A query is encoded at once:
+        it need not be kept, with its images, until the answer is there.
         """
-        return await self._post("/search", query, deadline, bypass)
+        return self._post("/search", encode(query), deadline, bypass)
 
-    async def embed(self, query: EmbedQuery, deadline: float, *, bypass: bool = False) -> bytes:
-        """The `EmbedAnswer` to a query, in JSON; raises a ServiceError."""
-        return (await self._post("/embed", query, deadline, bypass)).body
+    def embed(self, query: EmbedQuery, deadline: float, *, bypass: bool = False) -> Asking:
+        """Ask for the `EmbedAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
+        return self._post("/embed", encode(query), deadline, bypass)
 
-    async def classify(
-        self, query: ClassifyQuery, deadline: float, *, bypass: bool = False
-    ) -> bytes:
-        """The `ClassifyAnswer` to a query, in JSON; raises a ServiceError."""
-        return (await self._post("/classify", query, deadline, bypass)).body
+    def classify(self, query: ClassifyQuery, deadline: float, *, bypass: bool = False) -> Asking:
+        """Ask for the `ClassifyAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
+        return self._post("/classify", encode(query), deadline, bypass)
 
     async def purge(self) -> None:
         """Empty the prediction cache of each middle server; raises a ServiceError."""
@@ -81,12 +80,9 @@ class MiddleClient:
         await self._upstream.close()
         await self._http.close()
 
-    async def _post(
-        self, path: str, query: Query | EmbedQuery | ClassifyQuery, deadline: float, bypass: bool
-    ) -> Reply:
-        body: DigestedBody = await digested(encode(query))
+    async def _post(self, path: str, message: bytes, deadline: float, bypass: bool) -> Reply:
         headers = {"Cache-Control": "no-cache"} if bypass else {}
-        request = Request("POST", path, body, headers)
+        request = Request("POST", path, await digested(message), headers)
         return await self._upstream.ask(request, deadline, lambda reply: reply)
 
     async def _get(self, path: str) -> bytes:

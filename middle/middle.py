@@ -27,6 +27,7 @@ def main() -> None:
         middle.workers,
         config.process,
         middle.max_in_flight,
+        middle.max_in_flight_bytes,
         tls=InternalAuth(config.inside, loaded.root).tls,
     )
     # created before the fork, so that all workers share the mark

@@ -16,7 +16,7 @@ from common.errors import (
 from common.internal_auth import InternalAuth
 from common.metrics import DROPPED
 from common.server.internal_auth import authorize
-from common.server.request import check_digests, deadline_of, is_gone
+from common.server.request import check_digests, deadline_of, is_gone, take_body
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
 from search.image_key import parse_id, shard_of
@@ -62,13 +62,13 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
     @app.post("/search")
     def search() -> Response:
         deadline = deadline_of(request, math.inf)
-        message = decode(request.get_data(), SearchRequest)
+        message = decode(take_body(), SearchRequest)
         reply = _search(versions.get(message.version_digest), message, ef_search, threads, deadline)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
     def lookup() -> Response:
-        content, location = parse_id(decode(request.get_data(), LookupRequest).id)
+        content, location = parse_id(decode(take_body(), LookupRequest).id)
         version = versions.newest()
         manifest = version.manifest
         shard = version.shards.get(shard_of(content, len(manifest.shards)))

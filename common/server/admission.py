@@ -1,4 +1,4 @@
-"""Admission: a worker takes a limited number of requests at a time, and refuses more at once."""
+"""Admission: a worker takes a limited number of requests and bytes, and refuses more at once."""
 
 import itertools
 import random
@@ -17,6 +17,7 @@ from common.errors import Overloaded, Problem, problem_headers
 from common.metrics import DROPPED, REQUESTS
 from common.request_context import MAX_IDS, REQUEST_ID_HEADER
 from common.server.body import Chunks, close_after_reply, discard
+from common.server.body_budget import BodyBudget
 from common.server.drain import Draining
 from common.wire import DRAINING_HEADER
 
@@ -54,6 +55,7 @@ class Admission:
         self, service: str, app: Application, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.limit = sys.maxsize
+        self.bodies = BodyBudget()
         self.draining = Draining()
         self.last_end = clock()
         """The end of the last request, on `clock`."""
@@ -63,6 +65,8 @@ class Admission:
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._underway: dict[int, Underway] = {}
+        self._body_bytes: dict[int, int] = {}
+        """The bytes of bodies that are counted in `bodies`."""
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Answer a request, or refuse it."""
@@ -70,11 +74,12 @@ class Admission:
         start = partial(self._start, start_response)
         if environ["PATH_INFO"] in ABOUT_ITSELF:
             return self._app(environ, start)
-        number = self._enter(request_id)
-        if number is None:
-            return self._refuse(environ, start)
+        try:
+            number = self._enter(request_id, int(environ.get("CONTENT_LENGTH") or 0))
+        except Overloaded as error:
+            return self._refuse(environ, start, error)
         if "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = Chunks(environ["wsgi.input"])
+            environ["wsgi.input"] = Chunks(environ["wsgi.input"], partial(self._hold, number))
         try:
             reply = self._app(environ, start)
         except BaseException:
@@ -90,18 +95,31 @@ class Admission:
         """The requests under way, oldest first."""
         return sorted(self._underway.copy().values(), key=lambda request: request.since)
 
-    def _enter(self, request_id: str) -> int | None:
-        """Admit a request and return its number; None if the limit is reached."""
+    def _enter(self, request_id: str, body_bytes: int) -> int:
+        """Admit a request and return its number; raises Overloaded if a limit is reached."""
         with self._lock:
             if len(self._underway) >= self.limit:
-                return None
+                raise Overloaded("too many requests at once: try again in a second")
+            self.bodies.change(0, body_bytes)
             number = next(self._numbers)
             self._underway[number] = Underway(threading.get_ident(), self._clock(), request_id)
+            self._body_bytes[number] = body_bytes
             return number
+
+    def _hold(self, number: int, more_bytes: int) -> None:
+        """Count bytes of a chunked body that were read; raises Overloaded."""
+        before = self._body_bytes[number]
+        try:
+            self.bodies.change(before, before + more_bytes)
+        except Overloaded:
+            DROPPED.labels(self._service, "overloaded").inc()
+            raise
+        self._body_bytes[number] += more_bytes
 
     def _leave(self, number: int) -> None:
         self.last_end = self._clock()
         self._underway.pop(number, None)
+        self.bodies.change(self._body_bytes.pop(number, 0), 0)
 
     def _start(self, start_response: Start, status: str, headers: list[Any], *error: Any) -> Any:
         if self.draining.has_begun():
@@ -109,11 +127,10 @@ class Admission:
             close_after_reply()
         return start_response(status, headers, *error)
 
-    def _refuse(self, environ: Environ, start: Start) -> list[bytes]:
+    def _refuse(self, environ: Environ, start: Start, error: Overloaded) -> list[bytes]:
         DROPPED.labels(self._service, "overloaded").inc()
         REQUESTS.labels(self._service, "unknown", 503).inc()
         discard(environ)
-        error = Overloaded("too many requests at once: try again in a second")
         problem = Problem.of(error)
         problem.request_id = environ[REQUEST_ID]
         body = msgspec.json.encode(problem)

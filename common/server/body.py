@@ -1,6 +1,7 @@
 """Request bodies that are refused or cannot be read."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from common.errors import BadRequest
@@ -39,9 +40,10 @@ def discard(environ: dict[str, Any]) -> None:
 class Chunks:
     """A chunked body. Each server's own exception for an invalid chunk becomes a BadRequest."""
 
-    def __init__(self, given: Any) -> None:
-        """`given` is the `wsgi.input` of a server."""
+    def __init__(self, given: Any, count: Callable[[int], None]) -> None:
+        """`given` is the `wsgi.input` of a server; `count` gets the length of what is read."""
         self._given = given
+        self._count = count
 
     def read(self, *size: int) -> bytes:
         """Read `size` bytes, or all; raises BadRequest."""
@@ -59,4 +61,5 @@ class Chunks:
         except Exception as error:  # an invalid chunk
             close_after_reply()
             raise BadRequest("the body is not in chunks as HTTP has them") from error
+        self._count(len(data))
         return data

@@ -2,7 +2,7 @@
 
 import select
 
-from flask import Flask, Request, Response, current_app, request
+from flask import Flask, Request, Response, current_app, g, request
 
 from common.deadline import DEADLINE_HEADER, deadline_in
 from common.digest import DIGEST, WANTED, content_digest
@@ -42,14 +42,22 @@ def bypasses_cache(given: Request) -> bool:
     return "Cache-Control" in given.headers and bool(given.cache_control.no_cache)
 
 
+def take_body() -> bytes:
+    """The body of this thread's request, which nothing but the caller holds from now on."""
+    body: bytes | None = g.pop("body", None)
+    return request.get_data(cache=False) if body is None else body
+
+
 def check_digests(app: Flask) -> None:
     """Refuse a body that does not match its digest; add a digest to a reply on request."""
 
     @app.before_request
     def check() -> None:
         given = request.headers.get(DIGEST)
-        if given is not None and given != content_digest(request.get_data()):
-            raise InvalidResponse("what was asked was changed on the way")
+        if given is not None:
+            g.body = take_body()
+            if given != content_digest(g.body):
+                raise InvalidResponse("what was asked was changed on the way")
 
     @app.after_request
     def add(response: Response) -> Response:

@@ -54,6 +54,8 @@ class Serving:
     process: Process = field(default_factory=Process)
     max_in_flight: int = sys.maxsize
     """The requests that a worker takes at a time."""
+    max_in_flight_bytes: int = sys.maxsize
+    """The bytes of their bodies."""
     tls: Tls | None = None
     start_s: int = 0
     """The time limit for the start of a worker; 0: no limit."""
@@ -138,6 +140,7 @@ def begin(app: Flask, serving: Serving, draining: Draining) -> None:
 
     admission = app.extensions["admission"]
     admission.limit, admission.draining = serving.max_in_flight, draining
+    admission.bodies.limit = serving.max_in_flight_bytes
     slow_requests = SlowRequests(app.name, admission, serving.process.stuck_s)
     slow_requests.start()
     app.extensions["closing"].callback(slow_requests.close)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from common.logs import places
-from common.metrics import DRAINING, IN_FLIGHT, OLDEST_SECONDS, STUCK
+from common.metrics import DRAINING, IN_FLIGHT, IN_FLIGHT_BYTES, OLDEST_SECONDS, STUCK
 from common.server.admission import Admission, Underway
 
 INTERVAL_S = 1.0
@@ -69,5 +69,6 @@ def measure(service: str, admission: Admission, now: float) -> None:
     """Set the gauges of a service; `now` is on the clock of `admission`."""
     requests = admission.by_age()
     IN_FLIGHT.labels(service).set(len(requests))
+    IN_FLIGHT_BYTES.labels(service).set(admission.bodies.held())
     OLDEST_SECONDS.labels(service).set(now - requests[0].since if requests else 0.0)
     DRAINING.labels(service).set(admission.draining.has_begun())

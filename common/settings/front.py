@@ -4,7 +4,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from common.settings.section import Natural, Port, Positive, Section
+from common.settings.section import (
+    IN_FLIGHT_BYTES,
+    InFlightBytes,
+    Natural,
+    Port,
+    Positive,
+    Section,
+)
 
 CorsOrigin = Annotated[str, Meta(pattern=r"^https?://[^/*\s]+$")]
 
@@ -43,6 +50,7 @@ class Front(Section, frozen=True):
             " A further request is refused at once: 503 `overloaded`."
         ),
     ] = 256
+    max_in_flight_bytes: InFlightBytes = IN_FLIGHT_BYTES
     max_body_bytes: Annotated[
         Positive,
         Meta(

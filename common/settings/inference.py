@@ -4,7 +4,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from common.settings.section import Listed, Natural, Port, Positive
+from common.settings.section import (
+    IN_FLIGHT_BYTES,
+    InFlightBytes,
+    Listed,
+    Natural,
+    Port,
+    Positive,
+)
 
 
 class Inference(Listed, frozen=True):
@@ -86,6 +93,7 @@ class Inference(Listed, frozen=True):
             " A further input is refused at once: 503 `overloaded`."
         ),
     ] = 1024
+    max_in_flight_bytes: InFlightBytes = IN_FLIGHT_BYTES
     max_pixels: Annotated[
         Positive,
         Meta(

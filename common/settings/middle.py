@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from common.settings.section import Fraction, Listed, Port, Positive, Seconds
+from common.settings.section import (
+    IN_FLIGHT_BYTES,
+    Fraction,
+    InFlightBytes,
+    Listed,
+    Port,
+    Positive,
+    Seconds,
+)
 
 
 class Middle(Listed, frozen=True):
@@ -32,6 +40,7 @@ class Middle(Listed, frozen=True):
             " A further request is refused at once: 503 `overloaded`."
         ),
     ] = 256
+    max_in_flight_bytes: InFlightBytes = IN_FLIGHT_BYTES
     deadline_ms: Annotated[
         Positive,
         Meta(

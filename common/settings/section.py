@@ -13,6 +13,17 @@ Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+InFlightBytes = Annotated[
+    int,
+    Meta(
+        ge=1,
+        description="The most bytes of the bodies that a worker has in hand; one body is always"
+        " taken, and bodies up to 64 KiB are not counted. A further body is refused at once,"
+        " unread: 503 `overloaded`. A worker takes about twice as much memory for them.",
+    ),
+]
+IN_FLIGHT_BYTES = 256 * 2**20
+"""The default, 12 of the largest images."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):

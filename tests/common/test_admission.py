@@ -216,10 +216,13 @@ class Broken:
 
 def test_what_is_no_chunk_is_a_bad_request(kept: Kept) -> None:
     """Whatever exception the server has for it; one of the connection stays what it is."""
-    for read in (Chunks(Broken(RuntimeError())).read, Chunks(Broken(RuntimeError())).readline):
+    counted: list[int] = []
+    broken = Chunks(Broken(RuntimeError()), counted.append)
+    for read in (broken.read, broken.readline):
         with pytest.raises(BadRequest):
             read(10)
     assert kept.is_closed
     with pytest.raises(ConnectionResetError):
-        Chunks(Broken(ConnectionResetError())).read()
-    assert b"ab" == Chunks(io.BytesIO(b"abc")).read(2)
+        Chunks(Broken(ConnectionResetError()), counted.append).read()
+    assert b"ab" == Chunks(io.BytesIO(b"abc"), counted.append).read(2)
+    assert [2] == counted

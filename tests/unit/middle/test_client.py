@@ -30,8 +30,8 @@ async def test_queries_go_as_messages_and_answers_come_as_they_are(http: FakeHtt
     """A wish for nothing kept goes along."""
     middle = MiddleClient(ADDRESSES[:1], 2000)
     assert (await middle.search(Query(text="red"), soon())).body == b"{}"
-    assert await middle.embed(EmbedQuery(texts=["red"]), soon(), bypass=True) == b"{}"
-    assert await middle.classify(ClassifyQuery(images=[b"x"]), soon()) == b"{}"
+    assert (await middle.embed(EmbedQuery(texts=["red"]), soon(), bypass=True)).body == b"{}"
+    assert (await middle.classify(ClassifyQuery(images=[b"x"]), soon())).body == b"{}"
 
     requests = [one.request for one in http.sent]
     assert [one.path for one in requests] == ["/search", "/embed", "/classify"]

@@ -1,0 +1,37 @@
+"""The bytes of request bodies that a worker holds at a time."""
+
+import sys
+import threading
+
+from common.errors import Overloaded
+from common.server.body import READ_BYTES
+
+
+class BodyBudget:
+    """Counts the bodies of the requests in hand, by their lengths or as chunks arrive.
+
+    A body of at most `READ_BYTES` is free: the number of requests limits these, so a text is never
+    refused because others upload images. A body is taken if it is the only one, however large.
+    """
+
+    def __init__(self) -> None:
+        self.limit = sys.maxsize
+        self._lock = threading.Lock()
+        self._held = 0
+
+    def held(self) -> int:
+        """The bytes that are held."""
+        return self._held
+
+    def change(self, before: int, after: int) -> None:
+        """Count a body of `after` bytes, of which `before` were counted; raises Overloaded."""
+        more = _counted(after) - _counted(before)
+        with self._lock:
+            others = self._held - _counted(before)
+            if more > 0 and others and self._held + more > self.limit:
+                raise Overloaded("too many bytes at once: try again in a second")
+            self._held += more
+
+
+def _counted(size: int) -> int:
+    return size if size > READ_BYTES else 0
