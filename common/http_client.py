@@ -1,10 +1,9 @@
 """The HTTP client for our services: one request at a time on each kept connection."""
 
 import asyncio
-import io
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ START_S = 60.0
 """No warning in this time about a server that never answered: all services start together."""
 LARGE_BYTES = 2**20
 """A larger body is hashed in another thread, since hashing blocks the loop for 1 ms a MB."""
+PIECE_BYTES = 2**18
 ENDED = ("Content-Length", "Transfer-Encoding")
 """Headers that say where a reply ends. Without them, a cut reply looks complete."""
 NO_USER_AGENT = ("User-Agent", "Accept", "Accept-Encoding")
@@ -130,7 +130,8 @@ class HttpClient:
         if self._inside and self._inside.token:
             ours |= self._inside.headers()
         if request.body:
-            ours |= {"Content-Type": MSGPACK, DIGEST: request.body.digest}
+            length = str(len(request.body.body))
+            ours |= {"Content-Type": MSGPACK, "Content-Length": length, DIGEST: request.body.digest}
         return {**ours, **request.headers, **headers}
 
     def _session(self, new_connection: bool) -> aiohttp.ClientSession:
@@ -189,8 +190,15 @@ def _url(url: str) -> URL:
     return URL(url, encoded=True)
 
 
-def _data(body: DigestedBody | None) -> bytes | io.BytesIO | None:
-    """The body for aiohttp; a large body is sent in pieces, to let other requests between."""
+def _data(body: DigestedBody | None) -> bytes | AsyncIterator[memoryview] | None:
+    """The body for aiohttp, which would copy the whole of a large body in any other form."""
     if body is None:
         return None
-    return body.body if len(body.body) <= LARGE_BYTES else io.BytesIO(body.body)
+    return body.body if len(body.body) <= LARGE_BYTES else _pieces(body.body)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[memoryview]:
+    """A large body in pieces, to let other requests between."""
+    for start in range(0, len(body), PIECE_BYTES):
+        yield memoryview(body)[start : start + PIECE_BYTES]
+        await asyncio.sleep(0)

@@ -1,9 +1,10 @@
-"""The bytes of request bodies that a worker holds at a time."""
+"""The bytes of request bodies that a worker holds at a time, and their memory after that."""
 
 import sys
 import threading
 
 from common.errors import Overloaded
+from common.server import heap
 from common.server.body import READ_BYTES
 
 
@@ -18,6 +19,8 @@ class BodyBudget:
         self.limit = sys.maxsize
         self._lock = threading.Lock()
         self._held = 0
+        self._is_kept = False
+        """Whether bodies were held since their memory was last given back."""
 
     def held(self) -> int:
         """The bytes that are held."""
@@ -31,6 +34,15 @@ class BodyBudget:
             if more > 0 and others and self._held + more > self.limit:
                 raise Overloaded("too many bytes at once: try again in a second")
             self._held += more
+            self._is_kept |= more > 0
+
+    def give_back_memory(self) -> None:
+        """Give the memory of bodies back to the system once none is held."""
+        with self._lock:
+            if self._held or not self._is_kept:
+                return
+            self._is_kept = False
+        heap.trim()
 
 
 def _counted(size: int) -> int:

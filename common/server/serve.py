@@ -23,7 +23,7 @@ from common.config import Process
 from common.errors import ConfigError, MissingPackage
 from common.logs import set_level
 from common.process import ERROR
-from common.server import worker_metrics
+from common.server import heap, worker_metrics
 from common.server.drain import Draining
 from common.tls import Tls
 
@@ -97,6 +97,8 @@ def serve_workers(factory: str, arguments: tuple[Any, ...], serving: Serving) ->
 def _serve(create: Callable[[], Flask], serving: Serving, usual: str) -> None:
     """Serve with the configured server, or with the `usual` server; raises ConfigError."""
     set_level(serving.process.log_level)
+    if serving.max_in_flight_bytes < sys.maxsize:
+        heap.use_one_arena()
     if serving.process.traces:
         tracing.require()
     named = serving.process.server

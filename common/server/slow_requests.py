@@ -63,6 +63,7 @@ class SlowRequests:
     def _run(self) -> None:
         while not self._closing.wait(INTERVAL_S):
             self.look()
+            self._admission.bodies.give_back_memory()
 
 
 def measure(service: str, admission: Admission, now: float) -> None:
