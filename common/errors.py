@@ -5,7 +5,7 @@ ServiceError
 ├── Forbidden 403             ├── NotFound 404
 ├── TooLarge 413              ├── UnsupportedMedia 415
 ├── Unprocessable 422         ├── RateLimited 429
-├── ClientDisconnected 499
+├── ClientDisconnected 499    ├── NotImplementedHere 501
 └── Unavailable 503
     ├── Overloaded
     └── DeadlineExceeded
@@ -101,6 +101,12 @@ class ClientDisconnected(ServiceError):
     """The client closed the connection, so nobody reads the reply. Status 499 is nginx's."""
 
     status, code = 499, "caller_gone"
+
+
+class NotImplementedHere(ServiceError):
+    """The request is valid, and this server cannot do what it asks for."""
+
+    status, code = 501, "not_implemented"
 
 
 class Unavailable(ServiceError):

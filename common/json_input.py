@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode
 from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -22,9 +23,9 @@ BAD_CHOICE = re.compile(r"Invalid enum value .* - at `\$\.(\w+)`")
 Message = TypeVar("Message")
 
 
-def decode_json(body: bytes, kind: type[Message]) -> Message:
-    """Decode an object without nested objects; raises BadRequest that names the wrong field."""
-    if body.count(b",") > MAX_VALUES:  # before decoding them takes memory
+def decode_json(body: bytes, kind: type[Message], max_values: int = MAX_VALUES) -> Message:
+    """Decode an object; raises BadRequest that names the wrong field."""
+    if body.count(b",") > max_values:  # before decoding them takes memory
         raise BadRequest("the message has too many values")
     try:
         message = _decode(body, kind)
@@ -74,6 +75,16 @@ def _bare(given: object) -> object:
     head, comma, data = given.partition(",")
     is_url = comma and head[:5].lower() == "data:" and head[-7:].lower() == ";base64"
     return "".join((data if is_url else given).split())
+
+
+def read_data_url(text: str) -> bytes | None:
+    """The bytes in a `data:` URL of base64 (RFC 2397); None for another text, raises BadRequest."""
+    if text[:5].lower() != "data:" or (bare := _bare(text)) == text:
+        return None
+    try:
+        return b64decode(str(bare), validate=True)
+    except ValueError:
+        raise BadRequest("a data: URL is not base64") from None
 
 
 def _may_repeat(body: bytes) -> bool:

@@ -23,8 +23,8 @@ def thieves() -> Iterator[None]:
 def main() -> None:
     """Take one core until killed."""
     while True:
-        until = time.monotonic() + BURST_S
-        while time.monotonic() < until:
+        deadline = time.monotonic() + BURST_S
+        while time.monotonic() < deadline:
             pass
         time.sleep(BURST_S)
 

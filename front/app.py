@@ -26,6 +26,8 @@ from front.keys import Keys
 from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
 from front.rate_limit import RateLimiter
 from front.thumbnails import Thumbnails, content_type_of, read_image
+from front.wires import add_wires
+from front.wires.backend import Backend
 from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -73,14 +75,21 @@ def create_app(
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
     _add_search(app, client, loop, fetcher, new_deadline, answers)
     _add_api(app, client, loop, new_deadline, answers)
-    _add_images(
-        app,
-        lambda image_id: root / loop.run(client.image(image_id)).path,
-        Thumbnails(
-            front.thumbnail_pixels, config.inference.max_pixels, front.thumbnail_cache_bytes
-        ),
-        f"{'private' if keys.are_on else 'public'}, {IMMUTABLE}",
+
+    def path_of(image_id: str) -> Path:
+        return root / loop.run(client.image(image_id)).path
+
+    thumbnails = Thumbnails(
+        front.thumbnail_pixels, config.inference.max_pixels, front.thumbnail_cache_bytes
     )
+    caching = f"{'private' if keys.are_on else 'public'}, {IMMUTABLE}"
+    fetch = partial(_with_image, loop=loop, fetcher=fetcher)
+
+    def thumbnail_of(image_id: str) -> bytes:
+        return thumbnails.get(image_id) or thumbnails.make(image_id, path_of(image_id))
+
+    _add_images(app, path_of, thumbnail_of, caching)
+    add_wires(app, front, Backend(client, loop, new_deadline, fetch, thumbnail_of))
     _add_page(app)
     _add_limit(app, front.max_body_bytes)
     return app
@@ -170,7 +179,7 @@ def _with_image(query: SearchQuery, loop: LoopThread, fetcher: Fetcher | None) -
 
 
 def _add_images(
-    app: Flask, path_of: Callable[[str], Path], thumbnails: Thumbnails, caching: str
+    app: Flask, path_of: Callable[[str], Path], thumbnail_of: Callable[[str], bytes], caching: str
 ) -> None:
     @app.get("/v1/images/<image_id>")
     def image(image_id: str) -> Response:
@@ -185,9 +194,7 @@ def _add_images(
 
     @app.get("/v1/images/<image_id>/thumbnail")
     def thumbnail(image_id: str) -> Response:
-        data = thumbnails.get(image_id)
-        if data is None:
-            data = thumbnails.make(image_id, path_of(image_id))
+        data = thumbnail_of(image_id)
         return Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
 
 

@@ -33,11 +33,11 @@ class SearchQuery(Query, omit_defaults=True, forbid_unknown_fields=True, kw_only
 def read_query(request: Request) -> SearchQuery:
     """The query in a request's JSON, form or URL; raises a ServiceError."""
     if request.method in ("GET", "HEAD"):
-        return _check(_from_fields(_url_fields(request), {}, SearchQuery))
+        return check_query(_from_fields(_url_fields(request), {}, SearchQuery))
     _check_post(request)
     if request.mimetype == "multipart/form-data":
-        return _check(_from_form(request))
-    return _check(decode_json(_json_body(request), SearchQuery))
+        return check_query(_from_form(request))
+    return check_query(decode_json(_json_body(request), SearchQuery))
 
 
 def read_embed_query(request: Request) -> EmbedQuery:
@@ -59,7 +59,8 @@ def read_classify_query(request: Request) -> ClassifyQuery:
     return check_classify(_from_fields(others, given, ClassifyQuery))
 
 
-def _check(query: SearchQuery) -> SearchQuery:
+def check_query(query: SearchQuery) -> SearchQuery:
+    """Check what the types cannot express; raises BadRequest."""
     return check(query, (*SOURCES, "image_url"))
 
 

@@ -9,7 +9,7 @@ from common.metrics import BATCH_SIZE
 from common.wire import Matrix
 from middle.messages import Coverage, ShardCounts
 from search.client import QueryBatch, SearchServer, ShardResult, VectorQuery
-from search.image_key import parse_id, shard_of
+from search.image_key import is_short, parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
 
 Answer = TypeVar("Answer")
@@ -79,11 +79,16 @@ class FanOut:
         return self._outcome(answers, failures)
 
     async def lookup(self, image_id: str, deadline: float) -> LookupReply:
-        """The indexed image of an id, from a server with its shard; raises that server's error."""
+        """The indexed image of an id, from a server with its shard; raises that server's error.
+
+        The start of an id that makes its number may be in any shard.
+        """
 
         def ask(server: SearchServer, deadline: float) -> Awaitable[LookupReply]:
             return server.lookup(image_id, deadline)
 
+        if is_short(image_id):
+            return await _any(self._servers, ask, deadline)
         shard = shard_of(parse_id(image_id)[0], self.shard_count)
         servers = list(zip(self._servers, self._holds, strict=True))
         holders = [server for server, held in servers if shard in held]
@@ -167,6 +172,26 @@ async def _first(
                 raise
             failure = error
     raise failure
+
+
+async def _any(
+    servers: Sequence[SearchServer],
+    ask: Callable[[SearchServer, float], Awaitable[Answer]],
+    deadline: float,
+) -> Answer:
+    """An answer of all servers; their worst error if there is none."""
+    answers = await asyncio.gather(
+        *(ask(server, deadline) for server in servers), return_exceptions=True
+    )
+    failures: list[ServiceError] = []
+    for answer in answers:
+        if isinstance(answer, ServiceError):
+            failures.append(answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            return answer
+    raise max(failures, key=lambda error: error.status)
 
 
 def _why_none(failures: Sequence[Exception]) -> ServiceError:

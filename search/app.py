@@ -19,8 +19,8 @@ from common.server.internal_auth import authorize
 from common.server.request import check_digests, deadline_of, is_gone, take_body
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
-from search.image_key import parse_id, shard_of
-from search.index import ef_of_shard
+from search.image_key import is_short, parse_id, shard_of
+from search.index import Segment, ef_of_shard
 from search.index_versions import IndexVersions, Version
 from search.messages import (
     MAX_SHARD_HITS,
@@ -68,15 +68,9 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
 
     @app.post("/lookup")
     def lookup() -> Response:
-        content, location = parse_id(decode(take_body(), LookupRequest).id)
         version = versions.newest()
+        shard, row = _find(version, decode(take_body(), LookupRequest).id)
         manifest = version.manifest
-        shard = version.shards.get(shard_of(content, len(manifest.shards)))
-        if shard is None:
-            raise Unavailable("this server does not hold the shard of this id", "wrong_shard")
-        row = shard.find(content, location)
-        if row is None:
-            raise NotFound("no image has this id", "unknown_id")
         vector = pack_rows(shard.vector(row))
         reply = LookupReply(
             shard.record(row), manifest.dim, vector, manifest.version, manifest.space
@@ -142,3 +136,20 @@ def _vectors(message: SearchRequest, dim: int) -> Matrix:
     if not (abs(lengths - 1) < 1e-3).all():  # also refuses NaN
         raise BadRequest("vectors must be finite and of length 1")
     return vectors
+
+
+def _find(version: Version, image_id: str) -> tuple[Segment, int]:
+    """The shard and the row of an id, or of the start of an id that makes its number."""
+    shard_count = len(version.manifest.shards)
+    if is_short(image_id):
+        rows = ((shard, shard.find_number(int(image_id, 16))) for shard in version.shards.values())
+    else:
+        content, location = parse_id(image_id)
+        held = version.shards.get(shard_of(content, shard_count))
+        if held is None:
+            raise Unavailable("this server does not hold the shard of this id", "wrong_shard")
+        rows = ((shard, shard.find(content, location)) for shard in [held])
+    for shard, row in rows:
+        if row is not None:
+            return shard, row
+    raise NotFound("no image has this id", "unknown_id")

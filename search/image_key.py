@@ -10,6 +10,10 @@ from common.errors import BadRequest
 IMAGE_KEY = np.dtype([("content", ">u8"), ("location", ">u8"), ("perceptual", ">u8")])
 """Hashes of the file's bytes and of its path, together the id; and the perceptual hash."""
 
+SHORT = 13
+"""Digits of an id that make its number, for clients whose ids are numbers: 52 bits, which a double
+holds exactly. Copies of a file have the same number."""
+
 Keys = NDArray[np.void]
 Hash = TypeVar("Hash", int, NDArray[np.uint64])
 
@@ -21,9 +25,18 @@ def image_id(key: bytes) -> str:
 
 def parse_id(text: str) -> tuple[int, int]:
     """The content hash and the location hash in an id; raises BadRequest."""
-    if len(text) != 32 or not set(text) <= set("0123456789abcdef"):
+    if len(text) != 32 or not _is_hex(text):
         raise BadRequest("an id is 32 lower-case hexadecimal digits")
     return int(text[:16], 16), int(text[16:], 16)
+
+
+def is_short(text: str) -> bool:
+    """Whether a text is the start of an id that makes its number."""
+    return len(text) == SHORT and _is_hex(text)
+
+
+def _is_hex(text: str) -> bool:
+    return set(text) <= set("0123456789abcdef")
 
 
 def shard_of(content: Hash, shard_count: int) -> Hash:

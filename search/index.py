@@ -16,7 +16,7 @@ from common.files import replace_bytes, write_whole
 from common.wire import Matrix
 from search import canaries, exact, hnsw
 from search.ann_index import AnnIndex, AnnModule, AnnPaths, Build
-from search.image_key import IMAGE_KEY, Keys
+from search.image_key import IMAGE_KEY, SHORT, Keys
 from search.manifest import BadIndex, Folders, ShardFiles, describe, verify
 from search.messages import Hits, Record
 
@@ -123,6 +123,12 @@ class Segment:
         row = bisect.bisect_left(range(self.count), wanted, key=self._id)
         return row if row < self.count and self._id(row) == wanted else None
 
+    def find_number(self, number: int) -> int | None:
+        """The first row of an image with the number of an id, None if there is none."""
+        row = bisect.bisect_left(range(self.count), (number << _REST, 0), key=self._id)
+        found = row < self.count and self._id(row)[0] >> _REST == number
+        return row if found else None
+
     def _id(self, row: int) -> tuple[int, int]:
         content, location, _ = self._keys[row].item()
         return content, location
@@ -139,6 +145,7 @@ class Segment:
 
 
 EMPTY = Hits(b"", b"", [])
+_REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
 
 
 def ef_of_shard(ef_search: int, shard_count: int) -> int:

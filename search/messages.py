@@ -55,7 +55,7 @@ class Record(msgspec.Struct, array_like=True):
 
 
 class LookupRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The id of an image, 32 hex digits."""
+    """The id of an image, 32 hex digits, or their first 13: one of the images with that number."""
 
     id: str
 

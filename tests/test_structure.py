@@ -76,8 +76,8 @@ def test_devtools_are_all_that_tools_share(package: str) -> None:
 
 
 def test_benchmarks_are_short() -> None:
-    """All of them together have at most 1,800 lines."""
-    assert sum(path.read_text().count("\n") for path in modules("benchmarks")) <= 1800
+    """All of them together have at most 1,850 lines."""
+    assert sum(path.read_text().count("\n") for path in modules("benchmarks")) <= 1850
 
 
 @pytest.mark.parametrize("package", PRODUCTION)

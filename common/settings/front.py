@@ -1,6 +1,6 @@
 """The section Front of config.json."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -13,6 +13,7 @@ from common.settings.section import (
     Section,
 )
 
+Wire = Literal["openai", "clip-retrieval", "immich", "weaviate"]
 CorsOrigin = Annotated[str, Meta(pattern=r"^https?://[^/*\s]+$")]
 
 
@@ -148,3 +149,14 @@ class Front(Section, frozen=True):
             " The deadline of the query begins after it."
         ),
     ] = 5000
+    wires: Annotated[
+        tuple[Wire, ...],
+        Meta(description="The other projects whose API front answers too, beside its own."),
+    ] = ("openai",)
+    immich_upstream: Annotated[
+        str | None,
+        Meta(
+            description="The `host:port` of Immich's own machine learning server,"
+            " for what the wire `immich` cannot answer: faces, and text in images."
+        ),
+    ] = None

@@ -207,6 +207,22 @@ async def test_an_image_is_looked_up_where_its_shard_is() -> None:
     assert [server.lookups for server in servers] == [1, 3]
 
 
+async def test_the_start_of_an_id_is_looked_up_everywhere() -> None:
+    """It tells no shard. That nobody has it counts only if everybody could be asked."""
+    servers = FakeServer([0]), FakeServer([1])
+    fan_out = fan_out_of(*servers)
+    soon = asyncio.get_running_loop().time() + 5
+    servers[0].error = NotFound("no such image", "unknown_id")
+    assert await fan_out.lookup("0" * 13, soon)
+    assert [server.lookups for server in servers] == [1, 1]
+    servers[1].error = Unavailable("down")
+    with pytest.raises(Unavailable):
+        await fan_out.lookup("0" * 13, soon)
+    servers[1].error = NotFound("no such image", "unknown_id")
+    with pytest.raises(NotFound):
+        await fan_out.lookup("0" * 13, soon)
+
+
 async def test_a_hung_server_leaves_others_their_share_of_the_time() -> None:
     """What any of them can tell, another one tells."""
     servers = FakeServer([0], after_s=3600), FakeServer([1])
