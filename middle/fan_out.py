@@ -13,6 +13,8 @@ from search.image_key import is_short, parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
 
 Answer = TypeVar("Answer")
+Deal = Callable[[int, int], list[int]]
+"""Gives the shards that a server holds, from its number and the shard count of the index."""
 MAX_BATCH = 256
 """Queries in one message, more than a worker of middle usually has under way."""
 
@@ -40,13 +42,13 @@ class FanOutResult(NamedTuple):
 class FanOut:
     """Queries all search servers. Belongs to one event loop."""
 
-    def __init__(
-        self, servers: Sequence[SearchServer], holds: Sequence[list[int]], shard_count: int
-    ) -> None:
-        """`holds[i]` are the configured shards of server i; the server's replies replace them."""
+    def __init__(self, servers: Sequence[SearchServer], deal: Deal) -> None:
+        """`deal` counts for a server until it has replied, and said which shards it holds."""
         self._servers = servers
-        self._holds = list(holds)
-        self.shard_count = shard_count
+        self._deal = deal
+        self._holds: dict[int, list[int]] = {}
+        self.shard_count = len(servers)
+        """Of the index, as replies tell; before the first reply, the least that prepare chooses."""
         self._open: dict[tuple[str | None, int], QueryBatch] = {}
 
     async def close(self) -> None:
@@ -90,7 +92,7 @@ class FanOut:
         if is_short(image_id):
             return await _any(self._servers, ask, deadline)
         shard = shard_of(parse_id(image_id)[0], self.shard_count)
-        servers = list(zip(self._servers, self._holds, strict=True))
+        servers = [(server, self._held(i)) for i, server in enumerate(self._servers)]
         holders = [server for server, held in servers if shard in held]
         try:
             return await _first(holders, ask, deadline)
@@ -126,6 +128,10 @@ class FanOut:
         batch.send(servers)
         return await batch.results(place, deadline)
 
+    def _held(self, server: int) -> list[int]:
+        """The shards of a server, as far as is known."""
+        return self._holds.get(server) or self._deal(server, self.shard_count)
+
     def _learn(self, results: Sequence[ShardResult | Exception]) -> None:
         for server, found in enumerate(results):
             if isinstance(found, ShardResult):
@@ -145,7 +151,7 @@ class FanOut:
         version, digest, space, total = best
         shards = by_version[best]
         late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
-        timeout = sum(len(self._holds[server]) for server in late)
+        timeout = sum(len(self._held(server)) for server in late)
         return FanOutResult(version, digest, space, shards, _coverage(total, len(shards), timeout))
 
 

@@ -55,5 +55,4 @@ class Services:
 def _create_fan_out(search: Search, http: HttpClient) -> FanOut:
     entries = range(len(search.server_list))
     servers = [SearchServer(f"search-{i}", search.replicas(i), http) for i in entries]
-    holds = [search.shards_of(i, search.shard_count) for i in entries]
-    return FanOut(servers, holds, search.shard_count)
+    return FanOut(servers, search.shards_of)

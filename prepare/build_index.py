@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,11 +30,13 @@ from search.ann_index import Build
 from search.index import Segment, ef_of_shard, ann_module, load_shard, write_shard
 from search.manifest import (
     DISTANCE,
+    BadIndex,
     Folders,
     Manifest,
     Recall,
     ShardFiles,
     folders_of,
+    manifest_in_use,
     write_manifest,
 )
 
@@ -57,25 +60,38 @@ def build(loaded: Loaded) -> Manifest:
     inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
         collection = read_collection(embeddings)
-        inputs = _digest(loaded, collection)
+        count = loaded.config.search.shards_for(len(collection.keys))
+        inputs = _digest(loaded, collection, count)
         manifest = find_version(folders, inputs)
         if manifest is None:
+            if loaded.config.search.shards is None:
+                print(_choice(folders, count, len(collection.keys)), flush=True)
             embeddings.verify({int(chunk) for chunk in collection.places[:, 0]})
             version = next_version(folders)
-            shards = _write_shards(loaded, folders, version, collection)
+            shards = _write_shards(loaded, folders, version, collection, count)
             manifest = _describe(loaded, folders, version, collection, shards, inputs)
             manifest = write_manifest(folders, manifest)
         roll_out(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
         return manifest
 
 
-def _digest(loaded: Loaded, collection: Collection) -> str:
+def _choice(folders: Folders, shards: int, images: int) -> str:
+    """What is told of a number of shards that prepare has chosen, in one line."""
+    told = f"shards: {shards}, chosen for {images} images (Search.shards sets another number)"
+    with suppress(BadIndex):  # there is no index yet
+        before = len(manifest_in_use(folders).shards)
+        if before != shards:
+            told += f"; the index in use has {before} and answers until the new one is built"
+    return told
+
+
+def _digest(loaded: Loaded, collection: Collection, shard_count: int) -> str:
     """Digest of everything that decides the files of a version."""
     prepare = loaded.config.prepare
     settings = (
         FORMAT,
         prepare.index,
-        loaded.config.search.shard_count,
+        shard_count,
         prepare.M,
         prepare.ef_construction,
     )
@@ -83,11 +99,10 @@ def _digest(loaded: Loaded, collection: Collection) -> str:
 
 
 def _write_shards(
-    loaded: Loaded, folders: Folders, version: str, collection: Collection
+    loaded: Loaded, folders: Folders, version: str, collection: Collection, count: int
 ) -> list[ShardFiles]:
-    """Build the shards in parallel; the result is in shard order."""
+    """Build `count` shards in parallel; the result is in shard order."""
     prepare = loaded.config.prepare
-    count = loaded.config.search.shard_count
     cores = os.cpu_count() or 1
     threads = max(1, cores // count)
     ef = ef_of_shard(loaded.config.search.ef_search, count)

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from common.config import CHECKOUT, Config, parse
+from common.config import CHECKOUT, Config, Search, parse
 from common.errors import ConfigError
+from common.settings.search import MAX_SHARD_IMAGES
 
 
 def test_an_empty_configuration_is_all_defaults() -> None:
@@ -67,9 +68,27 @@ def test_shards_are_dealt_to_servers_and_an_entry_may_be_replicas() -> None:
         json.dumps({"Search": {"server-list": ["a:1", ["b:1", "c:1"]], "shards": 5}})
     ).search
 
-    assert 5 == search.shard_count
+    assert 5 == search.shards_for(10**6)
     assert [[0, 2, 4], [1, 3]] == [search.shards_of(0, 5), search.shards_of(1, 5)]
     assert search.replicas(1) == ("b:1", "c:1")
+
+
+@pytest.mark.parametrize(
+    ("servers", "images", "shards"),
+    [
+        (1, 0, 1),
+        (1, MAX_SHARD_IMAGES, 1),
+        (1, MAX_SHARD_IMAGES + 1, 2),
+        (21, 916, 21),
+        (3, 10**6, 6),
+        (3, 10**7, 51),
+    ],
+)
+def test_shards_are_chosen_by_servers_and_size(servers: int, images: int, shards: int) -> None:
+    """Each server has as many, at least one, and none has more than 200,000 images."""
+    search = Search(tuple(f"a:{number}" for number in range(servers)))
+
+    assert shards == search.shards_for(images)
 
 
 def test_servers_of_one_host_share_its_cores() -> None:

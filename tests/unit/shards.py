@@ -100,9 +100,9 @@ def _first(found: Hits, k: int) -> Hits:
     return Hits(found.scores[: 4 * k], found.keys[: IMAGE_KEY.itemsize * k], found.records[:k])
 
 
-def fan_out_of(*servers: FakeServer, shard_count: int = 2) -> FanOut:
-    """A fan-out of such servers."""
-    return FanOut(cast("list[SearchServer]", servers), [one.shards for one in servers], shard_count)
+def fan_out_of(*servers: FakeServer) -> FanOut:
+    """A fan-out of such servers, dealt what they hold."""
+    return FanOut(cast("list[SearchServer]", servers), lambda server, _: servers[server].shards)
 
 
 def down() -> Unavailable:

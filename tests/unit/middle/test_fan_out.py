@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from common.config import Search
 from common.errors import BadRequest, DeadlineExceeded, NotFound, ServiceError, Unavailable
 from middle.fan_out import MAX_BATCH, FanOut, FanOutResult
 from middle.messages import ShardCounts
@@ -170,15 +171,31 @@ async def test_why_no_shard_answered(errors: list[Exception], code: str) -> None
 
 
 async def test_what_servers_hold_is_learnt_from_their_answers() -> None:
-    """A hung one counts for the shards that it had, not for those of the configuration."""
+    """A hung one counts for the shards that it had, not for those that it was dealt."""
     servers = FakeServer([0, 1, 2], shard_count=4), FakeServer([3], shard_count=4)
-    fan_out = FanOut(servers, [[0], [1]], 2)  # type: ignore[arg-type]
+    fan_out = FanOut(servers, Search(("a:1", "b:1")).shards_of)  # type: ignore[arg-type]
+    assert fan_out.shard_count == 2
     await search(fan_out)
     servers[0].after_s = 3600
     found = await search(fan_out)
 
     assert fan_out.shard_count == 4
     assert found.coverage.shards == ShardCounts(4, 1, 3, 0)
+
+
+async def test_a_server_that_never_answered_counts_for_what_it_is_dealt() -> None:
+    """Of the shards that the index has, as the other server tells."""
+    servers = FakeServer([0, 2, 4], shard_count=6), FakeServer([1, 3, 5], after_s=3600)
+    fan_out = FanOut(servers, Search(("a:1", "b:1")).shards_of)  # type: ignore[arg-type]
+
+    assert (await search(fan_out)).coverage.shards == ShardCounts(6, 3, 3, 0)
+
+
+async def test_a_server_without_a_shard_is_not_missed() -> None:
+    """As while an index of one shard is in two servers."""
+    servers = FakeServer([0], shard_count=1), FakeServer([], shard_count=1)
+
+    assert (await search(fan_out_of(*servers))).coverage.shards == ShardCounts(1, 1, 0, 0)
 
 
 async def test_a_shard_can_be_left_out_afterwards() -> None:
