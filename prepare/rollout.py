@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 from common.config import Search
 from common.errors import ConfigError, DeadlineExceeded, ServiceError
-from common.http_client import HttpClient, NotConnected, Request, checked
+from common.http_client import HttpClient, NotConnected
 from common.internal_auth import InternalAuth
-from common.loop import within
-from common.wire import decode_reply
 from prepare.versions import current_of, put_in_use
+from search.client import fetch_info
 from search.manifest import Current, Folders, Manifest, VersionRef, write_current
-from search.messages import Info
 
 TIMEOUT_S = 2.0
 INTERVAL_S = 0.1
@@ -51,7 +49,7 @@ async def _followers(
     for number in range(len(search.server_list)):
         for address in search.replicas(number):
             try:
-                info = await _info(http, address)
+                info = await fetch_info(http, address, TIMEOUT_S)
             except NotConnected:
                 continue
             except ServiceError as error:
@@ -70,13 +68,6 @@ async def _followers(
     return found
 
 
-async def _info(http: HttpClient, address: str) -> Info:
-    """What a server holds; raises NotConnected and other ServiceErrors."""
-    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
-    reply = await within(deadline, http.send(address, Request("GET", "/info")))
-    return decode_reply((await checked(reply)).body, Info)
-
-
 async def _wait(addresses: Sequence[str], named: VersionRef, inside: InternalAuth) -> str | None:
     """Wait until each server uses a version; returns the reason of a refusal, if any."""
     http, waiting = HttpClient(inside), list(addresses)
@@ -85,7 +76,7 @@ async def _wait(addresses: Sequence[str], named: VersionRef, inside: InternalAut
     while waiting and loop.time() < deadline:
         for address in list(waiting):
             try:
-                info = await _info(http, address)
+                info = await fetch_info(http, address, TIMEOUT_S)
             except DeadlineExceeded:
                 continue
             except ServiceError:

@@ -11,7 +11,8 @@ import numpy as np
 from common.coalescing import Coalescer
 from common.digest import DigestedBody, with_digest
 from common.errors import DeadlineExceeded, ServiceError
-from common.http_client import HttpClient, Request
+from common.http_client import HttpClient, Request, checked
+from common.loop import within
 from common.request_context import CONTEXT, merge_contexts
 from common.upstream import Upstream
 from common.wire import Matrix, encode, pack_rows
@@ -184,6 +185,13 @@ class SearchServer:
             )
             for place in range(len(ks))
         )
+
+
+async def fetch_info(http: HttpClient, address: str, timeout_s: float) -> Info:
+    """What one replica holds; asked once. Raises NotConnected and other ServiceErrors."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    reply = await within(deadline, http.send(address, Request("GET", "/info")))
+    return validate_info((await checked(reply)).body)
 
 
 def _result(result: "asyncio.Future[list[ShardResult]]", place: int) -> ShardResult | Exception:

@@ -29,6 +29,8 @@ TRY_AGAIN_S = 60.0
 
 Choose = Callable[[int], Sequence[int]]
 """Gives the shards that a server holds, from the shard count of the index."""
+MayLoad = Callable[[Current], bool]
+"""Says whether the version that CURRENT names may be loaded now (`turns.Turns`)."""
 
 
 class Version(NamedTuple):
@@ -68,13 +70,16 @@ class IndexVersions:
         choose: Choose,
         reload_s: float,
         now: Callable[[], float] = time.monotonic,
+        may_load: MayLoad = lambda _current: True,
     ) -> None:
+        """`may_load` is asked before a version is loaded beside another one."""
         self.refusal: Refusal | None = None
         """Why the version that CURRENT names was refused; None when that version is in use."""
         self._folders = folders
         self._choose = choose
         self._reload_s = reload_s
         self._now = now
+        self._may_load = may_load
         self._versions: list[Version] = []  # the newest first
         self._wanted = 0.0  # when the previous version was last needed
         self._closed = threading.Event()
@@ -115,7 +120,7 @@ class IndexVersions:
         current = None
         try:
             current = read_current(self._folders)
-            if current and self._is_due(current.now):
+            if current and self._is_due(current.now) and self._has_turn(current):
                 self._activate(current.now)
                 self.refusal = None
         except BadIndex as error:
@@ -132,9 +137,15 @@ class IndexVersions:
             return named not in [version.manifest.named for version in self._versions[:1]]
         return refused.named != named or self._now() - refused.at > TRY_AGAIN_S
 
+    def _has_turn(self, current: Current) -> bool:
+        """Whether loading may begin; what is loaded, or the very first version, needs no turn."""
+        held = [version.manifest.named for version in self._versions]
+        return not held or current.now in held or self._may_load(current)
+
     def _activate(self, named: VersionRef) -> None:
         """Put a version in use, and load it if needed; raises BadIndex, MissingPackage."""
         held = [version for version in self._versions if version.manifest.named == named]
+        began = self._now()
         version = held[0] if held else load_version(self._folders, named, self._choose)
         others = [other for other in self._versions if other is not version][:1]
         if others and others[0].manifest.space != version.manifest.space:
@@ -146,7 +157,8 @@ class IndexVersions:
         self._wanted = self._now()
         INDEX_IN_USE.clear()
         INDEX_IN_USE.labels(named.version).set(1)
-        log.info("version %s: shards %s", named.version, sorted(version.shards))
+        shards, took_s = sorted(version.shards), self._wanted - began
+        log.info("version %s: shards %s, loaded in %.3f s", named.version, shards, took_s)
 
     def _refuse(self, current: Current | None, reason: str) -> None:
         """Keep the loaded version. If none is loaded, put the previous version in use."""

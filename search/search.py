@@ -51,7 +51,12 @@ def main() -> None:
     serving = Serving(host, port, THREADS, MAX_BODY_BYTES, process=process, tls=inside.tls)
 
     def versions() -> IndexVersions:
-        return IndexVersions(folders, choose, search.reload_s)
+        if arguments.replica == 0:
+            return IndexVersions(folders, choose, search.reload_s)
+        from search.turns import Turns  # imported here, as its HTTP client takes 11 MB
+
+        turns = Turns(replicas[: arguments.replica], search.reload_s, inside)
+        return IndexVersions(folders, choose, search.reload_s, may_load=turns.has_come)
 
     serve_threads(lambda: start_app(versions(), search.ef_search, threads, inside, host), serving)
 

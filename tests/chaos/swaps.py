@@ -110,12 +110,18 @@ def asking(system: System) -> Iterator[None]:
 
 @contextmanager
 def replicated(
-    collection: Collection, replicas: int, apart: dict[int, dict[str, str]] | None = None
+    collection: Collection,
+    replicas: int,
+    apart: dict[tuple[int, int], dict[str, str]] | None = None,
+    reload_s: float = 0.2,
 ) -> Iterator[System]:
-    """The system, started; `apart` has keys of Prepare for servers that read other folders."""
+    """The system, started; a server's replicas follow each other in `search`.
+
+    `apart` has keys of Prepare for replicas (server, replica) that read other folders.
+    """
     ports = iter(free_ports(2 * replicas))
     servers = [[f"127.0.0.1:{next(ports)}" for _ in range(replicas)] for _ in range(2)]
-    config = with_section(collection.config, "Search", server_list=servers, reload_s=0.2)
+    config = with_section(collection.config, "Search", server_list=servers, reload_s=reload_s)
     config = with_section(config, "Middle", port=0, cache="off", deadline_ms=5000)
     collection.config = with_section(config, "Prepare", keep_versions=3)
     folder = collection.folder
@@ -124,8 +130,8 @@ def replicated(
         inference = stack.enter_context(running("inference/inference.py", alone, cwd=folder))
         search = []
         for number in range(2):
-            own = with_section(config, "Prepare", **(apart or {}).get(number, {}))
             for replica in range(replicas):
+                own = with_section(config, "Prepare", **(apart or {}).get((number, replica), {}))
                 arguments = ("--server-index", str(number), "--replica", str(replica))
                 search.append(
                     stack.enter_context(running("search/search.py", own, *arguments, cwd=folder))
@@ -135,6 +141,26 @@ def replicated(
         system = System(collection, search, middle)
         system.learn("version v000001:")
         yield system
+
+
+def beside(folder: Path) -> str:
+    """A folder as data/index, also with v000002, which is not made yet; gives its name.
+
+    CURRENT is what it was, until `follow`.
+    """
+    index, other = folder / "data/index", folder / "other"
+    (other / "v000002").mkdir(parents=True)
+    (other / "v000001").symlink_to(index / "v000001")
+    shutil.copy(index / "CURRENT", other / "CURRENT")
+    for path in (index / "v000001").iterdir():
+        (other / "v000002" / path.name).symlink_to(index / "v000002" / path.name)
+    return "other"
+
+
+def follow(folder: Path) -> None:
+    """What data/index names is current in the folder beside it, too, from now on."""
+    (folder / "other/new").symlink_to(folder / "data/index/CURRENT")
+    (folder / "other/new").rename(folder / "other/CURRENT")
 
 
 def change(system: System, chance: np.random.Generator, number: int) -> None:
@@ -155,7 +181,7 @@ def take_a_bad_one(system: System, chance: np.random.Generator, number: int) -> 
         flip(path, chance)
     write_current(folders, Current(bad, good.now))
     for service in system.search:
-        until_line(service, bad.version)
+        until_line(service, f"/{bad.version}/")
     write_current(folders, good)
     for folder in folders.all():
         shutil.rmtree(folder / bad.version)

@@ -1,6 +1,5 @@
 """Index versions: swapped under load without an error, refused when they are not whole."""
 
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ from devtools.services import cluster, free_ports, hanging, run_command, running
 from devtools.tiny_model import write_tiny_model
 from search.manifest import read_current
 from tests.chaos.damage import ask, flip, folders_of
-from tests.chaos.swaps import asking, replicated, swaps, until_line
+from tests.chaos.swaps import asking, beside, follow, replicated, swaps, until_line
 
 WAIT_S = 30
 
@@ -79,32 +78,18 @@ def test_versions_are_swapped_again_and_again(tmp_path: Path) -> None:
 
 
 def harmed_beside(folder: Path) -> str:
-    """A folder as data/index, but with garbage for a shard of v000002, which is not made yet.
-
-    CURRENT is what it was, until `follow`.
-    """
-    index, other = folder / "data/index", folder / "other"
-    (other / "v000002").mkdir(parents=True)
-    (other / "v000001").symlink_to(index / "v000001")
-    shutil.copy(index / "CURRENT", other / "CURRENT")
-    for path in (index / "v000001").iterdir():
-        (other / "v000002" / path.name).symlink_to(index / "v000002" / path.name)
-    harmed = other / "v000002/shard-001.hnsw"
+    """A folder `beside` data/index with garbage for a shard of v000002."""
+    name = beside(folder)
+    harmed = folder / name / "v000002/shard-001.hnsw"
     harmed.unlink()
     harmed.write_bytes(b"garbage")
-    return "other"
-
-
-def follow(folder: Path) -> None:
-    """What data/index names is current in the folder beside it, too, from now on."""
-    (folder / "other/new").symlink_to(folder / "data/index/CURRENT")
-    (folder / "other/new").rename(folder / "other/CURRENT")
+    return name
 
 
 def test_a_version_that_one_server_refuses_is_taken_back(collection: Collection) -> None:
     """prepare says who refused it and why; every answer was full, and from the version before."""
     folder = collection.folder
-    with replicated(collection, 1, {1: {"index_dir": harmed_beside(folder)}}) as system:
+    with replicated(collection, 1, {(1, 0): {"index_dir": harmed_beside(folder)}}) as system:
         with asking(system), ThreadPoolExecutor() as pool:
             system.until("v000001")
             collection.write_images(range(40, 60))
