@@ -15,7 +15,7 @@ from devtools.words import all_queries
 from inference.clip.model import Model
 from prepare.build_index import build
 from prepare.chunks import EmbeddingFolder
-from search.manifest import BadIndex, folders_of, manifest_in_use
+from search.manifest import BadIndex, Folders, folders_of, manifest_in_use
 
 
 def generate(model: Model, count: int, folder: Path) -> Path:
@@ -42,14 +42,20 @@ def index(config: dict[str, Any], shards: int, collection: Path) -> dict[str, An
 
     `config` has the settings of the index. They are a part of the names of its folders.
     """
-    config = with_section(config, "Search", shards=None, server_list=["127.0.0.1:0"] * shards)
+    config = with_section(config, "Search", shards=shards, server_list=["127.0.0.1:0"])
     settings = parse(msgspec.json.encode(config)).prepare
     suffix = f"{shards}-{settings.index}-{settings.M}-{settings.ef_construction}"
     folders = [str(collection / f"{kind}-{suffix}") for kind in ("index", "path", "hash")]
     names = dict(zip(("index_dir", "path_dir", "hash_dir"), folders, strict=True))
     config = with_section(config, "Prepare", embedding_dir=str(collection / "embeddings"), **names)
     try:
-        manifest_in_use(folders_of(collection, *folders))
+        manifest_in_use(index_folders(config))
     except BadIndex:
         build(Loaded(parse(msgspec.json.encode(config)), collection))
     return config
+
+
+def index_folders(config: dict[str, Any]) -> Folders:
+    """The folders of the index that a `config` of `index` names."""
+    prepare = parse(msgspec.json.encode(config)).prepare
+    return folders_of(Path(), prepare.index_dir, prepare.path_dir, prepare.hash_dir)

@@ -31,11 +31,12 @@ from common.wire import Matrix
 from devtools import loads, vectors
 from devtools.loads import Measured
 from devtools.services import Service, cluster, running, with_section
+from devtools.vector_collection import index_folders
 from inference.clip.session import variant_path
 from search import hnsw
 from search.ann_index import AnnPaths
 from search.index import ef_of_shard
-from search.manifest import folders_of, manifest_in_use
+from search.manifest import manifest_in_use
 
 SECTION = "search"
 SAMPLES = 60  # answers of each run that are compared with exact search
@@ -174,9 +175,8 @@ def bare_flask(plan: Plan, stack: ExitStack) -> Load:
 
 def hnswlib_alone(plan: Plan, shards: int, vectors: Matrix) -> Load:
     """hnswlib in a loop over all shards in turn, with the settings of a search server."""
-    config = parse(msgspec.json.encode(plan.config(shards)))
-    prepare, search = config.prepare, config.search
-    folders = folders_of(Path(), prepare.index_dir, prepare.path_dir, prepare.hash_dir)
+    config = plan.config(shards)
+    search, folders = parse(msgspec.json.encode(config)).search, index_folders(config)
     manifest = manifest_in_use(folders)
     where = folders.index / manifest.version
     indexes = [

@@ -16,11 +16,11 @@ import numpy as np
 from urllib3.filepost import encode_multipart_formdata
 
 from benchmarks import report
-from benchmarks.plan import LARGE, K, Plan, queries
+from benchmarks.plan import K, Plan, queries
 from benchmarks.report import RATIO, Figure
 from benchmarks.scenarios.search import repeated
 from benchmarks.turns import started, take_turns, with_cpu
-from common.config import CHECKOUT
+from common.config import CHECKOUT, Search
 from common.errors import ConfigError
 from devtools import loads, open_loop, vectors
 from devtools.collection import Collection
@@ -30,7 +30,9 @@ from devtools.memory import growth_of, resident_bytes, watching
 from devtools.nginx import MANY, edge
 from devtools.open_loop import Reply
 from devtools.services import Service, cluster, run_command, running, with_section
+from devtools.silence import silence_of_load
 from devtools.slow_clients import ask_beside
+from devtools.vector_collection import index_folders
 
 CLASSIFY_CLIENTS = 32
 PHOTO = CHECKOUT / "samples/owl.jpg"
@@ -46,35 +48,38 @@ STARTER: dict[str, Any] = {
 
 
 def measure_growth(plan: Plan) -> list[Figure]:
-    """Searches over a tenth, all and ten times of the vectors; LARGE only with most shards."""
+    """Searches over a tenth, all and ten times of the vectors; prepare chooses the shards."""
     found: list[Figure] = []
     with running("inference/inference.py", plan.services(), cwd=plan.folder) as inference:
         for count in (plan.vectors // 10, plan.vectors, 10 * plan.vectors):
-            for shards in plan.shards[-1:] if count >= LARGE else plan.shards:
-                found += _measure_size(plan, count, shards, inference)
+            found += _measure_size(plan, count, inference)
     return found
 
 
-def _measure_size(plan: Plan, count: int, shards: int, inference: Service) -> list[Figure]:
+def _measure_size(plan: Plan, count: int, inference: Service) -> list[Figure]:
+    shards = Search().shards_for(count)
     name, config = f"{count:,} vectors, {shards} shards", plan.config(shards, count)
     began = time.perf_counter()
-    with running("search/search.py", config, "--index", "0", cwd=plan.folder):
+    with running("search/search.py", config, cwd=plan.folder):
         start_s = time.perf_counter() - began
-    with cluster(config, shards, plan.folder, inference=inference) as services:
+    with cluster(config, 1, plan.folder, [[]], inference) as services:  # one, with all shards
         url = f"http://{services.middle.address}/search"
         send = partial(loads.wrk, url, loads.bodies(queries()), plan.folder)
         send(plan.seconds / 4)
         alone = send(plan.seconds / 2, clients=1)
-        loaded = send(plan.seconds)
+        loaded = with_cpu(partial(send, plan.seconds), services.pids)()
         memory = resident_bytes(services.pids["search"])
     print(f"{name}: {loaded}", flush=True)
     row, errors = partial(Figure, "growth", name), (alone.errors or 0) + (loaded.errors or 0)
+    silence_s, silence_s_a_gb = silence_of_load(index_folders(config))
     return [
         *report.figures("growth", {name: [loaded._replace(errors=errors)]}),
         row("alone p50 ms", alone.p50_ms),
         row("alone p99 ms", alone.p99_ms),
         row("search servers, MiB", memory / 2**20),
         row("start s", start_s),
+        row("silence at a swap, ms", 1000 * silence_s),
+        row("silence, s a GB of a shard", silence_s_a_gb),
     ]
 
 

@@ -100,7 +100,7 @@ def test_a_collection_is_embedded_and_indexed(collection: Collection) -> None:
 
 def test_systems_grow(collection: Collection) -> None:
     """In vectors and in workers; no query is lost, and each search server counts its memory."""
-    arguments = ("--only", "growth,workers", "--shards", "1", "--workers", "1", "2")
+    arguments = ("--only", "growth,workers", "--workers", "1", "2")
     tables, _ = measured(collection, *arguments)
 
     assert [f"{count} vectors, 1 shards" for count in ("30", "300", "3,000")] == list(
@@ -111,7 +111,10 @@ def test_systems_grow(collection: Collection) -> None:
         assert number(row["queries/s"]) > 0
         assert 0 < number(row["alone p50 ms"]) <= number(row["alone p99 ms"])
         assert number(row["search servers, MiB"]) > 30
+        assert number(row["CPU ms, search"]) > 0
         assert number(row["start s"]) > 0
+        assert number(row["silence at a swap, ms"]) > 0
+        assert number(row["silence, s a GB of a shard"]) > 0
     assert set() == not_printed(tables, "growth")
     assert ["1 workers", "2 workers"] == list(tables["workers"])
     assert ["0", "0"] == [row["errors"] for row in tables["workers"].values()]
