@@ -9,7 +9,7 @@ from common.addresses import split_address
 from common.settings.section import Natural, Port, Positive, Seconds, Section
 
 MAX_SHARD_IMAGES = 200_000
-"""The images in a shard, at most, where prepare chooses the number of shards.
+"""The images in a shard, at most on average, where prepare chooses the number of shards.
 
 hnswlib loads a shard under Python's lock, .7 to .85 s a GB: 200,000 vectors of 512 numbers (.47 GB)
 silence their server for .4 s. A smaller shard is also built and read by itself, beside others.
@@ -46,7 +46,7 @@ class Search(Section, frozen=True):
         Positive | None,
         Meta(
             description="The shards that the next index is split into."
-            " null: one a server, or more of equal size, so that none exceeds 200,000 images."
+            " null: one a server, or more of about equal size, with 200,000 images each at most."
             " Server i holds the shards i, i + servers, and so on, unless `--index` names others."
         ),
     ] = None

@@ -1,7 +1,7 @@
 """Both kinds of index: the same answers to the same questions, and nothing else is loaded."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -33,6 +33,32 @@ def test_the_nearest_are_found_best_first(engine: Any, tmp_path: Path) -> None:
     found = np.take_along_axis(exact, rows.astype(np.int64), axis=1)
     np.testing.assert_allclose(scores, found, atol=2e-3)
     np.testing.assert_allclose(loaded.vectors(np.array([3])), VECTORS[3:4], atol=2e-3)
+
+
+@ENGINES
+def test_vectors_are_read_in_the_order_of_the_rows(engine: Any, tmp_path: Path) -> None:
+    """Also more than a block of them, a row twice, and none."""
+    loaded = engine.load(engine.write(tmp_path, "shard", VECTORS, build("hnsw")), 16, 60)
+    rows = np.random.default_rng(0).integers(0, 60, 2 * hnsw.BLOCK + 7)
+
+    np.testing.assert_allclose(loaded.vectors(rows), VECTORS[rows], atol=2e-3)
+    assert loaded.vectors(rows[:0]).shape == (0, 16)
+
+
+def test_hnswlib_is_asked_for_a_block_of_vectors_at_a_time() -> None:
+    """For it holds Python's lock all the while."""
+    asked: list[int] = []
+
+    class Index:
+        dim = 2
+
+        def get_items(self, rows: Matrix, return_type: str) -> Matrix:
+            asked.append(len(rows))
+            return np.zeros((len(rows), self.dim), np.float32)
+
+    hnsw.Hnsw(cast(Any, Index())).vectors(np.arange(hnsw.BLOCK + 1))
+
+    assert [hnsw.BLOCK, 1] == asked
 
 
 @ENGINES
