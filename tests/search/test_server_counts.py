@@ -34,7 +34,7 @@ def test_another_number_of_servers_serves_the_old_index_and_then_the_new(tmp_pat
         config = with_section(collection.config, "Middle", cache="off")
         config = with_section(config, "Search", shards=None, server_list=listed, reload_s=0.2)
         collection.config = config
-        with cluster(config, servers, tmp_path, [[]] * servers) as services:
+        with cluster(config, servers, tmp_path) as services:
             middle = services.middle
             assert shards(middle) == before
             told = collection.prepare()
