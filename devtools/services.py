@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -206,12 +206,14 @@ def cluster(
     config: dict[str, Any],
     servers: int,
     cwd: Path,
+    held: Sequence[str] = (),
     inference: Service | None = None,
     checkout: Path = CHECKOUT,
 ) -> Iterator[Cluster]:
-    """Start all services. The index's shards are dealt to `servers` search servers.
+    """Start all services, with `servers` search servers.
 
-    A given `inference` is used, not started.
+    They hold the shards in `held`, such as "0,1", else those that are dealt to them. A given
+    `inference` is used, not started.
     """
     start = partial(running, cwd=cwd, checkout=checkout)
     config = with_section(config, "Search", server_list=["127.0.0.1:0"] * servers)
@@ -221,8 +223,12 @@ def cluster(
     with ExitStack() as stack:
         started = []
         for number in range(servers):
-            arguments = ("search/search.py", config, "--server-index", str(number))
-            server = starting(*arguments, cwd=cwd, checkout=checkout)
+            arguments = (
+                "--server-index",
+                str(number),
+                *(("--index", held[number]) if held else ()),
+            )
+            server = starting("search/search.py", config, *arguments, cwd=cwd, checkout=checkout)
             started.append(stack.enter_context(server))
         if inference is None:
             inference = stack.enter_context(start("inference/inference.py", config))

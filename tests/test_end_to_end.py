@@ -55,9 +55,8 @@ def test_21_search_servers_answer_as_brute_force_does(collection: Collection) ->
 def test_one_server_may_hold_several_shards(collection: Collection) -> None:
     """Two servers with 11 and 10 shards, by --index 0,2,4..., give the same as 21."""
     held = [",".join(str(shard) for shard in range(first, 21, 2)) for first in (0, 1)]
-    arguments = [("--index", shards) for shards in held]
     config = with_section(collection.config, "Search", ef_search=300)
-    with cluster(config, 2, collection.folder, arguments) as services:
+    with cluster(config, 2, collection.folder, held) as services:
         answer = services.front.post("/v1/search", {"text": TEXTS[0]})
 
     expected = collection.brute_force(collection.model().encode_text([TEXTS[0]])[0], 10)
@@ -67,9 +66,8 @@ def test_one_server_may_hold_several_shards(collection: Collection) -> None:
 
 def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
     """With one of three servers killed the answer keeps the rest and says what is missing."""
-    arguments = [("--index", ",".join(map(str, range(i, 21, 3)))) for i in range(3)]
     config = with_section(collection.config, "Middle", cache="off")  # which would have the whole
-    with cluster(config, 3, collection.folder, arguments) as services:
+    with cluster(config, 3, collection.folder) as services:
         whole = services.front.post("/v1/search", {"text": "red", "k": 300})
         assert len(whole["hits"]) == 300
         services.search[1].kill()
@@ -92,8 +90,7 @@ def test_a_dead_shard_is_reported_not_fatal(collection: Collection) -> None:
 
 def test_too_little_coverage_is_an_error(collection: Collection) -> None:
     """Below min-coverage there is no answer, and with no shard at all either; front lives on."""
-    arguments = [("--index", ",".join(map(str, range(i, 21, 3)))) for i in range(3)]
-    with cluster(collection.config, 3, collection.folder, arguments) as services:
+    with cluster(collection.config, 3, collection.folder) as services:
         services.search[0].kill()
         services.search[1].kill()
         some = services.front.request("POST", "/v1/search", json={"text": "red"})

@@ -22,9 +22,7 @@ def test_a_shard_that_hangs_costs_its_part_of_the_answer_only(collection: Collec
     )
     collection.prepare()
     config = with_section(collection.config, "Middle", deadline_ms=1000)
-    with cluster(
-        config, 2, collection.folder, [("--index", "0,1"), ("--index", "2,3")]
-    ) as services:
+    with cluster(config, 2, collection.folder, ["0,1", "2,3"]) as services:
         ids = [
             hit["id"] for hit in services.front.post("/v1/search", {"text": "a", "k": 9})["hits"]
         ]
@@ -43,7 +41,7 @@ def test_a_shard_that_hangs_costs_its_part_of_the_answer_only(collection: Collec
 
 def test_an_image_is_found_by_id_before_the_first_search(collection: Collection) -> None:
     """Wherever its shard lies: middle asks on where a server says that it does not hold it."""
-    held = [("--index", "3,2"), ("--index", "1,0")]
+    held = ["3,2", "1,0"]
     with cluster(collection.config, 2, collection.folder, held) as services:
         hits = services.front.post("/v1/search", {"text": "red", "k": 40})["hits"]
         config = services.config
@@ -59,7 +57,7 @@ def test_going_back_to_an_earlier_version_loses_no_answer(collection: Collection
     """Servers that swap at different times, forth and back: every answer is full."""
     slow = with_section(collection.config, "Search", reload_s=1.5)
     quick = with_section(collection.config, "Search", reload_s=0.2)
-    with cluster(quick, 1, collection.folder, [("--index", "0,1")]) as services:
+    with cluster(quick, 1, collection.folder, ["0,1"]) as services:
         slow = with_section(slow, "Search", server_list=["127.0.0.1:0"])
         extra = ("--index", "2,3")
         with running("search/search.py", slow, *extra, cwd=collection.folder) as other:
@@ -92,7 +90,7 @@ def test_a_replica_that_cannot_answer_is_passed_over(collection: Collection) -> 
     config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"])
     empty = with_section(config, "Prepare", index_dir="none")
     with (
-        cluster(collection.config, 1, collection.folder, [("--index", "0,1,2,3")]) as services,
+        cluster(collection.config, 1, collection.folder) as services,
         running("search/search.py", empty, cwd=collection.folder) as bare,
     ):
         good = services.search[0].address

@@ -21,7 +21,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     photos = [str(CHECKOUT / f"samples/{name}.jpg") for name in ("cat-chelsea", "owl")]
     done = run_command("prepare/prepare.py", CONFIG, *photos, cwd=root)
     assert done.returncode == 0, done.stderr
-    with cluster(CONFIG, 1, root, [["--index", "0,1"]]) as running:
+    with cluster(CONFIG, 1, root) as running:
         yield running
 
 

@@ -62,7 +62,7 @@ def _measure_size(plan: Plan, count: int, inference: Service) -> list[Figure]:
     began = time.perf_counter()
     with running("search/search.py", config, cwd=plan.folder):
         start_s = time.perf_counter() - began
-    with cluster(config, 1, plan.folder, inference) as services:
+    with cluster(config, 1, plan.folder, inference=inference) as services:
         url = f"http://{services.middle.address}/search"
         send = partial(loads.wrk, url, loads.bodies(queries()), plan.folder)
         send(plan.seconds / 4)

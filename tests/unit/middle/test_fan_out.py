@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from common.config import Search
-from common.errors import BadRequest, DeadlineExceeded, NotFound, ServiceError, Unavailable
+from common.errors import BadRequest, DeadlineExceeded, ServiceError, Unavailable
 from middle.fan_out import MAX_BATCH, FanOut, FanOutResult
 from middle.messages import ShardCounts
 from tests.unit.shards import VECTOR, FakeServer, down, fan_out_of, hits
@@ -205,39 +205,6 @@ async def test_a_shard_can_be_left_out_afterwards() -> None:
     assert list(found.shards) == [1]
     with pytest.raises(Unavailable, match="no shard"):
         found.without(1)
-
-
-async def test_an_image_is_looked_up_where_its_shard_is() -> None:
-    """And elsewhere only where that server says that it has another."""
-    servers = FakeServer([0]), FakeServer([1])
-    fan_out = fan_out_of(*servers)
-    soon = asyncio.get_running_loop().time() + 5
-    await fan_out.lookup(f"{1:016x}{0:016x}", soon)
-    assert [server.lookups for server in servers] == [0, 1]
-
-    servers[1].error = Unavailable("moved", "wrong_shard")
-    await fan_out.lookup(f"{1:016x}{0:016x}", soon)
-    assert [server.lookups for server in servers] == [1, 2]
-    servers[1].error = NotFound("no such image")
-    with pytest.raises(NotFound):
-        await fan_out.lookup(f"{1:016x}{0:016x}", soon)
-    assert [server.lookups for server in servers] == [1, 3]
-
-
-async def test_the_start_of_an_id_is_looked_up_everywhere() -> None:
-    """It tells no shard. That nobody has it counts only if everybody could be asked."""
-    servers = FakeServer([0]), FakeServer([1])
-    fan_out = fan_out_of(*servers)
-    soon = asyncio.get_running_loop().time() + 5
-    servers[0].error = NotFound("no such image", "unknown_id")
-    assert await fan_out.lookup("0" * 13, soon)
-    assert [server.lookups for server in servers] == [1, 1]
-    servers[1].error = Unavailable("down")
-    with pytest.raises(Unavailable):
-        await fan_out.lookup("0" * 13, soon)
-    servers[1].error = NotFound("no such image", "unknown_id")
-    with pytest.raises(NotFound):
-        await fan_out.lookup("0" * 13, soon)
 
 
 async def test_a_hung_server_leaves_others_their_share_of_the_time() -> None:
