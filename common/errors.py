@@ -3,9 +3,10 @@
 ServiceError
 ├── BadRequest 400            ├── Unauthorized 401
 ├── Forbidden 403             ├── NotFound 404
-├── TooLarge 413              ├── UnsupportedMedia 415
-├── Unprocessable 422         ├── RateLimited 429
-├── ClientDisconnected 499    ├── NotImplementedHere 501
+├── Gone 410                  ├── TooLarge 413
+├── UnsupportedMedia 415      ├── Unprocessable 422
+├── RateLimited 429           ├── ClientDisconnected 499
+├── NotImplementedHere 501
 └── Unavailable 503
     ├── Overloaded
     └── DeadlineExceeded
@@ -67,6 +68,12 @@ class NotFound(ServiceError):
     """The requested thing does not exist."""
 
     status, code = 404, "not_found"
+
+
+class Gone(ServiceError):
+    """The image is in the index, but its file is not there any more."""
+
+    status, code = 410, "image_gone"
 
 
 class TooLarge(ServiceError):

@@ -31,8 +31,9 @@ from front.wires.backend import Backend
 from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
-IMMUTABLE = "max-age=31536000, immutable"
-"""An id holds the hash of the file's bytes: the image of an id never changes."""
+MAX_AGE = "max-age=3600"
+"""How long browsers show an image whose file is gone. An image of an id never changes, so then they
+ask with its ETag whether it is still there."""
 REFUSED = (401, 403, 429)
 """Statuses of requests that are refused before their body is read."""
 CACHE_HEADERS = ("X-Cache", "Age")
@@ -82,7 +83,7 @@ def create_app(
     thumbnails = Thumbnails(
         front.thumbnail_pixels, config.inference.max_pixels, front.thumbnail_cache_bytes
     )
-    caching = f"{'private' if keys.are_on else 'public'}, {IMMUTABLE}"
+    caching = f"{'private' if keys.are_on else 'public'}, {MAX_AGE}"
     fetch = partial(_with_image, loop=loop, fetcher=fetcher)
 
     def thumbnail_of(image_id: str) -> bytes:
@@ -195,7 +196,10 @@ def _add_images(
     @app.get("/v1/images/<image_id>/thumbnail")
     def thumbnail(image_id: str) -> Response:
         data = thumbnail_of(image_id)
-        return Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
+        response = Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
+        response.set_etag(image_id)
+        response.make_conditional(request)
+        return response
 
 
 def _add_page(app: Flask) -> None:

@@ -12,9 +12,7 @@ from typing import Any
 import msgspec
 
 from common.errors import ConfigError
-
-EXTENSIONS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp"}
-"""The endings of image files in a folder. Files in lists and tables need none of them."""
+from common.images.formats import ENDINGS
 
 MAX_FILE_BYTES = 512 * 2**20
 
@@ -71,7 +69,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     for where, folders, files in os.walk(folder, onerror=_warn):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in EXTENSIONS:
+            if os.path.splitext(name)[1].lower() in ENDINGS:
                 yield Path(where, name)
 
 

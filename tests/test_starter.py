@@ -192,7 +192,8 @@ def test_a_jpeg_decoded_small_is_embedded_nearly_the_same(model: Model) -> None:
     """Reading a large photo at an eighth to a half of its size keeps a cosine of 0.999."""
     assert model.preprocessing is not None
     assert model.image is not None
-    from inference.clip.images import decode, preprocess
+    from common.images.decode import decode
+    from inference.clip.images import preprocess
 
     for name in ("cat-chelsea.jpg", "kitten-with-yarn.jpg", "bison.jpg", "igloo-snow-building.jpg"):
         buffer = io.BytesIO()

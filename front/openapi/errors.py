@@ -26,7 +26,7 @@ ERRORS = {
     "unauthorized": Error(401, "The key is missing or not valid."),
     "forbidden": Error(403, "The key lacks the scope, or the server has no keys."),
     "unknown_id": Error(404, "No image of the index has this id."),
-    "image_gone": Error(404, "The file is gone, broken, or not the one that was indexed."),
+    "image_gone": Error(410, "The file is gone, broken, or not the one that was indexed."),
     "too_large": Error(413, "The body is too large, or the image has too many pixels."),
     "unsupported_media_type": Error(415, "The content type is not read, or the file is no image."),
     "requested_range_not_satisfiable": Error(416, "The file ends before the range."),

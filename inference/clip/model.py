@@ -36,7 +36,7 @@ class Model(NamedTuple):
     """The digest of everything that determines an embedding; "" if loaded without texts."""
 
     def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
-        """The pixels of an image file; raises the errors of `images.decode`."""
+        """The pixels of an image file; raises the errors of `decode`."""
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
         image = images.decode_for(data, self.preprocessing, max_pixels)
@@ -70,7 +70,7 @@ class Model(NamedTuple):
     def encode_images(
         self, files: Sequence[bytes], max_pixels: int = Inference().max_pixels
     ) -> Matrix:
-        """Embed image files: unit rows, float32 [n, dim]; raises the errors of `images.decode`."""
+        """Embed image files: unit rows, float32 [n, dim]; raises the errors of `decode`."""
         if self.image is None:
             raise ConfigError(f"model {self.name} has no image tower")
         return self.image.embed([self.preprocess(data, max_pixels) for data in files])

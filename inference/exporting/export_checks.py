@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from common.config import CHECKOUT, Inference
 from common.errors import ConfigError
+from common.images.decode import decode
 from common.wire import Matrix
 from inference.clip import images
 from inference.clip.encoders import ImageTower, TokenTextTower, unit_rows
@@ -84,7 +85,7 @@ def _worst_image(original: Original, model: Model) -> float:
     preprocessing = cast(Preprocessing, model.preprocessing)
     files = [path.read_bytes() for path in PHOTOS]
     transform = reference_transform(original)
-    decoded = [images.decode(data, Inference().max_pixels) for data in files]
+    decoded = [decode(data, Inference().max_pixels) for data in files]
     theirs = torch.stack([transform(image) for image in decoded])
     ours = np.stack([images.preprocess(image, preprocessing) for image in decoded])
     std = np.array(preprocessing.std, dtype=np.float32)[:, None, None]

@@ -108,12 +108,13 @@ def _saved(mode: str, kind: str = "PNG") -> Variant:
 def _see_through() -> tuple[bytes, Image.Image]:
     image = noise().convert("RGBA")
     image.putalpha(128)
-    return encoded(image, "PNG"), noise()
+    shown = Image.blend(Image.new("RGB", image.size, "white"), noise(), 128 / 255)
+    return encoded(image, "PNG"), shown
 
 
 def _deep_grey() -> tuple[bytes, Image.Image]:
     deep = np.asarray(noise().convert("L")).astype(np.uint16) * 200
-    return encoded(Image.fromarray(deep), "PNG"), Image.fromarray((deep // 257).astype(np.uint8))
+    return encoded(Image.fromarray(deep), "PNG"), Image.fromarray((deep >> 8).astype(np.uint8))
 
 
 VARIANTS: dict[str, Variant] = {

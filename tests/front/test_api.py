@@ -113,14 +113,14 @@ def test_info_tells_what_can_be_searched(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("name", ["large.jpg", "noise-3.png"])
 def test_an_image_is_its_file(cluster: Cluster, root: Path, name: str) -> None:
-    """/v1/images gives the bytes of the file, with its type, to be kept for ever."""
+    """/v1/images gives the bytes of the file, with its type, to be kept for an hour."""
     path = f"/v1/images/{id_of(cluster, f'images/{name}')}"
 
     response = cluster.front.request("GET", path)
 
     assert (root / "images" / name).read_bytes() == response.data
     assert {"jpg": "image/jpeg", "png": "image/png"}[name[-3:]] == response.headers["Content-Type"]
-    assert "immutable" in response.headers["Cache-Control"]
+    assert "public, max-age=3600" == response.headers["Cache-Control"]
 
 
 def test_an_image_is_sent_again_only_when_asked_for(cluster: Cluster, root: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_thumbnail_is_a_small_jpeg(cluster: Cluster) -> None:
         path = f"/v1/images/{id_of(cluster, f'images/{name}')}/thumbnail"
         response = cluster.front.request("GET", path)
         assert "image/jpeg" == response.headers["Content-Type"]
-        assert "immutable" in response.headers["Cache-Control"]
+        assert "public, max-age=3600" == response.headers["Cache-Control"]
         with Image.open(io.BytesIO(response.data)) as image:
             assert ("JPEG", size) == (image.format, image.size)
 
@@ -161,22 +161,27 @@ def test_a_thumbnail_looks_like_its_image(cluster: Cluster, name: str, seed: int
     assert 15 > np.abs(shown - np.asarray(noise(seed), dtype=float)).mean()
 
 
-def test_a_thumbnail_is_made_once(cluster: Cluster, root: Path) -> None:
-    """A thumbnail that was asked for is still there when its file is gone; the file is not."""
+def test_a_thumbnail_goes_with_its_file(cluster: Cluster, root: Path) -> None:
+    """Kind C: a thumbnail that front keeps is 410 as its image is, once the file is deleted."""
     path = f"/v1/images/{id_of(cluster, 'images/gone.png')}"
-    first = cluster.front.request("GET", f"{path}/thumbnail")
+    first, again = (cluster.front.request("GET", f"{path}/thumbnail") for _ in range(2))
+    assert (200, first.data) == (again.status, again.data)
+    tag = {"If-None-Match": first.headers["ETag"]}
+    assert 304 == cluster.front.request("GET", f"{path}/thumbnail", headers=tag).status
 
     (root / "images/gone.png").unlink()
 
-    assert first.data == cluster.front.request("GET", f"{path}/thumbnail").data
-    assert_problem(cluster.front.request("GET", path), 404, "image_gone")
+    assert_problem(cluster.front.request("GET", path), 410, "image_gone")
+    assert_problem(cluster.front.request("GET", f"{path}/thumbnail"), 410, "image_gone")
+    gone = cluster.front.request("GET", f"{path}/thumbnail", headers=tag)
+    assert_problem(gone, 410, "image_gone")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image"], ids=["deleted", "empty", "replaced"])
 def test_a_thumbnail_of_no_image_is_gone(
     cluster: Cluster, root: Path, content: bytes | None
 ) -> None:
-    """Where there is no image file any more its thumbnail is 404 with the code image_gone."""
+    """Where there is no image file any more its thumbnail is 410 with the code image_gone."""
     file = root / "images/replaced.png"
     image_id = id_of(cluster, "images/replaced.png")
     file.unlink(missing_ok=True)
@@ -185,4 +190,4 @@ def test_a_thumbnail_of_no_image_is_gone(
 
     response = cluster.front.request("GET", f"/v1/images/{image_id}/thumbnail")
 
-    assert_problem(response, 404, "image_gone")
+    assert_problem(response, 410, "image_gone")

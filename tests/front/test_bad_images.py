@@ -100,19 +100,19 @@ BOMBS = {"zTXt": b"k\0\0", "iTXt": b"k\0\1\0\0\0", "iCCP": b"k\0\0"}
 @pytest.mark.usefixtures("_small_memory")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_in_the_metadata_does_not_go_off(cluster: Cluster, name: str) -> None:
-    """Text of 100 MB packed into a small PNG is not unpacked."""
+    """Kind D: text of 100 MB packed into a small PNG is not unpacked; its pixels are good."""
     file = pictures.bomb(name.encode(), BOMBS[name])
 
-    assert_problem(upload(cluster, file), 422, "unprocessable")
+    assert 200 == upload(cluster, file).status
 
 
 @pytest.mark.usefixtures("_small_memory")
 def test_many_texts_in_an_image_are_not_kept(cluster: Cluster) -> None:
-    """Many texts that are each within the limit are refused, or read one after the other."""
+    """Kind D: of many texts that are each within the limit, none is unpacked."""
     text = b"zTXtk\0\0" + zlib.compress(b"a" * 900_000)
     file = png((1, 1), 8, 0, b"\0\0", *[text] * 150)
 
-    assert_problem(upload(cluster, file), 422, "unprocessable")
+    assert 200 == upload(cluster, file).status
 
 
 def _exif(entries: bytes, count: int = 1) -> bytes:
@@ -134,8 +134,8 @@ EXIF = {
 @pytest.mark.usefixtures("_small_memory")
 @pytest.mark.parametrize("file", EXIF.values(), ids=EXIF)
 def test_broken_metadata_costs_no_more_than_the_image(cluster: Cluster, file: bytes) -> None:
-    """What a camera should have written is read, left alone, or the image is broken for it."""
-    assert upload(cluster, file).status in (200, 422)
+    """Kind D: what a camera should have written is read, or left alone."""
+    assert upload(cluster, file).status == 200
 
 
 @pytest.mark.usefixtures("_small_memory")
@@ -155,8 +155,7 @@ def test_an_empty_image_is_refused(cluster: Cluster) -> None:
 def test_an_image_is_embedded_as_it_looks(cluster: Cluster, name: str) -> None:
     """Any mode, depth, rotation or animation embeds as its plain upright first frame does."""
     file, shown = pictures.VARIANTS[name]()
-    # What is half transparent is resized with its alpha, which rounds by up to a step of 255.
-    tolerance = 5e-3 if name == "alpha" else 1e-5
+    tolerance = 5e-3 if name == "alpha" else 1e-5  # blending rounds by up to a step of 255
 
     one, other = embed(cluster, images=[file, encoded(shown.convert("RGB"), "PNG")])["embeddings"]
 

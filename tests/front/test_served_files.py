@@ -66,7 +66,7 @@ def replies(services: Cluster, image_id: str) -> list[Reply]:
 
 def assert_gone(services: Cluster, image_id: str) -> None:
     for reply in replies(services, image_id):
-        assert_problem(reply, 404, "image_gone")
+        assert_problem(reply, 410, "image_gone")
 
 
 def test_a_link_to_another_file_is_not_followed(

@@ -1,0 +1,53 @@
+"""The formats of image files: how a file begins, how its name ends, what it is sent as."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+Size = tuple[int, int]
+"""Width and height, in pixels."""
+
+
+class Format(NamedTuple):
+    """A format of image files."""
+
+    begins: re.Pattern[bytes]
+    endings: tuple[str, ...]
+    media_type: str
+
+
+def _begins(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern, re.DOTALL)
+
+
+FORMATS = {
+    "JPEG": Format(
+        _begins(rb"\xff\xd8\xff"), (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "image/jpeg"
+    ),
+    "PNG": Format(_begins(rb"\x89PNG\r\n\x1a\n"), (".png", ".apng"), "image/png"),
+    "WEBP": Format(_begins(rb"RIFF.{4}WEBPVP8[ XL]"), (".webp",), "image/webp"),
+    "GIF": Format(_begins(rb"GIF8[79]a"), (".gif",), "image/gif"),
+    "BMP": Format(_begins(rb"BM"), (".bmp", ".dib"), "image/bmp"),
+}
+"""Every format, by its name in Pillow. A phone's MPO is a JPEG with more JPEGs behind it."""
+ENDINGS = frozenset(ending for known in FORMATS.values() for ending in known.endings)
+"""The endings by which prepare knows an image file in a folder, in lower case."""
+
+
+class ImageFile(NamedTuple):
+    """An image file whose headers were checked."""
+
+    data: bytes
+    """The picture, without those of its neighbours in the file that Pillow would parse."""
+    info: Mapping[str, bytes] = MappingProxyType({})
+    """`exif`, `xmp` and `icc_profile`, as far as they were taken out of the file."""
+    scans: int = 0
+    """Scans of a JPEG."""
+    scales: bool = False
+    """Whether a JPEG that is decoded smaller takes no memory for its full size."""
+
+
+def format_of(data: bytes) -> str | None:
+    """The format of a file by its first bytes; None for any other format."""
+    return next((name for name, known in FORMATS.items() if known.begins.match(data)), None)
