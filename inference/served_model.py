@@ -12,6 +12,7 @@ import numpy as np
 from common.batcher import Batcher, Gather, isolating
 from common.config import Inference
 from common.errors import BadRequest, Problem, ServiceError
+from common.images.formats import FORMATS
 from common.wire import Matrix, pack_rows
 from inference.clip.model import Model
 from inference.messages import EmbedReply, EmbedRequest
@@ -33,6 +34,7 @@ class ServedModel:
         self._space = space
         self._digest = sha256(f"{model.digest} {space}".encode()).hexdigest()
         self._max_pixels = config.max_pixels
+        self._formats = [name.upper() for name in config.query_formats or FORMATS]
         self._pool = pool
         self._replicas = max(tower.replicas for tower in (model.text, model.image) if tower)
         self._text = self._image = self._classes = None
@@ -126,7 +128,7 @@ class ServedModel:
             if gather.abandoned:
                 return
             try:
-                pixels = self._model.preprocess(files[slot], self._max_pixels)
+                pixels = self._model.preprocess(files[slot], self._max_pixels, self._formats)
             except Exception as error:  # whatever fails, only this image fails
                 gather.set_result(slot, error)
             else:

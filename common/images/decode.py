@@ -1,17 +1,24 @@
 """The one reader of image files: what is embedded is what thumbnails, previews and hashes show."""
 
 import io
+from collections.abc import Collection
 from itertools import islice, repeat
 
-from PIL import Image, UnidentifiedImageError
+import pillow_heif
+from PIL import AvifImagePlugin, Image
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from common.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
 from common.images.canvas import gif_sizes, webp_size
 from common.images.colours import in_8_bits, plain
 from common.images.formats import FORMATS, ImageFile, Size, format_of
+from common.images.heif import read_heif
 from common.images.jpeg import read_jpeg
+from common.images.jpeg2000 import read_jpeg2000
 from common.images.orientation import upright
 from common.images.png import read_png
+from common.images.raw import embedded_jpeg
+from common.images.tiff import is_raw, read_directory, read_tiff
 
 MAX_ASPECT = 20
 MAX_SCANS = 20
@@ -24,14 +31,25 @@ MAX_SCALED = 4
 200 megapixels, which no phone's camera exceeds. Its blocks take time, and no memory."""
 SCALES = (8, 4, 2, 1)
 """libjpeg decodes a JPEG at one of these parts of its width and height."""
+_PILLOWS = tuple(name for name in FORMATS if name != "RAW")
 MAX_FRAMES = 10
 """Frames of an animation that are looked at for one that is not blank."""
 
 Image.MAX_IMAGE_PIXELS = None  # decode checks its caller's limit instead
+# Each caller has threads of its own for images.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pillow_heif.register_heif_opener(
+    thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+)
 
 
 def decode(
-    data: bytes, max_pixels: int, at_least: int = 0, *, as_shown: bool = True
+    data: bytes,
+    max_pixels: int,
+    at_least: int = 0,
+    *,
+    as_shown: bool = True,
+    formats: Collection[str] = FORMATS,
 ) -> Image.Image:
     """Decode an image file, upright: RGB, or L if it is grey, as a browser shows it.
 
@@ -40,15 +58,16 @@ def decode(
     pixels. `as_shown=False` gives what open_clip sees: the first frame in one of `MODES`, with
     neither its transparency nor its colour profile applied.
 
-    Raises UnsupportedMedia for another format, TooLarge for a file over a limit, BadRequest for
-    an extreme aspect ratio, and Unprocessable for a broken or harmful file.
+    Raises UnsupportedMedia for a file of none of the `formats`, TooLarge for a file over a limit,
+    BadRequest for an extreme aspect ratio, and Unprocessable for a broken or harmful file.
     """
-    file = _checked(data, max_pixels)
+    file = _checked(data, max_pixels, at_least, formats)
     image = _open(file)
     _check_shape(image, file, max_pixels)
-    _scale(image, max_pixels, at_least)
+    _scale(image, file, max_pixels, at_least)
     try:
         image.load()
+        image.info.update(file.info)  # not before: Pillow turns a TIFF by itself
         shown = plain(upright(image)) if as_shown else in_8_bits(upright(image))
     except MemoryError:
         raise
@@ -61,34 +80,46 @@ def decode(
     return shown
 
 
-def _checked(data: bytes, max_pixels: int) -> ImageFile:
-    """The file as Pillow may have it; raises for what claims too much."""
-    match format_of(data):
+def _checked(data: bytes, max_pixels: int, at_least: int, formats: Collection[str]) -> ImageFile:
+    """The file as Pillow may have it; raises for another format, and for what claims too much."""
+    kind = format_of(data)
+    if kind == "TIFF" and is_raw(directory := read_directory(data)):
+        kind = "RAW"
+    if kind not in formats:
+        raise UnsupportedMedia(f"not an image we read ({', '.join(formats)})")
+    match kind:
         case "JPEG":
             return read_jpeg(data)
         case "PNG":
             return read_png(data)
         case "GIF":
-            size = next(gif_sizes(data), None)
+            _check_pixels(next(gif_sizes(data), (0, 0)), max_pixels)
         case "WEBP":
-            size = webp_size(data)
-        case _:
-            size = None
-    if size:
-        _check_pixels(size, max_pixels)
+            _check_pixels(webp_size(data) or (0, 0), max_pixels)
+        case "AVIF" | "HEIF":
+            return read_heif(data, max_pixels)
+        case "JPEG2000":
+            return read_jpeg2000(data, max_pixels, at_least)
+        case "RAW":
+            return _read_raw(data)
+        case "TIFF":
+            return read_tiff(data, directory, max_pixels)
     return ImageFile(data)
+
+
+def _read_raw(data: bytes) -> ImageFile:
+    jpeg, exif = embedded_jpeg(data)
+    file = read_jpeg(jpeg)
+    return file._replace(info={"exif": exif, **file.info})
 
 
 def _open(file: ImageFile) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(file.data), formats=tuple(FORMATS))
-    except UnidentifiedImageError:
-        raise UnsupportedMedia(f"not an image we read ({', '.join(FORMATS)})") from None
+        image = Image.open(io.BytesIO(file.data), formats=_PILLOWS)
     except MemoryError:
         raise
     except Exception:  # Pillow's readers raise many kinds on a broken header
         raise Unprocessable("the image is broken") from None
-    image.info.update(file.info)
     return image
 
 
@@ -100,7 +131,8 @@ def _check_pixels(size: Size, max_pixels: int) -> None:
 def _check_shape(image: Image.Image, file: ImageFile, max_pixels: int) -> None:
     """Raise for too many pixels, an extreme shape, and few bytes that take seconds to decode."""
     width, height = image.size
-    _check_pixels(image.size, MAX_SCALED * max_pixels if file.scales else max_pixels)
+    is_scaled = file.scales or file.halvings
+    _check_pixels(image.size, MAX_SCALED * max_pixels if is_scaled else max_pixels)
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadRequest(f"the image is {width}x{height}; {MAX_ASPECT}:1 is the limit")
     if file.scans * width * height > MAX_SCANS * max_pixels:
@@ -110,8 +142,12 @@ def _check_shape(image: Image.Image, file: ImageFile, max_pixels: int) -> None:
         raise TooLarge(f"a BMP in runs may have {MAX_RUN_PIXELS} pixels, this is {width}x{height}")
 
 
-def _scale(image: Image.Image, max_pixels: int, at_least: int) -> None:
+def _scale(image: Image.Image, file: ImageFile, max_pixels: int, at_least: int) -> None:
     """Have a JPEG decoded no larger than is needed, nor than an image may be."""
+    if isinstance(image, Jpeg2KImageFile):
+        image.reduce = file.halvings
+    if image.format != "JPEG":
+        return
     width, height = image.size
     scale = next((n for n in SCALES if at_least and n * at_least <= min(image.size)), 1)
     while -(-width // scale) * -(-height // scale) > max_pixels:

@@ -29,8 +29,30 @@ FORMATS = {
     "WEBP": Format(_begins(rb"RIFF.{4}WEBPVP8[ XL]"), (".webp",), "image/webp"),
     "GIF": Format(_begins(rb"GIF8[79]a"), (".gif",), "image/gif"),
     "BMP": Format(_begins(rb"BM"), (".bmp", ".dib"), "image/bmp"),
+    "RAW": Format(
+        _begins(rb"II\*\0.{4}CR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|.{4}ftypcrx "),
+        (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
+        "image/x-raw",
+    ),
+    "TIFF": Format(_begins(rb"II[*+]\0|MM\0[*+]"), (".tif", ".tiff"), "image/tiff"),
+    "AVIF": Format(
+        _begins(rb".{4}ftyp(?:avi[fs]|(?:mif1|msf1|miaf).{4}(?:.{4}){0,15}?avi[fs])"),
+        (".avif",),
+        "image/avif",
+    ),
+    "HEIF": Format(
+        _begins(rb".{4}ftyp(?:hei[cxms]|mif1)"), (".heic", ".heif", ".hif"), "image/heic"
+    ),
+    "JPEG2000": Format(
+        _begins(rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51"),
+        (".jp2", ".j2k", ".jpf", ".jpx"),
+        "image/jp2",
+    ),
 }
-"""Every format, by its name in Pillow. A phone's MPO is a JPEG with more JPEGs behind it."""
+"""Every format, by its name in Pillow; Pillow does not know RAW. An MPO is a JPEG with more JPEGs
+behind it. NEF, ARW and DNG begin as a TIFF does, and are told apart by their first directory."""
+SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
+"""Formats that every browser of today shows. Others are shown by their preview, a JPEG."""
 ENDINGS = frozenset(ending for known in FORMATS.values() for ending in known.endings)
 """The endings by which prepare knows an image file in a folder, in lower case."""
 
@@ -44,6 +66,8 @@ class ImageFile(NamedTuple):
     """`exif`, `xmp` and `icc_profile`, as far as they were taken out of the file."""
     scans: int = 0
     """Scans of a JPEG."""
+    halvings: int = 0
+    """How often a JPEG 2000 is decoded at half its size."""
     scales: bool = False
     """Whether a JPEG that is decoded smaller takes no memory for its full size."""
 

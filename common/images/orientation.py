@@ -1,6 +1,7 @@
 """The way up of an image, as EXIF or XMP tells it."""
 
 import re
+import struct
 from typing import Literal
 
 from PIL import Image
@@ -23,6 +24,11 @@ def upright(image: Image.Image) -> Image.Image:
     """A decoded image, turned upright. Pillow's exif_transpose would parse all of the metadata."""
     method = UPRIGHT.get(_orientation(image))
     return image if method is None else image.transpose(method)
+
+
+def exif_of(orientation: int) -> bytes:
+    """EXIF that tells nothing but an orientation."""
+    return struct.pack(">2sHIHHHIHHI", b"MM", 42, 8, 1, 0x0112, 3, 1, orientation & 0xFFFF, 0, 0)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -13,6 +13,10 @@ from common.settings.section import (
     Positive,
 )
 
+ImageFormat = Literal[
+    "jpeg", "png", "webp", "gif", "bmp", "raw", "tiff", "avif", "heif", "jpeg2000"
+]
+
 
 class Inference(Listed, frozen=True):
     """The server that embeds texts and images: the embedded server, or TorchServe."""
@@ -99,5 +103,16 @@ class Inference(Listed, frozen=True):
         Meta(
             description="The largest image that is decoded, by inference, prepare and thumbnails."
             " A photo of 50 megapixels takes 150 MB of memory."
+            " A JPEG that is not progressive may have four times as many: it is decoded smaller."
+            " A JPEG 2000 takes four times the memory, so it may have a quarter, or is halved."
         ),
     ] = 50_000_000
+    query_formats: Annotated[
+        tuple[ImageFormat, ...] | None,
+        Meta(
+            description="The formats of images that may be sent as queries; null: all."
+            " prepare always reads all."
+            " Each format brings a decoder that strangers' bytes reach:"
+            " leave out what nobody sends."
+        ),
+    ] = None

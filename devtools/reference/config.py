@@ -48,7 +48,7 @@ def _sections() -> Iterator[str]:
 
 
 def _facts(key: str, schema: Mapping[str, Any]) -> str:
-    """One line about a key: its type, unit, limits and default."""
+    """A key's type, unit, limits and default."""
     unit = next((unit for end, unit in UNITS.items() if key.endswith(end)), "")
     facts = type_of(schema) + (f" ({unit})" if unit else "")
     if limits := limits_of(schema):
@@ -57,4 +57,4 @@ def _facts(key: str, schema: Mapping[str, Any]) -> str:
     shown = code(default)
     if unit == "bytes" and default % MIB == 0:
         shown += f" ({default // MIB} MiB)"
-    return f"{facts[0].upper()}{facts[1:]}. Default: {shown}."
+    return wrapped(f"{facts[0].upper()}{facts[1:]}. Default: {shown}.")

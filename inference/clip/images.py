@@ -1,5 +1,6 @@
 """From the bytes of an image file to the pixels that an image tower takes."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from common.images.decode import decode
+from common.images.formats import FORMATS
 
 VERSION = 3
 """The version of the preprocessing. Increase this number if any file would give other pixels:
@@ -52,13 +54,18 @@ def read_preprocessing(path: Path) -> Preprocessing:
     return msgspec.json.decode(path.read_bytes(), type=Preprocessing)
 
 
-def decode_for(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
+def decode_for(
+    data: bytes,
+    preprocessing: Preprocessing,
+    max_pixels: int,
+    formats: Collection[str] = FORMATS,
+) -> Image.Image:
     """Decode an image file only as large as `preprocessing` needs; raises as `decode` does.
 
     The result is RGB or L, or without `as_shown` of another of `colours.MODES`.
     """
     at_least = DRAFT * resize_target(preprocessing) if preprocessing.draft else 0
-    return decode(data, max_pixels, at_least, as_shown=preprocessing.as_shown)
+    return decode(data, max_pixels, at_least, as_shown=preprocessing.as_shown, formats=formats)
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:

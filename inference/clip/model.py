@@ -1,6 +1,6 @@
 """A model: its two towers, its tokenizer and its preprocessing, loaded by name."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from common.config import Inference
 from common.errors import ConfigError
+from common.images.formats import FORMATS
 from common.wire import UNREADABLE, Matrix
 from inference.clip import images
 from inference.clip.catalogue import image_partner, normal_name
@@ -35,11 +36,13 @@ class Model(NamedTuple):
     digest: str
     """The digest of everything that determines an embedding; "" if loaded without texts."""
 
-    def preprocess(self, data: bytes, max_pixels: int) -> Pixels:
-        """The pixels of an image file; raises the errors of `decode`."""
+    def preprocess(
+        self, data: bytes, max_pixels: int, formats: Collection[str] = FORMATS
+    ) -> Pixels:
+        """The pixels of an image file of `formats`; raises the errors of `decode`."""
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
-        image = images.decode_for(data, self.preprocessing, max_pixels)
+        image = images.decode_for(data, self.preprocessing, max_pixels, formats)
         return images.preprocess(image, self.preprocessing)
 
     def warm(self) -> None:

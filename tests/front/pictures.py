@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from PIL import Image
+
+pillow_heif.register_heif_opener()
 
 Variant = Callable[[], tuple[bytes, Image.Image]]
 """Makes a file, and what it shows."""
@@ -130,6 +133,10 @@ VARIANTS: dict[str, Variant] = {
     "animated WEBP": lambda: animated("WEBP"),
     "animated PNG": lambda: animated("PNG"),
     "BMP": _saved("RGB", "BMP"),
+    "TIFF": _saved("RGB", "TIFF"),
+    "JPEG 2000": _saved("RGB", "JPEG2000"),
+    "AVIF": _saved("RGB", "AVIF"),
+    "HEIC": _saved("RGB", "HEIF"),
     **{f"EXIF {number}": partial(turned, number) for number in UPRIGHT},
 }
 """Files in every form that is read, each with what it shows."""

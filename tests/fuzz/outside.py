@@ -38,7 +38,7 @@ def image(data: bytes) -> None:
 def images() -> list[bytes]:
     """What to begin with."""
     bombs = [pictures.png((20_000, 20_000), 8, 2, b""), pictures.png((1, 2000), 8, 0, b"")]
-    kinds = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+    kinds = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
     plain = [pictures.encoded(pictures.noise(size=(16, 12)), kind) for kind in kinds]
     return [*bombs, *plain, *(make()[0] for make in pictures.VARIANTS.values())]
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.front.pictures import encoded
 from tests.prepare.prepared_folder import noise
+from tests.raw_photos import dng
 
 EXIF_ORIENTATION = 0x0112
 
@@ -32,6 +34,9 @@ def write_good(folder: Path) -> list[str]:
     image.save(folder / "gif.gif")
     image.save(folder / "animated.gif", save_all=True, append_images=[noise(5, 40, 30)])
     image.save(folder / "bmp.bmp")
+    for ending in ("tif", "avif", "heic", "jp2", "mpo"):
+        image.save(folder / f"other.{ending}")
+    (folder / "raw.dng").write_bytes(dng(encoded(image, "JPEG"), image.size))
     noise(6, 100, 5).save(folder / "twenty-to-one.png")
     (folder / "Zoë, a 'name'.png").write_bytes((folder / "png.png").read_bytes())
     return [path.name for path in folder.iterdir()]
@@ -74,11 +79,11 @@ def write_bad(folder: Path) -> dict[str, str]:
     return {
         "truncated.jpg": "truncated",
         "truncated.png": "truncated",
-        "header-only.png": "not an image we read",
+        "header-only.png": "broken",
         "empty.jpg": "empty",
         "text.jpg": "not an image we read",
         "svg.png": "not an image we read",
-        "tiff.png": "not an image we read",
+        "tiff.png": "tags",
         "huge.png": "20000x20000 pixels",
         "large.png": "10000x10000 pixels",
         "thin.png": "20:1",

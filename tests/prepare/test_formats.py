@@ -11,7 +11,7 @@ from tests.prepare.prepared_folder import Workspace, add_images, noise, paths_of
 
 
 def test_all_formats_and_modes_are_indexed(workspace: Workspace) -> None:
-    """JPEG, PNG, WEBP, GIF and BMP of every colour mode and depth are all in the index."""
+    """Kind B: images of every format, colour mode and depth are all in the index."""
     names = write_good(workspace.images)
 
     told = workspace.prepare()

@@ -59,6 +59,9 @@ class Classes:
         return np.array([[1, 0, 0]] * len(images), np.float32)
 
 
+INFERENCE = Inference()
+
+
 def png() -> bytes:
     file = BytesIO()
     Image.new("RGB", (4, 4)).save(file, "PNG")
@@ -72,7 +75,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield one
 
 
-def served(pool: ThreadPoolExecutor, **parts: Any) -> ServedModel:
+def served(pool: ThreadPoolExecutor, settings: Inference = INFERENCE, **parts: Any) -> ServedModel:
     towers = {"text": Texts(), "image": Images(), "classifier": None, **parts}
     model = Model(
         "clip",
@@ -85,7 +88,7 @@ def served(pool: ThreadPoolExecutor, **parts: Any) -> ServedModel:
         cast(Classifier | None, towers["classifier"]),
         "digest",
     )
-    return ServedModel(model, "space", Inference(), pool)
+    return ServedModel(model, "space", settings, pool)
 
 
 def embed(one: ServedModel, **request: Any) -> EmbedReply:
@@ -130,6 +133,13 @@ def test_an_input_fails_alone(pool: ThreadPoolExecutor) -> None:
     images = embed(served(pool), images=[png(), b"no image"])
     assert list(images.problems) == [1]
     assert images.problems[1].status == 415
+
+
+def test_only_formats_that_may_be_sent_are_decoded(pool: ThreadPoolExecutor) -> None:
+    """The switch before decoders that nobody needs: `query-formats`."""
+    jpegs_alone = embed(served(pool, Inference(query_formats=("jpeg",))), images=[png()])
+
+    assert "not an image we read (JPEG)" == jpegs_alone.problems[0].detail
 
 
 def test_a_request_is_for_one_kind(pool: ThreadPoolExecutor) -> None:
