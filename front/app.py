@@ -11,6 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from common.cache_epoch import CacheEpoch
 from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
+from common.images.renditions import RenditionFolder
 from common.internal_auth import InternalAuth
 from common.loop import LoopThread
 from common.server.body import READ_BYTES, close_after_reply
@@ -25,7 +26,7 @@ from front.image_fetch import Fetcher, Internet
 from front.keys import Keys
 from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
 from front.rate_limit import RateLimiter
-from front.thumbnails import Thumbnails, content_type_of, read_image
+from front.renditions import Renditions, content_type_of, read_image
 from front.wires import add_wires
 from front.wires.backend import Backend
 from middle.client import MiddleClient
@@ -36,6 +37,8 @@ MAX_AGE = "max-age=3600"
 ask with its ETag whether it is still there."""
 REFUSED = (401, 403, 429)
 """Statuses of requests that are refused before their body is read."""
+RenditionOf = Callable[[str, str], bytes]
+"""Gives the thumbnail or the preview of an image id."""
 CACHE_HEADERS = ("X-Cache", "Age")
 """Headers of middle's replies that are passed on."""
 
@@ -80,16 +83,22 @@ def create_app(
     def path_of(image_id: str) -> Path:
         return root / loop.run(client.image(image_id)).path
 
-    thumbnails = Thumbnails(
-        front.thumbnail_pixels, config.inference.max_pixels, front.thumbnail_cache_bytes
+    renditions = Renditions(
+        config.inference.max_pixels,
+        front.thumbnail_cache_bytes,
+        RenditionFolder(root / front.rendition_dir, front.rendition_bytes),
     )
     caching = f"{'private' if keys.are_on else 'public'}, {MAX_AGE}"
     fetch = partial(_with_image, loop=loop, fetcher=fetcher)
 
-    def thumbnail_of(image_id: str) -> bytes:
-        return thumbnails.get(image_id) or thumbnails.make(image_id, path_of(image_id))
+    sides = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
 
-    _add_images(app, path_of, thumbnail_of, caching)
+    def rendition_of(image_id: str, kind: str) -> bytes:
+        side = sides[kind]
+        return renditions.get(image_id, side) or renditions.make(image_id, side, path_of(image_id))
+
+    _add_images(app, path_of, rendition_of, caching)
+    thumbnail_of = partial(rendition_of, kind="thumbnail")
     add_wires(app, front, Backend(client, loop, new_deadline, fetch, thumbnail_of))
     _add_page(app)
     _add_limit(app, front.max_body_bytes)
@@ -180,7 +189,7 @@ def _with_image(query: SearchQuery, loop: LoopThread, fetcher: Fetcher | None) -
 
 
 def _add_images(
-    app: Flask, path_of: Callable[[str], Path], thumbnail_of: Callable[[str], bytes], caching: str
+    app: Flask, path_of: Callable[[str], Path], rendition_of: RenditionOf, caching: str
 ) -> None:
     @app.get("/v1/images/<image_id>")
     def image(image_id: str) -> Response:
@@ -193,9 +202,10 @@ def _add_images(
         response.headers["Cache-Control"] = caching
         return response
 
-    @app.get("/v1/images/<image_id>/thumbnail")
-    def thumbnail(image_id: str) -> Response:
-        data = thumbnail_of(image_id)
+    @app.get("/v1/images/<image_id>/thumbnail", defaults={"kind": "thumbnail"})
+    @app.get("/v1/images/<image_id>/preview", defaults={"kind": "preview"})
+    def rendition(image_id: str, kind: str) -> Response:
+        data = rendition_of(image_id, kind)
         response = Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
         response.set_etag(image_id)
         response.make_conditional(request)

@@ -10,11 +10,12 @@ import numpy as np
 
 from common.errors import ServiceError, TooLarge
 from common.files import content_hash
+from common.images.renditions import RenditionFolder, render
 from common.wire import Matrix
 from inference.clip import images
 from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Chunk, Row, Skipped
-from prepare.hashes import perceptual_hash
+from prepare.hashes import location_hash, perceptual_hash
 from prepare.sources import Source
 
 
@@ -31,6 +32,9 @@ class Decoding(NamedTuple):
     root: Path
     preprocessing: Preprocessing
     max_pixels: int
+    renditions: RenditionFolder | None = None
+    rendition_pixels: Sequence[int] = ()
+    """The longer sides of the renditions that are made for each image."""
 
 
 def embed_chunk(
@@ -92,7 +96,8 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
     if source.problem:
         return _skip(source, source.problem)
     try:
-        data = (decoding.root / source.path).read_bytes()
+        path = decoding.root / source.path
+        status, data = path.stat(), path.read_bytes()
         image = images.decode_for(data, decoding.preprocessing, decoding.max_pixels)
         pixels = images.preprocess(image, decoding.preprocessing)
     except OSError as error:
@@ -107,6 +112,11 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
         perceptual_hash(image),
         source.metadata,
     )
+    if decoding.renditions:
+        image_id = f"{row.content}{location_hash(row.path):016x}"
+        for side in decoding.rendition_pixels:
+            jpeg = render(data, side, decoding.max_pixels)
+            decoding.renditions.put(image_id, side, status, jpeg)
     return Decoded(row, pixels)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from common.config import Loaded, load
 from common.errors import ConfigError
+from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
 from common.wire import Matrix
 from inference.clip.images import Pixels
@@ -99,7 +100,9 @@ def _embed_all(
     prepare = loaded.config.prepare
     if model.image is None or model.preprocessing is None:
         raise ConfigError(f"Inference.clip: {model.name} embeds no images")
-    decoding = Decoding(loaded.root, model.preprocessing, loaded.config.inference.max_pixels)
+    decoding = Decoding(
+        loaded.root, model.preprocessing, loaded.config.inference.max_pixels, *_renditions(loaded)
+    )
     first = 1 + max((entry.chunk for entry in folder.entries()), default=0)
     threads = prepare.threads or os.cpu_count() or 1
     replicas = model.image.replicas
@@ -113,6 +116,14 @@ def _embed_all(
             batch_size = prepare.batch_size * replicas
             chunk = embed_chunk(sources, decoding, embed, batch_size, pool, progress.add)
             folder.write(number, chunk, model.name, model.space)
+
+
+def _renditions(loaded: Loaded) -> tuple[RenditionFolder, list[int]]:
+    """Where renditions are kept, and the sizes of those that are made here."""
+    front = loaded.config.front
+    pixels = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
+    folder = RenditionFolder(loaded.path(front.rendition_dir), front.rendition_bytes)
+    return folder, [pixels[name] for name in loaded.config.prepare.renditions]
 
 
 def _embed_spread(tower: ImageTower, devices: Executor, images: Sequence[Pixels]) -> Matrix:

@@ -62,6 +62,29 @@ class Front(Section, frozen=True):
     thumbnail_pixels: Annotated[
         Positive, Meta(description="The length of a thumbnail's longer side.")
     ] = 320
+    preview_pixels: Annotated[
+        Positive,
+        Meta(
+            description="The length of a preview's longer side."
+            " The page shows previews, also of images that browsers cannot show."
+        ),
+    ] = 1600
+    rendition_dir: Annotated[
+        str,
+        Meta(
+            description="The folder that keeps thumbnails and previews."
+            " It may be deleted at any time: they are made again."
+        ),
+    ] = "data/renditions"
+    rendition_bytes: Annotated[
+        Natural,
+        Meta(
+            description="The size of `rendition-dir`; 0: nothing is kept there."
+            " What was not used for longest is deleted."
+            " A thumbnail takes 20 kB, a preview 300 kB."
+            " Each worker may exceed it by a sixteenth."
+        ),
+    ] = 2 * 2**30
     answer_cache_bytes: Annotated[
         Natural,
         Meta(
@@ -71,7 +94,10 @@ class Front(Section, frozen=True):
     ] = 32 * 2**20
     thumbnail_cache_bytes: Annotated[
         Natural,
-        Meta(description="The memory of a worker for the thumbnails that were used last."),
+        Meta(
+            description="The memory of a worker for the thumbnails and previews"
+            " that were used last."
+        ),
     ] = 64 * 2**20
     keys_file: Annotated[
         str | None,

@@ -52,6 +52,14 @@ class Prepare(Section, frozen=True):
     threads: Annotated[
         Natural, Meta(description="Threads that read and decode images; 0: one a core.")
     ] = 0
+    renditions: Annotated[
+        tuple[Literal["thumbnail", "preview"], ...],
+        Meta(
+            description="The renditions that prepare makes of each image that it embeds;"
+            " front makes the others when they are asked for."
+            " They are kept in `Front.rendition-dir`, within `Front.rendition-bytes`."
+        ),
+    ] = ()
     index: Annotated[
         IndexKind,
         Meta(

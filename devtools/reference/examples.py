@@ -52,6 +52,9 @@ curl "http://127.0.0.1:8000/v1/images/$ID" -o image.jpg
     "thumbnail": """
 curl "http://127.0.0.1:8000/v1/images/$ID/thumbnail" -o thumbnail.jpg
 """,
+    "preview": """
+curl "http://127.0.0.1:8000/v1/images/$ID/preview" -o preview.jpg
+""",
     "info": """
 curl http://127.0.0.1:8000/v1/info
 """,

@@ -48,6 +48,8 @@ As a form, `image` and `label` may be repeated. Send more than 900 labels as JSO
 EMBED = "Send `texts` or `images`, not both. Each vector has length 1, in the order of the inputs."
 IMAGE_FILE = "Ranges and `If-None-Match` are understood."
 THUMBNAIL = "Its longer side has at most as many pixels as `Front.thumbnail-pixels`."
+PREVIEW = """Its longer side has at most as many pixels as `Front.preview-pixels`. It is there for
+every image, also for one that browsers cannot show (HEIC, TIFF, RAW)."""
 INFO = "How many images the index has, its version, and the model that made its vectors."
 PURGE = "Needs a key, also on a server where nothing else does."
 HEALTHZ = "Asks no other server. Where nothing is answered, start the process anew."
@@ -194,6 +196,17 @@ def _images() -> list[Operation]:
             description=THUMBNAIL,
             parameters=(IMAGE_ID,),
             replies=file("The thumbnail", "image/jpeg"),
+            errors=errors,
+        ),
+        Operation(
+            method="get",
+            path="/v1/images/{id}/preview",
+            id="preview",
+            tag="Images",
+            summary="A JPEG of an image that fills a screen",
+            description=PREVIEW,
+            parameters=(IMAGE_ID,),
+            replies=file("The preview", "image/jpeg"),
             errors=errors,
         ),
     ]

@@ -7,6 +7,7 @@
 /** @typedef {{query: Query, answer?: Answer}} Visit One entry of the browser's history. */
 
 const TIMEOUT_MS = 30_000; // longer than the deadlines of the server, so that its error message comes first
+const MAY_MOVE = /\.(gif|webp|a?png)$/i; // the preview of an animation stands still
 const VISITS_KEPT = 50; // in memory: going back is instant, and finds an uploaded image again
 
 /** @type {Record<string, any>} every element with an id */
@@ -206,7 +207,8 @@ function onSeen(entries) {
 
 /** @param {number} index of a hit */
 function openViewer(index) {
-  const { id, path, score, metadata } = shown[index];
+  const hit = shown[index];
+  const { id, path, score, metadata } = hit;
   const facts = Object.entries({ score: score.toFixed(3), ...metadata });
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
@@ -217,8 +219,17 @@ function openViewer(index) {
   page['viewer-more'].href = moreUrl(id);
   URL.revokeObjectURL(page['viewer-original'].href);
   page['viewer-original'].href = imageUrl(id);
-  load(image, imageUrl(id)).then(() => (page['viewer-original'].href = image.src));
+  image.addEventListener('load', () => URL.revokeObjectURL(image.src), { once: true });
+  load(image, `${imageUrl(id)}/preview`).then(() => (key || MAY_MOVE.test(path)) && loadOriginal(image, hit));
   page.viewer.showModal();
+}
+
+/** Load a file itself: what moves is shown moving, and with a key the link needs the file. @param {HTMLImageElement} image @param {Hit} hit */
+async function loadOriginal(image, { id, path }) {
+  const original = new Image();
+  await load(original, imageUrl(id));
+  page['viewer-original'].href = original.src;
+  if (MAY_MOVE.test(path)) image.src = original.src;
 }
 
 /** @param {number} index of a hit */

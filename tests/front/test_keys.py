@@ -24,6 +24,7 @@ ROUTES = {
     ("GET", "/v1/info"): "search",
     ("GET", "/v1/images/ID"): "images",
     ("GET", "/v1/images/ID/thumbnail"): "images",
+    ("GET", "/v1/images/ID/preview"): "images",
     ("DELETE", "/v1/cache"): "admin",
     ("GET", "/metrics"): "admin",
 }

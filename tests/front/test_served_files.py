@@ -1,5 +1,6 @@
 """Images and thumbnails come from indexed files alone, and as nothing but images."""
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
@@ -7,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from devtools.collection import Collection
 from devtools.services import Cluster, cluster, with_section
 from tests.front.front_client import Reply, assert_problem
 from tests.front.pictures import encoded, noise
+from tests.raw_photos import dng
 
+PREVIEWED = {
+    "photo.heic": ("image/heic", (1600, 1200)),
+    "scan.tif": ("image/tiff", (40, 30)),
+    "photo.dng": ("image/tiff", (40, 30)),
+}
+"""What browsers cannot show: the type of the file, and the size of its preview."""
 PAGE = b"<script>alert(1)</script>"
 
 
@@ -24,7 +33,11 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     odd.mkdir()
     (odd / "page.html").write_bytes(encoded(noise(70), "PNG") + PAGE)
     (odd / "script.js").write_bytes(encoded(noise(71), "GIF") + PAGE)
-    (collection.folder / "odd.txt").write_text("odd/page.html\nodd/script.js\n")
+    (odd / "photo.heic").write_bytes(encoded(noise(72, (2000, 1500)), "HEIF"))
+    (odd / "scan.tif").write_bytes(encoded(noise(73), "TIFF"))
+    (odd / "photo.dng").write_bytes(dng(encoded(noise(74), "JPEG"), noise(74).size))
+    names = ("page.html", "script.js", *PREVIEWED)
+    (collection.folder / "odd.txt").write_text("".join(f"odd/{name}\n" for name in names))
     collection.config = with_section(collection.config, "Prepare", images=["images", "odd.txt"])
     collection.prepare()
     return collection
@@ -33,7 +46,7 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 @pytest.fixture(scope="module")
 def services(collection: Collection) -> Iterator[Cluster]:
     """All services over them; no thumbnail is kept, so that each is made of its file."""
-    config = with_section(collection.config, "Front", thumbnail_cache_bytes=0)
+    config = with_section(collection.config, "Front", thumbnail_cache_bytes=0, rendition_bytes=0)
     with cluster(config, 1, collection.folder) as running:
         yield running
 
@@ -59,9 +72,10 @@ def one(collection: Collection) -> Iterator[Path]:
 
 
 def replies(services: Cluster, image_id: str) -> list[Reply]:
-    """The image of an id, and its thumbnail."""
+    """The image of an id, its thumbnail and its preview."""
     path = f"/v1/images/{image_id}"
-    return [services.front.request("GET", one) for one in (path, f"{path}/thumbnail")]
+    paths = (path, f"{path}/thumbnail", f"{path}/preview")
+    return [services.front.request("GET", one) for one in paths]
 
 
 def assert_gone(services: Cluster, image_id: str) -> None:
@@ -81,7 +95,7 @@ def test_a_link_to_another_file_is_not_followed(
         assert_gone(services, image_id)
     one.unlink()
     one.symlink_to(copy)
-    assert [200, 200] == [reply.status for reply in replies(services, image_id)]
+    assert [200, 200, 200] == [reply.status for reply in replies(services, image_id)]
 
 
 def test_what_is_no_file_is_not_opened(services: Cluster, ids: dict[str, str], one: Path) -> None:
@@ -140,7 +154,8 @@ def test_an_image_is_what_it_holds_and_not_what_it_is_called(
 ) -> None:
     """A picture named like a page or a script, with one in it, is sent as a picture."""
     for path, kind in (("odd/page.html", "image/png"), ("odd/script.js", "image/gif")):
-        full, thumbnail = replies(services, ids[path])
+        full, thumbnail, preview = replies(services, ids[path])
+        assert PAGE not in preview.data
         assert PAGE in full.data
         assert (kind, "nosniff") == (
             full.headers["Content-Type"],
@@ -148,6 +163,22 @@ def test_an_image_is_what_it_holds_and_not_what_it_is_called(
         )
         assert "image/jpeg" == thumbnail.headers["Content-Type"]
         assert PAGE not in thumbnail.data
+
+
+@pytest.mark.parametrize("name", PREVIEWED)
+def test_what_browsers_cannot_show_has_a_preview(
+    services: Cluster, ids: dict[str, str], collection: Collection, name: str
+) -> None:
+    """Kind B: HEIC, TIFF and RAW are found, and shown as a JPEG."""
+    kind, size = PREVIEWED[name]
+    full, thumbnail, preview = replies(services, ids[f"odd/{name}"])
+
+    assert (collection.folder / "odd" / name).read_bytes() == full.data
+    assert kind == full.headers["Content-Type"]
+    for reply in (thumbnail, preview):
+        assert "image/jpeg" == reply.headers["Content-Type"]
+    with Image.open(io.BytesIO(preview.data)) as image:
+        assert ("JPEG", size) == (image.format, image.size)
 
 
 def test_only_what_was_indexed_is_in_the_answers(ids: dict[str, Any]) -> None:

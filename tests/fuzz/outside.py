@@ -10,10 +10,10 @@ from flask import Flask, Request
 from werkzeug.exceptions import HTTPException
 
 from common.errors import BadRequest, ServiceError
+from common.images.renditions import render
 from common.wire import decode
 from front.image_url import HOST, read_url
 from front.query import read_classify_query, read_embed_query, read_query
-from front.thumbnails import shrink
 from inference.clip.images import Preprocessing, decode_for, preprocess
 from middle.messages import Query
 from middle.query_checks import check
@@ -32,7 +32,7 @@ def image(data: bytes) -> None:
     except ServiceError:
         return
     assert (3, SIDE, SIDE) == preprocess(decoded, HOW).shape
-    assert b"\xff\xd8" == shrink(data, SIDE, MAX_PIXELS)[:2]
+    assert b"\xff\xd8" == render(data, SIDE, MAX_PIXELS)[:2]
 
 
 def images() -> list[bytes]:

@@ -59,7 +59,7 @@ class Classes:
         return np.array([[1, 0, 0]] * len(images), np.float32)
 
 
-INFERENCE = Inference()
+JPEG = Inference(query_formats=("jpeg",))
 
 
 def png() -> bytes:
@@ -75,7 +75,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield one
 
 
-def served(pool: ThreadPoolExecutor, settings: Inference = INFERENCE, **parts: Any) -> ServedModel:
+def served(pool: ThreadPoolExecutor, **parts: Any) -> ServedModel:
     towers = {"text": Texts(), "image": Images(), "classifier": None, **parts}
     model = Model(
         "clip",
@@ -88,7 +88,7 @@ def served(pool: ThreadPoolExecutor, settings: Inference = INFERENCE, **parts: A
         cast(Classifier | None, towers["classifier"]),
         "digest",
     )
-    return ServedModel(model, "space", settings, pool)
+    return ServedModel(model, "space", parts.get("settings", Inference()), pool)
 
 
 def embed(one: ServedModel, **request: Any) -> EmbedReply:
@@ -137,7 +137,7 @@ def test_an_input_fails_alone(pool: ThreadPoolExecutor) -> None:
 
 def test_only_formats_that_may_be_sent_are_decoded(pool: ThreadPoolExecutor) -> None:
     """The switch before decoders that nobody needs: `query-formats`."""
-    jpegs_alone = embed(served(pool, Inference(query_formats=("jpeg",))), images=[png()])
+    jpegs_alone = embed(served(pool, settings=JPEG), images=[png()])
 
     assert "not an image we read (JPEG)" == jpegs_alone.problems[0].detail
 

@@ -1,5 +1,6 @@
 """A chunk of images to embeddings: in order, and what cannot be embedded is told."""
 
+import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.images.renditions import RenditionFolder
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
-from prepare.embed import Decoding, decode_source, embed_chunk
+from prepare.embed import Decoded, Decoding, decode_source, embed_chunk
+from prepare.hashes import location_hash
 from prepare.sources import Source
 
 PREPROCESSING = Preprocessing(2, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -76,3 +79,21 @@ def test_what_is_too_large_is_tried_again_with_another_limit(root: Path) -> None
 
     assert getattr(too_large, "again", None) is True
     assert getattr(broken, "again", None) is False
+
+
+def test_renditions_are_made_on_request(root: Path) -> None:
+    """`Prepare.renditions`: they lie where front looks for them, under the id of the image."""
+    folder = RenditionFolder(root / "kept", 10**6)
+    decoding = Decoding(root, PREPROCESSING, 1000, folder, [3, 2])
+
+    decoded = decode_source(source("1.png"), decoding)
+
+    assert isinstance(decoded, Decoded)
+    image_id = f"{decoded.row.content}{location_hash('1.png'):016x}"
+    status = (root / "1.png").stat()
+    for side in (3, 2):
+        jpeg = folder.get(image_id, side, status)
+        assert jpeg
+        assert (side, side) == Image.open(io.BytesIO(jpeg)).size
+    decode_source(source("2.png"), decoding._replace(rendition_pixels=()))
+    assert 2 == len(list((root / "kept").rglob("*.jpg")))

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from common.images.decode import decode
-from front.thumbnails import shrink
+from common.images.renditions import render
 
 MAX_PIXELS = 1_000_000
 
@@ -29,7 +29,7 @@ def shown(data: bytes) -> np.ndarray[Any, np.dtype[np.int16]]:
     image = decode(data, MAX_PIXELS)
     image.thumbnail((500, 500))
     embedded = pixels(image)
-    thumbnail = pixels(Image.open(io.BytesIO(shrink(data, 500, MAX_PIXELS))))
+    thumbnail = pixels(Image.open(io.BytesIO(render(data, 500, MAX_PIXELS))))
     assert embedded.shape == thumbnail.shape
     assert abs(embedded - thumbnail).mean() < 4  # it is a JPEG
     return embedded

@@ -8,7 +8,7 @@ import pytest
 from PIL import PngImagePlugin
 
 from common.images.decode import decode
-from front.thumbnails import shrink
+from common.images.renditions import render
 from tests.front.pictures import encoded, png
 from tests.unit.common.images.shown import MAX_PIXELS, WIDE, picture, pixels, profile_of, shown
 
@@ -69,4 +69,4 @@ def test_metadata_is_not_handed_on() -> None:
     data = encoded(picture(), "GIF", comment=b"secret")
 
     assert {} == decode(data, MAX_PIXELS).info
-    assert b"secret" not in shrink(data, 60, MAX_PIXELS)
+    assert b"secret" not in render(data, 60, MAX_PIXELS)
