@@ -13,6 +13,7 @@ from devtools import services
 from devtools.services import CHECKOUT, Cluster
 from tests.front.browsing import Browser
 from tests.front.front_client import ask
+from tests.front.pictures import encoded
 
 SAMPLES = CHECKOUT / "samples"
 CATS = {"cat-chelsea.jpg", "kitten-with-yarn.jpg"}
@@ -21,9 +22,11 @@ SHOWN = 24  # as the page's option has it at first
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """The first thing that a user starts: the sample pictures and the starter model."""
+    """The first thing that a user starts: the sample pictures, a photo of a phone, the starter."""
     root = tmp_path_factory.mktemp("samples")
-    config: dict[str, Any] = {"Prepare": {"images": [str(SAMPLES)]}}
+    with Image.open(SAMPLES / "owl.jpg") as owl:
+        (root / "phone.heic").write_bytes(encoded(owl.rotate(20).convert("RGB"), "HEIF"))
+    config: dict[str, Any] = {"Prepare": {"images": [str(SAMPLES), "phone.heic"]}}
     done = services.run_command("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with services.cluster(config, 2, root) as running:
@@ -58,7 +61,7 @@ def test_the_start_page_tells_what_can_be_searched(browser: Browser) -> None:
     browser.open("/")
 
     browser.find("body[data-view=start]")
-    count = sum(path.suffix == ".jpg" for path in SAMPLES.iterdir())
+    count = 1 + sum(path.suffix == ".jpg" for path in SAMPLES.iterdir())
     browser.until(lambda _: f"{count} images" in browser.find("#collection").text)
     browser.shoot("start")
 
@@ -183,6 +186,22 @@ def test_a_hit_opens_large(browser: Browser) -> None:
     browser.shoot("viewer")
     browser.find("#viewer button").click()
     browser.until(lambda _: not browser.find("#viewer").is_displayed())
+
+
+def test_a_photo_of_a_phone_is_shown(browser: Browser) -> None:
+    """Kind B: browsers cannot show HEIC; the page shows its thumbnail and its preview."""
+    browser.open("/?text=an+owl")
+    browser.answered("an owl")
+    place = names(browser).index("phone.heic")
+    thumbnail = browser.items()[place].find_element(By.CSS_SELECTOR, "a.open")
+    browser.driver.execute_script("arguments[0].scrollIntoView()", thumbnail)
+    thumbnail.click()
+
+    image = browser.find("#viewer[open] #viewer-image img")
+    browser.until(lambda _: image.get_property("naturalWidth"))
+    assert str(image.get_property("src")).endswith("/preview")
+    assert "phone.heic" in browser.find("#viewer-path").text
+    browser.shoot("viewer-heic")
 
 
 def test_a_refused_image_is_explained(browser: Browser, tmp_path: Path) -> None:
