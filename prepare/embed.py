@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import ServiceError, TooLarge
 from common.files import content_hash
+from common.images.raw import MissingReader
 from common.images.renditions import RenditionFolder, render
 from common.wire import Matrix
 from inference.clip import images
@@ -103,7 +104,7 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
     except OSError as error:
         return _skip(source, error.strerror or "cannot be read", again=True)
     except ServiceError as error:
-        return _skip(source, error.detail, again=isinstance(error, TooLarge))
+        return _skip(source, error.detail, again=isinstance(error, (TooLarge, MissingReader)))
     row = Row(
         source.path,
         source.size_bytes,

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 MODES = ("RGB", "L", "CMYK", "RGBA", "LA")
 """The modes of `in_8_bits`, which are those in which open_clip resizes."""
-MAX_PROFILE = 4 * 2**20
+MAX_PROFILE = 3 * 2**20
 """Bytes of a colour profile; a larger one is ignored. Those of printers have up to 3 MB."""
 _PROFILED = {"RGB": "RGB", "RGBA": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 """The colours that a profile for an image of a mode must be made for."""
@@ -54,7 +54,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     return flat
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)  # with their profiles they take up to 40 MB
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """What turns the colours of a profile into sRGB; None if there is nothing to turn.
 

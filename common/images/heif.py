@@ -95,6 +95,7 @@ def _contents(
     index_size = sizes & 15 if version else 0
     wide = 4 if version == 2 else 2
     count, at = big_endian(data, at, wide), at + wide
+    left = 2 * len(data)  # items that are many and share their bytes end the search
     for _ in range(min(count, MAX_ITEMS)):
         number, at = big_endian(data, at, wide), at + wide
         method = big_endian(data, at, 2) & 15 if version else 0
@@ -110,6 +111,9 @@ def _contents(
             length, at = big_endian(data, at, length_size), at + length_size
             begin = start + base + offset
             pieces.append(data[begin : begin + length if length else len(data)])
+            left -= len(pieces[-1])
+            if left < 0:
+                raise Unprocessable("the image is broken: its pictures share their bytes")
         if kinds.get(number) in PICTURES:
             yield kinds[number], b"".join(pieces)
 

@@ -11,15 +11,19 @@ _TURNS = {3: 3, 5: 8, 6: 6}
 """The orientation of EXIF for each turn, as LibRaw tells it."""
 
 
+class MissingReader(UnsupportedMedia):
+    """The package that reads a format is not installed."""
+
+
 def embedded_jpeg(data: bytes) -> tuple[bytes, bytes]:
     """The largest picture in a RAW photo, as a JPEG, and EXIF with its orientation.
 
-    Raises UnsupportedMedia without rawpy, and Unprocessable for a photo without a picture.
+    Raises MissingReader without rawpy, and Unprocessable for a photo without a picture.
     """
     try:
         import rawpy
     except ImportError:
-        raise UnsupportedMedia("a RAW photo: reading it needs `pip install rawpy`") from None
+        raise MissingReader("a RAW photo: reading it needs `pip install rawpy`") from None
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             found, turn = raw.extract_thumb(), raw.sizes.flip

@@ -1,6 +1,7 @@
 """A chunk of images to embeddings: in order, and what cannot be embedded is told."""
 
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,12 @@ from PIL import Image
 from common.images.renditions import RenditionFolder
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
+from prepare.chunks import Skipped
 from prepare.embed import Decoded, Decoding, decode_source, embed_chunk
 from prepare.hashes import location_hash
 from prepare.sources import Source
+from tests.front.pictures import encoded, noise
+from tests.raw_photos import dng
 
 PREPROCESSING = Preprocessing(2, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -79,6 +83,21 @@ def test_what_is_too_large_is_tried_again_with_another_limit(root: Path) -> None
 
     assert getattr(too_large, "again", None) is True
     assert getattr(broken, "again", None) is False
+
+
+def test_a_raw_photo_is_looked_at_again_once_it_can_be_read(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind H: without rawpy the reason says what to install."""
+    (root / "photo.dng").write_bytes(dng(encoded(noise(), "JPEG"), noise().size))
+    decoding = Decoding(root, PREPROCESSING, 10_000)
+    assert isinstance(decode_source(source("photo.dng"), decoding), Decoded)
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+
+    skipped = decode_source(source("photo.dng"), decoding)
+
+    assert isinstance(skipped, Skipped)
+    assert (True, True) == (skipped.again, "pip install rawpy" in skipped.reason)
 
 
 def test_renditions_are_made_on_request(root: Path) -> None:
