@@ -1,13 +1,15 @@
 """Good pixels are a picture, whatever lies beside them in the file."""
 
+import io
 import zlib
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from common.images.decode import decode
+from common.images.heif import read_heif
 from common.images.renditions import render
 from tests.front.pictures import encoded, png
 from tests.unit.common.images.shown import MAX_PIXELS, WIDE, picture, pixels, profile_of, shown
@@ -53,6 +55,20 @@ BESIDE: dict[str, Callable[[], bytes]] = {
 def test_good_pixels_are_a_picture_whatever_lies_beside_them(make: Callable[[], bytes]) -> None:
     """Kind D: texts, EXIF, profiles and sums that are odd are skipped."""
     assert np.array_equal(pixels(picture()), shown(make()))
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_exif_of_a_heif_is_not_parsed(kind: str) -> None:
+    """Kind D: broken EXIF is no fault of the pixels; kind I: nor does full EXIF cost anything."""
+    exif = Image.Exif()
+    exif[0x010E] = "text" * 9
+    data = encoded(picture(), kind, exif=exif.tobytes())
+    broken = data.replace(b"MM\0*\0\0\0\x08", b"none\xff\xff\xff\xff")
+    assert broken != data
+
+    assert np.array_equal(shown(data), shown(broken))
+    opened = Image.open(io.BytesIO(read_heif(data, MAX_PIXELS).data))
+    assert not opened.info.get("exif")
 
 
 def test_a_jpeg_with_a_broken_profile_is_a_picture() -> None:

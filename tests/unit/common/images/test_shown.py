@@ -6,6 +6,7 @@ import struct
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.GifImagePlugin import GifImageFile
 
 from common.images.colours import in_8_bits, plain
 from common.images.decode import decode
@@ -17,7 +18,7 @@ from tests.unit.common.images.shown import MAX_PIXELS, WIDE, picture, pixels, pr
 def test_grey_of_8_and_16_bits_decode_alike() -> None:
     """Kind C: 16-bit values are scaled, not cut off, in thumbnails too."""
     grey = picture().convert("L")
-    deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 257)
+    deep = Image.fromarray(np.asarray(grey, dtype=np.uint16) * 256)
 
     expected = pixels(grey.convert("RGB"))
     assert abs(shown(encoded(grey, "PNG")) - expected).max() == 0
@@ -94,14 +95,17 @@ def test_of_an_animation_of_blank_frames_the_first_is_shown(kind: str) -> None:
     assert 0 == pixels(decode(data, 60 * 40)).max()
 
 
-def test_a_frame_that_enlarges_the_canvas_is_not_looked_at() -> None:
+def test_a_frame_that_enlarges_the_canvas_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kind I: a GIF's second frame may ask for gigapixels."""
+    looked_at: list[int] = []
+    monkeypatch.setattr(GifImageFile, "seek", lambda _gif, number: looked_at.append(number))
     frames = [Image.new("L", (60, 40)), picture().convert("L")]
     data = bytearray(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
     second = data.rindex(b",\0\0\0\0")
     data[second + 1 : second + 9] = struct.pack("<4H", 65000, 65000, 500, 500)
 
     assert (60, 40) == decode(bytes(data), MAX_PIXELS).size
+    assert [] == looked_at
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
