@@ -90,7 +90,6 @@ def create_app(
     )
     caching = f"{'private' if keys.are_on else 'public'}, {MAX_AGE}"
     fetch = partial(_with_image, loop=loop, fetcher=fetcher)
-
     sides = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
 
     def rendition_of(image_id: str, kind: str) -> bytes:

@@ -61,8 +61,8 @@ def read_tiff(data: bytes, directory: Directory, max_pixels: int) -> ImageFile:
         raise TooLarge(f"the image has {width}x{height} pixels; {max_pixels} is the limit")
     if directory.number(SAMPLES, 1) > MAX_SAMPLES:
         raise Unprocessable(f"the image has more than {MAX_SAMPLES} numbers a pixel")
-    if (how := directory.number(COMPRESSION, 1)) not in COMPRESSIONS:
-        raise UnsupportedMedia(f"a TIFF with compression {how} is not read: save it with Deflate")
+    if (packing := directory.number(COMPRESSION, 1)) not in COMPRESSIONS:
+        raise UnsupportedMedia(f"a TIFF of compression {packing} is not read: save it with Deflate")
     info = {"exif": exif_of(directory.number(ORIENTATION, 1))}
     if profile := directory.tags.get(PROFILE):
         info["icc_profile"] = profile.values
