@@ -23,8 +23,8 @@ Result = TypeVar("Result")
 
 TEXT_BATCH = 64
 LONG_TEXT_BYTES = 256
-"""A longer text goes with its like, not to hold up the reply to others: a token has about four
-bytes of UTF-8 in any script, and an ordinary query has 12 tokens."""
+"""A longer text goes with its like, not to hold up the reply to others. It has about 64 tokens: a
+token has four bytes of UTF-8 in any script, nearly."""
 LONG_TEXT_BATCH = 8
 MAX_QUEUE = 1024
 IMAGENET_CLASSES = Path(__file__).resolve().parent / "models/starter/visual/labels.json"

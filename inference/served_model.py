@@ -17,9 +17,9 @@ from common.wire import Matrix, pack_rows
 from inference.clip.model import Model
 from inference.messages import EmbedReply, EmbedRequest
 
-QUERY_TOKENS = 12
-"""The tokens of an ordinary query. A batch of long texts has no more than a full batch of queries,
-so a query that comes meanwhile waits no longer for it."""
+BATCH_TOKENS = 4
+"""The tokens of a batch of texts, for each of `max_batch`: 256 by default. A CPU embeds no more
+texts a second with more, and a query that comes meanwhile waits for them."""
 
 
 class ServedModel:
@@ -63,7 +63,7 @@ class ServedModel:
             [isolating(run)] * replicas,
             config.max_batch,
             config.max_queue,
-            max_size=QUERY_TOKENS * config.max_batch,
+            max_size=BATCH_TOKENS * config.max_batch,
             refuse_late=True,
         )
 

@@ -10,7 +10,7 @@ from devtools.services import CHECKOUT, Cluster, cluster, run_command
 from tests.front.front_client import Reply, ask
 
 LONG = "一只棕色的小狗在公园的草地上奔跑" * 125
-"""2,000 characters, three times as many tokens as the tower takes."""
+"""2,000 characters, twelve times as many tokens as the tower takes."""
 CONFIG = {"Middle": {"deadline-ms": 20_000}}
 
 
@@ -48,7 +48,7 @@ def test_short_texts_do_not_wait_for_long_ones(services: Cluster) -> None:
     assert {200} == {reply.status for _, reply in ended}
     assert len(LONG) == len(ended[-1][0])
     for text, reply in ended:
-        cut = "the text was cut to the model's 512 tokens"
+        cut = "the text was cut to the model's 128 tokens"
         assert ([cut] if len(text) == len(LONG) else []) == reply.json()["warnings"]
         assert "starter-multilingual" == reply.json()["model"]
 

@@ -19,6 +19,9 @@ from inference.clip.catalogue import MCLIP_PARTNERS, normal_name
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 BASE = "base"
 """The folder in textual/ with the configuration of the tower's transformers model."""
+M_CLIP_TOKENS = 128
+"""The most tokens of a text, special tokens included. The original names no limit; at the 512
+positions of its network, a text of 2,000 characters would hold up all others for seconds."""
 NOT_MODEL = ("custom_text", "logit_scale", "logit_bias")
 """Keys of config.json that `open_clip.CustomTextCLIP` does not take."""
 
@@ -156,7 +159,7 @@ def _m_clip(folder: Path) -> Original:
     described = {
         "embed_dim": config["numDims"],
         "text_cfg": {
-            "context_length": 512,  # the original cuts no text, but the network has 512 positions
+            "context_length": M_CLIP_TOKENS,
             "hf_tokenizer_name": config["modelBase"],
             "tokenizer_kwargs": {"clean": "none"},
         },
