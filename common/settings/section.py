@@ -19,7 +19,7 @@ InFlightBytes = Annotated[
         ge=1,
         description="The most bytes of the bodies that a worker has in hand; one body is always"
         " taken, and bodies up to 64 KiB are not counted. A further body is refused at once,"
-        " unread: 503 `overloaded`. A worker takes about twice as much memory for them.",
+        " unread: 503 `overloaded`. Plan two to three times as much memory.",
     ),
 ]
 IN_FLIGHT_BYTES = 256 * 2**20

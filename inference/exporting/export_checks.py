@@ -74,8 +74,9 @@ def _worst_text(original: Original, model: Model) -> float:
 def reference_tokens(original: Original, texts: Any) -> dict[str, torch.Tensor]:
     """The original tokenizer's token ids, and for M-CLIP the mask, each [n, length]."""
     if "m_clip" in original.config:
+        longest = original.config["text_cfg"]["context_length"]
         found = original.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=512, return_tensors="pt"
+            list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
         )
         return {key: found[key] for key in ("input_ids", "attention_mask")}
     return {"text": original.tokenizer(list(texts))}

@@ -224,7 +224,11 @@ def test_tokens_are_open_clips() -> None:
 
 @pytest.mark.xdist_group("m-clip")
 def test_m_clip_is_the_packages_own(exported: Callable[[str], Path]) -> None:
-    """Our network of M-CLIP gives what the class in the package multilingual-clip gives."""
+    """Our network of M-CLIP gives what the class in the package multilingual-clip gives.
+
+    That class cuts no text, so the longest is left out.
+    """
+    texts = TEXTS[:-1]
     folder = exported("m-clip")
     described = json.loads((folder / "source/config.json").read_bytes())
     config = MCLIPConfig(
@@ -236,7 +240,7 @@ def test_m_clip_is_the_packages_own(exported: Callable[[str], Path]) -> None:
     theirs.load_state_dict(load_file(folder / "source/model.safetensors"))
     tokenizer = AutoTokenizer.from_pretrained(folder / "source")
     with torch.inference_mode():
-        expected = theirs(list(TEXTS), tokenizer).numpy()
+        expected = theirs(list(texts), tokenizer).numpy()
 
-    ours = load_model(str(folder / "exported")).encode_text(TEXTS)
+    ours = load_model(str(folder / "exported")).encode_text(texts)
     assert worst_cosine(ours, expected) >= FLOORS["fp32"]
