@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from common.errors import Overloaded
-from common.server import body
+from common.server import body, heap
 from common.server.admission import Admission, Environ, Start
 from common.server.body import READ_BYTES
+from common.server.body_budget import BodyBudget
 
 LARGE = 4 * READ_BYTES
 LIMIT = 3 * LARGE
@@ -114,3 +115,19 @@ def test_what_was_refused_closes_the_connection(admission: Admission) -> None:
         Asked(admission, LARGE)
 
     assert kept.is_closed
+
+
+def test_memory_is_given_back_once_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once after each time, and not for small bodies."""
+    trims: list[None] = []
+    monkeypatch.setattr(heap, "trim", lambda: trims.append(None))
+    bodies = BodyBudget()
+    for before, after in ((0, READ_BYTES), (0, LARGE), (0, LARGE), (LARGE, 0)):
+        bodies.change(before, after)
+        bodies.give_back_memory()
+    assert [] == trims
+    bodies.change(LARGE, 0)
+    for _ in range(2):
+        bodies.give_back_memory()
+
+    assert [None] == trims
