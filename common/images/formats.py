@@ -51,8 +51,6 @@ FORMATS = {
 }
 """Every format, by its name in Pillow; Pillow does not know RAW. An MPO is a JPEG with more JPEGs
 behind it. NEF, ARW and DNG begin as a TIFF does, and are told apart by their first directory."""
-SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"}
-"""Formats that every browser of today shows. Others are shown by their preview, a JPEG."""
 ENDINGS = frozenset(ending for known in FORMATS.values() for ending in known.endings)
 """The endings by which prepare knows an image file in a folder, in lower case."""
 

@@ -149,7 +149,7 @@ def test_few_bytes_cost_little(cluster: Cluster, status: int, make: Callable[[],
 def test_an_empty_image_is_refused(cluster: Cluster) -> None:
     """A file or a string of no bytes is no image."""
     assert_problem(upload(cluster, b""), 400, "bad_request")
-    assert_problem(ask(cluster, image=b""), 415, "unsupported_media_type")
+    assert_problem(ask(cluster, image=b""), 400, "bad_request")
 
 
 @pytest.mark.parametrize("name", pictures.VARIANTS)
