@@ -1,12 +1,13 @@
 # One image for all services of compose.yaml; hnswlib is compiled in the first stage,
 # for the processor of this machine (HNSWLIB_NO_NATIVE=1 makes it for any).
-FROM python:3.11-slim AS build
+ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential
 COPY requirements.lock /
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements.lock
 
-FROM python:3.11-slim
+FROM ${PYTHON_IMAGE}
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home clip && mkdir -p /srv/data && chown clip /srv/data

@@ -1,6 +1,7 @@
 """The edge before a running front: what passes, what it refuses, and what it adds."""
 
 import json
+import re
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -129,3 +130,18 @@ def test_the_files_of_the_containers_fit_together() -> None:
     assert f"server front:{config.front.port};" in text
     assert f"client_max_body_size {config.front.max_body_bytes};" in text
     assert f"{config.front.max_body_bytes} bytes" in text
+
+
+def test_the_containers_have_limits_and_pinned_images() -> None:
+    """Memory, threads and descriptors of each are bounded; a tag names one release, or a digest."""
+    services = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())["services"]
+
+    for service in services.values():
+        assert {"mem_limit", "pids_limit", "ulimits"} <= service.keys()
+        assert f"worker_rlimit_nofile {service['ulimits']['nofile']};" in CONF.read_text()
+    built = services["prepare"]["build"]["args"]["PYTHON_IMAGE"]
+    (default,) = re.findall("ARG PYTHON_IMAGE=(.*)", (CHECKOUT / "Dockerfile").read_text())
+    assert f"${{PYTHON_IMAGE:-{default}}}" == built
+    pinned = r"\$\{[A-Z]+_IMAGE:-[a-z]+:\d+\.\d+\.\d+-[a-z-]+(@sha256:[0-9a-f]{64})?\}"
+    for image in (built, services["edge"]["image"]):
+        assert re.fullmatch(pinned, image), image
