@@ -22,7 +22,7 @@ def main() -> None:
     outcome = save_embedding.save_embeddings(
         loaded, save_embedding.inputs_of(loaded, arguments.images)
     )
-    save_embedding.report(outcome)
+    save_embedding.report(outcome, list_left_out=arguments.list_left_out)
     build_index.report(build_index.build(loaded))
     save_embedding.check(outcome, arguments.max_bad)
 

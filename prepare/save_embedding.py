@@ -24,11 +24,14 @@ from inference.clip.model import Model, load_model, space_of_model
 from inference.clip.encoders import ImageTower
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.embed import Decoding, embed_chunk
+from prepare.left_out import LIST_OPTION, LeftOut, listing, printable, summary
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.sources import Source, find_sources
 
 Item = TypeVar("Item")
+SHOWN = 20
+"""The skipped images that a run names without being asked."""
 
 
 class StoredRow(NamedTuple):
@@ -40,11 +43,12 @@ class StoredRow(NamedTuple):
 
 
 class EmbedRun(NamedTuple):
-    """The result of a run: how many images are live, how many were tried, which were skipped."""
+    """The result of a run: how many images are live, how many were tried, and what is not live."""
 
     images: int
     embedded: int
     skipped: list[Skipped]
+    left_out: list[LeftOut]
 
 
 def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
@@ -55,7 +59,7 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
     prepare = loaded.config.prepare
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     with locked(folder.path):
-        sources = find_sources(inputs, loaded.root)
+        sources, left_out = find_sources(inputs, loaded.root, prepare)
         settings = loaded.config.inference
         space = space_of_model(settings.clip, loaded.root)
         known = _known(folder, space)
@@ -68,7 +72,8 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
                     f"but {model.name} gives {model.dim} numbers"
                 )
             _embed_all(loaded, folder, model, todo)
-        return _finish(folder, space, sources, len(todo))
+        live, skipped = _finish(folder, space, sources)
+        return EmbedRun(live, len(todo), skipped, left_out)
 
 
 def _known(folder: EmbeddingFolder, space: str) -> dict[str, StoredRow]:
@@ -138,9 +143,12 @@ def _split(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def _finish(
-    folder: EmbeddingFolder, space: str, sources: Sequence[Source], embedded: int
-) -> EmbedRun:
-    """Write the live rows, and drop chunks of this model without images of the collection."""
+    folder: EmbeddingFolder, space: str, sources: Sequence[Source]
+) -> tuple[int, list[Skipped]]:
+    """Write the live rows, and drop chunks of this model without images of the collection.
+
+    The result is how many rows are live, and the images that were skipped.
+    """
     known = _known(folder, space)
     stored_rows = [known[source.path] for source in sources]
     live = [(stored.chunk, stored.row) for stored in stored_rows if stored.row >= 0]
@@ -151,16 +159,20 @@ def _finish(
         folder.drop(dead)
     folder.sweep()
     skipped = [stored.told for stored in stored_rows if isinstance(stored.told, Skipped)]
-    return EmbedRun(len(live), embedded, skipped)
+    return len(live), skipped
 
 
-def report(outcome: EmbedRun) -> None:
-    """Print the result of a run."""
-    for skipped in outcome.skipped[:20]:
-        path = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in skipped.path)
-        print(f"skipped {path}: {skipped.reason}")
-    if len(outcome.skipped) > 20:
-        print(f"skipped {len(outcome.skipped) - 20} more: see the .skipped.jsonl files")
+def report(outcome: EmbedRun, *, list_left_out: bool) -> None:
+    """Print the result of a run, and all that it left out if asked to."""
+    shown = outcome.skipped if list_left_out else outcome.skipped[:SHOWN]
+    for skipped in shown:
+        print(printable(f"skipped {skipped.path}: {skipped.reason}"))
+    if more := len(outcome.skipped) - len(shown):
+        print(f"skipped {more} more: {LIST_OPTION} shows them")
+    if list_left_out:
+        print("".join(f"{line}\n" for line in listing(outcome.left_out)), end="")
+    if outcome.left_out:
+        print(summary(outcome.left_out))
     print(
         f"{outcome.images} images, {outcome.embedded} looked at in this run, "
         f"{len(outcome.skipped)} skipped",
@@ -181,7 +193,7 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     outcome = save_embeddings(loaded, inputs_of(loaded, arguments.images))
-    report(outcome)
+    report(outcome, list_left_out=arguments.list_left_out)
     check(outcome, arguments.max_bad)
 
 
@@ -192,6 +204,9 @@ def add_arguments(parser) -> None:  # type: ignore[no-untyped-def]
     )
     parser.add_argument(
         "--max-bad", type=int, metavar="N", help="fail when more than N images are skipped"
+    )
+    parser.add_argument(
+        LIST_OPTION, action="store_true", help="name each file and folder that is not looked at"
     )
 
 

@@ -1,22 +1,23 @@
 """The image files of a collection, from folders, lists, CSV tables and Parquet tables."""
 
 import csv
-import logging
 import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from common.config import Prepare
 from common.errors import ConfigError
-from common.images.formats import ENDINGS
+from prepare.exclude import Exclude
+from prepare.left_out import LeftOut
+from prepare.links import Links
+from prepare.walk import Walk
 
 MAX_FILE_BYTES = 512 * 2**20
-
-log = logging.getLogger(__name__)
 
 Scalar = str | int | float | bool | None
 
@@ -32,23 +33,35 @@ class Source(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
-def find_sources(inputs: Iterable[Path], root: Path) -> list[Source]:
-    """All images of folders, lists (.txt), tables (.csv, .parquet) and files, sorted by path.
+class Found(NamedTuple):
+    """What inputs hold: the images, sorted by path, and what is not looked at."""
+
+    sources: list[Source]
+    left_out: list[LeftOut]
+
+
+def find_sources(inputs: Iterable[Path], root: Path, settings: Prepare | None = None) -> Found:
+    """All images of folders, lists (.txt), tables (.csv, .parquet) and files.
 
     Raises ConfigError for an input that does not exist or cannot be read.
     """
+    settings, inputs = settings or Prepare(), list(inputs)
+    exclude = Exclude(settings.exclude)
+    folders = [str(given) for given in inputs if os.path.isdir(given)]
+    walk = Walk(exclude, Links(folders, exclude, follow=settings.follow_links))
     found = {}
     for given in inputs:
-        for path, metadata in _listed(given):
+        for path, metadata in _listed(given, walk):
             source = _examine(path, metadata, root)
             found[source.path] = source
-    return [found[path] for path in sorted(found)]
+    left_out = [one._replace(path=_name(one.path, root)) for one in walk.left_out]
+    return Found([found[path] for path in sorted(found)], left_out)
 
 
-def _listed(given: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
+def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]:
     try:
         if given.is_dir():
-            yield from ((path, {}) for path in _walk(given))
+            yield from ((Path(path), {}) for path in walk.files(str(given)))
         elif given.suffix == ".csv":
             with given.open(newline="", encoding="utf-8-sig") as file:
                 yield from _rows(csv.DictReader(file), given)
@@ -63,18 +76,6 @@ def _listed(given: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
             raise ConfigError(f"there is no folder, list or image {given}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"cannot read {given}: {error}") from None
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for where, folders, files in os.walk(folder, onerror=_warn):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in ENDINGS:
-                yield Path(where, name)
-
-
-def _warn(error: OSError) -> None:
-    log.warning("left out %s: %s", error.filename, error.strerror)
 
 
 def _rows(rows: Iterable[dict[str, Any]], table: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
@@ -104,10 +105,14 @@ def _parquet(path: Path) -> Iterable[dict[str, Any]]:
     return rows
 
 
-def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
+def _name(path: str | Path, root: Path) -> str:
+    """A path relative to `root` if it lies there, else absolute."""
     name = os.path.abspath(path)
-    if name.startswith(f"{root}{os.sep}"):
-        name = os.path.relpath(name, root)
+    return os.path.relpath(name, root) if name.startswith(f"{root}{os.sep}") else name
+
+
+def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
+    name = _name(path, root)
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -28,7 +28,8 @@ FORMATS = {
     "PNG": Format(_begins(rb"\x89PNG\r\n\x1a\n"), (".png", ".apng"), "image/png"),
     "WEBP": Format(_begins(rb"RIFF.{4}WEBPVP8[ XL]"), (".webp",), "image/webp"),
     "GIF": Format(_begins(rb"GIF8[79]a"), (".gif",), "image/gif"),
-    "BMP": Format(_begins(rb"BM"), (".bmp", ".dib"), "image/bmp"),
+    # "BM" alone begins texts, too; the size of the second header is one of seven
+    "BMP": Format(_begins(rb"BM.{12}[\x0c(48@l|]\0{3}"), (".bmp", ".dib"), "image/bmp"),
     "RAW": Format(
         _begins(rb"II\*\0.{4}CR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW|.{4}ftypcrx "),
         (".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"),
@@ -52,7 +53,10 @@ FORMATS = {
 """Every format, by its name in Pillow; Pillow does not know RAW. An MPO is a JPEG with more JPEGs
 behind it. NEF, ARW and DNG begin as a TIFF does, and are told apart by their first directory."""
 ENDINGS = frozenset(ending for known in FORMATS.values() for ending in known.endings)
-"""The endings by which prepare knows an image file in a folder, in lower case."""
+"""The endings by which prepare knows an image file in a folder, in lower case. Other files there
+are known by their first bytes."""
+HEAD_BYTES = 128
+"""As many bytes of a file as `format_of` looks at, and more."""
 
 
 class ImageFile(NamedTuple):

@@ -8,6 +8,27 @@ from msgspec import Meta
 from common.settings.section import Natural, Positive, Section
 
 IndexKind = Literal["hnsw", "compact"]
+EXCLUDE = (
+    ".*",
+    "._*",
+    ".git/",
+    ".thumbnails/",
+    ".Trash*/",
+    "__MACOSX/",
+    "@eaDir/",
+    "@Recently-Snapshot/",
+    "@Recycle/",
+    "\\#recycle/",
+    "\\#snapshot/",
+    "$RECYCLE.BIN/",
+    "$Recycle.Bin/",
+    "RECYCLER/",
+    "System Volume Information/",
+    "lost+found/",
+    "Thumbs.db",
+    "desktop.ini",
+)
+"""Hidden files, and what systems, file managers and network storage put beside pictures."""
 
 
 class Prepare(Section, frozen=True):
@@ -43,6 +64,23 @@ class Prepare(Section, frozen=True):
             " folders, lists (`.txt`), tables (`.csv`, `.parquet`) and image files."
         ),
     ] = ("samples",)
+    exclude: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Patterns of what is left out of folders, in the syntax of `.gitignore`,"
+            " relative to each folder that is named; the last that matches counts. A list here"
+            " replaces the default; an empty list leaves out nothing. A file that is named itself,"
+            " on the command line, in a list or in a table, is taken all the same."
+        ),
+    ] = EXCLUDE
+    follow_links: Annotated[
+        bool,
+        Meta(
+            description="Whether links that lead out of a folder are followed, each target once."
+            " If not, they are left out, and the run says so."
+            " A link to what is in the same folder adds nothing either way."
+        ),
+    ] = False
     chunk_size: Annotated[
         Positive, Meta(description="The images in a chunk, which is the most that a kill can lose.")
     ] = 2048
