@@ -56,7 +56,7 @@ def save_vectors(vectors: Matrix, model: Model, folder: Path) -> None:
         part = vectors[start : start + CHUNK]
         rows = [_row(number) for number in range(start, start + len(part))]
         embeddings.write(chunk, Chunk(part, rows, []), model.name, model.space)
-        live += [(chunk, row) for row in range(len(part))]
+        live += [(chunk, row, 0) for row in range(len(part))]
     embeddings.write_live(np.array(live, dtype=np.int32))
 
 

@@ -64,9 +64,7 @@ def _load_models(
     clip = load_model(settings.clip, settings, root)
     models, missing = {"clip": clip}, {}
     if not mclip:
-        missing["mclip"] = (
-            f"no multilingual model: Inference.mclip names none beside {settings.clip}"
-        )
+        missing["mclip"] = f"no multilingual model: Inference.mclip names none beside {clip.name}"
     elif mclip == settings.clip:
         models["mclip"] = clip
     else:

@@ -142,7 +142,7 @@ def _hit(candidate: Candidate) -> Hit:
         identity,
         # float32 rounding may give a cosine just over 1
         min(1.0, max(-1.0, candidate.score)),
-        record.path,
+        record.told_path,
         f"/v1/images/{identity}/thumbnail",
         record.metadata,
     )

@@ -72,7 +72,10 @@ class Hit(msgspec.Struct):
 
     id: Annotated[str, Meta(description="stays the same while the file and its path do")]
     score: Annotated[float, Meta(description="the cosine: higher is better")]
-    path: Annotated[str, Meta(description="the path of the file when it was indexed")]
+    path: Annotated[
+        str,
+        Meta(description="the path of the file when it was indexed, from its collection's folder"),
+    ]
     thumbnail: Annotated[str, Meta(description="the address of a small JPEG of the image")]
     metadata: Annotated[dict[str, Scalar], Meta(description="the other columns of its table")]
 
@@ -178,7 +181,7 @@ class ClassifyAnswer(msgspec.Struct):
 
 
 class Image(msgspec.Struct):
-    """An indexed image and where its file is."""
+    """An indexed image and where its file is: for front, which opens the file and tells no path."""
 
     id: str
     path: str

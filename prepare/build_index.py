@@ -40,7 +40,7 @@ from search.manifest import (
     write_manifest,
 )
 
-FORMAT = 2
+FORMAT = 3
 """To be increased with each change that gives other files for the same embeddings."""
 
 RECALL_K = 10

@@ -4,7 +4,8 @@ chunk-000001.npy            float32 [rows, dim], unit rows
 chunk-000001.rows.jsonl     a `Row` for each vector
 chunk-000001.skipped.jsonl  a `Skipped` for each image that could not be embedded
 journal.jsonl               a `JournalEntry` for each finished chunk; other chunks are ignored
-live.npy                    int32 [images, 2], chunk and row: the collection after the last run
+live.npy                    int32 [images, 3]: the collection after the last run, by chunk and row;
+                            and where the part of the path begins that answers tell
 """
 
 import os
@@ -24,6 +25,7 @@ from prepare.sources import Scalar
 
 JOURNAL = "journal.jsonl"
 LIVE = "live.npy"
+LIVE_COLUMNS = 3
 Line = TypeVar("Line")
 
 
@@ -128,7 +130,7 @@ class EmbeddingFolder:
         return entry
 
     def live(self) -> NDArray[np.int32]:
-        """Chunk and row of each image of the collection, [images, 2]; raises ConfigError."""
+        """Each image of the collection, [images, LIVE_COLUMNS]; raises ConfigError."""
         try:
             live: NDArray[np.int32] = np.load(self.path / LIVE)
         except FileNotFoundError:
@@ -138,7 +140,7 @@ class EmbeddingFolder:
         return live
 
     def write_live(self, live: NDArray[np.int32]) -> None:
-        """Replace the chunk and row of each image of the collection."""
+        """Replace the images of the collection."""
         write_whole(self.path / LIVE, lambda path: _save_array(path, live))
 
     def drop(self, chunks: Iterable[int]) -> None:

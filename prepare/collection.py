@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError
 from common.wire import Matrix
-from prepare.chunks import EmbeddingFolder, JournalEntry, Row
+from prepare.chunks import LIVE_COLUMNS, EmbeddingFolder, JournalEntry, Row
 from prepare.hashes import location_hash
 from search.image_key import IMAGE_KEY, Keys, shard_of
 from search.index import SegmentRows
@@ -44,12 +44,14 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
     live = embeddings.live()
     if not len(live):
         raise ConfigError("there are no images to index")
+    if live.shape[1] != LIVE_COLUMNS:
+        raise ConfigError("the embeddings are of an older release: run prepare/save_embedding.py")
     used = set(live[:, 0].tolist())
     entries = {entry.chunk: entry for entry in embeddings.entries() if entry.chunk in used}
     if used - entries.keys():
         raise ConfigError("the embeddings are not whole: run prepare/save_embedding.py again")
     rows = {chunk: embeddings.rows(chunk) for chunk in used}
-    chosen = [rows[chunk][row] for chunk, row in live.tolist()]
+    chosen = [rows[chunk][row] for chunk, row, _ in live.tolist()]
     keys = np.array([_key(row) for row in chosen], dtype=IMAGE_KEY)
     order = np.argsort(keys, order=("content", "location"))
     digest = hashlib.sha256(live.tobytes())
@@ -57,8 +59,8 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
         digest.update(msgspec.json.encode(entries[chunk].sha256))
     return Collection(
         keys[order],
-        [Record(chosen[i].path, chosen[i].metadata) for i in order],
-        live[order],
+        [Record(chosen[i].path, chosen[i].metadata, int(live[i, 2])) for i in order],
+        live[order, :2],
         {chunk: embeddings.vectors(entries[chunk]) for chunk in used},
         entries[int(live[0, 0])],
         digest.hexdigest(),

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,13 @@ from common.wire import Matrix
 from inference.clip.images import Pixels
 from inference.clip.model import Model, load_model, space_of_model
 from inference.clip.encoders import ImageTower
-from prepare.chunks import EmbeddingFolder, Row, Skipped
+from prepare.chunks import LIVE_COLUMNS, EmbeddingFolder, Row, Skipped
 from prepare.embed import Decoding, embed_chunk
 from prepare.left_out import LIST_OPTION, LeftOut, listing, printable, summary
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.sources import Source, find_sources
+from prepare.told_paths import told_from
 
 Item = TypeVar("Item")
 SHOWN = 20
@@ -59,7 +60,7 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
     prepare = loaded.config.prepare
     folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     with locked(folder.path):
-        sources, left_out = find_sources(inputs, loaded.root, prepare)
+        sources, left_out, roots = find_sources(inputs, loaded.root, prepare)
         settings = loaded.config.inference
         space = space_of_model(settings.clip, loaded.root)
         known = _known(folder, space)
@@ -72,7 +73,7 @@ def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
                     f"but {model.name} gives {model.dim} numbers"
                 )
             _embed_all(loaded, folder, model, todo)
-        live, skipped = _finish(folder, space, sources)
+        live, skipped = _finish(folder, space, sources, roots)
         return EmbedRun(live, len(todo), skipped, left_out)
 
 
@@ -143,7 +144,7 @@ def _split(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
 
 
 def _finish(
-    folder: EmbeddingFolder, space: str, sources: Sequence[Source]
+    folder: EmbeddingFolder, space: str, sources: Sequence[Source], roots: Set[str]
 ) -> tuple[int, list[Skipped]]:
     """Write the live rows, and drop chunks of this model without images of the collection.
 
@@ -151,8 +152,13 @@ def _finish(
     """
     known = _known(folder, space)
     stored_rows = [known[source.path] for source in sources]
-    live = [(stored.chunk, stored.row) for stored in stored_rows if stored.row >= 0]
-    folder.write_live(np.array(live, dtype=np.int32).reshape(-1, 2))
+    told = told_from([source.path for source in sources], roots)
+    live = [
+        (stored.chunk, stored.row, begin)
+        for stored, begin in zip(stored_rows, told, strict=True)
+        if stored.row >= 0
+    ]
+    folder.write_live(np.array(live, dtype=np.int32).reshape(-1, LIVE_COLUMNS))
     used = {stored.chunk for stored in stored_rows}
     ours = [entry.chunk for entry in folder.entries() if entry.space == space]
     if dead := [chunk for chunk in ours if chunk not in used]:

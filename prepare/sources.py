@@ -15,6 +15,7 @@ from common.errors import ConfigError
 from prepare.exclude import Exclude
 from prepare.left_out import LeftOut
 from prepare.links import Links
+from prepare.told_paths import add_root
 from prepare.walk import Walk
 
 MAX_FILE_BYTES = 512 * 2**20
@@ -38,6 +39,8 @@ class Found(NamedTuple):
 
     sources: list[Source]
     left_out: list[LeftOut]
+    roots: set[str]
+    """The absolute folders from which answers tell the paths of images."""
 
 
 def find_sources(inputs: Iterable[Path], root: Path, settings: Prepare | None = None) -> Found:
@@ -49,13 +52,17 @@ def find_sources(inputs: Iterable[Path], root: Path, settings: Prepare | None = 
     exclude = Exclude(settings.exclude)
     folders = [str(given) for given in inputs if os.path.isdir(given)]
     walk = Walk(exclude, Links(folders, exclude, follow=settings.follow_links))
-    found = {}
+    found, roots = {}, set[str]()
     for given in inputs:
+        own = os.path.abspath(given if os.path.isdir(given) else given.parent)
+        others: dict[str, str] = {}
         for path, metadata in _listed(given, walk):
             source = _examine(path, metadata, root)
             found[source.path] = source
+            add_root(others, own, source.path)
+        roots |= {own, *others.values()}
     left_out = [one._replace(path=_name(one.path, root)) for one in walk.left_out]
-    return Found([found[path] for path in sorted(found)], left_out)
+    return Found([found[path] for path in sorted(found)], left_out, roots)
 
 
 def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]:

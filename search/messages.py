@@ -51,7 +51,16 @@ class Record(msgspec.Struct, array_like=True):
     """The path and the metadata of an image."""
 
     path: str
+    """Where the file is: absolute, or relative to the folder of config.json."""
     metadata: dict[str, str | int | float | bool | None] = {}
+    told_from: int = 0
+    """Where the part of `path` begins that answers tell."""
+
+    @property
+    def told_path(self) -> str:
+        """The path that answers tell. It is never absolute, whatever the index holds."""
+        told = self.path[self.told_from :]
+        return told.rpartition("/")[2] if told.startswith("/") else told
 
 
 class LookupRequest(msgspec.Struct, forbid_unknown_fields=True):

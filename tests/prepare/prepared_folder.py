@@ -173,7 +173,7 @@ class Workspace:
 
     def _live(self) -> Iterable[tuple[Row, int, int]]:
         chunks: dict[int, list[Row]] = {}
-        for chunk, number in self.embeddings.live().tolist():
+        for chunk, number, _ in self.embeddings.live().tolist():
             if chunk not in chunks:
                 chunks[chunk] = self.embeddings.rows(chunk)
             yield chunks[chunk][number], chunk, number

@@ -46,15 +46,26 @@ def test_several_inputs_make_one_collection(four: Workspace) -> None:
     assert paths_of(FOUR) | others == four.ids().keys()
 
 
-def test_images_outside_the_folder_have_absolute_paths(
+def test_images_outside_the_folder_are_told_from_their_roots(
     four: Workspace, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """An image that does not lie beside config.json is named by its whole path."""
-    (outside,) = add_images(tmp_path_factory.mktemp("outside"), [9])
+    """The index has their whole paths; a root that gets a namesake is told with more names."""
+    outside = tmp_path_factory.mktemp("outside")
+    (one,) = add_images(outside / "a/photos", [9])
+    (other,) = add_images(outside / "b/photos", [8])
 
-    four.prepare("images", str(outside.parent))
+    four.prepare("images", str(one.parent))
+    assert paths_of(FOUR) | {str(one)} == four.ids().keys()
+    assert paths_of(FOUR) | {"photos/00009.png"} == told(four)
 
-    assert paths_of(FOUR) | {str(outside)} == four.ids().keys()
+    again = four.prepare("images", str(one.parent), str(other.parent))
+    assert paths_of(FOUR) | {"a/photos/00009.png", "b/photos/00008.png"} == told(four)
+    assert "6 images, 1 looked at in this run" in again
+
+
+def told(workspace: Workspace) -> set[str]:
+    """The paths that answers tell."""
+    return {record.told_path for record in workspace.indexed().values()}
 
 
 def test_a_list_names_images_beside_it(four: Workspace) -> None:

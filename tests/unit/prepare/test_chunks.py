@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> EmbeddingFolder:
     one = EmbeddingFolder(tmp_path)
     chunk = Chunk(np.eye(2, dtype=np.float32), ROWS, [Skipped("c.jpg", 3, 0, "broken")])
     one.write(1, chunk, "clip", "space")
-    one.write_live(np.array([[1, 0], [1, 1]], np.int32))
+    one.write_live(np.array([[1, 0, 0], [1, 1, 0]], np.int32))
     return one
 
 
@@ -28,7 +28,7 @@ def test_what_was_written_is_read_back(folder: EmbeddingFolder) -> None:
     assert folder.rows(1) == ROWS
     assert folder.skipped(1)[0].reason == "broken"
     np.testing.assert_array_equal(folder.vectors(entry), np.eye(2))
-    assert folder.live().tolist() == [[1, 0], [1, 1]]
+    assert folder.live().tolist() == [[1, 0, 0], [1, 1, 0]]
     folder.verify([1])
 
 

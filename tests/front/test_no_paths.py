@@ -1,0 +1,120 @@
+"""No answer tells where something lies on the server: paths are told from their roots."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.cache_epoch import CacheEpoch
+from common.config import Config
+from devtools import services
+from devtools.services import CHECKOUT, Cluster
+from devtools.tiny_model import write_tiny_model
+from front.app import create_app
+from tests.front.front_client import Reply, ask, in_base64, post, upload
+from tests.front.pictures import encoded, noise
+
+ID = "0123456789abcdef" * 2
+METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
+
+
+@pytest.fixture(scope="module")
+def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration's folder, and two roots of one name beside it."""
+    top = tmp_path_factory.mktemp("top")
+    (top / "server").mkdir()
+    write_tiny_model(top / "server/tiny")
+    for seed, name in enumerate(["a/photos/one.png", "b/photos/one.png", "b/photos/gone.png"]):
+        path = top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(seed).save(path)
+    return top
+
+
+@pytest.fixture(scope="module")
+def cluster(top: Path) -> Iterator[Cluster]:
+    """All services, over roots and a model that are named by absolute paths."""
+    root = top / "server"
+    config = {
+        "Inference": {"clip": str(root / "tiny"), "mclip": None},
+        "Prepare": {"images": [str(top / "a/photos"), str(top / "b/photos")]},
+        "Search": {"shards": 1},
+    }
+    done = services.run_command("prepare/prepare.py", config, cwd=root)
+    assert done.returncode == 0, done.stderr
+    with services.cluster(config, 1, root) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ids(cluster: Cluster) -> dict[str, str]:
+    """The id of each path that a hit tells."""
+    hits = cluster.front.get("/v1/search?text=red&k=10")["hits"]
+    return {hit["path"]: hit["id"] for hit in hits}
+
+
+def assert_tells_no_place(reply: Reply, top: Path) -> None:
+    """Neither the body nor a header has a path of the collection, the model or our code."""
+    told = reply.data + repr(list(reply.headers.items())).encode()
+    for folder in (top, top.resolve(), CHECKOUT):
+        assert str(folder).encode() not in told
+
+
+def test_roots_of_one_name_stay_apart(ids: dict[str, str]) -> None:
+    """Each is told by as many of its last names as it takes."""
+    assert ids.keys() == {"a/photos/one.png", "b/photos/one.png", "b/photos/gone.png"}
+
+
+def test_an_image_that_is_told_so_is_served(
+    cluster: Cluster, ids: dict[str, str], top: Path
+) -> None:
+    """The index knows where it lies."""
+    reply = cluster.front.request("GET", f"/v1/images/{ids['b/photos/one.png']}")
+
+    assert (top / "b/photos/one.png").read_bytes() == reply.data
+
+
+def test_no_route_tells_a_path(cluster: Cluster, ids: dict[str, str], top: Path) -> None:
+    """Every route with every method, for what there is, what is gone, and what never was."""
+    (top / "b/photos/gone.png").unlink()
+    app = create_app(Config(), top, CacheEpoch())
+    app.extensions["closing"].close()
+    values = [*ids.values(), ID, "malformed"]
+    rules = {rule.rule for rule in app.url_map.iter_rules()}
+    for rule in rules:
+        for value in values if "<image_id>" in rule else values[:1]:
+            path = rule.replace("<image_id>", value).replace("<path:name>", "index.html")
+            for method in METHODS:
+                assert_tells_no_place(cluster.front.request(method, path), top)
+    assert len(rules) > 12
+
+
+def test_no_answer_and_no_error_tells_a_path(
+    cluster: Cluster, ids: dict[str, str], top: Path
+) -> None:
+    """Searches of each kind, embeddings, classes, and what is wrong in each of them."""
+    image, broken = encoded(noise(9), "PNG"), b"\x89PNG\r\n\x1a\n"
+    queries: list[dict[str, Any]] = [
+        {"text": "red"},
+        {"text": "ein rotes Bild", "model": "mclip"},
+        {"id": ids["a/photos/one.png"], "dedup": "none"},
+        {"id": ID},
+        {"image": image},
+        {"image": broken},
+        {"image": "no base64"},
+        {"image_url": "file:///etc/passwd"},
+        {"embedding": [1.0]},
+        {"colour": 1},
+    ]
+    replies = [ask(cluster, **query) for query in queries]
+    replies += [upload(cluster, file) for file in (image, broken, b"")]
+    for path in ("/v1/embed", "/v1/classify"):
+        for images in ([in_base64(image)], [in_base64(broken)], ["?"]):
+            body = json.dumps({"images": images})
+            replies.append(post(cluster, body.encode(), path))
+    assert 200 == replies[0].status
+    assert {200, 400} <= {reply.status for reply in replies}
+    for reply in replies:
+        assert_tells_no_place(reply, top)
