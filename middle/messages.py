@@ -72,10 +72,7 @@ class Hit(msgspec.Struct):
 
     id: Annotated[str, Meta(description="stays the same while the file and its path do")]
     score: Annotated[float, Meta(description="the cosine: higher is better")]
-    path: Annotated[
-        str,
-        Meta(description="the path of the file when it was indexed, from its collection's folder"),
-    ]
+    path: Annotated[str, Meta(description="the path of the file, from the folder that was indexed")]
     thumbnail: Annotated[str, Meta(description="the address of a small JPEG of the image")]
     metadata: Annotated[dict[str, Scalar], Meta(description="the other columns of its table")]
 
