@@ -1,6 +1,7 @@
 """What a run says of all that it does not look at (cases of kind B and E)."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from common.errors import ConfigError
 from common.settings.prepare import Prepare
 from prepare.sources import find_sources
 from tests.prepare.prepared_folder import Workspace, add_images, noise
+from tests.unit.prepare.walking import nest
 
 LINE = (
     "not looked at: 2 .svg, 1 .mp4, 1 folder excluded (@eaDir/), 1 file excluded (._*), "
@@ -111,3 +113,16 @@ def test_odd_names_in_a_list_of_what_is_left_out(workspace: Workspace) -> None:
 
     assert 3 == sum(line.startswith("left out ") for line in lines)
     assert all(line.isprintable() for line in lines)
+
+
+def test_depth_ends_no_run(workspace: Workspace) -> None:
+    """Kind B and E: an image below 1,000 folders is indexed; one that no call reaches is told."""
+    add_images(workspace.images, [1])
+    nest(workspace.images, "d", 1000, (workspace.images / "00001.png").read_bytes())
+    nest(workspace.images, "e" * 200, 25)
+    try:
+        told = workspace.prepare()
+        assert "2 images, 2 looked at in this run, 0 skipped" in told
+        assert "not looked at: 1 that cannot be read" in told
+    finally:  # Python's own way to remove a tree is not made for such a depth
+        subprocess.run(["rm", "-rf", workspace.images], check=True)

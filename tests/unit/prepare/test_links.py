@@ -124,10 +124,11 @@ def test_a_root_may_be_a_link(top: Path) -> None:
 
 def test_what_is_excluded_is_not_walked(top: Path) -> None:
     """A target below an excluded folder has no other way to it than the link."""
-    links = Links([str(top)], Exclude(["/a/"]), follow=False)
+    links = Links([str(top)], Exclude(["/a/", "!*.png"]), follow=False)
     real = str(top.resolve())
 
     assert "follow" == links.follow(f"{real}/a/b/1.jpg", "1.jpg", is_folder=False)
     assert "taken" == links.follow(f"{real}/a/b/1.jpg", "2.jpg", is_folder=False)
+    assert "follow" == links.follow(f"{real}/a/b/1.png", "1.png", is_folder=False)
     assert "taken" == links.follow(f"{real}/b/a/1.jpg", "3.jpg", is_folder=False)
     assert "out" == links.follow("/somewhere/else", "4.jpg", is_folder=False)

@@ -9,7 +9,7 @@ import pytest
 
 from common.images.formats import ENDINGS, HEAD_BYTES
 from prepare.walk import OTHER_ENDINGS, ending_of
-from tests.unit.prepare.walking import JPEG, walk, write
+from tests.unit.prepare.walking import JPEG, nest, walk, write
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -114,19 +114,6 @@ def deep(tmp_path: Path) -> Iterator[Path]:
     """A folder that is removed by rm, as Python's own way is not made for such a depth."""
     yield tmp_path
     subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
-
-
-def nest(top: Path, name: str, count: int) -> None:
-    """Make folders in each other, an image at their end; the path may be longer than any call's."""
-    inner = os.open(top, os.O_RDONLY)
-    for _ in range(count):
-        os.mkdir(name, dir_fd=inner)
-        outer, inner = inner, os.open(name, os.O_RDONLY, dir_fd=inner)
-        os.close(outer)
-    file = os.open("end.jpg", os.O_WRONLY | os.O_CREAT, dir_fd=inner)
-    os.write(file, JPEG)
-    os.close(file)
-    os.close(inner)
 
 
 def test_a_thousand_folders_in_each_other_are_walked(deep: Path) -> None:

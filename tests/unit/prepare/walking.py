@@ -1,5 +1,6 @@
 """A folder to walk, and what a walk takes and leaves out."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -46,3 +47,16 @@ def below(top: Path, path: str) -> str:
     """A path below a folder."""
     assert path.startswith(f"{top}/") or path == str(top)
     return path[len(str(top)) + 1 :]
+
+
+def nest(top: Path, name: str, count: int, data: bytes = JPEG) -> None:
+    """Make folders in each other, an image at their end; the path may be longer than any call's."""
+    inner = os.open(top, os.O_RDONLY)
+    for _ in range(count):
+        os.mkdir(name, dir_fd=inner)
+        outer, inner = inner, os.open(name, os.O_RDONLY, dir_fd=inner)
+        os.close(outer)
+    file = os.open("end.jpg", os.O_WRONLY | os.O_CREAT, dir_fd=inner)
+    os.write(file, data)
+    os.close(file)
+    os.close(inner)
