@@ -37,7 +37,7 @@ def _check(pattern: str) -> None:
         compiled = GitIgnoreSpec.from_lines([pattern], backend="simple").patterns
     except ValueError as error:
         raise ConfigError(f"config: Prepare.exclude: {error}") from None
-    if all(one.include is None for one in compiled):
+    if all(rule.include is None for rule in compiled):
         raise ConfigError(
             f"config: Prepare.exclude: {pattern!r} matches nothing;"
             r" a name that begins with # is written \#name, in JSON \\#name"

@@ -46,13 +46,13 @@ def summary(left_out: Sequence[LeftOut]) -> str:
     """One line that counts by kind; "" if nothing was left out."""
     if not left_out:
         return ""
-    endings = Counter(one.detail or "without ending" for one in left_out if one.kind == "ending")
+    endings = Counter(left.detail or "without ending" for left in left_out if left.kind == "ending")
     shown = endings.most_common(ENDINGS_SHOWN)
     counts = [f"{count} {ending}" for ending, count in shown]
     if rest := endings.total() - sum(count for _, count in shown):
         counts.append(f"{rest} with other endings")
     for kind, words in _WORDS.items():
-        details = Counter(one.detail for one in left_out if one.kind == kind)
+        details = Counter(left.detail for left in left_out if left.kind == kind)
         if count := details.total():
             patterns = f" ({', '.join(sorted(details))})" if kind.startswith("excluded") else ""
             counts.append(f"{count} {words[count > 1]}{patterns}")
@@ -61,7 +61,7 @@ def summary(left_out: Sequence[LeftOut]) -> str:
 
 def listing(left_out: Iterable[LeftOut]) -> list[str]:
     """A line for each, by path."""
-    return [printable(f"left out {one.path}: {one.reason}") for one in sorted(left_out)]
+    return [printable(f"left out {left.path}: {left.reason}") for left in sorted(left_out)]
 
 
 def printable(text: str) -> str:

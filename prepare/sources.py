@@ -61,7 +61,7 @@ def find_sources(inputs: Iterable[Path], root: Path, settings: Prepare | None = 
             found[source.path] = source
             add_root(others, own, source.path)
         roots |= {own, *others.values()}
-    left_out = [one._replace(path=_name(one.path, root)) for one in walk.left_out]
+    left_out = [left._replace(path=_name(left.path, root)) for left in walk.left_out]
     return Found([found[path] for path in sorted(found)], left_out, roots)
 
 
