@@ -81,7 +81,7 @@ def create_app(
     _add_api(app, client, loop, new_deadline, answers)
 
     def path_of(image_id: str) -> Path:
-        return root / loop.run(client.image(image_id)).path
+        return root / loop.run(client.image(image_id)).file
 
     renditions = Renditions(
         config.inference.max_pixels,

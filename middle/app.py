@@ -75,7 +75,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
         record = loop.run(services.fan_out.lookup(image_id, new_deadline())).record
-        return _json(Image(image_id, record.path, record.metadata))
+        return _json(Image(image_id, record.told_path, record.metadata, record.path))
 
     @app.get("/info")
     def info() -> Response:

@@ -178,11 +178,14 @@ class ClassifyAnswer(msgspec.Struct):
 
 
 class Image(msgspec.Struct):
-    """An indexed image and where its file is: for front, which opens the file and tells no path."""
+    """An indexed image, for front."""
 
     id: str
     path: str
+    """As hits tell it."""
     metadata: dict[str, Any]
+    file: str
+    """Where front finds the file; no answer of front has it."""
 
 
 class Info(msgspec.Struct):

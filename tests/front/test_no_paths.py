@@ -1,6 +1,7 @@
 """No answer tells where something lies on the server: paths are told from their roots."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import pytest
 
 from common.cache_epoch import CacheEpoch
-from common.config import Config
+from common.config import parse
 from devtools import services
 from devtools.services import CHECKOUT, Cluster
 from devtools.tiny_model import write_tiny_model
 from front.app import create_app
+from front.wires.clip_retrieval import DIGITS
 from tests.front.front_client import Reply, ask, in_base64, post, upload
 from tests.front.pictures import encoded, noise
 
 ID = "0123456789abcdef" * 2
+WIRES = ["openai", "clip-retrieval", "immich", "weaviate"]
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
 
 
@@ -38,6 +41,7 @@ def cluster(top: Path) -> Iterator[Cluster]:
     """All services, over roots and a model that are named by absolute paths."""
     root = top / "server"
     config = {
+        "Front": {"wires": WIRES},
         "Inference": {"clip": str(root / "tiny"), "mclip": None},
         "Prepare": {"images": [str(top / "a/photos"), str(top / "b/photos")]},
         "Search": {"shards": 1},
@@ -79,13 +83,13 @@ def test_an_image_that_is_told_so_is_served(
 def test_no_route_tells_a_path(cluster: Cluster, ids: dict[str, str], top: Path) -> None:
     """Every route with every method, for what there is, what is gone, and what never was."""
     (top / "b/photos/gone.png").unlink()
-    app = create_app(Config(), top, CacheEpoch())
+    app = create_app(parse(json.dumps({"Front": {"wires": WIRES}})), top, CacheEpoch())
     app.extensions["closing"].close()
     values = [*ids.values(), ID, "malformed"]
     rules = {rule.rule for rule in app.url_map.iter_rules()}
     for rule in rules:
-        for value in values if "<image_id>" in rule else values[:1]:
-            path = rule.replace("<image_id>", value).replace("<path:name>", "index.html")
+        for value in values if "<" in rule else values[:1]:
+            path = re.sub("<.*?>", value, rule)
             for method in METHODS:
                 assert_tells_no_place(cluster.front.request(method, path), top)
     assert len(rules) > 12
@@ -114,6 +118,13 @@ def test_no_answer_and_no_error_tells_a_path(
         for images in ([in_base64(image)], [in_base64(broken)], ["?"]):
             body = json.dumps({"images": images})
             replies.append(post(cluster, body.encode(), path))
+    numbers = [int(image_id[:DIGITS], 16) for image_id in ids.values()]
+    for path, message in {
+        "/knn-service": {"text": "red", "num_images": 3, "num_result_ids": 3},
+        "/metadata": {"ids": numbers},
+    }.items():
+        replies.append(post(cluster, json.dumps(message).encode(), path))
+        assert b"photos/one.png" in replies[-1].data
     assert 200 == replies[0].status
     assert {200, 400} <= {reply.status for reply in replies}
     for reply in replies:

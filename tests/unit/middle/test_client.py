@@ -55,7 +55,7 @@ async def test_middle_is_waited_for_a_little_longer_than_its_deadline(http: Fake
 async def test_what_else_front_asks(http: FakeHttp) -> None:
     """An image by its id, what there is, whether it is ready; a purge goes to every server."""
     middle = MiddleClient(ADDRESSES, 2000)
-    image = Image("1", "a.jpg", {"year": 2020})
+    image = Image("1", "a.jpg", {"year": 2020}, "/srv/a.jpg")
     http.answers = dict.fromkeys(ADDRESSES, saying(msgspec.json.encode(image)))
     assert await middle.image("1/../2") == image
     assert await middle.info() == msgspec.json.encode(image)
