@@ -1,11 +1,15 @@
 """Files that are complete or absent: written under a temporary name, synced, then renamed."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 TEMPORARY = ".tmp"
+MAX_IMAGE_BYTES = 512 * 2**20
+"""The largest image file that prepare reads and front serves."""
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -20,6 +24,20 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 def replace_bytes(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data` atomically."""
     write_whole(path, lambda temporary: _write(temporary, data))
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of 1 to `max_bytes` bytes; raises OSError for anything else.
+
+    Nothing else is read, and no pipe or device is waited for: neither at `path`, nor where a link
+    leads, nor if `path` becomes another file meanwhile. A file of the kernel, such as in /proc,
+    says that it has no bytes, or too many.
+    """
+    _check_regular(path.stat(), max_bytes)  # opening a device may do something
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        _check_regular(found, max_bytes)
+        return file.read(found.st_size)  # no more, if it grows
 
 
 def sync(path: Path) -> None:
@@ -54,6 +72,15 @@ def stamp_of(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_ino
+
+
+def _check_regular(found: os.stat_result, max_bytes: int) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if not 0 < found.st_size <= max_bytes:
+        raise OSError(errno.EFBIG, f"{found.st_size} bytes, not 1 to {max_bytes}")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -10,7 +10,6 @@ from common.config import load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from prepare.lock import locked
-from prepare.versions import current_of
 from search.manifest import (
     BadIndex,
     Current,
@@ -18,6 +17,7 @@ from search.manifest import (
     Manifest,
     folders_of,
     manifest_of,
+    read_current,
     verify_files,
     write_current,
 )
@@ -29,7 +29,10 @@ def roll_back(folders: Folders) -> Manifest:
     Raises ConfigError.
     """
     with locked(folders.index):
-        current = current_of(folders)
+        try:
+            current = read_current(folders)
+        except BadIndex as error:
+            raise ConfigError(f"{error}: run prepare, which writes it anew") from None
         if current is None or current.before is None:
             raise ConfigError(f"{folders.index} tells of no version to go back to")
         try:

@@ -12,13 +12,12 @@ import msgspec
 
 from common.config import Prepare
 from common.errors import ConfigError
+from common.files import MAX_IMAGE_BYTES
 from prepare.exclude import Exclude
 from prepare.left_out import LeftOut
 from prepare.links import Links
 from prepare.told_paths import add_root
 from prepare.walk import Walk
-
-MAX_FILE_BYTES = 512 * 2**20
 
 Scalar = str | int | float | bool | None
 
@@ -132,6 +131,6 @@ def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
     problem = None
     if not stat.S_ISREG(found.st_mode):
         problem = "not a regular file"
-    elif not 0 < found.st_size <= MAX_FILE_BYTES:
-        problem = "empty" if not found.st_size else f"over {MAX_FILE_BYTES} bytes"
+    elif not 0 < found.st_size <= MAX_IMAGE_BYTES:
+        problem = "empty" if not found.st_size else f"over {MAX_IMAGE_BYTES} bytes"
     return Source(name, found.st_size, found.st_mtime_ns, metadata, problem)

@@ -1,9 +1,7 @@
 """The index versions in their three folders: new names, look-up, putting in use, deletion."""
 
 import logging
-import re
 import shutil
-from pathlib import Path
 
 from common.files import sync
 from search.manifest import (
@@ -16,12 +14,11 @@ from search.manifest import (
     read_current,
     read_manifest,
     verify_files,
+    version_names,
     write_current,
 )
 
 log = logging.getLogger(__name__)
-
-NAME = re.compile(r"v(\d{6,})")
 
 
 def next_version(folders: Folders) -> str:
@@ -30,10 +27,10 @@ def next_version(folders: Folders) -> str:
     Versions without a manifest are deleted: killed runs left them. The name is new in all three
     folders, as another index may share one of them.
     """
-    for name in _names(folders.index):
+    for name in version_names(folders.index):
         if not (folders.index / name / MANIFEST).exists():
             _delete(folders, name)
-    numbers = [int(name[1:]) for folder in folders.all() for name in _names(folder)]
+    numbers = [int(name[1:]) for folder in folders.all() for name in version_names(folder)]
     version = f"v{max(numbers, default=0) + 1:06}"
     for folder in folders.all():
         (folder / version).mkdir(parents=True)
@@ -43,7 +40,7 @@ def next_version(folders: Folders) -> str:
 
 def find_version(folders: Folders, inputs: str) -> Manifest | None:
     """The newest complete version from inputs with this digest, if there is one."""
-    for name in reversed(_names(folders.index)):
+    for name in reversed(version_names(folders.index)):
         try:
             manifest = read_manifest(folders, name)
             if manifest.inputs == inputs:
@@ -73,16 +70,10 @@ def put_in_use(folders: Folders, named: VersionRef, keep: int) -> None:
         current = Current(named, current.now if current else None)
         write_current(folders, current)
     before = current.before.version if current.before else None
-    others = [name for name in _names(folders.index) if name not in (named.version, before)]
+    others = [name for name in version_names(folders.index) if name not in (named.version, before)]
     others += [before] if before else []
     for name in others[: max(0, len(others) - (keep - 1))]:
         _delete(folders, name)
-
-
-def _names(folder: Path) -> list[str]:
-    """The names of the versions in a folder, the oldest first."""
-    names = [path.name for path in folder.glob("v*") if NAME.fullmatch(path.name)]
-    return sorted(names, key=lambda name: int(name[1:]))
 
 
 def _delete(folders: Folders, version: str) -> None:

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from common.errors import MissingPackage, NotFound, Unavailable
@@ -16,6 +17,7 @@ from search.manifest import (
     Manifest,
     VersionRef,
     manifest_of,
+    newest_first,
     read_current,
 )
 
@@ -161,19 +163,34 @@ class IndexVersions:
         log.info("version %s: shards %s, loaded in %.3f s", named.version, shards, took_s)
 
     def _refuse(self, current: Current | None, reason: str) -> None:
-        """Keep the loaded version. If none is loaded, put the previous version in use."""
+        """Keep the loaded version. If none is loaded, put another version in use."""
         named = current.now if current else None
-        previous = self.refusal
-        self.refusal = Refusal(named, reason, self._now())
-        if previous is None or previous[:2] != (named, reason):
+        previous, now = self.refusal, self._now()
+        is_known = previous is not None and previous[:2] == (named, reason)
+        if previous and is_known and now - previous.at <= TRY_AGAIN_S:
+            return  # CURRENT cannot be read, which is tried at each look
+        self.refusal = Refusal(named, reason, now)
+        if not is_known:
             INDEX_REFUSED.inc()
             stays = self._versions[0].manifest.version if self._versions else "none"
             log.error("version refused, %s stays: %s", stays, reason)
-        if not self._versions and current and current.before:
+        if not self._versions:
+            self._fall_back(current)
+
+    def _fall_back(self, current: Current | None) -> None:
+        """Put the version before in use, or else the newest version that is whole."""
+        before = [current.before] if current and current.before else []
+        refused = current.now if current else None
+        for named in chain(before, newest_first(self._folders)):
+            if named == refused:
+                continue
             try:
-                self._activate(current.before)
+                self._activate(named)
             except BadIndex as error:
-                log.error("nor is the version before it whole: %s", error)
+                log.error("nor is version %s whole: %s", named.version, error)
+            else:
+                log.error("version %s is in use in its place", named.version)
+                return
 
     def _follow(self) -> None:
         while not self._closed.wait(self._reload_s):

@@ -1,18 +1,23 @@
 """The manifest of an index version: its contents, its settings, the digest of every file."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from common.config import IndexKind
 from common.errors import ConfigError
-from common.files import replace_bytes, sha256_of
+from common.files import read_regular, replace_bytes, sha256_of
 from search.self_hash import Message, read_self_hashed, with_self_hash
 
 CURRENT = "CURRENT"
 MANIFEST = "MANIFEST"
 DISTANCE = "ip"
 """hnswlib's name for 1 - inner product, which for unit vectors is 1 - cosine."""
+MAX_BYTES = 2**28
+"""Of a manifest; one shard takes less than 2 KiB."""
+VERSION = re.compile(r"v\d{6,}")
 
 
 class BadIndex(Exception):
@@ -107,12 +112,31 @@ class Folders(msgspec.Struct, frozen=True):
 def read_current(folders: Folders) -> Current | None:
     """The content of CURRENT, or None before the first version; raises BadIndex."""
     path = folders.index / CURRENT
-    return _read(path, Current) if path.exists() else None
+    return _read(path, Current) if path.exists() or path.is_symlink() else None
 
 
 def write_current(folders: Folders, current: Current) -> None:
-    """Replace CURRENT in one step, which puts a version in use."""
-    replace_bytes(folders.index / CURRENT, with_self_hash(current))
+    """Replace CURRENT in one step, which puts a version in use; raises ConfigError."""
+    path = folders.index / CURRENT
+    try:
+        replace_bytes(path, with_self_hash(current))
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder: remove it, then run this again") from None
+
+
+def version_names(folder: Path) -> list[str]:
+    """The names of the versions in a folder, the oldest first."""
+    names = [path.name for path in folder.glob("v*") if VERSION.fullmatch(path.name)]
+    return sorted(names, key=lambda name: int(name[1:]))
+
+
+def newest_first(folders: Folders) -> Iterator[VersionRef]:
+    """The versions that have a manifest. CURRENT names the one to use: this is for its loss."""
+    for name in reversed(version_names(folders.index)):
+        try:
+            yield read_manifest(folders, name).named
+        except BadIndex:  # not finished, or damaged
+            continue
 
 
 def read_manifest(folders: Folders, version: str) -> Manifest:
@@ -146,7 +170,7 @@ def write_manifest(folders: Folders, manifest: Manifest) -> Manifest:
 
 def _read(path: Path, kind: type[Message]) -> Message:
     try:
-        return read_self_hashed(path.read_bytes(), kind)
+        return read_self_hashed(read_regular(path, MAX_BYTES), kind)
     except OSError as error:
         raise BadIndex(f"{path}: {error.strerror}") from None
     except (ValueError, msgspec.DecodeError) as error:

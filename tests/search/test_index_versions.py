@@ -1,5 +1,7 @@
 """The versions that a search server has loaded: how long it keeps one, when it looks again."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from devtools.collection import Collection
 from devtools.fake_clock import FakeClock
 from search.index_versions import KEEP_OLD_S, TRY_AGAIN_S, IndexVersions
 from search.manifest import (
+    CURRENT,
     MANIFEST,
     Current,
     Folders,
@@ -131,3 +134,92 @@ def test_a_version_made_anew_under_an_old_name_is_taken(
     held.refresh()
 
     assert "later" == held.newest().manifest.created
+
+
+def become_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "x").touch()
+
+
+def become_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": Path.touch,
+    "junk": lambda path: path.write_bytes(b"\xff\0{"),
+    "a name": lambda path: path.write_text("v000001"),
+    "a way out": lambda path: path.write_text("../../etc"),
+    "a link out": lambda path: path.symlink_to("../../../../etc"),
+    "a folder": become_folder,
+    "a pipe": become_pipe,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_current_leaves_the_newest_whole_version(
+    folders: Folders,
+    held: IndexVersions,
+    clock: FakeClock,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], object],
+) -> None:
+    """Kind J: a server that runs keeps what it has; one that starts takes what is whole."""
+    swap(folders)
+    named = read_current(folders)
+    assert named is not None
+    copy_version(folders, "v000001", "v000003")
+    flip(folders.index / "v000003/shard-000.hnsw", np.random.default_rng(0))
+    (folders.index / "v000004").mkdir()
+    (folders.index / CURRENT).unlink()
+    damage(folders.index / CURRENT)
+    held.refresh()
+    assert "v000001" == held.newest().manifest.version
+    assert held.refusal is not None
+
+    caplog.clear()
+    fresh = IndexVersions(folders, range, 1.0, clock)
+    fresh.refresh()
+    assert "v000002" == fresh.newest().manifest.version
+    told = [record.getMessage() for record in caplog.records]
+    assert any("CURRENT" in line for line in told)
+    assert any("nor is version v000003 whole" in line for line in told)
+    assert "version v000002 is in use in its place" in told
+    caplog.clear()
+    fresh.refresh()
+    assert [] == caplog.records
+
+    if (folders.index / CURRENT).is_dir() and not (folders.index / CURRENT).is_symlink():
+        return
+    write_current(folders, Current(named.now))
+    for versions in (held, fresh):
+        versions.refresh()
+        assert "v000002" == versions.newest().manifest.version
+        assert versions.refusal is None
+
+
+def test_with_no_whole_version_it_is_looked_for_again(folders: Folders, clock: FakeClock) -> None:
+    """After a minute, not at each look, since a look reads every file."""
+    (folders.index / CURRENT).write_bytes(b"")
+    manifest = folders.index / "v000001" / MANIFEST
+    whole = manifest.read_bytes()
+    manifest.write_bytes(b"")
+    versions = IndexVersions(folders, range, 1.0, clock)
+    versions.refresh()
+    manifest.write_bytes(whole)
+    clock.advance(TRY_AGAIN_S - 1)
+    versions.refresh()
+    with pytest.raises(Unavailable):
+        versions.newest()
+    clock.advance(2)
+    versions.refresh()
+    assert "v000001" == versions.newest().manifest.version
+
+
+def test_without_current_nothing_is_taken(folders: Folders, clock: FakeClock) -> None:
+    """It is written last, so versions without it may be on their way."""
+    (folders.index / CURRENT).unlink()
+    versions = IndexVersions(folders, range, 1.0, clock)
+    versions.refresh()
+    with pytest.raises(Unavailable):
+        versions.newest()

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import ConfigError
+from prepare.rollback import roll_back
 from prepare.versions import current_of, find_version, next_version, put_in_use
 from search.manifest import CURRENT, Folders
 from tests.unit.indexing import folders_in, write_version
@@ -84,3 +86,24 @@ def test_a_damaged_current_says_nothing(folders: Folders) -> None:
     manifest = write_version(folders, "v000001", VECTORS)
     put_in_use(folders, manifest.named, keep=2)
     assert current_of(folders) is not None
+
+
+def test_a_current_that_is_a_folder_is_told(folders: Folders) -> None:
+    """Kind J: it may hold anything, so it is not taken away."""
+    manifest = write_version(folders, "v000001", VECTORS)
+    (folders.index / CURRENT).mkdir()
+    assert current_of(folders) is None
+    with pytest.raises(ConfigError, match=r"CURRENT is a folder: remove it"):
+        put_in_use(folders, manifest.named, keep=2)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"../../etc"])
+def test_there_is_no_way_back_from_a_damaged_current(folders: Folders, content: bytes) -> None:
+    """Kind J: prepare writes it anew, and that is said."""
+    (folders.index / CURRENT).write_bytes(content)
+    with pytest.raises(ConfigError, match=r"CURRENT: .*: run prepare, which writes it anew"):
+        roll_back(folders)
+    manifest = write_version(folders, "v000001", VECTORS)
+    put_in_use(folders, manifest.named, keep=2)
+    with pytest.raises(ConfigError, match="no version to go back to"):
+        roll_back(folders)
