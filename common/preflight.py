@@ -21,6 +21,10 @@ LINUX_PACKAGES = {
 }
 """By a word of ID or ID_LIKE in /etc/os-release: Ubuntu has debian, Red Hat has fedora."""
 OS_RELEASE = Path("/etc/os-release")
+LISTEN = "0A"
+"""The state of a listening socket in /proc/net/tcp."""
+COMMAND_SHOWN = 120
+"""Characters of a command that are shown."""
 WHOSE_PORT = "lsof -i :{}" if sys.platform == "darwin" else "ss -ltnp 'sport = :{}'"
 
 
@@ -91,11 +95,37 @@ def port_failures(addresses: "list[tuple[str, tuple[str, int]]]") -> "list[str]"
         try:
             socket.create_server((host, port)).close()
         except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            who = who_listens(port) or f"Stop what listens there ({WHOSE_PORT.format(port)})"
             failures.append(
-                f"{host}:{port} cannot be used ({os.strerror(error.errno or 0)}). Stop what "
-                f"listens there ({WHOSE_PORT.format(port)}), or change {key} in config.json."
+                f"{host}:{port} cannot be used ({reason}). {who}, or change {key} in config.json."
             )
     return failures
+
+
+def who_listens(port: int) -> str:
+    """Which process listens on a TCP port, and how to stop it; "" where the system does not tell.
+
+    Only Linux does, and only of one's own processes unless one is root.
+    """
+    inodes = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        lines = table.read_text().splitlines()[1:] if table.exists() else []
+        for fields in map(str.split, lines):
+            if fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return ""
+    for process in sorted(int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        try:
+            for descriptor in Path(f"/proc/{process}/fd").iterdir():
+                if os.readlink(str(descriptor)) in inodes:  # noqa: PTH115 - Path has it since 3.9
+                    words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+                    command = b" ".join(words).decode(errors="replace").strip()[:COMMAND_SHOWN]
+                    return f"Process {process} listens there ({command}): kill {process} stops it"
+        except OSError:  # another user's, or it has ended
+            continue
+    return ""
 
 
 def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":

@@ -3,13 +3,28 @@
 import argparse
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from common.config import CHECKOUT
 from common.errors import ConfigError
+from common.lifeline import end_with_parent
 from common.logs import set_up
 
 ERROR = "error: "
 """The beginning of the line that a command prints for a ConfigError."""
+SUPERVISED = "--supervised"
+"""The option that the supervisor gives to services: they end with it."""
+
+
+class EndWithParent(argparse.Action):
+    """An option without a value that ends this process with its parent."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, **options)
+
+    def __call__(self, *_: object) -> None:
+        """Do so from now on."""
+        end_with_parent()
 
 
 def argument_parser(description: str | None, listed: str = "") -> argparse.ArgumentParser:
@@ -24,6 +39,7 @@ def argument_parser(description: str | None, listed: str = "") -> argparse.Argum
         default=str(CHECKOUT / "config.json"),
         help="the configuration; - reads it from standard input (default: config.json)",
     )
+    parser.add_argument(SUPERVISED, action=EndWithParent, help=argparse.SUPPRESS)
     if listed:
         text = f"listen at this entry of {listed}.server-list (default: {listed}.address, port)"
         parser.add_argument("--server-index", type=int, metavar="N", help=text)

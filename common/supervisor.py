@@ -25,17 +25,11 @@ import msgspec
 import urllib3
 
 from common.addresses import split_address
-from common.config import (
-    CHECKOUT,
-    Config,
-    Listed,
-    Loaded,
-    load,
-)
+from common.config import CHECKOUT, Config, Listed, Loaded, load
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
 from common.preflight import port_failures
-from common.process import ERROR, argument_parser, run
+from common.process import ERROR, SUPERVISED, argument_parser, run
 from common.ready import unverified, url_of, wait_until_ready
 from common.server.drain import LONGEST_END_S
 from common.stopping import Stopping
@@ -90,8 +84,9 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
             found[f"search-{server}-{replica}"] = ["search/search.py", *which]
     found |= _listed("middle", config.middle)
     found["front"] = ["front/front.py"]
+    common = ["--config", str(config_file), SUPERVISED]
     return {
-        name: [sys.executable, str(CHECKOUT / script), *options, "--config", str(config_file)]
+        name: [sys.executable, str(CHECKOUT / script), *options, *common]
         for name, (script, *options) in found.items()
     }
 
@@ -173,9 +168,9 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
         conf = Path(folder, "supervisord.conf")
         wait_s = config.process.drain_wait_s
         conf.write_text(supervisord_config(commands(config, file), Path(folder), wait_s))
-        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
+        command = [sys.executable, str(CHECKOUT / "common/supervisord.py"), "-c", str(conf)]
         # supervisord opens its output again, which would truncate a file; a pipe is safe.
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         errors: list[str] = []
         threading.Thread(target=_pass_on, args=(process.stdout, errors), daemon=True).start()
         stop = Stopping(process)
@@ -212,7 +207,7 @@ def _welcome(front: str, config: Config) -> None:
         answer = http.request("GET", example)
     if config.front.keys_file:
         example += '" -H "Authorization: Bearer KEY'
-    elif answer.status != 200:
+    elif answer.status not in (200, 429):  # waiting for front may have used up its rate
         print(f"\n  searching does not work yet: {answer.json().get('detail')}", flush=True)
     model = STARTER if config.inference.clip == "starter" else config.inference.clip
     print(

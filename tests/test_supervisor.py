@@ -160,6 +160,7 @@ def test_a_taken_port_is_named_before_anything_starts(config_file: Path) -> None
 
     assert done.returncode == 2
     assert f"127.0.0.1:{config['Middle']['port']}" in done.stderr
+    assert f"Process {os.getpid()} listens there" in done.stderr
     assert "Middle.port" in done.stderr
 
 

@@ -20,12 +20,12 @@ from granian import Granian
 from granian.http import HTTP1Settings
 
 from common.errors import ConfigError
+from common.lifeline import end_orphan
 from common.server import body, worker_metrics
 from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
 from common.server.serve import (
     BACKLOG,
     BOOT_ERROR,
-    MAX_CONNECTIONS,
     MAX_HEADER_BYTES,
     Serving,
     announce,
@@ -137,7 +137,7 @@ def _settings(serving: Serving, port: int) -> dict[str, Any]:
         "workers": serving.workers,
         "blocking_threads": serving.threads,
         "backlog": BACKLOG,
-        "backpressure": MAX_CONNECTIONS,
+        "backpressure": serving.connections,
         "http": "1",
         "http1_settings": HTTP1Settings(max_buffer_size=MAX_HEADER_BYTES),
         "websockets": False,
@@ -178,7 +178,7 @@ def _follow_parent() -> None:
     """End this worker if its parent is killed; otherwise the worker would keep the port."""
     if parent := multiprocessing.parent_process():
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        end_orphan()
 
 
 def _close_at_end(app: Flask) -> None:

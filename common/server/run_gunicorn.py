@@ -8,11 +8,11 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from common.lifeline import at_end_of, end_orphan
 from common.server import body, worker_metrics
 from common.server.drain import DRAIN_S, Draining, drain_at_sigterm
 from common.server.serve import (
     BACKLOG,
-    MAX_CONNECTIONS,
     Serving,
     announce,
     begin,
@@ -33,6 +33,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._serving = serving
         self._listener = bind(serving)
         self._draining = Draining()
+        self._lifeline = os.pipe()
         self._app: Flask | None = None
         """The application, in a worker."""
         super().__init__()
@@ -45,7 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "workers": serving.workers,
             "worker_class": "gthread",
             "threads": serving.threads,
-            "worker_connections": MAX_CONNECTIONS,
+            "worker_connections": serving.connections,
             "backlog": BACKLOG,
             "keepalive": KEEP_ALIVE_S,
             "timeout": serving.start_s,
@@ -72,6 +73,9 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         """Create the application of a worker."""
+        pipe, parents_end = self._lifeline
+        os.close(parents_end)
+        at_end_of(pipe, end_orphan)
         self._app = create_in_worker(self._create)
         begin(self._app, self._serving, self._draining)
         return self._app

@@ -11,7 +11,7 @@ import waitress
 from flask import Flask
 
 from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
-from common.server.serve import MAX_CONNECTIONS, MAX_HEADER_BYTES, Serving, announce, begin, bind
+from common.server.serve import MAX_HEADER_BYTES, Serving, announce, begin, bind
 
 IDLE_S = 0.25
 """A draining server ends after this time without a request on any connection."""
@@ -29,7 +29,8 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
             threads=serving.threads,
             max_request_body_size=serving.max_body_bytes,
             max_request_header_size=MAX_HEADER_BYTES,
-            connection_limit=MAX_CONNECTIONS,
+            connection_limit=serving.connections,
+            asyncore_use_poll=True,  # select() ends the server at the descriptor 1024
             channel_request_lookahead=1,  # else a disconnect is not noticed
             ident=None,
             clear_untrusted_proxy_headers=True,

@@ -22,8 +22,9 @@ from common import tracing
 from common.config import Process
 from common.errors import ConfigError, MissingPackage
 from common.logs import set_level
+from common.preflight import who_listens
 from common.process import ERROR
-from common.server import heap, worker_metrics
+from common.server import descriptors, heap, worker_metrics
 from common.server.drain import Draining
 from common.tls import Tls
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 16 * 2**10
 MAX_CONNECTIONS = 4096
+"""Of a worker. Fewer if the descriptor limit is low."""
 BACKLOG = 1024
 """Connections that wait to be accepted. The servers accept at once: this is room for a burst."""
 SPARE_THREADS = 16
@@ -56,6 +58,8 @@ class Serving:
     """The requests that a worker takes at a time."""
     max_in_flight_bytes: int = sys.maxsize
     """The bytes of their bodies."""
+    connections: int = MAX_CONNECTIONS
+    """The connections that a worker takes at a time; the kernel keeps further ones waiting."""
     tls: Tls | None = None
     start_s: int = 0
     """The time limit for the start of a worker; 0: no limit."""
@@ -110,7 +114,26 @@ def _serve(create: Callable[[], Flask], serving: Serving, usual: str) -> None:
             raise
         needed = f"pip install -r requirements-{server}.txt"
         raise MissingPackage(f"Process.server {server} needs: {needed}") from None
-    runner.serve(create, serving)
+    runner.serve(create, within_descriptors(serving))
+
+
+def within_descriptors(serving: Serving) -> Serving:
+    """With as many connections and threads as the descriptor limit bears; raises ConfigError."""
+    limit = descriptors.raise_limit(descriptors.needed(serving.connections, serving.threads))
+    connections, threads = descriptors.share(limit, serving.connections, serving.threads)
+    if (connections, threads) == (serving.connections, serving.threads):
+        return serving
+    max_in_flight = serving.max_in_flight - (serving.threads - threads)
+    if min(threads, max_in_flight) < 1:
+        raise ConfigError(
+            f"the descriptor limit of {limit} is too low for any request: raise it (ulimit -n)"
+        )
+    log.warning(
+        "the descriptor limit of %s leaves room for %s connections, %s requests at a time,"
+        " in each worker: raise it (ulimit -n)",
+        *(limit, connections, min(threads, max_in_flight)),
+    )
+    return replace(serving, connections=connections, threads=threads, max_in_flight=max_in_flight)
 
 
 def bind(serving: Serving) -> socket.socket:
@@ -128,8 +151,9 @@ def bind(serving: Serving) -> socket.socket:
         bound.bind((address, port))
     except OSError as error:
         bound.close()
-        reason = os.strerror(error.errno or 0)
-        raise ConfigError(f"cannot listen on {address}:{port}: {reason}") from None
+        reasons = [os.strerror(error.errno or 0), who_listens(port)]
+        told = ". ".join(filter(None, reasons))
+        raise ConfigError(f"cannot listen on {address}:{port}: {told}") from None
     return bound
 
 

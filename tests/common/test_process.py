@@ -2,12 +2,17 @@
 
 import os
 import signal
+import socket
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import urllib3
 
+from common.lifeline import ORPHAN_S
+from common.preflight import who_listens
 from devtools.collection import Collection
 from devtools.services import (
     Service,
@@ -22,6 +27,8 @@ from devtools.services import (
 )
 from tests.servers import SERVERS, under
 
+PORT_S = ORPHAN_S + 4
+"""The port of a server that was killed is free by then, on busy cores, too."""
 SCRIPTS = ["front/front.py", "middle/middle.py", "search/search.py"]
 ON_ANY_PORT = {
     "Front": {"port": 0},
@@ -102,7 +109,10 @@ def test_a_taken_port_ends_the_start_in_one_line(server: str, tmp_path: Path) ->
         done = run_command("middle/middle.py", config, cwd=tmp_path)
 
     assert 2 == done.returncode
-    assert f"error: cannot listen on 127.0.0.1:{port}: Address already in use\n" == done.stderr
+    told = f"error: cannot listen on 127.0.0.1:{port}: Address already in use. Process "
+    assert done.stderr.startswith(told)
+    assert "middle/middle.py" in done.stderr
+    assert 1 == done.stderr.count("\n")
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -129,11 +139,21 @@ def test_a_worker_that_dies_is_replaced(server: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_workers_end_with_a_parent_that_is_killed(server: str, tmp_path: Path) -> None:
-    """They do not keep the port."""
-    config = under(server, with_section({}, "Middle", port=0, workers=2))
-    with running("middle/middle.py", config, cwd=tmp_path) as middle:
+    """Kind J: they do not keep the port, also while a client still sends its request."""
+    config = under(server, with_section({}, "Middle", port=free_ports(1)[0], workers=2))
+    with ExitStack() as stack:
+        middle = stack.enter_context(running("middle/middle.py", config, cwd=tmp_path))
+        slow = socket.create_connection(("127.0.0.1", middle.port))
+        stack.enter_context(slow)
+        slow.sendall(b"POST /search HTTP/1.1\r\n")
+        assert is_alive(middle)
         middle.kill()
+        killed = time.monotonic()
         wait_until(lambda: not is_alive(middle))
+        wait_until(lambda: not who_listens(middle.port))
+        assert time.monotonic() - killed < PORT_S
+        with running("middle/middle.py", config, cwd=tmp_path) as next_one:
+            assert is_alive(next_one)
 
 
 def is_alive(service: Service) -> bool:
