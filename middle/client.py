@@ -17,8 +17,10 @@ from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 Message = TypeVar("Message")
 Asking = Coroutine[Any, Any, Reply]
 GRACE_S = 0.1
-"""The wait after the deadline: middle itself answers at the deadline, degraded or with an error."""
-
+"""The wait after middle's deadline, at which middle itself answers, degraded or with an error."""
+LEAD_S = 0.05
+"""Middle's deadline is so much before front's, and at most a quarter of the time that is left. So
+an answer that comes late, or a refusal, leaves front within 100 ms of front's deadline."""
 POLL_TIMEOUT_S = 1.0
 
 
@@ -83,13 +85,15 @@ class MiddleClient:
     async def _post(self, path: str, message: bytes, deadline: float, bypass: bool) -> Reply:
         headers = {"Cache-Control": "no-cache"} if bypass else {}
         request = Request("POST", path, await digested(message), headers)
-        return await self._upstream.ask(request, deadline, lambda reply: reply)
+        return await self._ask(request, deadline)
 
     async def _get(self, path: str) -> bytes:
-        reply = await self._upstream.ask(
-            Request("GET", path), self._deadline(), lambda reply: reply
-        )
-        return reply.body
+        return (await self._ask(Request("GET", path), self._deadline())).body
+
+    async def _ask(self, request: Request, deadline: float) -> Reply:
+        left_s = deadline - asyncio.get_running_loop().time()
+        lead_s = min(LEAD_S, left_s / 4)
+        return await self._upstream.ask(request, deadline - lead_s, lambda reply: reply)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._deadline_s

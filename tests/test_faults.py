@@ -1,12 +1,18 @@
 """Servers that hang, go back, move their shards or lack an index: answers stay honest."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
 
 from devtools.collection import Collection
-from devtools.services import Service, cluster, hanging, running, with_section
+from devtools.services import Service, cluster, hanging, running, wait_until, with_section
+
+DEADLINE_MS = 500
 
 
 @pytest.fixture
@@ -112,3 +118,31 @@ def test_what_is_no_inference_server_is_not_the_client_s_fault(collection: Colle
 
     assert 503 == reply.status, reply.data
     assert 404 == by_id.status
+
+
+def test_a_middle_that_hangs_is_told_within_its_deadline(collection: Collection) -> None:
+    """Kind J, row 23: 503 by the deadline and 100 ms, for a text, an upload, a picture."""
+    config = with_section(collection.config, "Middle", deadline_ms=DEADLINE_MS)
+    image = (collection.folder / "images/0001.png").read_bytes()
+    with cluster(config, 1, collection.folder, [("--index", "0,1,2,3")]) as services:
+        front = services.front
+        requests = [
+            partial(front.request, "POST", "/v1/search", json={"text": "red"}),
+            partial(front.request, "POST", "/v1/search", fields={"image": ("a", image)}),
+            partial(front.request, "GET", "/v1/info"),
+        ]
+        hit = front.post("/v1/search", {"text": "a"})["hits"][0]["id"]
+        requests.append(partial(front.request, "GET", f"/v1/images/{hit}"))
+        with hanging(services.middle):
+            late_ms = [late(ask) for ask in requests * 3]
+        wait_until(lambda: 200 == requests[0]().status)
+
+    assert median(late_ms) < 100
+    assert min(late_ms) > -100
+
+
+def late(ask: Callable[[], Any]) -> float:
+    """How much later than the deadline a 503 comes, in ms."""
+    since = time.monotonic()
+    assert 503 == ask().status
+    return 1000 * (time.monotonic() - since) - DEADLINE_MS

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from common.deadline import DEADLINE_HEADER
 from common.errors import DeadlineExceeded, InvalidResponse, Unavailable
 from middle import client
 from middle.client import GRACE_S, MiddleClient
@@ -43,12 +44,23 @@ async def test_queries_go_as_messages_and_answers_come_as_they_are(http: FakeHtt
 
 async def test_middle_is_waited_for_a_little_longer_than_its_deadline(http: FakeHttp) -> None:
     """It answers by then itself, degraded or with an error."""
-    http.answers[ADDRESSES[0]] = saying(b"late", after_s=2 + GRACE_S / 2)
+    http.answers[ADDRESSES[0]] = saying(b"late", after_s=2 + GRACE_S / 4)
     middle = MiddleClient(ADDRESSES[:1], 2000)
     assert (await middle.search(Query(text="red"), soon(2))).body == b"late"
+    await middle.close()
+
+
+@pytest.mark.parametrize("left_s", [0.04, 0.2, 2.0, 60.0])
+async def test_the_wait_leaves_time_for_front_s_own_answer(http: FakeHttp, left_s: float) -> None:
+    """Kind J: middle hangs; what front tells its client must leave within 100 ms."""
     http.answers[ADDRESSES[0]] = hang
+    middle = MiddleClient(ADDRESSES[:1], 2000)
+    deadline = soon(left_s)
     with pytest.raises(DeadlineExceeded):
-        await middle.search(Query(text="red"), soon(2))
+        await middle.search(Query(text="red"), deadline)
+    told_ms = int(http.sent[0].headers[DEADLINE_HEADER])
+    assert 0.7 * left_s < told_ms / 1000 < left_s
+    assert deadline < soon(0) <= deadline + GRACE_S - min(0.05, left_s / 4) + 1e-6
     await middle.close()
 
 
