@@ -4,9 +4,9 @@ ServiceError
 ├── BadRequest 400            ├── Unauthorized 401
 ├── Forbidden 403             ├── NotFound 404
 ├── Gone 410                  ├── TooLarge 413
-├── UnsupportedMedia 415      ├── Unprocessable 422
-├── RateLimited 429           ├── ClientDisconnected 499
-├── NotImplementedHere 501
+├── UnsupportedMedia 415      ├── Misdirected 421
+├── Unprocessable 422         ├── RateLimited 429
+├── ClientDisconnected 499    ├── NotImplementedHere 501
 └── Unavailable 503
     ├── Overloaded
     └── DeadlineExceeded
@@ -86,6 +86,12 @@ class UnsupportedMedia(ServiceError):
     """The service does not read this type of content."""
 
     status, code = 415, "unsupported_media_type"
+
+
+class Misdirected(ServiceError):
+    """The request names a host that this server does not answer for."""
+
+    status, code = 421, "misdirected"
 
 
 class Unprocessable(ServiceError):

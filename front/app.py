@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from common.errors import BadRequest, ServiceError, TooLarge
 from common.images.renditions import RenditionFolder
 from common.internal_auth import InternalAuth
 from common.loop import LoopThread
-from common.server.body import READ_BYTES, close_after_reply
+from common.server.body import READ_BYTES, close_after_reply, read_unused
 from common.server.problems import problem_response
 from common.server.request import bypasses_cache, deadline_of
 from common.server.service import create_service, on_close
 from front.answer_cache import AnswerCache, answer_key
 from front.auth import authorize
-from front.browser_headers import add_headers
+from front.browser_headers import add_headers, disposition
 from front.docs import create_docs
 from front.image_fetch import Fetcher, Internet
 from front.keys import Keys
@@ -72,8 +73,9 @@ def create_app(
     app.url_map.merge_slashes = False  # a path with `//` is not found: no redirects
     keys = Keys(root / front.keys_file if front.keys_file else None)
     rates = RateLimiter(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
+    authorize(app, keys, rates, front)  # first: a preflight request counts, too
     add_headers(app, front)
-    authorize(app, keys, rates, front.proxies)
+    read_unused(app)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
@@ -195,9 +197,8 @@ def _add_images(
         path = path_of(image_id)
         data = read_image(image_id, path)
         kind = content_type_of(data)
-        response = send_file(
-            io.BytesIO(data), kind, download_name=path.name, conditional=True, etag=image_id
-        )
+        response = send_file(io.BytesIO(data), kind, conditional=True, etag=image_id)
+        response.headers["Content-Disposition"] = disposition(path.name)
         response.headers["Cache-Control"] = caching
         return response
 
@@ -234,8 +235,9 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
         if length > READ_BYTES and response.status_code in REFUSED:
             close_after_reply()
         elif 0 < length <= max_body_bytes:
-            while request.environ["wsgi.input"].read(READ_BYTES):
-                pass
+            with suppress(BadRequest):  # the reply has a reason already
+                while request.environ["wsgi.input"].read(READ_BYTES):
+                    pass
         return response
 
 

@@ -3,8 +3,10 @@
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from common.errors import ConfigError, Forbidden
+from common.config import Front
+from common.errors import ConfigError, Forbidden, Misdirected
 from common.internal_auth import is_beyond_loopback
+from front.hosts import Hosts
 from front.keys import Keys, Scope, check_scope
 from front.rate_limit import RateLimiter
 
@@ -12,6 +14,8 @@ OPEN = ("/static/", "/docs", "/redoc", "/openapi.json", "/healthz", "/ready")
 """These and the page need no key: they tell nothing of the collection."""
 PURGE = "/v1/cache"
 """This route is refused without a key, also on a server that has no keys."""
+ALIVE = "/healthz"
+"""Whether the process lives is told to whoever asks, however often."""
 
 
 def scope_of(route: str) -> Scope | None:
@@ -23,23 +27,33 @@ def scope_of(route: str) -> Scope | None:
     return "images" if route.startswith("/v1/images/") else "search"
 
 
-def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, proxies: int) -> None:
-    """Refuse requests without a key for their route or over the rate, before the body is read.
+def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, front: Front) -> None:
+    """Refuse requests for another host, over the rate, or without a key for their route.
 
-    `proxies` is how many proxies stand in front. They name the caller in X-Forwarded-For.
+    All that is before the body is read.
     """
-    if proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=0)  # type: ignore[method-assign]
+    hosts = Hosts(front, has_keys=keys.are_on)
+    if front.proxies:  # they name the caller in X-Forwarded-For
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=front.proxies, x_proto=0
+        )
 
     @app.before_request
     def admit() -> None:
         route = request.url_rule.rule if request.url_rule else "/"
-        scope = scope_of(route)
-        if scope is None or request.method == "OPTIONS":  # browsers send OPTIONS without a key
+        if route == ALIVE:
             return
+        if not hosts.have(request.headers.get("Host")):
+            raise Misdirected(
+                "this server does not answer for that host: whoever runs it can list the name in"
+                " Front.hosts"
+            )
         key = keys.find(request.headers.get("Authorization", ""))
         if rates:
             rates.acquire(f"key {key.name}" if key else request.remote_addr or "")
+        scope = scope_of(route)
+        if scope is None or request.method == "OPTIONS":  # browsers send OPTIONS without a key
+            return
         if keys.are_on:
             check_scope(key, scope)
         elif route == PURGE:

@@ -1,6 +1,11 @@
-"""Reply headers for browsers: what a page may load, and which sites may read a reply (CORS)."""
+"""Reply headers for browsers: what a page may load, which sites may read a reply, a file's name."""
+
+import re
+import unicodedata
+from urllib.parse import quote
 
 from flask import Flask, Response, request
+from werkzeug.http import dump_options_header
 
 from common.config import Front
 
@@ -48,6 +53,18 @@ def add_headers(app: Flask, front: Front) -> None:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = EXPOSED
         return response
+
+
+def disposition(name: str) -> str:
+    """The header Content-Disposition for the name of a file (RFC 6266).
+
+    `filename` has the ASCII of the name, with `_` for control characters, which no header can hold.
+    If that is not the whole name, `filename*` has the name, percent-encoded.
+    """
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = re.sub(r"[\x00-\x1f\x7f]", "_", ascii_name)
+    encoded = None if plain == name else f"UTF-8''{quote(name, safe='')}"
+    return dump_options_header("inline", {"filename": plain, "filename*": encoded})
 
 
 def _origin(front: Front) -> str | None:

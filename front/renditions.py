@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from common.errors import Gone, ServiceError
-from common.files import content_hash
+from common.files import MAX_IMAGE_BYTES, content_hash, read_regular
 from common.images.formats import FORMATS, format_of
 from common.images.renditions import RenditionFolder, render
 
@@ -78,9 +78,12 @@ def _state(status: os.stat_result) -> tuple[int, int, int]:
 
 
 def read_image(image_id: str, path: Path) -> bytes:
-    """The bytes of the file at `path`; raises Gone if they are not those of the id."""
+    """The bytes of the file at `path`; raises Gone if they are not those of the id.
+
+    A link is followed: prepare may have followed it, and only what was indexed is ever given.
+    """
     try:
-        data = path.read_bytes() if path.is_file() else b""
+        data = read_regular(path, MAX_IMAGE_BYTES)
     except OSError:
         data = b""
     if content_hash(data) != image_id[:16]:

@@ -16,6 +16,7 @@ from common.internal_auth import InternalAuth
 from common.json_input import decode_json
 from common.loop import LoopThread
 from common.metrics import ANSWERS
+from common.server.body import read_unused
 from common.server.internal_auth import authorize
 from common.server.request import bypasses_cache, check_digests, deadline_of, take_body
 from common.server.service import create_service, on_close
@@ -56,6 +57,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     )
     authorize(app, inside, config.middle.address)
     check_digests(app)
+    read_unused(app)
     is_english("a")  # loads the dictionary, so that no query waits for it
     loop.start()
     loop.run(services.start())

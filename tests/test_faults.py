@@ -124,7 +124,7 @@ def test_a_middle_that_hangs_is_told_within_its_deadline(collection: Collection)
     """Kind J, row 23: 503 by the deadline and 100 ms, for a text, an upload, a picture."""
     config = with_section(collection.config, "Middle", deadline_ms=DEADLINE_MS)
     image = (collection.folder / "images/0001.png").read_bytes()
-    with cluster(config, 1, collection.folder, [("--index", "0,1,2,3")]) as services:
+    with cluster(config, 1, collection.folder) as services:
         front = services.front
         requests = [
             partial(front.request, "POST", "/v1/search", json={"text": "red"}),

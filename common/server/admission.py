@@ -16,7 +16,7 @@ from werkzeug.wsgi import ClosingIterator
 from common.errors import Overloaded, Problem, problem_headers
 from common.metrics import DROPPED, REQUESTS
 from common.request_context import MAX_IDS, REQUEST_ID_HEADER
-from common.server.body import Chunks, close_after_reply, discard
+from common.server.body import Chunks, CountedBody, close_after_reply, discard
 from common.server.body_budget import BodyBudget
 from common.server.drain import Draining
 from common.wire import DRAINING_HEADER
@@ -74,12 +74,15 @@ class Admission:
         start = partial(self._start, start_response)
         if environ["PATH_INFO"] in ABOUT_ITSELF:
             return self._app(environ, start)
+        body_bytes = int(environ.get("CONTENT_LENGTH") or 0)
         try:
-            number = self._enter(request_id, int(environ.get("CONTENT_LENGTH") or 0))
+            number = self._enter(request_id, body_bytes)
         except Overloaded as error:
             return self._refuse(environ, start, error)
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = Chunks(environ["wsgi.input"], partial(self._hold, number))
+        elif body_bytes:
+            environ["wsgi.input"] = CountedBody(environ["wsgi.input"], body_bytes)
         try:
             reply = self._app(environ, start)
         except BaseException:

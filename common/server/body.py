@@ -4,11 +4,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from flask import Flask, request
+
 from common.errors import BadRequest
 
 READ_BYTES = 2**16
 """A refused body up to this size is read: a new connection costs the client as much."""
 _answering = threading.local()
+WITHOUT_BODY = ("GET", "HEAD", "OPTIONS", "DELETE")
+"""Methods whose routes read no body."""
 
 
 def answer(request: Any) -> None:
@@ -35,6 +39,44 @@ def discard(environ: dict[str, Any]) -> None:
         close_after_reply()
     elif length:
         environ["wsgi.input"].read(length)
+
+
+def read_unused(app: Flask) -> None:
+    """Read the body that no route reads, so that a cut or malformed one is refused, too.
+
+    Call it after what refuses requests unread.
+    """
+
+    @app.before_request
+    def read() -> None:
+        if request.method in WITHOUT_BODY or request.url_rule is None:
+            while request.stream.read(READ_BYTES):
+                pass
+
+
+class CountedBody:
+    """A body of a known length; one that ends before is a BadRequest."""
+
+    def __init__(self, given: Any, length: int) -> None:
+        """`given` is the `wsgi.input` of a server."""
+        self._given = given
+        self._left = length
+
+    def read(self, size: int = -1) -> bytes:
+        """Read `size` bytes, or all; raises BadRequest."""
+        wanted = self._left if size < 0 else min(size, self._left)
+        data: bytes = self._given.read(wanted)
+        self._left -= len(data)
+        if len(data) < wanted:
+            close_after_reply()
+            raise BadRequest("the body is shorter than its Content-Length")
+        return data
+
+    def readline(self, size: int = -1) -> bytes:
+        """Read a line, or `size` bytes of it."""
+        data: bytes = self._given.readline(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
 
 
 class Chunks:

@@ -8,11 +8,12 @@ from functools import lru_cache
 
 from flask import Flask, Response, g, request
 
-from common.errors import Unavailable
+from common.errors import BadRequest, Unavailable
 from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import READY, REQUEST_SECONDS, REQUESTS, exposition
 from common.request_context import CONTEXT, REQUEST_ID_HEADER, RequestContext
 from common.server.admission import REQUEST_ID, Admission
+from common.server.body import close_after_reply
 from common.server.problems import handle_errors
 from common.server.slow_requests import measure
 
@@ -38,6 +39,7 @@ def create_service(
     app.extensions["closing"] = ExitStack()
     handle_errors(app)
     _measure(app, name)
+    app.before_request(_check_head)
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -64,6 +66,17 @@ def create_service(
 def on_close(app: Flask, close: Callable[[], None]) -> None:
     """Call `close` at the end of the process, after the last request; newest first."""
     app.extensions["closing"].callback(close)
+
+
+def _check_head() -> None:
+    """Refuse what servers let pass, and HTTP/1.1 does not allow (RFC 9112, 3.2 and 6.1)."""
+    host = request.headers.get("Host", "")  # granian gives "" for none, and "a,b" for two
+    if "," in host or (not host and request.environ["SERVER_PROTOCOL"] != "HTTP/1.0"):
+        raise BadRequest("a request has one header Host")
+    coding = request.headers.get("Transfer-Encoding", "chunked")
+    if coding.strip().lower() != "chunked":
+        close_after_reply()
+        raise BadRequest("a body comes as it is, or in chunks: no other Transfer-Encoding is read")
 
 
 def _measure(app: Flask, name: str) -> None:

@@ -13,6 +13,7 @@ from common.settings.section import (
     Section,
 )
 
+Host = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.:_-]+$")]
 Wire = Literal["openai", "clip-retrieval", "immich", "weaviate"]
 CorsOrigin = Annotated[str, Meta(pattern=r"^https?://[^/*\s]+$")]
 
@@ -120,6 +121,7 @@ class Front(Section, frozen=True):
             description="The rate limit of each key, and of each address without a key"
             " (of IPv6: each /64)."
             " A request over it is refused before its body is read: 429 with `Retry-After`."
+            " All routes count but `/healthz`."
             " Each worker counts for itself. With null there is no limit."
         ),
     ] = None
@@ -127,9 +129,9 @@ class Front(Section, frozen=True):
         Positive,
         Meta(
             description="The requests that a client may send at once before `rate-per-s` holds."
-            " A page of 96 hits needs 97 requests."
+            " The page with 96 hits needs 102 requests."
         ),
-    ] = 100
+    ] = 120
     proxies: Annotated[
         Natural,
         Meta(
@@ -138,6 +140,16 @@ class Front(Section, frozen=True):
             " With 0, all clients of a proxy share one rate limit."
         ),
     ] = 0
+    hosts: Annotated[
+        tuple[Host, ...],
+        Meta(
+            description="The names, without ports, that a front without keys answers for,"
+            " beside names and addresses of the machine itself (`localhost`, `127.0.0.1`)."
+            " A request for another host is refused: 421 `misdirected`."
+            " If the list is empty and `address` is one that other machines reach,"
+            " and with keys, all hosts are answered for."
+        ),
+    ] = ()
     cors_origins: Annotated[
         tuple[CorsOrigin, ...],
         Meta(

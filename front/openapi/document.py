@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from front.auth import PURGE, scope_of
+from front.auth import ALIVE, PURGE, scope_of
 from front.openapi.errors import error_responses
 from front.openapi.operations import TAGS, Operation, operations
 from front.openapi.schemas import schemas
@@ -57,8 +57,8 @@ def _described(operation: Operation, has_keys: bool) -> Mapping[str, Any]:
         described["parameters"] = list(operation.parameters)
     if operation.body:
         described["requestBody"] = {"required": True, "content": operation.body}
-    if scope:
-        errors += ["rate_limited"]
+    if operation.path != ALIVE:
+        errors += ["rate_limited"] if has_keys else ["rate_limited", "misdirected"]
     if scope and (has_keys or operation.path == PURGE):
         described["security"] = [{"key": [scope]}]
         errors += ["unauthorized", "forbidden"]

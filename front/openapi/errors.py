@@ -30,6 +30,7 @@ ERRORS = {
     "too_large": Error(413, "The body is too large, or the image has too many pixels."),
     "unsupported_media_type": Error(415, "The content type is not read, or the file is no image."),
     "requested_range_not_satisfiable": Error(416, "The file ends before the range."),
+    "misdirected": Error(421, "This server does not answer for the host that was asked for."),
     "unprocessable": Error(422, "The image is broken."),
     "rate_limited": Error(429, "Too many requests. Try again after `Retry-After` seconds."),
     "internal": Error(500, "A fault of the server. Its log has the `request_id`."),

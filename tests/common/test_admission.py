@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from common.errors import BadRequest
 from common.server import body
 from common.server.admission import Admission, Environ, Start
-from common.server.body import Chunks
+from common.server.body import Chunks, CountedBody
 
 LIMIT = 2
 
@@ -226,3 +226,17 @@ def test_what_is_no_chunk_is_a_bad_request(kept: Kept) -> None:
         Chunks(Broken(ConnectionResetError()), counted.append).read()
     assert b"ab" == Chunks(io.BytesIO(b"abc"), counted.append).read(2)
     assert [2] == counted
+
+
+@pytest.mark.parametrize("sizes", [[-1], [3, -1], [2, 5], [99]])
+def test_a_body_that_is_cut_is_a_bad_request(kept: Kept, sizes: list[int]) -> None:
+    """However it is read; where it is whole, so is what is read of it."""
+    whole, cut = CountedBody(io.BytesIO(b"a\nbcdefg"), 8), CountedBody(io.BytesIO(b"a\nbcd"), 8)
+    assert b"a\n" + b"bcd" + b"efg" == whole.readline() + whole.read(3) + whole.read()
+    assert b"" == whole.read() == whole.read(1)
+    *before, last = sizes
+    for size in before:
+        cut.read(size)
+    with pytest.raises(BadRequest, match="shorter"):
+        cut.read(last)
+    assert kept.is_closed

@@ -104,7 +104,7 @@ def test_one_address_does_not_get_everything(tmp_path: Path) -> None:
 
         def ask(path: str, source: str) -> socket.socket:
             one = socket.create_connection(("127.0.0.1", port), 20, (source, 0))
-            one.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            one.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             return stack.enter_context(one)
 
         for _ in range(PER_ADDRESS):

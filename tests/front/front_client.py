@@ -65,11 +65,18 @@ def assert_problem(response: Reply, status: int, code: str) -> None:
     assert not LEAK.search(f"{problem['title']} {problem['detail']}")
 
 
-def raw(cluster: Cluster, request: bytes, name: str = "front") -> tuple[int, bytes]:
-    """Status and body of the reply to bytes that no HTTP client sends; it must then hang up."""
+def raw(
+    cluster: Cluster, request: bytes, name: str = "front", *, ends: bool = False
+) -> tuple[int, bytes]:
+    """Status and body of the reply to bytes that no HTTP client sends; it must then hang up.
+
+    With `ends`, nothing more can come from this side.
+    """
     port = getattr(cluster, name).port
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request)
+        if ends:
+            connection.shutdown(socket.SHUT_WR)
         reply = b""
         while data := connection.recv(65536):
             reply += data

@@ -16,8 +16,8 @@ from tests.servers import SERVERS, under
 PLACES = 100
 AGAIN = PLACES + SPARE_THREADS
 """More often than there are threads: one that was lost would be missed."""
-LARGE = b"GET /docs/swagger/js/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
-HEAD = b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LARGE = b"GET /docs/swagger/js/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+HEAD = b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 QUERY = b'{"text": "red"}'
 MOMENTS = {
     "before a byte": b"",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from devtools.services import Cluster, Service, run_command, running, with_section
-from tests.front.front_client import Reply
+from tests.front.front_client import Reply, assert_problem
 from tests.front.test_service import PAGES
 
 OUR_SITE = "https://photos.example"
@@ -42,6 +42,18 @@ def preflight(front: Service, origin: str, path: str = "/v1/search") -> Reply:
 
 def of_cors(reply: Reply) -> list[str]:
     return [name for name in reply.headers if name.lower().startswith("access-control-")]
+
+
+def test_a_name_that_was_rebound_to_this_machine_is_refused(cluster: Cluster, root: Path) -> None:
+    """Kind J: 421 on every route but /healthz, unless the name is listed."""
+    rebound, listed = {"Host": "evil.example:8000"}, {"Host": "photos.example"}
+    config = with_section(cluster.config, "Front", port=0, hosts=["photos.example"])
+    with running("front/front.py", config, cwd=root) as front:
+        for path in ("/", "/v1/info", "/v1/search?text=red", "/metrics", "/docs", "/none"):
+            assert_problem(front.request("GET", path, headers=rebound), 421, "misdirected")
+        assert 200 == front.request("GET", "/healthz", headers=rebound).status
+        assert 200 == front.request("GET", "/v1/info", headers=listed).status
+    assert 421 == cluster.front.request("GET", "/v1/info", headers=listed).status
 
 
 def test_without_a_list_no_other_site_may_read(cluster: Cluster) -> None:

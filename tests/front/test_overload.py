@@ -94,7 +94,7 @@ def send(services: Cluster, text: str) -> socket.socket:
     """A query on a connection of its own, whose answer has not been read."""
     connection = socket.create_connection(("127.0.0.1", services.front.port), timeout=20)
     body = json.dumps({"text": text}).encode()
-    head = "POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     return connection
 
@@ -135,7 +135,9 @@ def test_a_refused_connection_that_can_be_kept_is_kept(services: Cluster, server
             refused = whole_reply(connection)
             assert 503 == refused.status
             assert server == "granian" or "keep-alive" == refused.getheader("Connection")
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            connection.sendall(
+                b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
             assert 200 == whole_reply(connection).status
     assert [200] * LIMIT == asking.statuses()
 

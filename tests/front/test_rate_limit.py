@@ -34,8 +34,28 @@ def test_over_the_rate_is_429_and_asks_nobody_behind(cluster: Cluster, root: Pat
         assert BURST == metric(cluster.middle, counted) - before
         assert_problem(replies[-1], 429, "rate_limited")
         assert 90 <= int(replies[-1].headers["Retry-After"]) <= 100
-        for path in ("/", "/healthz", "/ready", "/openapi.json"):
-            assert 200 == front.request("GET", path).status
+        assert 200 == front.request("GET", "/healthz").status
+
+
+OPEN = ["/", "/ready", "/docs", "/redoc", "/openapi.json", "/static/app.js", "/no/such/route"]
+
+
+@pytest.mark.parametrize("path", OPEN)
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PREFLIGHT"])
+def test_every_open_route_has_a_rate(cluster: Cluster, root: Path, path: str, method: str) -> None:
+    """Whatever needs no key counts, too: pages, files, what is not there, questions of browsers."""
+    origin = "https://photos.example"
+    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    with running("front/front.py", limited(cluster, cors_origins=[origin]), cwd=root) as front:
+        replies = [
+            front.request(method, path)
+            if method != "PREFLIGHT"
+            else front.request("OPTIONS", path, headers=headers)
+            for _ in range(BURST + 2)
+        ]
+
+    assert [429] * 2 == [reply.status for reply in replies[BURST:]]
+    assert 429 not in [reply.status for reply in replies[:BURST]]
 
 
 def test_each_key_has_its_own_rate(cluster: Cluster, root: Path) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from werkzeug.http import parse_options_header
 
 from devtools.collection import Collection
-from devtools.services import Cluster, cluster, with_section
+from devtools.services import Cluster, children, cluster, run_command, with_section
 from tests.front.front_client import Reply, assert_problem
 from tests.front.pictures import encoded, noise
+from tests.memory import small_memory
 from tests.raw_photos import dng
 
 PREVIEWED = {
@@ -98,14 +100,74 @@ def test_a_link_to_another_file_is_not_followed(
     assert [200, 200, 200] == [reply.status for reply in replies(services, image_id)]
 
 
-def test_what_is_no_file_is_not_opened(services: Cluster, ids: dict[str, str], one: Path) -> None:
-    """A pipe would keep a thread for ever, a folder has no bytes."""
+def test_what_is_no_file_is_not_opened(
+    services: Cluster, ids: dict[str, str], one: Path, tmp_path: Path
+) -> None:
+    """Kind J: a pipe would keep a thread for ever, also behind a link; a folder has no bytes."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
     one.unlink()
     os.mkfifo(one)
     assert_gone(services, ids["images/0003.png"])
+    for target in (pipe, Path("/proc/kmsg"), Path("/dev/zero")):
+        one.unlink()
+        one.symlink_to(target)
+        assert_gone(services, ids["images/0003.png"])
     one.unlink()
     one.mkdir()
     assert_gone(services, ids["images/0003.png"])
+
+
+def test_a_file_of_3_gb_is_not_read(services: Cluster, ids: dict[str, str], one: Path) -> None:
+    """Kind J: a file that was made longer is gone, and no memory is taken for it."""
+    with one.open("ab") as file:
+        file.truncate(3 * 2**30)
+    (worker,) = children(services.front.process.pid)
+    with small_memory(worker):
+        assert_gone(services, ids["images/0003.png"])
+
+
+def test_a_linked_file_or_folder_that_was_indexed_is_served(
+    collection: Collection, tmp_path: Path
+) -> None:
+    """Prepare has followed the links, so front does."""
+    (tmp_path / "album").mkdir()
+    shutil.copy(collection.folder / "images/0005.png", tmp_path / "album/a.png")
+    shutil.copy(collection.folder / "images/0006.png", tmp_path / "b.png")
+    linked = collection.folder / "linked"
+    linked.mkdir()
+    (linked / "album").symlink_to(tmp_path / "album")
+    (linked / "b.png").symlink_to(tmp_path / "b.png")
+    (collection.folder / "linked.txt").write_text("linked/album/a.png\nlinked/b.png\n")
+    prepare = {"images": ["linked.txt"], "embedding_dir": "e", "index_dir": "i"}
+    config = with_section(collection.config, "Prepare", **prepare, path_dir="p", hash_dir="h")
+    done = run_command("prepare/prepare.py", config, cwd=collection.folder)
+    assert 0 == done.returncode, done.stderr
+    with cluster(config, 1, collection.folder) as services:
+        hits = services.front.get("/v1/search?text=red")["hits"]
+        assert {"linked/album/a.png", "linked/b.png"} == {hit["path"] for hit in hits}
+        for hit in hits:
+            assert [200] * 3 == [reply.status for reply in replies(services, hit["id"])]
+
+
+def test_a_name_with_control_characters_is_served(collection: Collection) -> None:
+    """Kind E: they are replaced in `filename`, and encoded in `filename*`."""
+    named = collection.folder / "named"
+    named.mkdir(exist_ok=True)
+    names = ["a\nb.jpg", "\x01\x0b\x7f.png", 'é"\r\n;x: y.png']
+    for number, name in enumerate(names):
+        noise(80 + number).save(named / name, "PNG")
+    prepare = {"images": ["named"], "embedding_dir": "ne", "index_dir": "ni"}
+    config = with_section(collection.config, "Prepare", **prepare, path_dir="np", hash_dir="nh")
+    assert 0 == run_command("prepare/prepare.py", config, cwd=collection.folder).returncode
+    with cluster(config, 1, collection.folder) as services:
+        hits = services.front.get("/v1/search?text=red")["hits"]
+        assert {f"named/{name}" for name in names} == {hit["path"] for hit in hits}
+        for hit in hits:
+            full, *renditions = replies(services, hit["id"])
+            assert {200} == {full.status, *(reply.status for reply in renditions)}
+            _, options = parse_options_header(full.headers["Content-Disposition"])
+            assert hit["path"] == f"named/{options['filename']}"
 
 
 def test_an_id_does_not_give_another_s_file(

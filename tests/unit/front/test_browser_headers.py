@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from common.config import Front
-from front.browser_headers import HEADERS, POLICY, add_headers
+from front.browser_headers import HEADERS, POLICY, add_headers, disposition
 
 PAGE = "https://page.example"
 
@@ -37,6 +37,20 @@ def test_listed_sites_may_read_answers(origin: str, may: bool) -> None:
     assert reply.headers.get("Access-Control-Allow-Origin") == (origin if may else None)
     assert "Origin" in reply.headers["Vary"]
     assert "Vary" not in client().get("/", headers={"Origin": origin}).headers
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("owl.jpg", "inline; filename=owl.jpg"),
+        ("a\nb.jpg", "inline; filename=a_b.jpg; filename*=UTF-8''a%0Ab.jpg"),
+        ("\x00\x1f\x7f", "inline; filename=___; filename*=UTF-8''%00%1F%7F"),
+        ("été \r.png", "inline; filename=\"ete _.png\"; filename*=UTF-8''%C3%A9t%C3%A9%20%0D.png"),
+    ],
+)
+def test_a_name_is_told_whatever_it_holds(name: str, expected: str) -> None:
+    """Kind E: no control character reaches the header."""
+    assert expected == disposition(name)
 
 
 def test_a_browser_may_ask_whether_it_may_ask() -> None:
