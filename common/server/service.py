@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from flask import Flask, Response, g, request
 
-from common.errors import BadRequest, Unavailable
+from common.errors import BadRequest, NotImplementedHere, Unavailable
 from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import READY, REQUEST_SECONDS, REQUESTS, exposition
 from common.request_context import CONTEXT, REQUEST_ID_HEADER, RequestContext
@@ -76,7 +76,7 @@ def _check_head() -> None:
     coding = request.headers.get("Transfer-Encoding", "chunked")
     if coding.strip().lower() != "chunked":
         close_after_reply()
-        raise BadRequest("a body comes as it is, or in chunks: no other Transfer-Encoding is read")
+        raise NotImplementedHere("a body comes as it is, or in chunks: no other coding is read")
 
 
 def _measure(app: Flask, name: str) -> None:

@@ -194,7 +194,7 @@ HEADS = {
     "no HTTP": (400, "hello\r\n"),
     "no Host": (400, "GET /healthz HTTP/1.1\r\nConnection: close\r\n"),
     "two Hosts": (400, "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n"),
-    "another coding": (400, f"{POST}Transfer-Encoding: gzip, chunked\r\n"),
+    "another coding": (501, f"{POST}Transfer-Encoding: gzip, chunked\r\n"),
     "two lengths": (400, "POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n"),
     "listed lengths": (400, "POST / HTTP/1.1\r\nContent-Length: 5, 6\r\n"),
     "negative length": (400, "POST / HTTP/1.1\r\nContent-Length: -1\r\n"),
