@@ -1,46 +1,15 @@
 """The one reader of image files: what is embedded is what thumbnails, previews and hashes show."""
 
-import io
 from collections.abc import Collection
-from itertools import islice, repeat
 
-import pillow_heif
-from PIL import AvifImagePlugin, Image
-from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL import Image
 
-from common.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
-from common.images.canvas import gif_sizes, webp_size
-from common.images.colours import in_8_bits, plain
-from common.images.formats import FORMATS, ImageFile, Size, format_of
-from common.images.heif import read_heif
-from common.images.jpeg import read_jpeg
-from common.images.jpeg2000 import read_jpeg2000
-from common.images.orientation import upright
-from common.images.png import read_png
-from common.images.raw import embedded_jpeg
-from common.images.tiff import is_raw, read_directory, read_tiff
+from common.images.child_decoder import decode_in_child
+from common.images.decoder import decode_here, kind_of
+from common.images.formats import FORMATS
 
-MAX_ASPECT = 20
-MAX_SCANS = 20
-"""Scans of a progressive JPEG with max_pixels: twice as many as cjpeg makes. A smaller JPEG may
-have more. Each scan goes over all pixels, even with few bytes: 20 ms for 50 million pixels."""
-MAX_RUN_PIXELS = 2**22
-"""Pixels of a run-length encoded BMP. Pillow decodes it in Python: 0.4 s for a file of 10 kB."""
-MAX_SCALED = 4
-"""A JPEG may have this many times max_pixels if it is decoded smaller. With the default that is
-200 megapixels, which no phone's camera exceeds. Its blocks take time, and no memory."""
-SCALES = (8, 4, 2, 1)
-"""libjpeg decodes a JPEG at one of these parts of its width and height."""
-_PILLOWS = tuple(name for name in FORMATS if name != "RAW")
-MAX_FRAMES = 10
-"""Frames of an animation that are looked at for one that is not blank."""
-
-Image.MAX_IMAGE_PIXELS = None  # decode checks its caller's limit instead
-# Each caller has threads of its own for images.
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-pillow_heif.register_heif_opener(
-    thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
-)
+JUDGED = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
+"""Formats whose headers bound what decoding takes. Others are decoded in a child process."""
 
 
 def decode(
@@ -61,123 +30,7 @@ def decode(
     Raises UnsupportedMedia for a file of none of the `formats`, TooLarge for a file over a limit,
     BadRequest for an extreme aspect ratio, and Unprocessable for a broken or harmful file.
     """
-    file = _checked(data, max_pixels, at_least, formats)
-    image = _open(file)
-    _check_shape(image, file, max_pixels)
-    _scale(image, file, max_pixels, at_least)
-    try:
-        image.load()
-        image.info.update(file.info)  # not before: Pillow turns a TIFF by itself
-        shown = plain(upright(image)) if as_shown else in_8_bits(upright(image))
-    except MemoryError:
-        raise
-    except Exception:  # Pillow's decoders raise many types
-        raise Unprocessable("the image is truncated or broken") from None
-    if as_shown and _is_blank(shown):
-        first = shown.copy()  # the later ones may be decoded in its place
-        shown = _later_frame(image, data, max_pixels) or first
-    shown.info = {}  # whoever saves it saves no metadata with it
-    return shown
-
-
-def _checked(data: bytes, max_pixels: int, at_least: int, formats: Collection[str]) -> ImageFile:
-    """The file as Pillow may have it; raises for another format, and for what claims too much."""
-    kind = format_of(data)
-    if kind == "TIFF" and is_raw(directory := read_directory(data)):
-        kind = "RAW"
-    if kind not in formats:
-        raise UnsupportedMedia(f"not an image we read ({', '.join(formats)})")
-    match kind:
-        case "JPEG":
-            return read_jpeg(data)
-        case "PNG":
-            return read_png(data)
-        case "GIF":
-            _check_pixels(next(gif_sizes(data), (0, 0)), max_pixels)
-        case "WEBP":
-            _check_pixels(webp_size(data) or (0, 0), max_pixels)
-        case "AVIF" | "HEIF":
-            return read_heif(data, max_pixels)
-        case "JPEG2000":
-            return read_jpeg2000(data, max_pixels, at_least)
-        case "RAW":
-            return _read_raw(data)
-        case "TIFF":
-            return read_tiff(data, directory, max_pixels)
-    return ImageFile(data)
-
-
-def _read_raw(data: bytes) -> ImageFile:
-    jpeg, exif = embedded_jpeg(data)
-    file = read_jpeg(jpeg)
-    return file._replace(info={"exif": exif, **file.info})
-
-
-def _open(file: ImageFile) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(file.data), formats=_PILLOWS)
-    except MemoryError:
-        raise
-    except Exception:  # Pillow's readers raise many kinds on a broken header
-        raise Unprocessable("the image is broken") from None
-    return image
-
-
-def _check_pixels(size: Size, max_pixels: int) -> None:
-    if size[0] * size[1] > max_pixels:
-        raise TooLarge(f"the image has {size[0]}x{size[1]} pixels; {max_pixels} is the limit")
-
-
-def _check_shape(image: Image.Image, file: ImageFile, max_pixels: int) -> None:
-    """Raise for too many pixels, an extreme shape, and few bytes that take seconds to decode."""
-    width, height = image.size
-    is_scaled = file.scales or file.halvings
-    _check_pixels(image.size, MAX_SCALED * max_pixels if is_scaled else max_pixels)
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise BadRequest(f"the image is {width}x{height}; {MAX_ASPECT}:1 is the limit")
-    if file.scans * width * height > MAX_SCANS * max_pixels:
-        raise TooLarge(f"the image has {file.scans} scans of {width}x{height} pixels")
-    in_runs = image.format == "BMP" and image.info["compression"] in (1, 2)
-    if in_runs and width * height > MAX_RUN_PIXELS:
-        raise TooLarge(f"a BMP in runs may have {MAX_RUN_PIXELS} pixels, this is {width}x{height}")
-
-
-def _scale(image: Image.Image, file: ImageFile, max_pixels: int, at_least: int) -> None:
-    """Have a JPEG decoded no larger than is needed, nor than an image may be."""
-    if isinstance(image, Jpeg2KImageFile):
-        image.reduce = file.halvings
-    if image.format != "JPEG":
-        return
-    width, height = image.size
-    scale = next((n for n in SCALES if at_least and n * at_least <= min(image.size)), 1)
-    while -(-width // scale) * -(-height // scale) > max_pixels:
-        scale *= 2
-    image.draft(None, (max(1, width // scale), max(1, height // scale)))
-
-
-def _is_blank(image: Image.Image) -> bool:
-    """Whether an image has one colour alone."""
-    return image.getcolors(1) is not None
-
-
-def _later_frame(image: Image.Image, data: bytes, max_pixels: int) -> Image.Image | None:
-    """The first frame after the first that is not blank, as shown; None if there is none.
-
-    Together the frames that are looked at have no more pixels than one image may have. A frame
-    that is broken, or for which the canvas would have to grow, ends the search.
-    """
-    most = min(MAX_FRAMES, max_pixels // (image.width * image.height))
-    sizes = gif_sizes(data) if image.format == "GIF" else repeat(image.size)
-    try:
-        for number, size in enumerate(islice(sizes, 1, most), 1):
-            if size != image.size:
-                break
-            image.seek(number)
-            image.load()
-            if not _is_blank(shown := plain(upright(image))):
-                return shown
-    except MemoryError:
-        raise
-    except Exception:  # Pillow's decoders raise many types; EOFError after the last frame
-        return None
-    return None
+    kind = kind_of(data, formats)
+    if kind in JUDGED:
+        return decode_here(data, kind, max_pixels, at_least, as_shown)
+    return decode_in_child(data, kind, max_pixels, at_least, as_shown)

@@ -13,6 +13,7 @@ from common.errors import ServiceError
 from common.images.boxes import Box, boxes
 from common.images.codecs import av1_size, hevc_sizes
 from common.images.decode import decode
+from common.images.decoder import decode_here
 from common.images.formats import ENDINGS, FORMATS, format_of
 from common.images.heif import read_heif
 from common.images.jpeg2000 import read_jpeg2000
@@ -114,7 +115,7 @@ def test_a_raw_photo_is_the_jpeg_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(pixels(decode(data, MAX_PIXELS)) - pixels(picture(*SIZE))).mean() < 3
     monkeypatch.setitem(sys.modules, "rawpy", None)
     with pytest.raises(ServiceError, match="pip install rawpy"):
-        decode(data, MAX_PIXELS)
+        decode_here(data, "RAW", MAX_PIXELS)
 
 
 def test_a_jpeg_2000_is_halved() -> None:

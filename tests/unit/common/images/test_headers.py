@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from common.errors import ServiceError
 from common.images.canvas import gif_sizes, webp_size
-from common.images.decode import MAX_SCANS, decode
+from common.images.decode import decode
+from common.images.decoder import MAX_SCANS
 from common.images.formats import format_of
 from common.images.jpeg import read_jpeg
 from common.images.png import read_png

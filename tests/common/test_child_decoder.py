@@ -1,0 +1,127 @@
+"""Decoding in child processes: a file that crashes or exhausts one fails alone (row 25, kind I)."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from common.config import CHECKOUT
+from common.errors import TooLarge, Unprocessable
+from common.images import child_decoder
+from common.images.decode import decode
+from common.images.decoder import decode_here
+from devtools.services import wait_until
+
+MAX_PIXELS = 50_000_000
+READS_AND_WAITS = """
+import sys, time
+from pathlib import Path
+from common.images.decode import decode
+if __name__ == "__main__":
+    decode(Path(sys.argv[1]).read_bytes(), 10**6)
+    print("read", flush=True)
+    time.sleep(600)
+"""
+
+
+def saved(kind: str, side: int = 64) -> bytes:
+    """A grey square."""
+    buffer = io.BytesIO()
+    Image.effect_noise((side, side), 64).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def children(parent: int) -> list[psutil.Process]:
+    """The processes that decode for a process."""
+    found = psutil.Process(parent).children(recursive=True)
+    return [child for child in found if "forkserver" in " ".join(child.cmdline())]
+
+
+def spent_s(process: psutil.Process) -> float:
+    """The CPU time of a process."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "HEIF", "JPEG2000"])
+def test_a_child_gives_what_this_process_would(kind: str) -> None:
+    """To the pixel; with `at_least`, no smaller than that."""
+    data = saved(kind, 300)
+    image = decode(data, MAX_PIXELS)
+    own = decode_here(data, kind, MAX_PIXELS)
+    assert (image.mode, image.size, image.tobytes()) == (own.mode, own.size, own.tobytes())
+    assert 100 <= decode(data, MAX_PIXELS, at_least=100).width < 200
+
+
+def test_errors_of_a_child_are_errors_here() -> None:
+    """With their kind and their words."""
+    with pytest.raises(TooLarge, match="64x64"):
+        decode(saved("TIFF"), 100)
+    with pytest.raises(Unprocessable, match="broken"):
+        decode(saved("HEIF", 300)[:-2000], MAX_PIXELS)
+
+
+def test_a_file_that_takes_too_long_ends_its_child_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others, at the same time and later, are read."""
+    large, small = saved("JPEG2000", 3000), saved("TIFF")
+    decode(small, MAX_PIXELS)
+    with ThreadPoolExecutor(2) as pool, monkeypatch.context() as patch:
+        patch.setattr(child_decoder, "CPU_S", 0)
+        late = pool.submit(decode, large, MAX_PIXELS)
+        with pytest.raises(Unprocessable, match="too long"):
+            late.result()
+    assert decode(small, MAX_PIXELS).size == (64, 64)
+
+
+def test_a_file_that_takes_too_much_memory_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child lives on."""
+    monkeypatch.setattr(child_decoder, "MEMORY_BYTES", 2**24)
+    with pytest.raises(TooLarge, match="memory"):
+        decode(saved("TIFF", 6000), MAX_PIXELS)
+    monkeypatch.undo()
+    assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
+
+
+def test_a_crash_is_the_file_s_fault() -> None:
+    """As of a decoder that reads where it may not; the next file is read by a new child."""
+    decode(saved("TIFF"), MAX_PIXELS)
+    workers = [child for child in children(os.getpid()) if child.ppid() != os.getpid()]
+    before_s = {child: spent_s(child) for child in workers}
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(decode, saved("JPEG2000", 3000), MAX_PIXELS)
+        wait_until(lambda: any(spent_s(child) - before_s[child] > 0.3 for child in workers))
+        max(workers, key=lambda child: spent_s(child) - before_s[child]).send_signal(signal.SIGSEGV)
+        with pytest.raises(Unprocessable, match="harmful"):
+            reading.result()
+    assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
+
+
+def test_children_may_be_killed_while_they_wait() -> None:
+    """As by a system that is short of memory: new ones take their place."""
+    decode(saved("TIFF"), MAX_PIXELS)
+    for child in children(os.getpid()):
+        if child.ppid() != os.getpid():
+            child.kill()
+    assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
+
+
+def test_children_end_with_their_parent(tmp_path: Path) -> None:
+    """Also when it is killed."""
+    (tmp_path / "image").write_bytes(saved("TIFF"))
+    (tmp_path / "script.py").write_text(READS_AND_WAITS)
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "image")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"read\n"
+        decoding = children(parent.pid)
+        assert decoding
+        parent.kill()
+    wait_until(lambda: not any(child.is_running() for child in decoding))
