@@ -1,8 +1,10 @@
 # One image for all services of compose.yaml; hnswlib is compiled in the first stage,
-# for the processor of this machine (HNSWLIB_NO_NATIVE=1 makes it for any).
+# for the processor of this machine (HNSWLIB_NO_NATIVE=1 makes it for any). On ARM, cykooz-resizer is
+# compiled too, by Rust.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
-RUN apt-get update && apt-get install -y --no-install-recommends build-essential
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential \
+    && if [ "$(uname -m)" != x86_64 ]; then apt-get install -y rustup && rustup default stable; fi
 COPY requirements.lock /
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements.lock

@@ -7,6 +7,7 @@ and the standard library of Python 3.8.
 import argparse
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -58,6 +59,16 @@ def package_failures(release: Path = OS_RELEASE) -> "list[str]":
         return []
     return [
         f"hnswlib is compiled here, and this is missing: {', '.join(missing)}. {_cure(release)}"
+    ]
+
+
+def rust_failures(machine: str) -> "list[str]":
+    """The failure if cykooz-resizer has no wheel for `machine` and cannot be compiled either."""
+    if sys.platform == "darwin" or machine == "x86_64" or shutil.which("cargo"):
+        return []
+    return [
+        f"cykooz-resizer is compiled here, as it has no wheel for {machine}, and Rust (cargo) is"
+        " missing. Install Rust 1.87 or newer: https://rustup.rs"
     ]
 
 
@@ -206,7 +217,7 @@ def main() -> None:
     options = parser.parse_args()
     failures = python_failures(options.pythons, options.folder, options.goal)
     if not failures:
-        failures += package_failures()
+        failures += package_failures() + rust_failures(platform.machine())
         failures += disk_failures(
             options.folder, options.disk_mb, options.download_mb, options.variable
         )

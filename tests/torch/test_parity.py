@@ -182,7 +182,7 @@ def turned() -> bytes:
 )
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 def test_preprocessing_is_open_clips(data: bytes, mode: str, interpolation: str) -> None:
-    """To one step of 255 in every pixel; a camera's orientation, which open_clip leaves, aside."""
+    """To two steps of 255 in every pixel; a camera's orientation, which open_clip leaves, aside."""
     how: dict[str, Any] = {"size": 224, "resize_mode": mode, "interpolation": interpolation}
     theirs = open_clip.transform.image_transform_v2(
         open_clip.transform.PreprocessCfg(**how), is_train=False
@@ -193,7 +193,7 @@ def test_preprocessing_is_open_clips(data: bytes, mode: str, interpolation: str)
     ours = images.preprocess(images.decode_for(data, ours_how, 10**8), ours_how)
 
     steps = np.abs(ours - theirs.numpy()) * 255 * np.array(images.OPENAI_STD)[:, None, None]
-    assert steps.max() < 1.01
+    assert steps.max() < 2.01
 
 
 TRICKY = [

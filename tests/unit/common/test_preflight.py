@@ -67,6 +67,19 @@ def test_each_system_has_its_command(
     assert cure in line
 
 
+def test_rust_is_asked_for_where_there_is_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Linux on ARM, unless Rust is there."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("PATH", "")
+    (line,) = preflight.rust_failures("aarch64")
+
+    assert "no wheel for aarch64" in line
+    assert "https://rustup.rs" in line
+    assert [] == preflight.rust_failures("x86_64")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert [] == preflight.rust_failures("arm64")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
