@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 from PIL import Image
 
+from inference.clip.resizing import resize
+
 _SIDE = 32
 _KEPT = 8
 # The first rows of the type II discrete cosine transform: the low frequencies.
@@ -21,7 +23,8 @@ def perceptual_hash(image: Image.Image) -> str:
 
     A bit is 1 where a low frequency exceeds the median of all: "pHash", Zauner, 2010.
     """
-    grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    colours = image if image.mode == "RGB" else image.convert("RGB")
+    grey = resize(colours, (_SIDE, _SIDE), "box").convert("L")
     frequencies = _COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T
     bits = frequencies.ravel() > np.median(frequencies)
     return np.packbits(bits).tobytes().hex()

@@ -119,7 +119,7 @@ def _embed_all(
     ):
         embed = partial(_embed_spread, model.image, devices)
         for number, sources in enumerate(_split(todo, prepare.chunk_size), first):
-            batch_size = prepare.batch_size * replicas
+            batch_size = (prepare.batch_size or model.image.batch_size) * replicas
             chunk = embed_chunk(sources, decoding, embed, batch_size, pool, progress.add)
             folder.write(number, chunk, model.name, model.space)
 

@@ -85,8 +85,12 @@ class Prepare(Section, frozen=True):
         Positive, Meta(description="The images in a chunk, which is the most that a kill can lose.")
     ] = 2048
     batch_size: Annotated[
-        Positive, Meta(description="The images that each copy of the model embeds together.")
-    ] = 32
+        Natural,
+        Meta(
+            description="The images that each copy of the model embeds together; 0: 32 on a GPU,"
+            " 4 on a CPU if the weights of the image tower fit into 32 MiB, else 16."
+        ),
+    ] = 0
     threads: Annotated[
         Natural, Meta(description="Threads that read and decode images; 0: one a core.")
     ] = 0

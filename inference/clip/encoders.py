@@ -80,8 +80,11 @@ def unit_rows(rows: Matrix) -> Matrix:
 class ImageTower:
     """Embeds preprocessed images."""
 
-    def __init__(self, sessions: Sequence[Session]) -> None:
-        """Raises ConfigError if the sessions do not take normalised images."""
+    def __init__(self, sessions: Sequence[Session], batch_size: int) -> None:
+        """`batch_size` is for those who choose: any number of images may be embedded together.
+
+        Raises ConfigError if the sessions do not take normalised images.
+        """
         self._session = SessionPool(sessions)
         self._input = self._session.inputs[0]
         shape = self._input.shape
@@ -91,6 +94,7 @@ class ImageTower:
                 " [n, 3, height, width]; some newer exports on the hub do: pin an older revision"
                 " (owner/name@revision), or make one with inference/export.py"
             )
+        self.batch_size = batch_size
         self.replicas = self._session.count
         self.outputs = self._session.outputs
 

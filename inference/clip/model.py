@@ -17,7 +17,7 @@ from inference.clip.encoders import ImageTower, TextTower, TokenTextTower
 from inference.clip.images import Pixels, Preprocessing
 from inference.clip.model_files import Layout, digest_of, pad_token, read_layout, space_of
 from inference.clip.registry import find_model, shown_name
-from inference.clip.session import Session, open_sessions
+from inference.clip.session import Session, batch_size, open_sessions
 from inference.clip.tokens import TextTokenizer
 from inference.messages import Logits
 
@@ -99,7 +99,7 @@ def load_model(
         image_tower = preprocessing = classifier = None
         if image and layout.visual:
             sessions = open_sessions(layout.visual, settings)
-            image_tower = ImageTower(sessions)
+            image_tower = ImageTower(sessions, batch_size(layout.visual, settings))
             preprocessing = layout.preprocessing or _preprocessing_of(sessions[0])
             _check_size(layout.visual, sessions[0], preprocessing)
             classifier = load_classifier(layout.visual.with_name("labels.json"), image_tower)

@@ -45,6 +45,6 @@ def _span(first: int, end: int, scale: float, limit: int) -> tuple[float, float]
 
 def _convolve(image: Image.Image, size: tuple[int, int], crop: CropBox, name: str) -> Image.Image:
     result = Image.new(image.mode, size)
-    how = ResizeOptions(ResizeAlg.convolution(FILTERS[name]), use_alpha=False, crop_box=crop)
-    Resizer().resize_pil(image, result, how)
+    options = ResizeOptions(ResizeAlg.convolution(FILTERS[name]), use_alpha=False, crop_box=crop)
+    Resizer().resize_pil(image, result, options)
     return result

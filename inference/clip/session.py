@@ -101,6 +101,24 @@ def _open(path: Path, runtime: str, options: SessionOptions) -> Session:
     return OnnxSession(path, options, tensorrt=runtime == "tensorrt")
 
 
+CACHED_BYTES = 32 * 2**20
+"""Float32 weights up to this size may stay in the cache of a CPU; a server has 32 MiB or more."""
+
+
+def batch_size(path: Path, settings: Inference) -> int:
+    """The images that a session of `path` embeds at the least cost for each.
+
+    The size of the network and the kind of device decide it, and no clock, as the other images of
+    a batch may move the last digits of an embedding. A network larger than the cache of a CPU is
+    read from memory for each batch, and 16 images share that. For a network within the cache it is
+    4, as the activations of more images drive each other out. `docs/benchmarks.md` has the figures.
+    """
+    if settings.device != "cpu":
+        return 32
+    weights = sum(file.stat().st_size for file in files_of(path))
+    return 16 if weights > CACHED_BYTES else 4
+
+
 def files_of(path: Path) -> list[Path]:
     """An ONNX file, and the separate files with the weights of a large network."""
     return sorted(path.parent.glob(f"{path.name}*"))

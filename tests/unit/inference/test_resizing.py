@@ -45,8 +45,8 @@ def picture(kind: str, mode: str, size: tuple[int, int]) -> Image.Image:
 
 def by_pillow(image: Image.Image, size: tuple[int, int], name: Filter) -> Image.Image:
     """Horizontally first; since version 13, Pillow takes the order that is faster."""
-    how = Image.Resampling[name.upper()]
-    return image.resize((size[0], image.height), how).resize(size, how)
+    filter_ = Image.Resampling[name.upper()]
+    return image.resize((size[0], image.height), filter_).resize(size, filter_)
 
 
 def difference(one: Image.Image, other: Image.Image) -> int:

@@ -13,7 +13,14 @@ from common.config import Inference
 from common.errors import ConfigError
 from devtools.tiny_model import DIM, SIZE, write_tiny_model
 from inference.clip.devices import Device
-from inference.clip.session import Session, SessionOptions, cpu_replicas, open_sessions
+from inference.clip.session import (
+    CACHED_BYTES,
+    Session,
+    SessionOptions,
+    batch_size,
+    cpu_replicas,
+    open_sessions,
+)
 from inference.runtimes.onnx_runtime import OnnxSession
 from inference.runtimes.openvino_runtime import OpenVinoSession
 
@@ -104,3 +111,20 @@ def test_a_file_that_is_no_network_is_named(tmp_path: Path) -> None:
 def test_the_replicas_of_a_cpu_share_its_cores(cores: int, threads: int, replicas: int) -> None:
     """On few cores each replica has one thread; given threads are kept."""
     assert cpu_replicas(threads, cores) == replicas
+
+
+@pytest.mark.parametrize(
+    ("weights", "device", "expected"),
+    [(CACHED_BYTES, "cpu", 4), (CACHED_BYTES + 1, "cpu", 16), (9, "cuda:0,1", 32), (9, "gpu", 32)],
+)
+def test_the_size_of_a_batch_is_that_of_the_network(
+    tmp_path: Path, weights: int, device: str, expected: int
+) -> None:
+    """With its separate weights, without other precisions, and by no clock."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"graph")
+    (tmp_path / "model.int8.onnx").write_bytes(bytes(10))
+    with (tmp_path / "model.onnx.data").open("wb") as separate:
+        separate.truncate(weights - len(b"graph"))
+
+    assert expected == batch_size(path, Inference(device=device))
