@@ -3,8 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Chunk, Row, Skipped
 from prepare.hashes import location_hash, perceptual_hash
 from prepare.sources import Source
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Decoded(NamedTuple):
@@ -38,58 +43,79 @@ class Decoding(NamedTuple):
     """The longer sides of the renditions that are made for each image."""
 
 
+class Embedded(NamedTuple):
+    """An image with its embedding, float32 [dim]."""
+
+    row: Row
+    vector: Matrix
+
+
+class Embedding(NamedTuple):
+    """What embeds a batch, and the threads that call it, one for each replica of the model."""
+
+    embed: Callable[[Sequence[Pixels]], Matrix]
+    batch_size: int
+    replicas: int
+    threads: Executor
+
+
 def embed_chunk(
     sources: Sequence[Source],
     decoding: Decoding,
-    embed: Callable[[Sequence[Pixels]], Matrix],
-    batch_size: int,
     pool: Executor,
+    embedding: Embedding,
     tell: Callable[[int], None],
 ) -> Chunk:
     """Embed the sources of one chunk, in order; images that cannot be embedded are skipped.
 
-    `tell` is called with the number of images that are done since its last call.
+    Sources are read in `pool`. `tell` is called with the number of images that are done since its
+    last call.
     """
-    rows: list[Row] = []
-    skipped: list[Skipped] = []
-    parts: list[Matrix] = []
-    batch: list[Decoded] = []
-
-    def flush() -> None:
-        if batch:
-            vectors = embed([decoded.pixels for decoded in batch])
-            for decoded, vector in zip(batch, vectors, strict=True):
-                if np.isfinite(vector).all():
-                    rows.append(decoded.row)
-                    parts.append(vector[None])
-                else:
-                    skipped.append(_skip(decoded.row, "the model gave no finite embedding"))
-            tell(len(batch))
-            batch.clear()
-
-    for result in _ahead(pool, decoding, sources, 4 * batch_size):
-        if isinstance(result, Skipped):
-            skipped.append(result)
-            tell(1)
-        else:
-            batch.append(result)
-        if len(batch) == batch_size:
-            flush()
-    flush()
-    return Chunk(np.concatenate(parts) if parts else np.empty((0, 0), np.float32), rows, skipped)
+    size, replicas = embedding.batch_size, embedding.replicas
+    decoded = _ahead(pool, partial(decode_source, decoding=decoding), sources, 4 * size * replicas)
+    batches = iter(lambda: list(islice(decoded, size)), [])
+    embed = partial(_embed_batch, embedding.embed)
+    done: list[Embedded | Skipped] = []
+    # One batch more than replicas, so that none waits for this thread.
+    for batch in _ahead(embedding.threads, embed, batches, replicas + 1):
+        done += batch
+        tell(len(batch))
+    embedded = [image for image in done if isinstance(image, Embedded)]
+    return Chunk(
+        np.stack([vector for _, vector in embedded]) if embedded else np.empty((0, 0), np.float32),
+        [row for row, _ in embedded],
+        [image for image in done if isinstance(image, Skipped)],
+    )
 
 
 def _ahead(
-    pool: Executor, decoding: Decoding, sources: Iterable[Source], ahead: int
-) -> Iterator[Decoded | Skipped]:
-    """Decode in `pool`, in order, at most `ahead` images before they are needed."""
-    waiting: deque[Future[Decoded | Skipped]] = deque()
-    for source in sources:
-        waiting.append(pool.submit(decode_source, source, decoding))
+    pool: Executor, call: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """The results of `call` in `pool`, in order, at most `ahead` before they are needed."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(call, item))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def _embed_batch(
+    embed: Callable[[Sequence[Pixels]], Matrix], batch: Sequence[Decoded | Skipped]
+) -> list[Embedded | Skipped]:
+    images = [image.pixels for image in batch if isinstance(image, Decoded)]
+    vectors = iter(embed(images) if images else ())
+    return [
+        image if isinstance(image, Skipped) else _checked(image.row, next(vectors))
+        for image in batch
+    ]
+
+
+def _checked(row: Row, vector: Matrix) -> Embedded | Skipped:
+    if np.isfinite(vector).all():
+        return Embedded(row, vector)
+    return _skip(row, "the model gave no finite embedding")
 
 
 def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:

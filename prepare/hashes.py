@@ -23,8 +23,8 @@ def perceptual_hash(image: Image.Image) -> str:
 
     A bit is 1 where a low frequency exceeds the median of all: "pHash", Zauner, 2010.
     """
-    colours = image if image.mode == "RGB" else image.convert("RGB")
-    grey = resize(colours, (_SIDE, _SIDE), "box").convert("L")
+    opaque = image if image.mode in ("RGB", "L") else image.convert("RGB")
+    grey = resize(opaque, (_SIDE, _SIDE), "box").convert("L")
     frequencies = _COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T
     bits = frequencies.ravel() > np.median(frequencies)
     return np.packbits(bits).tobytes().hex()

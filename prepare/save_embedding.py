@@ -1,13 +1,11 @@
 """Embed the images of a collection: python prepare/save_embedding.py [IMAGES ...]."""
 
-import math
 import os
 import sys
 from collections.abc import Iterator, Sequence, Set
-from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -18,19 +16,15 @@ from common.config import Loaded, load
 from common.errors import ConfigError
 from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
-from common.wire import Matrix
-from inference.clip.images import Pixels
 from inference.clip.model import Model, load_model, space_of_model
-from inference.clip.encoders import ImageTower
 from prepare.chunks import LIVE_COLUMNS, EmbeddingFolder, Row, Skipped
-from prepare.embed import Decoding, embed_chunk
+from prepare.embed import Decoding, Embedding, embed_chunk
 from prepare.left_out import LIST_OPTION, LeftOut, listing, printable, summary
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.sources import Source, find_sources
 from prepare.told_paths import told_from
 
-Item = TypeVar("Item")
 SHOWN = 20
 """The skipped images that a run names without being asked."""
 
@@ -111,16 +105,16 @@ def _embed_all(
     )
     first = 1 + max((entry.chunk for entry in folder.entries()), default=0)
     threads = prepare.threads or os.cpu_count() or 1
-    replicas = model.image.replicas
+    tower = model.image
     with (
         ThreadPoolExecutor(threads) as pool,
-        ThreadPoolExecutor(replicas) as devices,
+        ThreadPoolExecutor(tower.replicas) as devices,
         Progress("embedding", len(todo)) as progress,
     ):
-        embed = partial(_embed_spread, model.image, devices)
+        size = prepare.batch_size or tower.batch_size
+        embedding = Embedding(tower.embed, size, tower.replicas, devices)
         for number, sources in enumerate(_split(todo, prepare.chunk_size), first):
-            batch_size = (prepare.batch_size or model.image.batch_size) * replicas
-            chunk = embed_chunk(sources, decoding, embed, batch_size, pool, progress.add)
+            chunk = embed_chunk(sources, decoding, pool, embedding, progress.add)
             folder.write(number, chunk, model.name, model.space)
 
 
@@ -132,15 +126,9 @@ def _renditions(loaded: Loaded) -> tuple[RenditionFolder, list[int]]:
     return folder, [pixels[name] for name in loaded.config.prepare.renditions]
 
 
-def _embed_spread(tower: ImageTower, devices: Executor, images: Sequence[Pixels]) -> Matrix:
-    """Embed a batch in parallel, one part on each replica of the tower."""
-    size = math.ceil(len(images) / tower.replicas)
-    return np.concatenate(list(devices.map(tower.embed, _split(images, size))))
-
-
-def _split(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _split(sources: Sequence[Source], size: int) -> Iterator[Sequence[Source]]:
+    for start in range(0, len(sources), size):
+        yield sources[start : start + size]
 
 
 def _finish(

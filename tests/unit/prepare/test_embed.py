@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ from common.images.renditions import RenditionFolder
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Skipped
-from prepare.embed import Decoded, Decoding, decode_source, embed_chunk
+from prepare.embed import Decoded, Decoding, Embedding, decode_source, embed_chunk
 from prepare.hashes import location_hash
 from prepare.sources import Source
 from tests.front.pictures import encoded, noise
@@ -55,7 +56,7 @@ def test_vectors_and_rows_go_together(root: Path, pool: ThreadPoolExecutor) -> N
     sources += [source("8.png"), source("9.png", "a link that leads nowhere")]
     told: list[int] = []
     decoding = Decoding(root, PREPROCESSING, 1000)
-    chunk = embed_chunk(sources, decoding, embed, 2, pool, told.append)
+    chunk = embed_chunk(sources, decoding, pool, Embedding(embed, 2, 1, pool), told.append)
 
     assert [row.path for row in chunk.rows] == ["0.png", "1.png", "2.png", "4.png", "5.png"]
     assert chunk.vectors[:, 0].tolist() == [0, 1, 2, 4, 5]
@@ -71,7 +72,8 @@ def test_vectors_and_rows_go_together(root: Path, pool: ThreadPoolExecutor) -> N
 
 def test_a_chunk_of_nothing_is_empty(root: Path, pool: ThreadPoolExecutor) -> None:
     """No model is asked."""
-    chunk = embed_chunk([], Decoding(root, PREPROCESSING, 1000), embed, 2, pool, print)
+    embedding = Embedding(embed, 2, 1, pool)
+    chunk = embed_chunk([], Decoding(root, PREPROCESSING, 1000), pool, embedding, print)
 
     assert (chunk.rows, chunk.skipped, chunk.vectors.shape) == ([], [], (0, 0))
 
@@ -116,3 +118,30 @@ def test_renditions_are_made_on_request(root: Path) -> None:
         assert (side, side) == Image.open(io.BytesIO(jpeg)).size
     decode_source(source("2.png"), decoding._replace(rendition_pixels=()))
     assert 2 == len(list((root / "kept").rglob("*.jpg")))
+
+
+def test_each_replica_has_a_batch_without_waiting_for_the_others(
+    root: Path, pool: ThreadPoolExecutor
+) -> None:
+    """The first batch ends after the second one; the rows keep their order."""
+    second = threading.Event()
+
+    def late(images: Sequence[Pixels]) -> Matrix:
+        rows = embed(images)
+        if rows[0, 0] == 0:
+            assert second.wait(30)
+        else:
+            second.set()
+        return rows
+
+    sources = [source(f"{number}.png") for number in (0, 1, 2, 4)]
+    with ThreadPoolExecutor(2) as devices:
+        chunk = embed_chunk(
+            sources,
+            Decoding(root, PREPROCESSING, 1000),
+            pool,
+            Embedding(late, 2, 2, devices),
+            lambda _: None,
+        )
+
+    assert chunk.vectors[:, 0].tolist() == [0, 1, 2, 4]

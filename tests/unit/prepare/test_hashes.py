@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.images.colours import MODES
+from common.images.decode import decode
 from devtools.photos import photo
-from inference.clip.images import MODES, decode
 from prepare.hashes import perceptual_hash
 
 
