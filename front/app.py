@@ -1,18 +1,16 @@
 """The app of the public server: the search API, the images, the page and the docs."""
 
-import io
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from flask import Flask, Response, g, request, send_file, send_from_directory
+from flask import Flask, Response, g, request, send_from_directory
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from common.cache_epoch import CacheEpoch
 from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
-from common.images.renditions import RenditionFolder
 from common.internal_auth import InternalAuth
 from common.loop import LoopThread
 from common.server.body import READ_BYTES, close_after_reply, read_unused
@@ -21,25 +19,20 @@ from common.server.request import bypasses_cache, deadline_of
 from common.server.service import create_service, on_close
 from front.answer_cache import AnswerCache, answer_key
 from front.auth import authorize
-from front.browser_headers import add_headers, disposition
+from front.browser_headers import add_headers
 from front.docs import create_docs
 from front.image_fetch import Fetcher, Internet
+from front.images import add_images
 from front.keys import Keys
 from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
 from front.rate_limit import RateLimiter
-from front.renditions import Renditions, content_type_of, read_image
 from front.wires import add_wires
 from front.wires.backend import Backend
 from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
-MAX_AGE = "max-age=3600"
-"""How long browsers show an image whose file is gone. An image of an id never changes, so then they
-ask with its ETag whether it is still there."""
 REFUSED = (401, 403, 429)
 """Statuses of requests that are refused before their body is read."""
-RenditionOf = Callable[[str, str], bytes]
-"""Gives the thumbnail or the preview of an image id."""
 CACHE_HEADERS = ("X-Cache", "Age")
 """Headers of middle's replies that are passed on."""
 
@@ -81,25 +74,8 @@ def create_app(
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
     _add_search(app, client, loop, fetcher, new_deadline, answers)
     _add_api(app, client, loop, new_deadline, answers)
-
-    def path_of(image_id: str) -> Path:
-        return root / loop.run(client.image(image_id)).file
-
-    renditions = Renditions(
-        config.inference.max_pixels,
-        front.thumbnail_cache_bytes,
-        RenditionFolder(root / front.rendition_dir, front.rendition_bytes),
-    )
-    caching = f"{'private' if keys.are_on else 'public'}, {MAX_AGE}"
+    thumbnail_of = add_images(app, config, root, lambda image_id: loop.run(client.image(image_id)))
     fetch = partial(_with_image, loop=loop, fetcher=fetcher)
-    sides = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
-
-    def rendition_of(image_id: str, kind: str) -> bytes:
-        side = sides[kind]
-        return renditions.get(image_id, side) or renditions.make(image_id, side, path_of(image_id))
-
-    _add_images(app, path_of, rendition_of, caching)
-    thumbnail_of = partial(rendition_of, kind="thumbnail")
     add_wires(app, front, Backend(client, loop, new_deadline, fetch, thumbnail_of))
     _add_page(app)
     _add_limit(app, front.max_body_bytes)
@@ -187,29 +163,6 @@ def _with_image(query: SearchQuery, loop: LoopThread, fetcher: Fetcher | None) -
         )
     query.image, query.image_url = loop.run(fetcher.fetch(query.image_url)), None
     return query
-
-
-def _add_images(
-    app: Flask, path_of: Callable[[str], Path], rendition_of: RenditionOf, caching: str
-) -> None:
-    @app.get("/v1/images/<image_id>")
-    def image(image_id: str) -> Response:
-        path = path_of(image_id)
-        data = read_image(image_id, path)
-        kind = content_type_of(data)
-        response = send_file(io.BytesIO(data), kind, conditional=True, etag=image_id)
-        response.headers["Content-Disposition"] = disposition(path.name)
-        response.headers["Cache-Control"] = caching
-        return response
-
-    @app.get("/v1/images/<image_id>/thumbnail", defaults={"kind": "thumbnail"})
-    @app.get("/v1/images/<image_id>/preview", defaults={"kind": "preview"})
-    def rendition(image_id: str, kind: str) -> Response:
-        data = rendition_of(image_id, kind)
-        response = Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})
-        response.set_etag(image_id)
-        response.make_conditional(request)
-        return response
 
 
 def _add_page(app: Flask) -> None:

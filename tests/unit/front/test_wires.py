@@ -1,0 +1,101 @@
+"""The APIs of other projects over a middle that embeds a text as its length."""
+
+import json
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from common.config import Front
+from common.errors import BadRequest
+from common.server.problems import handle_errors
+from front.wires import add_wires
+from front.wires.backend import Backend
+from front.wires.immich import Others
+from front.wires.openai import MAX_INPUTS
+from front.wires.weaviate import VectorizeRequest
+from middle.messages import EmbedQuery
+
+
+class Middle:
+    """Answers at once, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[EmbedQuery] = []
+
+    def embed(self, query: EmbedQuery, _deadline: float) -> Any:
+        self.asked.append(query)
+        vectors = [[float(len(item)), 0.5] for item in (*query.texts, *query.images)]
+        return SimpleNamespace(body=json.dumps({"embeddings": vectors, "model": "tiny"}).encode())
+
+    def info(self) -> bytes:
+        told = {"images": 1, "index_version": "v", "model": "tiny", "dim": 2, "shards": 1}
+        return json.dumps(told).encode()
+
+
+@pytest.fixture
+def middle() -> Middle:
+    """What front asks."""
+    return Middle()
+
+
+@pytest.fixture
+def backend(middle: Middle) -> Backend:
+    """On a loop that has run already."""
+    loop = SimpleNamespace(run=lambda result: result)
+    given: Any = (middle, loop, lambda: 0.0, lambda query: query, lambda _image_id: b"")
+    return Backend(*given)
+
+
+@pytest.fixture
+def client(backend: Backend) -> FlaskClient:
+    """Asks front."""
+    app = Flask("front")
+    handle_errors(app)
+    add_wires(app, Front(wires=("openai", "immich", "weaviate")), backend)
+    return app.test_client()
+
+
+def test_many_inputs_are_several_queries(backend: Backend, middle: Middle) -> None:
+    """Texts and images apart, at most 64 each; the vectors come in the order of the inputs."""
+    inputs = [b"12" if place % 10 == 3 else "x" * (1 + place) for place in range(150)]
+    vectors = backend.embed(inputs)
+
+    assert [vector[0] for vector in vectors] == [len(item) for item in inputs]
+    assert [len(query.texts) or len(query.images) for query in middle.asked] == [64, 64, 7, 15]
+
+
+def test_an_input_without_words_is_refused_before_middle(backend: Backend, middle: Middle) -> None:
+    """As on our own route."""
+    with pytest.raises(BadRequest):
+        backend.embed(["a", " "])
+    assert not middle.asked
+
+
+def test_openai_takes_as_many_as_openai(client: FlaskClient, middle: Middle) -> None:
+    """And refuses more, in its own shape, before middle is asked."""
+    most = {"model": "auto", "input": ["a"] * MAX_INPUTS}
+    assert len(client.post("/v1/embeddings", json=most).get_json()["data"]) == MAX_INPUTS
+    middle.asked.clear()
+    more = {"model": "auto", "input": ["a"] * (MAX_INPUTS + 1)}
+    refused = client.post("/v1/embeddings", json=more)
+    assert (refused.status_code, refused.get_json()["error"]["param"]) == (400, "input")
+    assert not middle.asked
+
+
+def test_weaviate_s_request_has_texts_images_or_both(client: FlaskClient) -> None:
+    """What is missing is empty."""
+    assert VectorizeRequest().texts == []
+    reply = client.post("/vectorize", json={"texts": ["abc"]}).get_json()
+    assert reply["textVectors"] == [[3.0, 0.5]]
+    assert reply["imageVectors"] == []
+
+
+def test_without_another_immich_only_clip_is_answered(client: FlaskClient) -> None:
+    """The answer says what to set."""
+    assert cast(Any, Others)
+    faces = json.dumps({"facial-recognition": {}})
+    refused = client.post("/predict", data={"entries": faces})
+    assert refused.status_code == 501
