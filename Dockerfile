@@ -3,8 +3,10 @@
 # compiled too, by Rust.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
-RUN apt-get update && apt-get install -y --no-install-recommends build-essential \
-    && if [ "$(uname -m)" != x86_64 ]; then apt-get install -y rustup && rustup default stable; fi
+ENV PATH=/root/.cargo/bin:$PATH
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential curl \
+    && if [ "$(uname -m)" != x86_64 ]; then \
+        curl --proto =https -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal; fi
 COPY requirements.lock /
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements.lock

@@ -188,7 +188,7 @@ def test_preprocessing_is_open_clips(data: bytes, mode: str, interpolation: str)
         open_clip.transform.PreprocessCfg(**how), is_train=False
     )(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     ours_how = images.Preprocessing(
-        mean=images.OPENAI_MEAN, std=images.OPENAI_STD, draft=False, **how
+        mean=images.OPENAI_MEAN, std=images.OPENAI_STD, draft=False, as_shown=False, **how
     )
     ours = images.preprocess(images.decode_for(data, ours_how, 10**8), ours_how)
 
