@@ -68,7 +68,6 @@ def create_app(
     rates = RateLimiter(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
     authorize(app, keys, rates, front)  # first: a preflight request counts, too
     add_headers(app, front)
-    read_unused(app)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
@@ -176,6 +175,8 @@ def _add_page(app: Flask) -> None:
 
 
 def _add_limit(app: Flask, max_body_bytes: int) -> None:
+    read_unused(app)
+
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_error: RequestEntityTooLarge) -> Response:
         limit = f"the body is over the limit: {max_body_bytes} bytes, in few parts"
