@@ -170,7 +170,7 @@ def test_texts_are_embedded_alike_alone_together_and_padded(model: Model) -> Non
     alone = np.concatenate([model.encode_text([text]) for text in TEXTS])
     ids = [model.text.prepare(text).value for text in TEXTS]
     padded, mask = pad(ids, 0, 64)
-    (network,) = open_sessions(MODELS / "starter/textual/model.onnx", Inference())
+    network, *_ = open_sessions(MODELS / "starter/textual/model.onnx", Inference())
     rows = network.run({"input_ids": padded, "attention_mask": mask})
 
     np.testing.assert_allclose(together, alone, atol=1e-5)

@@ -41,6 +41,7 @@ def services(collection: Collection, server: str) -> Iterator[Cluster]:
     """All services; front takes four requests at a time. Whatever tests ask is not kept."""
     config = with_section(collection.config, "Front", max_in_flight=LIMIT)
     config = with_section(config, "Middle", deadline_ms=LONG_MS, cache="off")
+    config = with_section(config, "Inference", replicas=1)  # so that two texts are under way
     with cluster(under(server, config), 1, collection.folder) as running:
         yield running
 

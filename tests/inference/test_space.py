@@ -72,6 +72,6 @@ def test_a_text_tower_is_refused_beside_strange_images() -> None:
 
 
 def test_the_starters_space_has_not_moved() -> None:
-    """Indexes that people have built with it go on working."""
-    assert load_model("starter", CPU, text=False).space.startswith("f85fe467ce527d7b")
+    """Indexes that people have built with it go on working, but for a new `images.VERSION`."""
+    assert load_model("starter", CPU, text=False).space.startswith("6eddf72dc9f4556f")
     assert (MODELS / "clip-tokenizer.json").is_file()
