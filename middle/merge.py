@@ -145,4 +145,5 @@ def _hit(candidate: Candidate) -> Hit:
         record.told_path,
         f"/v1/images/{identity}/thumbnail",
         record.metadata,
+        record.offline,
     )

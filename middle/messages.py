@@ -12,7 +12,6 @@ MAX_HITS = 1000
 MAX_EMBEDDING = 8192
 MAX_INPUTS = 64
 MAX_LABELS = 1000
-
 SOURCES = ("text", "image", "id", "embedding")
 
 ModelChoice = Literal["auto", "clip", "mclip"]
@@ -75,6 +74,7 @@ class Hit(msgspec.Struct):
     path: Annotated[str, Meta(description="the path of the file, from the folder that was indexed")]
     thumbnail: Annotated[str, Meta(description="the address of a small JPEG of the image")]
     metadata: Annotated[dict[str, Scalar], Meta(description="the other columns of its table")]
+    offline: Annotated[bool, Meta(description="whether its file was absent at the last prepare")]
 
 
 class ShardCounts(msgspec.Struct):

@@ -55,6 +55,8 @@ class Record(msgspec.Struct, array_like=True):
     metadata: dict[str, str | int | float | bool | None] = {}
     told_from: int = 0
     """Where the part of `path` begins that answers tell."""
+    offline: bool = False
+    """Whether the file was absent when the index was built."""
 
     @property
     def told_path(self) -> str:

@@ -74,7 +74,8 @@ REPLIES = {
     "search": """
 {"hits": [{"id": "933a764b597cb64bc3738ab466463cc5", "score": 0.36,
            "path": "samples/cat-chelsea.jpg",
-           "thumbnail": "/v1/images/933a764b597cb64bc3738ab466463cc5/thumbnail", "metadata": {}}],
+           "thumbnail": "/v1/images/933a764b597cb64bc3738ab466463cc5/thumbnail", "metadata": {},
+           "offline": false}],
  "coverage": {"shards": {"total": 2, "ok": 2, "timeout": 0, "failed": 0},
               "fraction": 1.0, "degraded": false},
  "index_version": "v000001", "model": "starter",

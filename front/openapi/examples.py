@@ -59,6 +59,7 @@ ANSWER: dict[str, Any] = {
             "path": "samples/kitten-with-yarn.jpg",
             "thumbnail": f"/v1/images/{KITTEN}/thumbnail",
             "metadata": {},
+            "offline": False,
         }
     ],
     "coverage": {

@@ -1,7 +1,7 @@
 /** The search page: a query (words, an image, or the id of a hit) in, a grid of hits out. Words and ids live in the URL. */
 
 /** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File}} Query */
-/** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>}} Hit */
+/** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean}} Hit */
 /** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
 /** @typedef {{hits: Hit[], coverage: Coverage, model: string, took_ms: {total?: number}, warnings: string[]}} Answer */
 /** @typedef {{query: Query, answer?: Answer}} Visit One entry of the browser's history. */
@@ -176,7 +176,7 @@ function fillForm({ text, id, image, ...rest }) {
 }
 
 /** @param {Hit} hit @returns {HTMLLIElement} */
-function tile({ id, path, score, thumbnail }) {
+function tile({ id, path, score, thumbnail, offline }) {
   const item = page.hit.content.firstElementChild.cloneNode(true);
   const [open, more, name, cosine] = item.children;
   Object.assign(item.dataset, { id, path });
@@ -186,6 +186,7 @@ function tile({ id, path, score, thumbnail }) {
   Object.assign(more, { href: moreUrl(id), ariaLabel: `More like ${path}` });
   name.textContent = name.title = path.split('/').pop();
   cosine.textContent = score.toFixed(3);
+  if (offline) cosine.prepend(create('small', 'offline'), ' ');
   return item;
 }
 
@@ -208,8 +209,9 @@ function onSeen(entries) {
 /** @param {number} index of a hit */
 function openViewer(index) {
   const hit = shown[index];
-  const { id, path, score, metadata } = hit;
-  const facts = Object.entries({ score: score.toFixed(3), ...metadata });
+  const { id, path, score, metadata, offline } = hit;
+  const absent = offline && { offline: 'The file was absent when the index was built.' };
+  const facts = Object.entries({ score: score.toFixed(3), ...absent, ...metadata });
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
   const image = Object.assign(new Image(), { alt: path });
