@@ -10,6 +10,7 @@ from common.files import content_hash
 from common.wire import Matrix
 from inference.clip.model import Model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
+from prepare.members import Member, write_members
 from prepare.recall import ROUNDING
 
 TOPICS = 1000
@@ -51,13 +52,16 @@ def save_vectors(vectors: Matrix, model: Model, folder: Path) -> None:
     """Write an embedding folder in which vector i is the embedding of an image named i."""
     embeddings = EmbeddingFolder(folder)
     folder.mkdir(parents=True)
-    live = []
+    members: list[Member] = []
     for chunk, start in enumerate(range(0, len(vectors), CHUNK), 1):
         part = vectors[start : start + CHUNK]
         rows = [_row(number) for number in range(start, start + len(part))]
         embeddings.write(chunk, Chunk(part, rows, []), model.name, model.space)
-        live += [(chunk, row, 0) for row in range(len(part))]
-    embeddings.write_live(np.array(live, dtype=np.int32))
+        members += [
+            Member(row.path, row.size_bytes, row.mtime_ns, chunk, place, row.content)
+            for place, row in enumerate(rows)
+        ]
+    write_members(embeddings, members)
 
 
 def _row(number: int) -> Row:

@@ -25,7 +25,7 @@ from prepare.rollout import roll_out
 from prepare.lock import locked
 from prepare.progress import Progress
 from prepare.recall import recall
-from prepare.versions import find_version, next_version
+from prepare.versions import chunks_of_versions, find_version, next_version
 from search.ann_index import Build
 from search.index import Segment, ef_of_shard, ann_module, load_shard, write_shard
 from search.manifest import (
@@ -40,7 +40,7 @@ from search.manifest import (
     write_manifest,
 )
 
-FORMAT = 3
+FORMAT = 4
 """To be increased with each change that gives other files for the same embeddings."""
 
 RECALL_K = 10
@@ -72,7 +72,21 @@ def build(loaded: Loaded) -> Manifest:
             manifest = _describe(loaded, folders, version, collection, shards, inputs)
             manifest = write_manifest(folders, manifest)
         roll_out(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
+        _drop_unused(embeddings, folders, collection)
         return manifest
+
+
+def _drop_unused(embeddings: EmbeddingFolder, folders: Folders, collection: Collection) -> None:
+    """Drop the chunks of this model that neither the collection nor a kept version is from."""
+    used = chunks_of_versions(folders)
+    if used is None:
+        return
+    used |= collection.all_chunks
+    space = collection.entry.space
+    entries = [entry for entry in embeddings.entries() if entry.space == space]
+    if unused := [entry.chunk for entry in entries if entry.chunk not in used]:
+        embeddings.drop(unused)
+        embeddings.sweep()
 
 
 def _choice(folders: Folders, shards: int, images: int) -> str:
@@ -147,6 +161,7 @@ def _describe(
         inputs,
         _measure(loaded, folders, version, collection, shards),
         shards,
+        sorted(collection.chunks),
     )
 
 

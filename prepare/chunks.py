@@ -4,8 +4,8 @@ chunk-000001.npy            float32 [rows, dim], unit rows
 chunk-000001.rows.jsonl     a `Row` for each vector
 chunk-000001.skipped.jsonl  a `Skipped` for each image that could not be embedded
 journal.jsonl               a `JournalEntry` for each finished chunk; other chunks are ignored
-live.npy                    int32 [images, 3]: the collection after the last run, by chunk and row;
-                            and where the part of the path begins that answers tell
+members.jsonl               a `Member` (prepare/members.py) for each file of the collection
+collection.json             what the collection was told to hold: `Roots` (prepare/roots.py)
 """
 
 import os
@@ -21,16 +21,14 @@ from numpy.typing import NDArray
 from common.errors import ConfigError
 from common.files import replace_bytes, sha256_of, write_whole
 from common.wire import UNREADABLE, Matrix
-from prepare.sources import Scalar
+from prepare.tables import Scalar
 
 JOURNAL = "journal.jsonl"
-LIVE = "live.npy"
-LIVE_COLUMNS = 3
 Line = TypeVar("Line")
 
 
-class Row(msgspec.Struct, frozen=True):
-    """An embedded image; hashes in hex."""
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An embedded image, as its file was then; hashes in hex."""
 
     path: str
     size_bytes: int
@@ -38,6 +36,7 @@ class Row(msgspec.Struct, frozen=True):
     content: str
     perceptual: str
     metadata: dict[str, Scalar] = {}
+    """Of chunks of earlier releases alone: members have it now."""
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -80,15 +79,15 @@ class EmbeddingFolder:
 
     def entries(self) -> list[JournalEntry]:
         """The finished chunks, in the order in which they were finished."""
-        return _read_lines(self.path / JOURNAL, JournalEntry)
+        return read_lines(self.path / JOURNAL, JournalEntry)
 
     def rows(self, chunk: int) -> list[Row]:
         """The rows of a finished chunk."""
-        return _read_lines(self._file(chunk, ".rows.jsonl"), Row)
+        return read_lines(self._file(chunk, ".rows.jsonl"), Row)
 
     def skipped(self, chunk: int) -> list[Skipped]:
         """The skipped images of a finished chunk."""
-        return _read_lines(self._file(chunk, ".skipped.jsonl"), Skipped)
+        return read_lines(self._file(chunk, ".skipped.jsonl"), Skipped)
 
     def vectors(self, entry: JournalEntry) -> Matrix:
         """The vectors of a finished chunk, mapped into memory; raises ConfigError."""
@@ -129,25 +128,11 @@ class EmbeddingFolder:
         self._append(entry)
         return entry
 
-    def live(self) -> NDArray[np.int32]:
-        """Each image of the collection, [images, LIVE_COLUMNS]; raises ConfigError."""
-        try:
-            live: NDArray[np.int32] = np.load(self.path / LIVE)
-        except FileNotFoundError:
-            raise ConfigError("no embeddings yet: run prepare/save_embedding.py first") from None
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self.path / LIVE} cannot be read: {error}") from None
-        return live
-
-    def write_live(self, live: NDArray[np.int32]) -> None:
-        """Replace the images of the collection."""
-        write_whole(self.path / LIVE, lambda path: _save_array(path, live))
-
     def drop(self, chunks: Iterable[int]) -> None:
         """Remove finished chunks from the journal."""
         dropped = set(chunks)
         kept = [entry for entry in self.entries() if entry.chunk not in dropped]
-        replace_bytes(self.path / JOURNAL, _lines(kept))
+        replace_lines(self.path / JOURNAL, kept)
 
     def sweep(self) -> None:
         """Delete the files of chunks without a journal line: dropped, or left by a killed run."""
@@ -185,7 +170,12 @@ def _write_lines(path: Path, lines: Iterable[Any]) -> None:
     path.write_bytes(_lines(lines))
 
 
-def _read_lines(path: Path, kind: type[Line]) -> list[Line]:
+def replace_lines(path: Path, lines: Iterable[Any]) -> None:
+    """Replace a file by one with these lines, in one step."""
+    replace_bytes(path, _lines(lines))
+
+
+def read_lines(path: Path, kind: type[Line]) -> list[Line]:
     """The lines of a file, without an unfinished last line; raises ConfigError."""
     try:
         data = path.read_bytes()

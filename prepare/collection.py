@@ -1,6 +1,7 @@
-"""The images to index: the live images of an embedding folder, sorted by key."""
+"""The images to index: the searchable members of an embedding folder, sorted by key."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError
 from common.wire import Matrix
-from prepare.chunks import LIVE_COLUMNS, EmbeddingFolder, JournalEntry, Row
+from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.hashes import location_hash
+from prepare.members import has_members, read_members
 from search.image_key import IMAGE_KEY, Keys, shard_of
 from search.index import SegmentRows
 from search.messages import Record
@@ -25,6 +27,8 @@ class Collection(NamedTuple):
     chunks: dict[int, Matrix]
     entry: JournalEntry
     digest: str
+    all_chunks: set[int]
+    """With those that tell of skipped files alone."""
 
     def rows(self, chosen: NDArray[np.intp]) -> SegmentRows:
         """The images at `chosen`, with their vectors."""
@@ -40,32 +44,43 @@ class Collection(NamedTuple):
 
 
 def read_collection(embeddings: EmbeddingFolder) -> Collection:
-    """All live images of the embedding folder; raises ConfigError when there are none."""
-    live = embeddings.live()
-    if not len(live):
+    """All searchable images of the embedding folder; raises ConfigError when there are none."""
+    if not has_members(embeddings):
+        raise ConfigError("no embeddings yet: run prepare/save_embedding.py first")
+    members = read_members(embeddings)
+    chosen = [member for member in members if member.is_searchable]
+    if not chosen:
         raise ConfigError("there are no images to index")
-    if live.shape[1] != LIVE_COLUMNS:
-        raise ConfigError("the embeddings are of an older release: run prepare/save_embedding.py")
-    used = set(live[:, 0].tolist())
+    used = {member.chunk for member in chosen}
     entries = {entry.chunk: entry for entry in embeddings.entries() if entry.chunk in used}
     if used - entries.keys():
         raise ConfigError("the embeddings are not whole: run prepare/save_embedding.py again")
     rows = {chunk: embeddings.rows(chunk) for chunk in used}
-    chosen = [rows[chunk][row] for chunk, row, _ in live.tolist()]
-    keys = np.array([_key(row) for row in chosen], dtype=IMAGE_KEY)
+    keys = np.array([_key(rows[m.chunk][m.row], m.path) for m in chosen], dtype=IMAGE_KEY)
     order = np.argsort(keys, order=("content", "location"))
-    digest = hashlib.sha256(live.tobytes())
-    for chunk in sorted(used):
-        digest.update(msgspec.json.encode(entries[chunk].sha256))
+    records = [Record(m.path, m.metadata, m.told_from, m.offline) for m in chosen]
+    places = np.array([(member.chunk, member.row) for member in chosen], dtype=np.int32)
     return Collection(
         keys[order],
-        [Record(chosen[i].path, chosen[i].metadata, int(live[i, 2])) for i in order],
-        live[order, :2],
+        [records[i] for i in order],
+        places[order],
         {chunk: embeddings.vectors(entries[chunk]) for chunk in used},
-        entries[int(live[0, 0])],
-        digest.hexdigest(),
+        entries[chosen[0].chunk],
+        _digest(places, records, [entries[chunk] for chunk in sorted(used)]),
+        {member.chunk for member in members},
     )
 
 
-def _key(row: Row) -> tuple[int, int, int]:
-    return int(row.content, 16), location_hash(row.path), int(row.perceptual, 16)
+def _key(row: Row, path: str) -> tuple[int, int, int]:
+    return int(row.content, 16), location_hash(path), int(row.perceptual, 16)
+
+
+def _digest(
+    places: NDArray[np.int32], records: Sequence[Record], entries: Sequence[JournalEntry]
+) -> str:
+    """Digest of all that is indexed."""
+    digest = hashlib.sha256(places.tobytes())
+    encoder = msgspec.json.Encoder()
+    for item in (*records, *(entry.sha256 for entry in entries)):
+        digest.update(encoder.encode(item))
+    return digest.hexdigest()

@@ -1,8 +1,10 @@
 """The embedding of one chunk: a pure function of its sources. Decoding runs beside the model."""
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -23,17 +25,26 @@ from prepare.sources import Source
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+NOT_FINITE = "the model gave no finite embedding"
+
+
+class Copy(NamedTuple):
+    """A file whose content, as hash in hex, has an embedding already, or gets one beside it."""
+
+    source: Source
+    content: str
 
 
 class Decoded(NamedTuple):
     """An image ready for the model."""
 
+    source: Source
     row: Row
     pixels: Pixels
 
 
 class Decoding(NamedTuple):
-    """The settings for reading images."""
+    """The settings for reading images; images with a `known` content hash are not decoded."""
 
     root: Path
     preprocessing: Preprocessing
@@ -41,6 +52,7 @@ class Decoding(NamedTuple):
     renditions: RenditionFolder | None = None
     rendition_pixels: Sequence[int] = ()
     """The longer sides of the renditions that are made for each image."""
+    known: Container[str] = ()
 
 
 class Embedded(NamedTuple):
@@ -65,27 +77,49 @@ def embed_chunk(
     pool: Executor,
     embedding: Embedding,
     tell: Callable[[int], None],
-) -> Chunk:
-    """Embed the sources of one chunk, in order; images that cannot be embedded are skipped.
+) -> tuple[Chunk, list[Copy]]:
+    """Embed the sources of one chunk, in order, each content once; the copies of one come apart.
 
-    Sources are read in `pool`. `tell` is called with the number of images that are done since its
-    last call.
+    Images that cannot be embedded are skipped. Sources are read in `pool`. `tell` is called with
+    the number of images that are done since its last call.
     """
     size, replicas = embedding.batch_size, embedding.replicas
     decoded = _ahead(pool, partial(decode_source, decoding=decoding), sources, 4 * size * replicas)
-    batches = iter(lambda: list(islice(decoded, size)), [])
+    once = _each_content_once(decoded)
+    batches = iter(lambda: list(islice(once, size)), [])
     embed = partial(_embed_batch, embedding.embed)
-    done: list[Embedded | Skipped] = []
+    done: list[Embedded | Copy | Skipped] = []
     # One batch more than replicas, so that none waits for this thread.
     for batch in _ahead(embedding.threads, embed, batches, replicas + 1):
         done += batch
         tell(len(batch))
     embedded = [image for image in done if isinstance(image, Embedded)]
-    return Chunk(
-        np.stack([vector for _, vector in embedded]) if embedded else np.empty((0, 0), np.float32),
+    copies = [image for image in done if isinstance(image, Copy)]
+    contents = {row.content for row, _ in embedded}
+    failed = {copy.content for copy in copies if copy.content not in decoding.known} - contents
+    skipped = [image for image in done if isinstance(image, Skipped)]
+    skipped += [_skip(copy.source, NOT_FINITE) for copy in copies if copy.content in failed]
+    vectors = [vector for _, vector in embedded]
+    chunk = Chunk(
+        np.stack(vectors) if vectors else np.empty((0, 0), np.float32),
         [row for row, _ in embedded],
-        [image for image in done if isinstance(image, Skipped)],
+        skipped,
     )
+    return chunk, [copy for copy in copies if copy.content not in failed]
+
+
+def _each_content_once(
+    images: Iterable[Decoded | Copy | Skipped],
+) -> Iterator[Decoded | Copy | Skipped]:
+    """The images, but a copy for each whose content came before."""
+    contents = set()
+    for image in images:
+        if isinstance(image, Decoded) and image.row.content in contents:
+            yield Copy(image.source, image.row.content)
+            continue
+        if isinstance(image, Decoded):
+            contents.add(image.row.content)
+        yield image
 
 
 def _ahead(
@@ -102,12 +136,12 @@ def _ahead(
 
 
 def _embed_batch(
-    embed: Callable[[Sequence[Pixels]], Matrix], batch: Sequence[Decoded | Skipped]
-) -> list[Embedded | Skipped]:
+    embed: Callable[[Sequence[Pixels]], Matrix], batch: Sequence[Decoded | Copy | Skipped]
+) -> list[Embedded | Copy | Skipped]:
     images = [image.pixels for image in batch if isinstance(image, Decoded)]
     vectors = iter(embed(images) if images else ())
     return [
-        image if isinstance(image, Skipped) else _checked(image.row, next(vectors))
+        _checked(image.row, next(vectors)) if isinstance(image, Decoded) else image
         for image in batch
     ]
 
@@ -115,36 +149,41 @@ def _embed_batch(
 def _checked(row: Row, vector: Matrix) -> Embedded | Skipped:
     if np.isfinite(vector).all():
         return Embedded(row, vector)
-    return _skip(row, "the model gave no finite embedding")
+    return _skip(row, NOT_FINITE)
 
 
-def decode_source(source: Source, decoding: Decoding) -> Decoded | Skipped:
-    """Read, hash, decode and preprocess one image."""
+def decode_source(source: Source, decoding: Decoding) -> Decoded | Copy | Skipped:
+    """Read and hash one image; decode and preprocess it if its content is not known."""
     if source.problem:
         return _skip(source, source.problem)
     try:
         path = decoding.root / source.path
         status, data = path.stat(), path.read_bytes()
+        content = content_hash(data)
+        if content in decoding.known:
+            with suppress(ServiceError):  # front makes a rendition that is not there
+                _render(source.path, content, status, data, decoding)
+            return Copy(source, content)
         image = images.decode_for(data, decoding.preprocessing, decoding.max_pixels)
         pixels = images.preprocess(image, decoding.preprocessing)
     except OSError as error:
         return _skip(source, error.strerror or "cannot be read", again=True)
     except ServiceError as error:
         return _skip(source, error.detail, again=isinstance(error, (TooLarge, MissingReader)))
-    row = Row(
-        source.path,
-        source.size_bytes,
-        source.mtime_ns,
-        content_hash(data),
-        perceptual_hash(image),
-        source.metadata,
-    )
+    row = Row(source.path, source.size_bytes, source.mtime_ns, content, perceptual_hash(image))
+    _render(source.path, content, status, data, decoding)
+    return Decoded(source, row, pixels)
+
+
+def _render(
+    path: str, content: str, status: os.stat_result, data: bytes, decoding: Decoding
+) -> None:
+    """Make the renditions of an image; raises ServiceError."""
+    image_id = f"{content}{location_hash(path):016x}"
     if decoding.renditions:
-        image_id = f"{row.content}{location_hash(row.path):016x}"
         for side in decoding.rendition_pixels:
             jpeg = render(data, side, decoding.max_pixels)
             decoding.renditions.put(image_id, side, status, jpeg)
-    return Decoded(row, pixels)
 
 
 def _skip(image: Source | Row, reason: str, *, again: bool = False) -> Skipped:

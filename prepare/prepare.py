@@ -1,30 +1,76 @@
-"""Embed a collection and index it: python prepare/prepare.py [IMAGES ...]."""
+"""Embed a collection and index it: python prepare/prepare.py [COMMAND] [PATH ...].
+
+Without a PATH, the collection is looked through again. PATH is a folder, a list (.txt), a table
+(.csv, .tsv, .jsonl, .parquet) or a file. It is added to the collection, which remembers it.
+
+commands:
+  add PATH ...     add to the collection, also what lies in one of its folders
+  remove PATH ...  remove from the collection
+  list             print what the collection was told to hold
+  status           print how many images of it can be searched
+"""
 
 import sys
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.config import load
+from common.config import Loaded, load
+from common.errors import ConfigError
 from common.process import argument_parser, run
-from prepare import build_index, save_embedding
+from prepare import build_index, save_embedding, status
+from prepare.embed_run import check, report
+from prepare.roots import Change
 from search.index import ann_module
+
+CHANGES = ("add", "remove")
+VIEWS = {"list": status.list_roots, "status": status.print_status}
 
 
 def main() -> None:
-    """Embed the images, then build the index."""
+    """Do what the command line says."""
     parser = argument_parser(__doc__)
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("words", nargs="*", metavar="[COMMAND] [PATH ...]")
     save_embedding.add_arguments(parser)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
+    command, names = _split(arguments.words)
+    if command in VIEWS:
+        if names:
+            raise ConfigError(f"{command} takes no path; a folder of this name is ./{command}")
+        VIEWS[command](loaded)
+    else:
+        _prepare(loaded, _change(command, names), arguments)
+
+
+def _prepare(loaded: Loaded, change: Change, options: Namespace) -> None:
+    """Embed the images, then build the index."""
     ann_module(loaded.config.prepare.index)  # a missing package stops the run before the work
-    outcome = save_embedding.save_embeddings(
-        loaded, save_embedding.inputs_of(loaded, arguments.images)
-    )
-    save_embedding.report(outcome, list_left_out=arguments.list_left_out)
+    outcome = save_embedding.save_embeddings(loaded, change, accept_loss=options.accept_loss)
+    report(outcome, list_left_out=options.list_left_out)
     build_index.report(build_index.build(loaded))
-    save_embedding.check(outcome, arguments.max_bad)
+    check(outcome, options.max_bad)
+
+
+def _split(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command, "" for none, and the names after it."""
+    if words and (words[0] in CHANGES or words[0] in VIEWS):
+        return words[0], words[1:]
+    return "", words
+
+
+def _change(command: str, names: Sequence[str]) -> Change:
+    """What a command changes; raises ConfigError."""
+    if command and not names:
+        raise ConfigError(f"{command} needs a path; a folder of this name is ./{command}")
+    paths = save_embedding.absolute(names)
+    if command == "remove":
+        return Change(remove=paths)
+    return Change(add=paths, inner=command == "add")
 
 
 if __name__ == "__main__":

@@ -1,111 +1,142 @@
-"""Embed the images of a collection: python prepare/save_embedding.py [IMAGES ...]."""
+"""Embed the images of a collection: python prepare/save_embedding.py [PATH ...]."""
 
 import os
 import sys
-from collections.abc import Iterator, Sequence, Set
+from argparse import ArgumentParser
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import numpy as np
+from msgspec.structs import replace
 
 from common.config import Loaded, load
 from common.errors import ConfigError
 from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
 from inference.clip.model import Model, load_model, space_of_model
-from prepare.chunks import LIVE_COLUMNS, EmbeddingFolder, Row, Skipped
+from prepare.chunks import EmbeddingFolder, Skipped
 from prepare.embed import Decoding, Embedding, embed_chunk
-from prepare.left_out import LIST_OPTION, LeftOut, listing, printable, summary
+from prepare.embed_run import EmbedRun, check, report, told
+from prepare.left_out import LIST_OPTION, Kind
 from prepare.lock import locked
+from prepare.losses import Kept, keep_absent
+from prepare.members import Member, read_members, write_members
 from prepare.progress import Progress
-from prepare.sources import Source, find_sources
+from prepare.roots import Change, changed, read_roots, write_roots
+from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
+from prepare.sources import Source, name_of
+from prepare.stored import StoredRows
 from prepare.told_paths import told_from
 
-SHOWN = 20
-"""The skipped images that a run names without being asked."""
+ROOTS = "folders, lists (.txt), tables (.csv, .tsv, .jsonl, .parquet) or files"
+NO_CHANGE = Change()
+UNWANTED: set[Kind] = {"excluded file", "excluded folder", "link"}
+"""What a setting leaves out: it is not absent."""
 
 
-class StoredRow(NamedTuple):
-    """The stored result of a path: its row in a finished chunk, or why it was skipped (row -1)."""
+def save_embeddings(
+    loaded: Loaded, change: Change = NO_CHANGE, *, accept_loss: bool = False
+) -> EmbedRun:
+    """Change the roots of the collection, and embed what is new in it; raises ConfigError.
 
-    chunk: int
-    row: int
-    told: Row | Skipped
-
-
-class EmbedRun(NamedTuple):
-    """The result of a run: how many images are live, how many were tried, and what is not live."""
-
-    images: int
-    embedded: int
-    skipped: list[Skipped]
-    left_out: list[LeftOut]
-
-
-def save_embeddings(loaded: Loaded, inputs: Sequence[Path]) -> EmbedRun:
-    """Embed the new and the changed images of a collection; raises ConfigError.
-
-    `inputs` name the whole collection: all other images leave it.
+    Images that are absent stay as offline (prepare/losses.py), unless `accept_loss`.
     """
-    prepare = loaded.config.prepare
-    folder = EmbeddingFolder(loaded.path(prepare.embedding_dir))
+    folder = EmbeddingFolder(loaded.path(loaded.config.prepare.embedding_dir))
     with locked(folder.path):
-        sources, left_out, roots = find_sources(inputs, loaded.root, prepare)
-        settings = loaded.config.inference
-        space = space_of_model(settings.clip, loaded.root)
-        known = _known(folder, space)
-        todo = [source for source in sources if not _is_unchanged(source, known)]
-        if todo or not known:  # else the model need not be loaded
-            model = load_model(settings.clip, settings, loaded.root, text=False, space=space)
-            if prepare.feature_dim not in (None, model.dim):
-                raise ConfigError(
-                    f"config: Prepare.feature-dim is {prepare.feature_dim}, "
-                    f"but {model.name} gives {model.dim} numbers"
-                )
-            _embed_all(loaded, folder, model, todo)
-        live, skipped = _finish(folder, space, sources, roots)
-        return EmbedRun(live, len(todo), skipped, left_out)
+        before = read_members(folder)
+        scans, added, removed = _scan(loaded, folder.path, change, before)
+        sources, roots = merged(scans)
+        space = space_of_model(loaded.config.inference.clip, loaded.root)
+        stored = StoredRows(folder, space, before)
+        found = [(source, stored.unchanged(source)) for source in sources]
+        todo = [source for source, stored_row in found if stored_row is None]
+        embedded = _embed_all(loaded, folder, stored, todo, space)
+        results = [(source, stored_row or stored.of(source.path)) for source, stored_row in found]
+        told_roots = set[str]().union(*(scan.found.roots for scan in scans))
+        begins = told_from([source.path for source in sources], told_roots)
+        now = [
+            result.member(source, roots[source.path], begin)
+            for (source, result), begin in zip(results, begins, strict=True)
+        ]
+        kept = Kept([], {}) if accept_loss else _keep_absent(loaded, before, now, scans, stored)
+        members = sorted([*now, *kept.members], key=lambda member: member.path)
+        write_members(folder, members)
+        folder.sweep()
+    return EmbedRun(
+        sum(member.is_searchable for member in members),
+        len(todo),
+        embedded,
+        [result.told for _, result in results if isinstance(result.told, Skipped)],
+        kept.reasons,
+        added,
+        removed,
+        [left for scan in scans for left in scan.found.left_out],
+    )
 
 
-def _known(folder: EmbeddingFolder, space: str) -> dict[str, StoredRow]:
-    """The last stored result of each path in the finished chunks of this model."""
-    known: dict[str, StoredRow] = {}
-    for entry in folder.entries():
-        if entry.space == space:
-            for number, row in enumerate(folder.rows(entry.chunk)):
-                known[row.path] = StoredRow(entry.chunk, number, row)
-            for skipped in folder.skipped(entry.chunk):
-                known[skipped.path] = StoredRow(entry.chunk, -1, skipped)
-    return known
+def _scan(
+    loaded: Loaded, folder: Path, change: Change, members: Iterable[Member]
+) -> tuple[list[RootScan], list[str], list[str]]:
+    """Change the roots and look through them; gives the names that came and those that went."""
+    roots = read_roots(folder)
+    known = roots.names if roots else {root for member in members for root in member.roots}
+    new = changed(roots, change, loaded, known)
+    added = [name for name in new.names if name not in known]
+    removed = [name for name in known if name not in new.names]
+    named = {name_of(path, loaded.root) for path in change.add}
+    scans = scan_roots(new.names, loaded, added, named.intersection(added))
+    if new != roots:
+        write_roots(folder, new)
+    return scans, added, removed
 
 
-def _is_unchanged(source: Source, known: dict[str, StoredRow]) -> bool:
-    if source.path not in known:
-        return False
-    stored = known[source.path].told
-    same = (stored.size_bytes, stored.mtime_ns) == (source.size_bytes, source.mtime_ns)
-    if isinstance(stored, Skipped):
-        return same and not stored.again and source.problem in (None, stored.reason)
-    return same and source.problem is None and stored.metadata == source.metadata
+def _keep_absent(
+    loaded: Loaded,
+    before: Sequence[Member],
+    now: Sequence[Member],
+    scans: Sequence[RootScan],
+    stored: StoredRows,
+) -> Kept:
+    """The absent images that stay; raises ConfigError if a new model cannot embed them."""
+    left_out = [left for scan in scans for left in scan.found.left_out]
+    unwanted = {left.path for left in left_out if left.kind in UNWANTED}
+    before = [member for member in before if not is_below(member.path, unwanted)]
+    unread = {left.path for left in left_out if left.kind == "error"}
+    find = obstacle_finder(loaded.root, unread)
+    kept = keep_absent(before, now, scans, loaded.config.prepare.max_loss, find)
+    members = []
+    for member in kept.members:
+        if member.content not in stored.by_content:
+            raise ConfigError(
+                f"{told(kept.reasons)}, and {loaded.config.inference.clip} has not embedded them."
+                " Bring them back first, or agree that they leave: --accept-loss"
+            )
+        place = stored.by_content[member.content]
+        members.append(replace(member, chunk=place.chunk, row=place.row))
+    return Kept(members, kept.reasons)
 
 
 def _embed_all(
-    loaded: Loaded, folder: EmbeddingFolder, model: Model, todo: Sequence[Source]
-) -> None:
-    """Embed and write chunk after chunk."""
+    loaded: Loaded, folder: EmbeddingFolder, stored: StoredRows, todo: Sequence[Source], space: str
+) -> int:
+    """Embed and write chunk after chunk; returns how many images were embedded."""
+    if not todo and stored.by_content:  # the model need not be loaded
+        return 0
     prepare = loaded.config.prepare
+    model = _load(loaded, space)
     if model.image is None or model.preprocessing is None:
         raise ConfigError(f"Inference.clip: {model.name} embeds no images")
+    tower, known = model.image, stored.by_content
+    max_pixels = loaded.config.inference.max_pixels
     decoding = Decoding(
-        loaded.root, model.preprocessing, loaded.config.inference.max_pixels, *_renditions(loaded)
+        loaded.root, model.preprocessing, max_pixels, *_renditions(loaded), known=known
     )
-    first = 1 + max((entry.chunk for entry in folder.entries()), default=0)
+    number = 1 + max((entry.chunk for entry in folder.entries()), default=0)
     threads = prepare.threads or os.cpu_count() or 1
-    tower = model.image
+    embedded = 0
     with (
         ThreadPoolExecutor(threads) as pool,
         ThreadPoolExecutor(tower.replicas) as devices,
@@ -113,9 +144,26 @@ def _embed_all(
     ):
         size = prepare.batch_size or tower.batch_size
         embedding = Embedding(tower.embed, size, tower.replicas, devices)
-        for number, sources in enumerate(_split(todo, prepare.chunk_size), first):
-            chunk = embed_chunk(sources, decoding, pool, embedding, progress.add)
-            folder.write(number, chunk, model.name, model.space)
+        for start in range(0, len(todo), prepare.chunk_size):
+            sources = todo[start : start + prepare.chunk_size]
+            chunk, copies = embed_chunk(sources, decoding, pool, embedding, progress.add)
+            stored.add(number, chunk.rows, chunk.skipped, copies)
+            if chunk.rows or chunk.skipped:
+                folder.write(number, chunk, model.name, model.space)
+                number += 1
+                embedded += len(chunk.rows)
+    return embedded
+
+
+def _load(loaded: Loaded, space: str) -> Model:
+    """The model of the images; raises ConfigError, for another dimension than is wanted too."""
+    settings, wanted = loaded.config.inference, loaded.config.prepare.feature_dim
+    model = load_model(settings.clip, settings, loaded.root, text=False, space=space)
+    if wanted not in (None, model.dim):
+        raise ConfigError(
+            f"config: Prepare.feature-dim is {wanted}, but {model.name} gives {model.dim} numbers"
+        )
+    return model
 
 
 def _renditions(loaded: Loaded) -> tuple[RenditionFolder, list[int]]:
@@ -126,89 +174,34 @@ def _renditions(loaded: Loaded) -> tuple[RenditionFolder, list[int]]:
     return folder, [pixels[name] for name in loaded.config.prepare.renditions]
 
 
-def _split(sources: Sequence[Source], size: int) -> Iterator[Sequence[Source]]:
-    for start in range(0, len(sources), size):
-        yield sources[start : start + size]
-
-
-def _finish(
-    folder: EmbeddingFolder, space: str, sources: Sequence[Source], roots: Set[str]
-) -> tuple[int, list[Skipped]]:
-    """Write the live rows, and drop chunks of this model without images of the collection.
-
-    The result is how many rows are live, and the images that were skipped.
-    """
-    known = _known(folder, space)
-    stored_rows = [known[source.path] for source in sources]
-    told = told_from([source.path for source in sources], roots)
-    live = [
-        (stored.chunk, stored.row, begin)
-        for stored, begin in zip(stored_rows, told, strict=True)
-        if stored.row >= 0
-    ]
-    folder.write_live(np.array(live, dtype=np.int32).reshape(-1, LIVE_COLUMNS))
-    used = {stored.chunk for stored in stored_rows}
-    ours = [entry.chunk for entry in folder.entries() if entry.space == space]
-    if dead := [chunk for chunk in ours if chunk not in used]:
-        folder.drop(dead)
-    folder.sweep()
-    skipped = [stored.told for stored in stored_rows if isinstance(stored.told, Skipped)]
-    return len(live), skipped
-
-
-def report(outcome: EmbedRun, *, list_left_out: bool) -> None:
-    """Print the result of a run, and all that it left out if asked to."""
-    shown = outcome.skipped if list_left_out else outcome.skipped[:SHOWN]
-    for skipped in shown:
-        print(printable(f"skipped {skipped.path}: {skipped.reason}"))
-    if more := len(outcome.skipped) - len(shown):
-        print(f"skipped {more} more: {LIST_OPTION} shows them")
-    if list_left_out:
-        print("".join(f"{line}\n" for line in listing(outcome.left_out)), end="")
-    if outcome.left_out:
-        print(summary(outcome.left_out))
-    print(
-        f"{outcome.images} images, {outcome.embedded} looked at in this run, "
-        f"{len(outcome.skipped)} skipped",
-        flush=True,
-    )
-
-
-def check(outcome: EmbedRun, max_bad: int | None) -> None:
-    """Exit with status 1 when more than `max_bad` images were skipped."""
-    if max_bad is not None and len(outcome.skipped) > max_bad:
-        sys.exit(1)
-
-
 def main() -> None:
-    """Embed the images that the command line or config.json names."""
+    """Embed the collection, to which the command line may add."""
     parser = argument_parser(__doc__)
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=f"{ROOTS}, to be added")
     add_arguments(parser)
     arguments = parser.parse_args()
-    loaded = load(arguments.config)
-    outcome = save_embeddings(loaded, inputs_of(loaded, arguments.images))
+    change = Change(absolute(arguments.paths), inner=False)
+    outcome = save_embeddings(load(arguments.config), change, accept_loss=arguments.accept_loss)
     report(outcome, list_left_out=arguments.list_left_out)
     check(outcome, arguments.max_bad)
 
 
-def add_arguments(parser) -> None:  # type: ignore[no-untyped-def]
+def add_arguments(parser: ArgumentParser) -> None:
     """The options that this step and prepare.py share."""
     parser.add_argument(
-        "images", nargs="*", help="folders, lists (.txt), tables (.csv, .parquet) or files"
+        "--max-bad", type=int, metavar="N", help="fail when more than N images are skipped"
     )
     parser.add_argument(
-        "--max-bad", type=int, metavar="N", help="fail when more than N images are skipped"
+        "--accept-loss", action="store_true", help="let the images leave that are absent"
     )
     parser.add_argument(
         LIST_OPTION, action="store_true", help="name each file and folder that is not looked at"
     )
 
 
-def inputs_of(loaded: Loaded, named: Sequence[str]) -> list[Path]:
-    """The inputs that the command line names, else those of config.json."""
-    if named:
-        return [Path(name).absolute() for name in named]
-    return [loaded.path(name) for name in loaded.config.prepare.images]
+def absolute(names: Sequence[str]) -> tuple[Path, ...]:
+    """The paths that a command line names; ~ is the home, also where the shell left it."""
+    return tuple(Path(os.path.abspath(Path(name).expanduser())) for name in names)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,24 @@
-"""The image files of a collection, from folders, lists, CSV tables and Parquet tables."""
+"""The image files of a collection, from folders, lists, tables and by name."""
 
 import csv
-import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from common.config import Prepare
 from common.errors import ConfigError
 from common.files import MAX_IMAGE_BYTES
+from prepare import tables
 from prepare.exclude import Exclude
 from prepare.left_out import LeftOut
 from prepare.links import Links
+from prepare.tables import Scalar
 from prepare.told_paths import add_root
 from prepare.walk import Walk
-
-Scalar = str | int | float | bool | None
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -34,46 +33,49 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Found(NamedTuple):
-    """What inputs hold: the images, sorted by path, and what is not looked at."""
+    """What an input holds."""
 
     sources: list[Source]
+    """The images, sorted by path."""
     left_out: list[LeftOut]
+    """What is not looked at."""
     roots: set[str]
     """The absolute folders from which answers tell the paths of images."""
 
 
-def find_sources(inputs: Iterable[Path], root: Path, settings: Prepare | None = None) -> Found:
-    """All images of folders, lists (.txt), tables (.csv, .parquet) and files.
-
-    Raises ConfigError for an input that does not exist or cannot be read.
-    """
-    settings, inputs = settings or Prepare(), list(inputs)
+def walk_of(inputs: Iterable[Path], settings: Prepare) -> Walk:
+    """The walk over all inputs that are folders, which knows links between them."""
     exclude = Exclude(settings.exclude)
     folders = [str(given) for given in inputs if os.path.isdir(given)]
-    walk = Walk(exclude, Links(folders, exclude, follow=settings.follow_links))
-    found, roots = {}, set[str]()
-    for given in inputs:
-        own = os.path.abspath(given if os.path.isdir(given) else given.parent)
-        others: dict[str, str] = {}
-        for path, metadata in _listed(given, walk):
-            source = _examine(path, metadata, root)
-            found[source.path] = source
-            add_root(others, own, source.path)
-        roots |= {own, *others.values()}
-    left_out = [left._replace(path=_name(left.path, root)) for left in walk.left_out]
-    return Found([found[path] for path in sorted(found)], left_out, roots)
+    return Walk(exclude, Links(folders, exclude, follow=settings.follow_links))
+
+
+def find_sources(given: Path, root: Path, walk: Walk | None = None) -> Found:
+    """All images of a folder, a list (.txt) or a table, or a file itself.
+
+    `root` is the folder of config.json; `walk` is that of all inputs of a run. Raises ConfigError
+    for an input that does not exist or cannot be read.
+    """
+    walk = walk or walk_of([given], Prepare())
+    begin = len(walk.left_out)
+    own = os.path.abspath(given if os.path.isdir(given) else given.parent)
+    found: dict[str, Source] = {}
+    others: dict[str, str] = {}
+    for path, metadata in _listed(given, walk):
+        source = _examine(path, metadata, root)
+        found[source.path] = source
+        add_root(others, own, source.path)
+    left_out = [left._replace(path=name_of(left.path, root)) for left in walk.left_out[begin:]]
+    return Found([found[path] for path in sorted(found)], left_out, {own, *others.values()})
 
 
 def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]:
     try:
         if given.is_dir():
             yield from ((Path(path), {}) for path in walk.files(str(given)))
-        elif given.suffix == ".csv":
-            with given.open(newline="", encoding="utf-8-sig") as file:
-                yield from _rows(csv.DictReader(file), given)
-        elif given.suffix == ".parquet":
-            yield from _rows(_parquet(given), given)
-        elif given.suffix == ".txt":
+        elif given.suffix.lower() in tables.SUFFIXES:
+            yield from tables.read_table(given)
+        elif given.suffix.lower() == ".txt":
             lines = given.read_text(encoding="utf-8-sig").splitlines()
             yield from ((given.parent / line, {}) for line in lines if line.strip())
         elif given.exists():
@@ -84,41 +86,14 @@ def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]
         raise ConfigError(f"cannot read {given}: {error}") from None
 
 
-def _rows(rows: Iterable[dict[str, Any]], table: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
-    """The path and the metadata of each row; `path` is relative to the folder of the table."""
-    for row in rows:
-        path = row.pop("path", None)
-        if not path or not isinstance(path, str):
-            raise ConfigError(f"{table} has no column `path` of text, or a row without it")
-        yield table.parent / path, {str(name): _scalar(value) for name, value in row.items()}
-
-
-def _scalar(value: Any) -> Scalar:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no NaN and no infinity
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _parquet(path: Path) -> Iterable[dict[str, Any]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise ConfigError(f"{path}: reading Parquet needs: pip install pyarrow") from None
-    try:
-        rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    except ArrowException as error:
-        raise ConfigError(f"cannot read {path}: {error}") from None
-    return rows
-
-
-def _name(path: str | Path, root: Path) -> str:
-    """A path relative to `root` if it lies there, else absolute."""
+def name_of(path: str | Path, root: Path) -> str:
+    """A path relative to `root`, the folder of config.json, if it lies there, else absolute."""
     name = os.path.abspath(path)
     return os.path.relpath(name, root) if name.startswith(f"{root}{os.sep}") else name
 
 
 def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
-    name = _name(path, root)
+    name = name_of(path, root)
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -51,6 +51,23 @@ def find_version(folders: Folders, inputs: str) -> Manifest | None:
     return None
 
 
+def chunks_of_versions(folders: Folders) -> set[int] | None:
+    """The chunks of embeddings that the kept versions are from; None if one does not tell."""
+    chunks: set[int] = set()
+    for name in version_names(folders.index):
+        if not (folders.index / name / MANIFEST).exists():
+            continue
+        try:
+            of_version = read_manifest(folders, name).chunks
+        except BadIndex as error:
+            log.warning("no embeddings are dropped: %s", error)
+            return None
+        if of_version is None:
+            return None
+        chunks.update(of_version)
+    return chunks
+
+
 def current_of(folders: Folders) -> Current | None:
     """The content of CURRENT; None if the file is missing or damaged."""
     try:

@@ -79,6 +79,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """Digest of the embeddings and the settings; equal inputs need no new version."""
     recall: Recall
     shards: list[ShardFiles]
+    chunks: list[int] | None = None
+    """The chunks of embeddings that the version is from; None of an earlier release."""
     sha256: str = ""
     """The digest of the manifest itself: see search/self_hash.py."""
 

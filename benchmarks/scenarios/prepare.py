@@ -77,7 +77,7 @@ def _decode_rate(plan: Plan, photos: Sequence[Path]) -> float:
     if plan.model.preprocessing is None:
         raise ConfigError(f"model {plan.model.name} embeds no images")
     decoding = Decoding(plan.folder, plan.model.preprocessing, plan.inference.max_pixels)
-    sources = find_sources(photos, plan.folder).sources
+    sources = [find_sources(photo, plan.folder).sources[0] for photo in photos]
     began = time.perf_counter()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in pool.map(lambda source: decode_source(source, decoding), sources):
@@ -106,7 +106,7 @@ def _timed(plan: Plan, script: str, config: dict[str, Any], *arguments: str) -> 
 def _unchanged(plan: Plan) -> Figure:
     """The seconds that save_embedding.py takes when no image has changed."""
     write_photos(plan.folder / "small", plan.vectors // 10, SMALL)
-    sources = find_sources([plan.folder / "small"], plan.folder).sources
+    sources = find_sources(plan.folder / "small", plan.folder).sources
     # The embedding folder of a first run, with zeros for vectors.
     rows = [Row(file.path, file.size_bytes, file.mtime_ns, "0" * 16, "0" * 16) for file in sources]
     zeros = np.zeros((len(rows), plan.model.dim), dtype=np.float32)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from common.settings.section import Natural, Positive, Section
+from common.settings.section import Fraction, Natural, Positive, Section
 
 IndexKind = Literal["hnsw", "compact"]
 EXCLUDE = (
@@ -60,10 +60,18 @@ class Prepare(Section, frozen=True):
     images: Annotated[
         tuple[str, ...],
         Meta(
-            description="The collection, if the command line names none:"
-            " folders, lists (`.txt`), tables (`.csv`, `.parquet`) and image files."
+            description="What a collection begins with, if the command line names nothing:"
+            " folders, lists (`.txt`), tables (`.csv`, `.tsv`, `.jsonl`, `.parquet`) and files."
+            " What is written here later is added; `prepare.py remove` removes."
         ),
     ] = ("samples",)
+    max_loss: Annotated[
+        Fraction,
+        Meta(
+            description="The share of its images that a root of the collection may lose in a run,"
+            " as if they were deleted. If it lost more, and 10 or more, they stay as offline."
+        ),
+    ] = 0.2
     exclude: Annotated[
         tuple[str, ...],
         Meta(

@@ -46,7 +46,7 @@ def run(config: str, last: int) -> None:
     loaded = load(config)
     steps = Steps(loaded.root, last)
     sys.addaudithook(steps.hook)
-    save_embedding.save_embeddings(loaded, save_embedding.inputs_of(loaded, []))
+    save_embedding.save_embeddings(loaded)
     build_index.build(loaded)
     print(f"{steps.count} steps", flush=True)
     os._exit(0)

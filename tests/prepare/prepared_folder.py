@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -18,6 +19,7 @@ from common.config import Config, Loaded, parse
 from common.wire import Matrix
 from devtools.services import CHECKOUT, run_command
 from prepare.chunks import EmbeddingFolder, Row, Skipped
+from prepare.members import read_members
 from search.image_key import IMAGE_KEY, image_id
 from search.index_versions import Version, load_version
 from search.manifest import Folders, Manifest, folders_of, manifest_in_use, read_current
@@ -89,11 +91,11 @@ class Workspace:
         """Run a command to its end, whatever that is."""
         return run_command(script, config or self.config, *arguments, cwd=self.root)
 
-    def prepare(self, *arguments: str, script: str = PREPARE) -> str:
-        """Run a command, which must end well; gives what it printed."""
+    def prepare(self, *arguments: str, script: str = PREPARE, status: int = 0) -> str:
+        """Run a command, which must end with this status; gives what it printed."""
         done = self.run(*arguments, script=script)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stderr
+        return done.stdout + (done.stderr if status else "")
 
     def limited(self, *limits: str) -> subprocess.CompletedProcess[str]:
         """Run prepare.py to its end under limits as prlimit writes them."""
@@ -159,8 +161,12 @@ class Workspace:
         }
 
     def rows(self) -> dict[str, Row]:
-        """The row of each image of the collection, by path."""
+        """The row of each image of the collection, by path, with the file as it is now."""
         return {row.path: row for row, _, _ in self._live()}
+
+    def offline(self) -> set[str]:
+        """The paths of the images that the index marks as offline."""
+        return {record.path for record in self.indexed().values() if record.offline}
 
     def skipped(self) -> dict[str, Skipped]:
         """All that finished chunks say was skipped, by path."""
@@ -173,10 +179,14 @@ class Workspace:
 
     def _live(self) -> Iterable[tuple[Row, int, int]]:
         chunks: dict[int, list[Row]] = {}
-        for chunk, number, _ in self.embeddings.live().tolist():
-            if chunk not in chunks:
-                chunks[chunk] = self.embeddings.rows(chunk)
-            yield chunks[chunk][number], chunk, number
+        for member in read_members(self.embeddings):
+            if not member.is_searchable:
+                continue
+            if member.chunk not in chunks:
+                chunks[member.chunk] = self.embeddings.rows(member.chunk)
+            row = chunks[member.chunk][member.row]
+            file = {name: getattr(member, name) for name in ("path", "size_bytes", "mtime_ns")}
+            yield msgspec.structs.replace(row, **file), member.chunk, member.row
 
     def indexed(self) -> dict[str, Record]:
         """The record of each image of the index, by id; ids are one to one with paths."""

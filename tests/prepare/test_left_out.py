@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import ConfigError
 from common.settings.prepare import Prepare
-from prepare.sources import find_sources
+from prepare.sources import walk_of
 from tests.prepare.prepared_folder import Workspace, add_images, noise
 from tests.unit.prepare.walking import nest
 
@@ -100,7 +100,7 @@ def test_patterns_and_links_are_settings(mixed: Workspace) -> None:
 def test_a_pattern_that_matches_nothing_stops_the_run(tmp_path: Path) -> None:
     """Kind H: the message names the key and how to write it."""
     with pytest.raises(ConfigError, match=r"Prepare\.exclude: '#recycle'"):
-        find_sources([tmp_path], tmp_path, Prepare(exclude=("#recycle",)))
+        walk_of([tmp_path], Prepare(exclude=("#recycle",)))
 
 
 def test_odd_names_in_a_list_of_what_is_left_out(workspace: Workspace) -> None:

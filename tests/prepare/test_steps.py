@@ -46,18 +46,20 @@ def dies() -> Iterator[Dies]:
 def changed(tmp_path: Path, model: Path) -> Workspace:
     """Two versions and a collection changed since, so that a run does all that a run can do.
 
-    It embeds a chunk, skips an image, forgets a chunk, writes a version and deletes the oldest.
+    It takes a root from the configuration, embeds a chunk, skips an image, knows a moved one,
+    writes a version, deletes the oldest, and drops the chunk that only that one was from.
     """
     workspace = Workspace(tmp_path / "changed", model, {"chunk-size": 4}, shards=1)
     add_images(workspace.images, range(8))
     workspace.prepare()
-    add_images(workspace.images, [8])
-    workspace.prepare()
     for number in range(4):
         (workspace.images / f"{number:05}.png").unlink()
+    workspace.prepare()
     add_images(workspace.images, [9, 10])
     (workspace.images / "broken.png").write_bytes(b"broken")
-    return workspace
+    (workspace.images / "00007.png").rename(workspace.images / "moved.png")
+    add_images(workspace.root / "more", [11])
+    return workspace.having(shards=1, images=["images", "more"])
 
 
 def result(workspace: Workspace) -> tuple[object, ...]:

@@ -72,7 +72,7 @@ def test_a_disk_that_fills_up_at_any_file(twelve: Workspace, tmp_path: Path) -> 
         assert "Traceback" not in told
         ended_at.update(halves or [line.rpartition(" ")[2]])
     assert 0 == last[0]
-    kinds = {".npy", ".rows.jsonl", "live.npy", ".records", ".offsets", ".keys", ".canaries"}
+    kinds = {".npy", ".rows.jsonl", "members.jsonl", ".records", ".offsets", ".keys", ".canaries"}
     for kind in kinds | {"MANIFEST", "CURRENT"}:
         assert any(name.endswith(kind) for name in ended_at), f"{kind}: {ended_at}"
 
@@ -101,7 +101,7 @@ def test_what_is_renamed_is_on_the_disk_before_and_after(twelve: Workspace) -> N
             assert names[1] == before[1], line
             assert str(Path(names[2]).parent) == after[1], line
             renamed += 1
-    assert renamed >= 11  # three of a chunk, live.npy, five of a shard, MANIFEST and CURRENT
+    assert renamed >= 11  # three of a chunk, members.jsonl, five of a shard, MANIFEST and CURRENT
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

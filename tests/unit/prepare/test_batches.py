@@ -33,8 +33,8 @@ def test_the_model_chooses_unless_the_configuration_does(
     monkeypatch.setattr(ImageTower, "embed", counted)
     config = Config(
         inference=Inference(clip="tiny", threads=1, replicas=1),
-        prepare=Prepare(batch_size=batch_size),
+        prepare=Prepare(images=("images",), batch_size=batch_size),
     )
-    save_embeddings(Loaded(config, tmp_path), [tmp_path / "images"])
+    save_embeddings(Loaded(config, tmp_path))
 
     assert expected == sizes

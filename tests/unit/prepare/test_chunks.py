@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from prepare.chunks import JOURNAL, LIVE, Chunk, EmbeddingFolder, Row, Skipped
+from prepare.chunks import JOURNAL, Chunk, EmbeddingFolder, Row, Skipped
 
-ROWS = [Row("a.jpg", 3, 0, "0a", "0b", {"year": 2020}), Row("b.jpg", 3, 0, "0c", "0d")]
+ROWS = [Row("a.jpg", 3, 0, "0a", "0b"), Row("b.jpg", 3, 0, "0c", "0d")]
 
 
 @pytest.fixture
@@ -17,18 +17,16 @@ def folder(tmp_path: Path) -> EmbeddingFolder:
     one = EmbeddingFolder(tmp_path)
     chunk = Chunk(np.eye(2, dtype=np.float32), ROWS, [Skipped("c.jpg", 3, 0, "broken")])
     one.write(1, chunk, "clip", "space")
-    one.write_live(np.array([[1, 0, 0], [1, 1, 0]], np.int32))
     return one
 
 
 def test_what_was_written_is_read_back(folder: EmbeddingFolder) -> None:
-    """Vectors, rows, what was skipped, and the collection."""
+    """Vectors, rows, and what was skipped."""
     (entry,) = folder.entries()
 
     assert folder.rows(1) == ROWS
     assert folder.skipped(1)[0].reason == "broken"
     np.testing.assert_array_equal(folder.vectors(entry), np.eye(2))
-    assert folder.live().tolist() == [[1, 0, 0], [1, 1, 0]]
     folder.verify([1])
 
 
@@ -41,23 +39,13 @@ def test_a_damaged_journal_is_told_as_such(folder: EmbeddingFolder, damage: byte
         folder.entries()
 
 
-def test_a_damaged_collection_is_told_as_such(folder: EmbeddingFolder) -> None:
-    """As one that is missing is."""
-    (folder.path / LIVE).write_bytes(b"nonsense")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        folder.live()
-    (folder.path / LIVE).unlink()
-    with pytest.raises(ConfigError, match="no embeddings yet"):
-        folder.live()
-
-
 def test_dropped_chunks_are_swept_away(folder: EmbeddingFolder) -> None:
     """Their files stay until then."""
     folder.drop([1])
     assert folder.entries() == []
     folder.sweep()
 
-    assert sorted(path.name for path in folder.path.iterdir()) == [JOURNAL, LIVE]
+    assert sorted(path.name for path in folder.path.iterdir()) == [JOURNAL]
 
 
 def test_a_line_that_a_kill_cut_off_is_not_there(folder: EmbeddingFolder) -> None:

@@ -1,6 +1,7 @@
 """What is to be indexed, in the order of its keys."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from common.errors import ConfigError
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.collection import read_collection
+from prepare.members import MEMBERS, Member, write_members
 
 
 @pytest.fixture
@@ -18,8 +20,13 @@ def folder(tmp_path: Path) -> EmbeddingFolder:
         rows = [Row(f"{chunk}{n}.jpg", 3, 0, f"{9 - chunk - n:x}", "0") for n in range(2)]
         vectors = np.array([[chunk, 0], [chunk, 1]], np.float32)
         one.write(chunk, Chunk(vectors, rows, []), "clip", "space")
-    one.write_live(np.array([[1, 0, 0], [2, 1, 0], [2, 0, 1]], np.int32))
+    members = [member(1, 0), member(2, 1), member(2, 0, offline=True, told_from=1)]
+    write_members(one, members)
     return one
+
+
+def member(chunk: int, row: int, **more: Any) -> Member:
+    return Member(f"{chunk}{row}.jpg", 3, 0, chunk, row, **more)
 
 
 def test_images_are_in_the_order_of_their_keys(folder: EmbeddingFolder) -> None:
@@ -39,9 +46,22 @@ def test_equal_inputs_have_one_digest(folder: EmbeddingFolder) -> None:
     """Any other has another."""
     before = read_collection(folder).digest
     assert read_collection(folder).digest == before
-    folder.write_live(np.array([[1, 0, 0], [2, 1, 0]], np.int32))
+    changes = [[member(1, 0, metadata={"year": 1})], [member(1, 0, offline=True)], [member(2, 0)]]
+    digests = {before}
+    for members in changes:
+        write_members(folder, members)
+        digests.add(read_collection(folder).digest)
 
-    assert read_collection(folder).digest != before
+    assert len(digests) == 4
+
+
+def test_an_image_is_called_what_it_is_called_now(folder: EmbeddingFolder) -> None:
+    """Not as when it was embedded; where its file is absent, its record says so."""
+    write_members(folder, [Member("moved.jpg", 3, 0, 2, 1), member(2, 0, offline=True)])
+
+    records = read_collection(folder).records
+
+    assert {("moved.jpg", False), ("20.jpg", True)} == {(one.path, one.offline) for one in records}
 
 
 def test_without_images_or_chunks_there_is_nothing_to_index(folder: EmbeddingFolder) -> None:
@@ -49,13 +69,9 @@ def test_without_images_or_chunks_there_is_nothing_to_index(folder: EmbeddingFol
     folder.drop([2])
     with pytest.raises(ConfigError, match="not whole"):
         read_collection(folder)
-    folder.write_live(np.empty((0, 3), np.int32))
+    write_members(folder, [Member("broken.jpg", 3, 0, 1, -1)])
     with pytest.raises(ConfigError, match="no images"):
         read_collection(folder)
-
-
-def test_embeddings_of_an_older_release_need_a_run(folder: EmbeddingFolder) -> None:
-    """They do not say which part of a path answers may tell."""
-    folder.write_live(np.array([[1, 0], [2, 1]], np.int32))
-    with pytest.raises(ConfigError, match=r"run prepare/save_embedding\.py"):
+    (folder.path / MEMBERS).unlink()
+    with pytest.raises(ConfigError, match="no embeddings yet"):
         read_collection(folder)

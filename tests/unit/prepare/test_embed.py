@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.files import content_hash
 from common.images.renditions import RenditionFolder
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
@@ -56,7 +57,8 @@ def test_vectors_and_rows_go_together(root: Path, pool: ThreadPoolExecutor) -> N
     sources += [source("8.png"), source("9.png", "a link that leads nowhere")]
     told: list[int] = []
     decoding = Decoding(root, PREPROCESSING, 1000)
-    chunk = embed_chunk(sources, decoding, pool, Embedding(embed, 2, 1, pool), told.append)
+    embedding = Embedding(embed, 2, 1, pool)
+    chunk, copies = embed_chunk(sources, decoding, pool, embedding, told.append)
 
     assert [row.path for row in chunk.rows] == ["0.png", "1.png", "2.png", "4.png", "5.png"]
     assert chunk.vectors[:, 0].tolist() == [0, 1, 2, 4, 5]
@@ -66,16 +68,34 @@ def test_vectors_and_rows_go_together(root: Path, pool: ThreadPoolExecutor) -> N
     assert reasons["6.png"] == ("the model gave no finite embedding", False)
     assert reasons["8.png"] == ("No such file or directory", True)
     assert reasons["9.png"] == ("a link that leads nowhere", False)
-    assert chunk.rows[0].metadata == {"name": "0.png"}
     assert len({row.content for row in chunk.rows}) == 5
+    assert copies == []
+
+
+def test_each_content_is_embedded_once(root: Path, pool: ThreadPoolExecutor) -> None:
+    """G: a copy of what is embedded, or of what failed, goes with the first of its content."""
+    for name, of in (("a", "0"), ("b", "6"), ("c", "5")):
+        (root / f"{name}.png").write_bytes((root / f"{of}.png").read_bytes())
+    sources = [source(f"{name}.png") for name in "0ab6c"]
+    known = {content_hash((root / "5.png").read_bytes())}
+    decoding = Decoding(root, PREPROCESSING, 1000, known=known)
+    told: list[int] = []
+
+    embedding = Embedding(embed, 2, 1, pool)
+    chunk, copies = embed_chunk(sources, decoding, pool, embedding, told.append)
+
+    assert [row.path for row in chunk.rows] == ["0.png"]
+    assert [copy.source.path for copy in copies] == ["a.png", "c.png"]
+    assert [one.path for one in chunk.skipped] == ["b.png", "6.png"]
+    assert sum(told) == len(sources)
 
 
 def test_a_chunk_of_nothing_is_empty(root: Path, pool: ThreadPoolExecutor) -> None:
     """No model is asked."""
     embedding = Embedding(embed, 2, 1, pool)
-    chunk = embed_chunk([], Decoding(root, PREPROCESSING, 1000), pool, embedding, print)
+    chunk, copies = embed_chunk([], Decoding(root, PREPROCESSING, 1000), pool, embedding, print)
 
-    assert (chunk.rows, chunk.skipped, chunk.vectors.shape) == ([], [], (0, 0))
+    assert (chunk.rows, chunk.skipped, copies, chunk.vectors.shape) == ([], [], [], (0, 0))
 
 
 def test_what_is_too_large_is_tried_again_with_another_limit(root: Path) -> None:
@@ -137,7 +157,7 @@ def test_each_replica_has_a_batch_without_waiting_for_the_others(
 
     sources = [source(f"{number}.png") for number in (0, 1, 2, 4)]
     with ThreadPoolExecutor(2) as devices:
-        chunk = embed_chunk(
+        chunk, _ = embed_chunk(
             sources,
             Decoding(root, PREPROCESSING, 1000),
             pool,

@@ -1,0 +1,79 @@
+"""The members of a collection: a line for each file of it in members.jsonl, after the last run."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from common.errors import ConfigError
+from prepare.chunks import EmbeddingFolder, read_lines, replace_lines
+from prepare.tables import Scalar
+
+MEMBERS = "members.jsonl"
+LIVE = "live.npy"
+"""What earlier releases wrote in place of members.jsonl: int32 [images, 2 or 3], chunk and row."""
+
+
+class Member(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of the collection: an image that can be searched, or one that was skipped (row -1).
+
+    A file that broke may be both: skipped, and offline with the embedding that it had.
+    """
+
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    chunk: int
+    row: int
+    content: str = ""
+    """The content hash, in hex; "" of a skipped file."""
+    roots: tuple[str, ...] = ()
+    """The roots that hold the file; empty if an earlier release wrote it."""
+    metadata: dict[str, Scalar] = {}
+    told_from: int = 0
+    """Where the part of the path begins that answers tell."""
+    offline: bool = False
+    """Whether the image is searchable though its file was absent in the last run."""
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether there is an embedding."""
+        return self.row >= 0
+
+
+def has_members(folder: EmbeddingFolder) -> bool:
+    """Whether a run has written what the collection is."""
+    return any((folder.path / name).exists() for name in (MEMBERS, LIVE))
+
+
+def read_members(folder: EmbeddingFolder) -> list[Member]:
+    """The members after the last run, none before the first; raises ConfigError."""
+    if (folder.path / MEMBERS).exists():
+        return read_lines(folder.path / MEMBERS, Member)
+    return _members_of_live(folder)
+
+
+def write_members(folder: EmbeddingFolder, members: Sequence[Member]) -> None:
+    """Replace the members, in one step."""
+    replace_lines(folder.path / MEMBERS, members)
+    (folder.path / LIVE).unlink(missing_ok=True)
+
+
+def _members_of_live(folder: EmbeddingFolder) -> list[Member]:
+    """The members as an earlier release wrote them; raises ConfigError."""
+    try:
+        live = np.load(folder.path / LIVE).tolist()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder.path / LIVE} cannot be read: {error}") from None
+    rows = {entry.chunk: folder.rows(entry.chunk) for entry in folder.entries()}
+    return [
+        Member(
+            *(told.path, told.size_bytes, told.mtime_ns, chunk, row, told.content),
+            metadata=told.metadata,
+        )
+        for chunk, row, *_ in live
+        if chunk in rows
+        for told in [rows[chunk][row]]
+    ]

@@ -1,0 +1,110 @@
+"""The roots of a collection: what was named, in collection.json beside the embeddings."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from common.config import Loaded
+from common.errors import ConfigError
+from common.files import replace_bytes
+from common.wire import UNREADABLE
+from prepare.sources import name_of
+
+COLLECTION = "collection.json"
+
+
+class Root(msgspec.Struct, frozen=True):
+    """A folder, list, table or file that was named; an object, so that options can join it."""
+
+    path: str
+    """Relative to the folder of config.json if it lies there, else absolute."""
+
+
+class Roots(msgspec.Struct, frozen=True):
+    """The content of collection.json."""
+
+    roots: tuple[Root, ...]
+    images: tuple[str, ...]
+    """`Prepare.images` as it was; what is new in it is added to the roots."""
+
+    @property
+    def names(self) -> list[str]:
+        """The paths of the roots."""
+        return [root.path for root in self.roots]
+
+
+class Change(NamedTuple):
+    """What a command changes: absolute paths to add and to remove."""
+
+    add: tuple[Path, ...] = ()
+    remove: tuple[Path, ...] = ()
+    inner: bool = True
+    """Whether a folder is added that lies in a root; else that root is enough."""
+
+
+def read_roots(folder: Path) -> Roots | None:
+    """The roots in an embedding folder, None before they are written; raises ConfigError."""
+    path = folder / COLLECTION
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Roots)
+    except FileNotFoundError:
+        return None
+    except UNREADABLE as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error}. Correct it, or delete it: the images name their roots"
+        ) from None
+
+
+def write_roots(folder: Path, roots: Roots) -> None:
+    """Replace collection.json in one step."""
+    replace_bytes(folder / COLLECTION, msgspec.json.format(msgspec.json.encode(roots), indent=1))
+
+
+def changed(roots: Roots | None, change: Change, loaded: Loaded, known: Iterable[str]) -> Roots:
+    """The roots after a change; raises ConfigError.
+
+    `known` are the roots that images name: they are the roots if collection.json is lost. A new
+    collection begins with what the change adds, else with `Prepare.images`.
+    """
+    images = loaded.config.prepare.images
+    if roots:
+        new = [name for name in images if name not in roots.images]
+        before = roots.names + [name_of(loaded.path(name), loaded.root) for name in new]
+    else:
+        before = sorted(known)
+        if not before and not change.add:
+            before = [name_of(loaded.path(name), loaded.root) for name in images]
+    names = _without(before, [name_of(path, loaded.root) for path in change.remove])
+    for path in change.add:
+        if change.inner or not _holds(names, path, loaded.root):
+            names.append(name_of(path, loaded.root))
+    _check(names)
+    return Roots(tuple(map(Root, dict.fromkeys(names))), images)
+
+
+def _without(names: list[str], removed: list[str]) -> list[str]:
+    """The names that stay; raises ConfigError for one that is not there."""
+    for name in removed:
+        if name not in names:
+            raise ConfigError(f"{name} is no root of the collection; its roots: {', '.join(names)}")
+    return [name for name in names if name not in removed]
+
+
+def _holds(names: list[str], path: Path, root: Path) -> bool:
+    """Whether a folder lies in one of the roots, and in no hidden folder there."""
+    above = [parent for parent in path.parents if name_of(parent, root) in names]
+    return path.is_dir() and any(
+        not any(part.startswith(".") for part in path.relative_to(parent).parts) for parent in above
+    )
+
+
+def _check(names: list[str]) -> None:
+    if not names:
+        raise ConfigError("a collection has one root at least: add another before you remove this")
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{name!a}: the name is not UTF-8; rename it") from None

@@ -1,0 +1,112 @@
+"""What the roots of a collection hold on the disk now, and what hides a file that is absent."""
+
+import os
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from common.config import Loaded
+from common.errors import ConfigError
+from prepare.left_out import summary
+from prepare.sources import Found, Source, find_sources, name_of, walk_of
+
+
+class RootScan(NamedTuple):
+    """What a root holds."""
+
+    root: str
+    found: Found
+    problem: str | None = None
+    """Why nothing of the root could be read."""
+
+
+class Obstacle(NamedTuple):
+    """What may hide absent files; a folder that is empty counts from `least` files on."""
+
+    reason: str
+    least: int
+
+
+MANY = 10
+"""Fewer images than this may leave a folder or a root without a question."""
+
+
+def scan_roots(
+    names: Sequence[str], loaded: Loaded, new: Container[str], added: Container[str]
+) -> list[RootScan]:
+    """Look through roots. Raises ConfigError for one in `new` that cannot be read.
+
+    Also for one in `added` that has no image.
+    """
+    paths = [loaded.root / name for name in names]
+    walk = walk_of(paths, loaded.config.prepare)
+    scans = []
+    for name, path in zip(names, paths, strict=True):
+        try:
+            found = find_sources(path, loaded.root, walk)
+        except ConfigError as error:
+            if name in new:
+                raise
+            found = Found([], [], {os.path.abspath(path)})
+            scans.append(RootScan(name, found, str(error)))
+            continue
+        if name in added and not found.sources:
+            told = summary(found.left_out)
+            raise ConfigError(f"there are no images in {path}{told and f'; {told}'}")
+        scans.append(RootScan(name, found))
+    return scans
+
+
+def merged(scans: Iterable[RootScan]) -> tuple[list[Source], dict[str, tuple[str, ...]]]:
+    """Each file once, sorted by path, as the last root tells of it; and the roots of each."""
+    sources: dict[str, Source] = {}
+    roots: dict[str, tuple[str, ...]] = {}
+    for scan in scans:
+        alone = (scan.root,)
+        for source in scan.found.sources:
+            sources[source.path] = source
+            before = roots.get(source.path)
+            roots[source.path] = before + alone if before else alone
+    return [sources[path] for path in sorted(sources)], roots
+
+
+def is_below(name: str, names: Container[str]) -> bool:
+    """Whether a name, or a folder above it, is in `names`."""
+    return name in names or any(str(folder) in names for folder in Path(name).parents)
+
+
+def obstacle_finder(base: Path, unread: Container[str]) -> Callable[[str], Obstacle | None]:
+    """A function of an absent file's name: the folder that may hide it.
+
+    That is a folder that cannot be read, or an empty one: a disk may not be mounted there.
+    """
+
+    def find(name: str) -> Obstacle | None:
+        for place in (name, *map(str, Path(name).parents)):
+            if place in unread:
+                return Obstacle(f"{place} cannot be read", 1)
+        path = Path(os.path.realpath(base / name))
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return obstacle_at(path.parent)
+        except OSError:
+            return Obstacle(f"{name_of(path.parent, base)} cannot be read", 1)
+        if os.access(path, os.R_OK):
+            return None
+        return Obstacle(f"files in {name_of(path.parent, base)} cannot be read", 1)
+
+    @cache
+    def obstacle_at(folder: Path) -> Obstacle | None:
+        """What is wrong with the nearest folder above that exists."""
+        try:
+            with os.scandir(folder) as entries:
+                is_empty = not any(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return obstacle_at(folder.parent)
+        except OSError:
+            return Obstacle(f"{name_of(folder, base)} cannot be read", 1)
+        return Obstacle(f"{name_of(folder, base)} is empty", MANY) if is_empty else None
+
+    return find

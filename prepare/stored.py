@@ -1,0 +1,78 @@
+"""What is stored of files: the embeddings of one model, by path and by content."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from prepare.chunks import EmbeddingFolder, Row, Skipped
+from prepare.embed import Copy
+from prepare.members import Member
+from prepare.sources import Source
+
+
+class StoredRow(NamedTuple):
+    """The stored result of a file: its row in a finished chunk, or why it was skipped (row -1)."""
+
+    chunk: int
+    row: int
+    told: Row | Skipped
+
+    def member(self, source: Source, roots: tuple[str, ...], told_from: int) -> Member:
+        """The member that a file with this result is."""
+        return Member(
+            *(source.path, source.size_bytes, source.mtime_ns, self.chunk, self.row),
+            content=self.told.content if isinstance(self.told, Row) else "",
+            roots=roots,
+            metadata=source.metadata if isinstance(self.told, Row) else {},
+            told_from=told_from,
+        )
+
+
+class StoredRows:
+    """The finished chunks of one model, and the members after the last run."""
+
+    def __init__(self, folder: EmbeddingFolder, space: str, members: Iterable[Member]) -> None:
+        self.by_content: dict[str, StoredRow] = {}
+        self._by_path: dict[str, StoredRow] = {}
+        self._members = {member.path: member for member in members if member.is_searchable}
+        for entry in folder.entries():
+            if entry.space == space:
+                self.add(entry.chunk, folder.rows(entry.chunk), folder.skipped(entry.chunk))
+
+    def add(
+        self,
+        chunk: int,
+        rows: Iterable[Row],
+        skipped: Iterable[Skipped],
+        copies: Iterable[Copy] = (),
+    ) -> None:
+        """Take up a finished chunk, and copies of stored content that were found with it."""
+        for number, row in enumerate(rows):
+            stored = StoredRow(chunk, number, row)
+            self._by_path[row.path] = self.by_content[row.content] = stored
+        for told in skipped:
+            self._by_path[told.path] = StoredRow(chunk, -1, told)
+        for copy in copies:
+            self._by_path[copy.source.path] = self.by_content[copy.content]
+
+    def of(self, path: str) -> StoredRow:
+        """The newest result of a path; raises KeyError."""
+        return self._by_path[path]
+
+    def unchanged(self, source: Source) -> StoredRow | None:
+        """The result of a file that need not be read: it is as it was by size and time."""
+        stored = self._by_path.get(source.path)
+        if stored and not _is_as(source, stored.told):
+            stored = None
+        if stored and isinstance(stored.told, Skipped):
+            is_known = source.problem in (None, stored.told.reason)
+            return stored if is_known and not stored.told.again else None
+        if source.problem:
+            return None
+        member = self._members.get(source.path)
+        if member and _is_as(source, member) and member.content in self.by_content:
+            return self.by_content[member.content]
+        return stored
+
+
+def _is_as(source: Source, stored: Row | Skipped | Member) -> bool:
+    return (stored.size_bytes, stored.mtime_ns) == (source.size_bytes, source.mtime_ns)
