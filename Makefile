@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := .venv-torch
 CONFIG ?= config.json
-IMAGES ?=
+# As it was written, for the shell to split at colons alone: a path may hold blanks, & and $$.
+override IMAGES := $(value IMAGES)
+export IMAGES
 ONLY ?=
 BESIDE ?=
 MINUTES ?= 10
@@ -44,9 +46,10 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: CHECK = --config $(CONFIG)
-demo: $(VENV)/.installed ## index IMAGES, or what config.json names, and start everything
+demo: $(VENV)/.installed ## add IMAGES (FOLDER:FOLDER) to the collection, index it, start everything
 	@$(BIN)/python -m common.supervisor --config $(CONFIG) --check-ports
-	$(BIN)/python prepare/prepare.py --config $(CONFIG) $(IMAGES)
+	set -f; IFS=:; $(BIN)/python prepare/prepare.py --config "$(CONFIG)" $(if $(IMAGES),add --) $$IMAGES \
+		|| [ $$? -eq 3 ] # images are offline, and are found still
 	$(BIN)/python -m common.supervisor --config $(CONFIG)
 
 install: $(VENV)/.installed ## what serving needs

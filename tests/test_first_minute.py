@@ -168,6 +168,36 @@ def test_a_taken_port_is_told_before_anything_is_embedded(
     assert "127.0.0.1:8000 cannot be used" in line
 
 
+@pytest.mark.parametrize("by_environment", [False, True])
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ("", []),
+        ("/x/My Pictures", ["add", "--", "/x/My Pictures"]),
+        ("~/a & b:-c:/d'$(e)\"*#", ["add", "--", "~/a & b", "-c", "/d'$(e)\"*#"]),
+    ],
+)
+def test_folders_are_handed_on_as_they_are_called(
+    tmp_path: Path, venv: Path, images: str, words: list[str], by_environment: bool
+) -> None:
+    """E: IMAGES is split at colons alone; offline images, status 3, do not stop the start."""
+    log = tmp_path / "log"
+    program = f'#!/bin/sh\nprintf "%s\\0" "$@" >>{log}\n[ "$1" != prepare/prepare.py ] || exit 3\n'
+    (venv / "bin/python").write_text(program)
+    given = {"IMAGES": images}
+    named = [] if by_environment else [f"IMAGES={images}"]
+    done = make(tmp_path, "demo", f"VENV={venv}", *named, **(given if by_environment else {}))
+
+    assert 0 == done.returncode, done.stderr
+    config = ["--config", str(tmp_path / "config.json")]
+    supervisor = ["-m", "common.supervisor", *config]
+    assert log.read_text().split("\0")[:-1] == [
+        *(*supervisor, "--check-ports"),
+        *("prepare/prepare.py", *config, *words),
+        *supervisor,
+    ]
+
+
 @contextmanager
 def demo(tmp_path: Path, venv: Path) -> Iterator[list[str]]:
     """The lines of `make demo`, until it is ready; Ctrl-C ends it."""
