@@ -12,6 +12,7 @@ from common.cache_epoch import CacheEpoch
 from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
 from common.internal_auth import InternalAuth
+from common.keys import Keys
 from common.loop import LoopThread
 from common.server.body import READ_BYTES, close_after_reply, read_unused
 from common.server.problems import problem_response
@@ -23,7 +24,6 @@ from front.browser_headers import add_headers
 from front.docs import create_docs
 from front.image_fetch import Fetcher, Internet
 from front.images import add_images
-from front.keys import Keys
 from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
 from front.rate_limit import RateLimiter
 from front.wires import add_wires

@@ -6,8 +6,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from common.config import Front
 from common.errors import ConfigError, Forbidden, Misdirected
 from common.internal_auth import is_beyond_loopback
+from common.keys import Keys, Scope, check_scope
 from front.hosts import Hosts
-from front.keys import Keys, Scope, check_scope
 from front.rate_limit import RateLimiter
 
 OPEN = ("/static/", "/docs", "/redoc", "/openapi.json", "/healthz", "/ready")

@@ -9,11 +9,11 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.cache_epoch import CacheEpoch
 from common.config import load
 from common.internal_auth import InternalAuth
+from common.keys import Keys
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
 from common.tls import tls_of
 from front.auth import check_exposure
-from front.keys import Keys
 
 
 def main() -> None:

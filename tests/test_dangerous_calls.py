@@ -78,7 +78,7 @@ def test_the_test_lets_the_rest_be(code: str) -> None:
     assert [] == list(faults(ast.parse(code)))
 
 
-COMPARING = {"front/keys.py": "find_key", "common/internal_auth.py": "is_shown"}
+COMPARING = {"common/keys.py": "find_key", "common/internal_auth.py": "is_shown"}
 """Where a secret that somebody sent meets those that we know."""
 
 

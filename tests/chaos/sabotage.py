@@ -49,7 +49,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "compare keys with ==",
-        "front/keys.py",
+        "common/keys.py",
         "if hmac.compare_digest(key.sha256.encode(), digest.encode()):",
         "if key.sha256 == digest:",
         "tests/test_dangerous_calls.py::test_secrets_are_compared_in_constant_time",
