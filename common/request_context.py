@@ -1,5 +1,7 @@
 """The ids and the trace of the requests that a thread works for; logs and traces show them."""
 
+import random
+import re
 from collections.abc import Iterable
 from contextvars import ContextVar
 from itertools import islice
@@ -8,6 +10,9 @@ from typing import NamedTuple
 REQUEST_ID_HEADER = "X-Request-Id"
 MAX_IDS = 8
 """Ids of a batch. More would make the headers longer than many queries."""
+ONE_ID = "[A-Za-z0-9._-]{1,64}"
+ID_PATTERN = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
+"""A request id; between services also the ids of a batch."""
 
 
 class RequestContext(NamedTuple):
@@ -26,6 +31,11 @@ class RequestContext(NamedTuple):
 NOBODY = RequestContext()
 CONTEXT: ContextVar[RequestContext] = ContextVar("request_context", default=NOBODY)
 """The context of the current thread or task."""
+
+
+def valid_id(given: str) -> str:
+    """The caller's request id if it is valid, else a new id."""
+    return given if ID_PATTERN.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def merge_contexts(contexts: Iterable[RequestContext]) -> RequestContext:

@@ -1,8 +1,6 @@
 """Admission: a worker takes a limited number of requests and bytes, and refuses more at once."""
 
 import itertools
-import random
-import re
 import sys
 import threading
 import time
@@ -15,7 +13,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from common.errors import Overloaded, Problem, problem_headers
 from common.metrics import DROPPED, REQUESTS
-from common.request_context import MAX_IDS, REQUEST_ID_HEADER
+from common.request_context import REQUEST_ID_HEADER, valid_id
 from common.server.body import Chunks, CountedBody, close_after_reply, discard
 from common.server.body_budget import BodyBudget
 from common.server.drain import Draining
@@ -29,9 +27,6 @@ ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
 """Routes that are answered at any load."""
 REQUEST_ID = "clip_search.request_id"
 """The key of the request id in a WSGI environment."""
-ONE_ID = "[A-Za-z0-9._-]{1,64}"
-ID_PATTERN = re.compile(f"{ONE_ID}(,{ONE_ID}){{0,{MAX_IDS - 1}}}")
-"""A request id; between services also the ids of a batch."""
 SAFE_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
@@ -70,7 +65,7 @@ class Admission:
 
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Answer a request, or refuse it."""
-        environ[REQUEST_ID] = request_id = _request_id(environ)
+        environ[REQUEST_ID] = request_id = valid_id(environ.get("HTTP_X_REQUEST_ID", ""))
         start = partial(self._start, start_response)
         if environ["PATH_INFO"] in ABOUT_ITSELF:
             return self._app(environ, start)
@@ -143,9 +138,3 @@ class Admission:
         }
         start("503 Service Unavailable", [*headers.items(), *SAFE_HEADERS])
         return [body]
-
-
-def _request_id(environ: Environ) -> str:
-    """The caller's request id if it is valid, else a new id."""
-    given = environ.get("HTTP_X_REQUEST_ID", "")
-    return given if ID_PATTERN.fullmatch(given) else f"{random.getrandbits(128):032x}"
