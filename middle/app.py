@@ -1,6 +1,5 @@
 """The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +9,8 @@ from flask import Flask, Response, g, request
 from msgspec.structs import replace
 
 from common.cache_epoch import CacheEpoch
-from common.config import Config
+from common.config import Config, Middle
+from common.deadline import DEADLINE_HEADER
 from common.errors import UnsupportedMedia
 from common.internal_auth import InternalAuth
 from common.json_input import decode_json
@@ -63,7 +63,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     loop.run(services.start())
     on_close(app, loop.close)
     on_close(app, lambda: loop.run(services.close()))
-    _add_queries(app, services, loop, new_deadline)
+    _add_queries(app, services, loop, config.middle)
 
     @app.delete("/cache")
     def purge() -> Response:
@@ -87,10 +87,9 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     return app
 
 
-def _add_queries(
-    app: Flask, services: Services, loop: LoopThread, new_deadline: Callable[[], float]
-) -> None:
+def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middle) -> None:
     pipeline, classifier = services.pipeline, services.classifier
+    new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
 
     @app.post("/search")
     def search() -> Response:
@@ -107,7 +106,9 @@ def _add_queries(
 
     @app.post("/embed")
     def embed() -> Response:
-        deadline, bypass = new_deadline(), bypasses_cache(request)
+        is_bulk = DEADLINE_HEADER in request.headers
+        most_ms = middle.embed_deadline_ms if is_bulk else middle.deadline_ms
+        deadline, bypass = deadline_of(request, most_ms / 1000), bypasses_cache(request)
         query = check_embed(_body(EmbedQuery))
         images = [image_file(image) for image in query.images]
         answering = answer_inputs(services.embedder, query, images, deadline, bypass=bypass)

@@ -45,8 +45,8 @@ def check_embed(query: EmbedQuery) -> EmbedQuery:
     """Check inputs to embed; raises BadRequest."""
     if bool(query.texts) == bool(query.images):
         raise BadRequest("give texts or images, one of the two")
-    for text in query.texts:
-        check_text(text)
+    for place, text in enumerate(query.texts):
+        check_text(text, f"input {place}: ")
     if b"" in query.images:
         raise BadRequest(EMPTY_IMAGE)
     return query
@@ -68,9 +68,9 @@ def check_classify(query: ClassifyQuery) -> ClassifyQuery:
     return query
 
 
-def check_text(text: str) -> None:
+def check_text(text: str, where: str = "") -> None:
     """Raise BadRequest for a text that is too long or has no visible character."""
     if len(text) > MAX_TEXT:
-        raise BadRequest(f"the text has {len(text)} characters; {MAX_TEXT} is the limit")
+        raise BadRequest(f"{where}the text has {len(text)} characters; {MAX_TEXT} is the limit")
     if all(character in BLANK or unicodedata.category(character)[0] in "CZM" for character in text):
-        raise BadRequest("the text is empty")
+        raise BadRequest(f"{where}the text is empty")

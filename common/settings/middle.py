@@ -48,6 +48,13 @@ class Middle(Listed, frozen=True):
             " A shard that is late is counted in `coverage` and not waited for."
         ),
     ] = 2000
+    embed_deadline_ms: Annotated[
+        Positive,
+        Meta(
+            description="The most time that `X-Deadline-Ms` can give to a request that only embeds."
+            " Without this header such a request has `deadline-ms`, too."
+        ),
+    ] = 10_000
     min_coverage: Annotated[
         Fraction,
         Meta(
