@@ -8,6 +8,7 @@ import msgspec
 from common.addresses import split_address
 from common.errors import ConfigError
 from common.settings.front import Front
+from common.settings.gateway import Gateway
 from common.settings.inference import Inference
 from common.settings.inside import Inside
 from common.settings.middle import Middle
@@ -20,6 +21,7 @@ __all__ = [
     "CHECKOUT",
     "Config",
     "Front",
+    "Gateway",
     "IndexKind",
     "Inference",
     "Inside",
@@ -43,6 +45,7 @@ class Config(Section, frozen=True, rename="pascal"):
     middle: Middle = Middle()
     inference: Inference = Inference()
     search: Search = Search()
+    gateway: Gateway | None = None
     inside: Inside = Inside()
     prepare: Prepare = Prepare()
     process: Process = Process()

@@ -11,7 +11,7 @@ import pytest
 from devtools.services import CHECKOUT
 from inference.archive import packed
 
-PRODUCTION = ("common", "front", "middle", "inference", "search", "prepare")
+PRODUCTION = ("common", "front", "gateway", "middle", "inference", "search", "prepare")
 TOOLS = ("devtools", "benchmarks", "evaluation", "tests")
 PACKAGES = (*PRODUCTION, *TOOLS)
 MAY_IMPORT = {
@@ -20,10 +20,12 @@ MAY_IMPORT = {
     "inference": {"common"},
     "middle": {"common", "inference", "search"},
     "front": {"common", "middle"},
+    "gateway": {"common", "middle"},
     "prepare": {"common", "inference", "search"},
 }
 # Whoever serves owns the wire: others see its client, its messages, its keys.
 WIRES = {
+    "gateway": {"middle.client", "middle.messages"},
     "front": {"middle.client", "middle.messages", "middle.query_checks"},
     "middle": {
         "inference.client",
@@ -139,9 +141,9 @@ def test_what_torchserve_runs_needs_no_web_framework() -> None:
     assert not left_out & names
 
 
-@pytest.mark.parametrize("module", ["middle.app", "front.app"])
+@pytest.mark.parametrize("module", ["middle.app", "front.app", "gateway.server"])
 def test_importing_a_server_at_the_edge_is_light(module: str) -> None:
-    """Importing front or middle pulls in no torch, no hnswlib and no ONNX Runtime."""
+    """Importing front, middle or the gateway pulls in no torch, no hnswlib and no ONNX Runtime."""
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ import re
 from common.config import CHECKOUT
 
 PAGE = CHECKOUT / "docs/architecture.md"
-CODE = ("common", "front", "middle", "inference", "search", "prepare", "devtools")
+CODE = ("common", "front", "gateway", "middle", "inference", "search", "prepare", "devtools")
 PATH = re.compile(r"`([\w.]+/[\w./]*)`")
 """A file or a folder, as code."""
 PATTERNS = ("X/",)

@@ -1,0 +1,80 @@
+"""gRPC: the services that CLIP-as-service's clients call, on grpc.aio."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from common.config import Gateway
+from common.errors import ConfigError, ServiceError
+from common.tls import Tls
+from gateway.access import Access
+from gateway.answering import Answering
+from gateway.stream import Stream
+from gateway.wire import SUCCESS, Status
+
+CALL, DRY_RUN = "jina.JinaRPC", "jina.JinaGatewayDryRunRPC"
+MAX_STREAMS = 256
+"""Streams at a time; each may hold a message that was read ahead."""
+REFUSALS = {401: grpc.StatusCode.UNAUTHENTICATED, 403: grpc.StatusCode.PERMISSION_DENIED}
+
+Context = Any
+"""A grpc.aio.ServicerContext; grpcio has no types."""
+
+
+class GrpcServer:
+    """The gRPC server of one event loop."""
+
+    def __init__(self, answering: Answering, access: Access, max_message_bytes: int) -> None:
+        self._answering = answering
+        self._access = access
+        options = [
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", -1),  # a reply is as long as its request
+            ("grpc.so_reuseport", 0),  # a port that another process has is an error
+        ]
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_STREAMS)
+        call = grpc.stream_stream_rpc_method_handler(self._call)
+        dry_run = grpc.unary_unary_rpc_method_handler(self._dry_run)
+        self._server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(CALL, {"Call": call}),
+                grpc.method_handlers_generic_handler(DRY_RUN, {"dry_run": dry_run}),
+            )
+        )
+
+    async def start(self, gateway: Gateway, tls: Tls | None) -> int:
+        """Listen; returns the port. Raises ConfigError."""
+        host = f"[{gateway.address}]" if ":" in gateway.address else gateway.address
+        address = f"{host}:{gateway.port}"
+        try:
+            if tls:
+                port = self._server.add_secure_port(address, credentials(tls))
+            else:
+                port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise ConfigError(f"cannot listen on {address}: is Gateway.port in use?") from None
+        await self._server.start()
+        return int(port)
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no new streams; after `grace_s`, end those that are left."""
+        await self._server.stop(grace_s)
+
+    async def _call(self, messages: AsyncIterator[bytes], context: Context) -> None:
+        shown = dict(context.invocation_metadata() or ()).get("authorization", "")
+        try:
+            self._access.check(str(shown))
+        except ServiceError as error:
+            await context.abort(REFUSALS[error.status], error.detail)
+        await Stream(self._answering, "grpc", context.write).run(messages)
+
+    async def _dry_run(self, _request: bytes, _context: Context) -> bytes:
+        """Whether this server takes requests; whether middle is ready is for `/ready`."""
+        return bytes(Status(code=SUCCESS).SerializeToString())
+
+
+def credentials(tls: Tls) -> grpc.ServerCredentials:
+    """The certificate for gRPC, which reads no files itself."""
+    key, chain = (tls.key or tls.cert).read_bytes(), tls.cert.read_bytes()
+    return grpc.ssl_server_credentials([(key, chain)])

@@ -1,0 +1,71 @@
+"""Questions to middle that are asked again while it is overloaded."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from common.errors import InvalidResponse, ServiceError
+from common.http_client import Reply
+from common.wire import UNREADABLE
+from middle.messages import Answer, EmbedAnswer, EmbedQuery, Query
+
+Message = TypeVar("Message")
+
+FIRST_PAUSE_S = 0.1
+MAX_PAUSE_S = 2.0
+"""Pauses double from the first to the longest. A queue that is full empties within its deadline."""
+TRY_AGAIN = 503
+
+
+class Middle(Protocol):
+    """What is needed of `middle.client.MiddleClient`."""
+
+    def embed(self, query: EmbedQuery, deadline: float) -> Awaitable[Reply]:
+        """Ask for the `EmbedAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
+
+    def search(self, query: Query, deadline: float) -> Awaitable[Reply]:
+        """Ask for the `Answer` to a query, in JSON; awaiting it raises a ServiceError."""
+
+
+class RetryingMiddle:
+    """Asks middle until it answers or refuses for good, for at most `wait_s`."""
+
+    def __init__(self, middle: Middle, deadline_s: float, wait_s: float) -> None:
+        """`deadline_s` is for each try."""
+        self._middle = middle
+        self._deadline_s = deadline_s
+        self._wait_s = wait_s
+
+    async def embed(self, query: EmbedQuery) -> EmbedAnswer:
+        """The answer to a query of at most MAX_INPUTS inputs; raises a ServiceError."""
+        reply = await self._ask(lambda deadline: self._middle.embed(query, deadline))
+        return _decoded(reply.body, EmbedAnswer)
+
+    async def search(self, query: Query) -> Answer:
+        """The answer to a query; raises a ServiceError."""
+        reply = await self._ask(lambda deadline: self._middle.search(query, deadline))
+        return _decoded(reply.body, Answer)
+
+    async def _ask(self, ask: Callable[[float], Awaitable[Reply]]) -> Reply:
+        """The reply of the first try that is not refused with TRY_AGAIN."""
+        loop = asyncio.get_running_loop()
+        last_try = loop.time() + self._wait_s
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                return await ask(loop.time() + self._deadline_s)
+            except ServiceError as error:
+                if error.status != TRY_AGAIN or loop.time() + pause_s > last_try:
+                    raise
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+
+def _decoded(body: bytes, kind: type[Message]) -> Message:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except UNREADABLE:
+        raise InvalidResponse("a server behind this one gave no proper answer") from None
