@@ -16,7 +16,7 @@ from common.errors import (
     problem_headers,
 )
 from common.http_client import LARGE_BYTES
-from common.metrics import DRAINING, IN_FLIGHT, READY, exposition
+from common.metrics import DRAINING, IN_FLIGHT, IN_FLIGHT_BYTES, READY, exposition
 from common.server.drain import Draining
 from gateway.access import Access
 from gateway.answering import SERVICE, Answering, error_reply
@@ -133,6 +133,7 @@ class HttpServer:
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         IN_FLIGHT.labels(SERVICE).set(self._answering.requests.taken)
+        IN_FLIGHT_BYTES.labels(SERVICE).set(self._answering.bytes.taken)
         DRAINING.labels(SERVICE).set(self.draining.has_begun())
         body, content_type = exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})

@@ -1,5 +1,6 @@
 """POST /post: a request in JSON, as clip-client sends it over HTTP and curl can."""
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,11 +58,13 @@ def read_document(fields: Mapping[str, Any], depth: int = 1) -> Message:
         raise BadRequest("documents are nested too deeply")
     rest = {name: value for name, value in fields.items() if value is not None}
     below = {name: rest.pop(name, []) for name in BELOW}
-    tensor = rest.pop("tensor", None)
+    tensor, blob = rest.pop("tensor", None), rest.pop("blob", None)
     rest.pop("embedding", None)  # it is made anew
     document = Document()
     _parse(rest, document)
-    if tensor is not None and not document.WhichOneof("content"):
+    if blob is not None:
+        document.blob = _decoded(blob)
+    elif tensor is not None:
         _set_tensor(document.tensor, tensor)
     for name, documents in below.items():
         if not isinstance(documents, list) or not all(isinstance(one, dict) for one in documents):
@@ -99,6 +102,13 @@ def write_document(document: Message) -> Fields:
     for name in (*arrays, *below):
         rest.ClearField(name)
     return {**_fields(rest), **arrays, **below}
+
+
+def _decoded(blob: Any) -> bytes:
+    try:
+        return base64.b64decode(blob, validate=True)
+    except (TypeError, ValueError):
+        raise BadRequest("blob must be base64") from None
 
 
 def _set_tensor(array: Message, lists: Any) -> None:

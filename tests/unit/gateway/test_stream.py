@@ -1,0 +1,120 @@
+"""A stream: read as far as there is room, answered in full, and nobody waits for a slow reader."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from common.config import Inference
+from gateway.answering import Answering
+from gateway.embedder import Embedder
+from gateway.endpoints import Endpoints
+from gateway.retrying import RetryingMiddle
+from gateway.stream import MAX_UNSENT, Stream
+from gateway.wire import ERROR, DataRequest, Document, Message
+from tests.unit.gateway.fake_middle import BAD, FakeMiddle
+
+
+def answering(middle: FakeMiddle, documents: int = 8, requests: int = 1000) -> Answering:
+    asked = RetryingMiddle(middle, 10, 30)
+    endpoints = Endpoints(asked, Embedder(asked, 1000), Inference())
+    return Answering(endpoints, documents, requests)
+
+
+def message(name: str, *texts: str) -> bytes:
+    request = DataRequest()
+    request.header.request_id, request.header.exec_endpoint = name, "/encode"
+    request.data.docs.docs.extend(Document(text=text) for text in texts)
+    return bytes(request.SerializeToString())
+
+
+class Client:
+    """Sends messages, and keeps the replies by their request ids."""
+
+    def __init__(self, *messages: bytes) -> None:
+        self.messages = messages
+        self.read = 0
+        self.replies: dict[str, Message] = {}
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+    async def send(self, data: bytes) -> None:
+        await self.reads.wait()
+        reply = DataRequest.FromString(data)
+        self.replies[reply.header.request_id] = reply
+
+    async def sent(self) -> AsyncIterator[bytes]:
+        for data in self.messages:
+            self.read += 1
+            yield data
+
+    async def run(self, answers: Answering) -> None:
+        await Stream(answers, "test", self.send).run(self.sent())
+
+
+@pytest.mark.parametrize(("documents", "requests"), [(8, 1000), (1000, 4)])
+async def test_what_is_in_hand_is_bounded_over_all_streams(documents: int, requests: int) -> None:
+    """By documents or by requests: the rest stays unread, and all are answered."""
+    middle = FakeMiddle(takes_s=1)
+    answers = answering(middle, documents, requests)
+    clients = [Client(*(message(f"{i}", "a", "b") for i in range(50))) for _ in range(3)]
+    running = asyncio.gather(*(client.run(answers) for client in clients))
+    await asyncio.sleep(0.5)
+    assert sum(client.read for client in clients) == 4 + len(clients)  # each read one ahead
+    await running
+
+    assert middle.most_under_way <= 8
+    assert all(len(client.replies) == 50 for client in clients)
+    assert answers.requests.taken == answers.bytes.taken == 0
+
+
+async def test_a_client_that_does_not_read_stops_itself_alone() -> None:
+    """Its requests give their room to others; it is read only so far."""
+    answers = answering(FakeMiddle())
+    slow, quick = (Client(*(message(f"{i}", "a") for i in range(500))) for _ in range(2))
+    slow.reads.clear()
+    waiting = asyncio.create_task(slow.run(answers))
+    await quick.run(answers)
+    await asyncio.sleep(1)
+
+    assert len(quick.replies) == 500
+    assert slow.read == MAX_UNSENT + 1
+    slow.reads.set()
+    await waiting
+    assert len(slow.replies) == 500
+
+
+async def test_an_error_is_a_reply_and_the_stream_goes_on() -> None:
+    """Of one request alone; also of what is no request at all."""
+    client = Client(message("bad", "a", BAD), b"\xff", message("good", "a"))
+    await client.run(answering(FakeMiddle()))
+
+    bad = client.replies["bad"]
+    assert (bad.header.status.code, len(bad.data.docs.docs)) == (ERROR, 0)
+    assert bad.header.status.description == "document 1 (): it is bad"
+    assert client.replies[""].header.status.code == ERROR
+    assert client.replies["good"].data.docs.docs[0].HasField("embedding")
+
+
+async def test_replies_have_the_times_that_profile_divides_by() -> None:
+    """Two routes of at least a millisecond."""
+    client = Client(message("a", "a"))
+    await client.run(answering(FakeMiddle()))
+
+    routes = client.replies["a"].routes
+    assert len(routes) == 2
+    assert all(r.end_time.ToMilliseconds() > r.start_time.ToMilliseconds() for r in routes)
+
+
+async def test_a_client_that_is_gone_leaves_its_room() -> None:
+    """Whatever it had sent."""
+    answers = answering(FakeMiddle(takes_s=5))
+    client = Client(*(message(f"{i}", "a") for i in range(50)))
+    running = asyncio.create_task(client.run(answers))
+    await asyncio.sleep(1)
+    assert answers.requests.taken == 9  # one of them waits for room for its document
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert answers.requests.taken == answers.bytes.taken == 0
