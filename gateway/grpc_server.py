@@ -6,17 +6,16 @@ from typing import Any
 import grpc
 
 from common.config import Gateway
-from common.errors import ConfigError, ServiceError
+from common.errors import ConfigError, Problem, ServiceError
 from common.tls import Tls
 from gateway.access import Access
-from gateway.answering import Answering
+from gateway.answering import Answering, error_reply
 from gateway.stream import Stream
 from gateway.wire import SUCCESS, Status
 
 CALL, DRY_RUN = "jina.JinaRPC", "jina.JinaGatewayDryRunRPC"
 MAX_STREAMS = 256
 """Streams at a time; each may hold a message that was read ahead."""
-REFUSALS = {401: grpc.StatusCode.UNAUTHENTICATED, 403: grpc.StatusCode.PERMISSION_DENIED}
 
 Context = Any
 """A grpc.aio.ServicerContext; grpcio has no types."""
@@ -66,7 +65,11 @@ class GrpcServer:
         try:
             self._access.check(str(shown))
         except ServiceError as error:
-            await context.abort(REFUSALS[error.status], error.detail)
+            # An abort would reach clip-client while it writes, which hides the reason from it.
+            refusal = error_reply(Problem.of(error)).SerializeToString()
+            async for _ in messages:
+                await context.write(refusal)
+            return
         await Stream(self._answering, "grpc", context.write).run(messages)
 
     async def _dry_run(self, _request: bytes, _context: Context) -> bytes:

@@ -3,24 +3,20 @@
 import ast
 import base64
 import json
-import os
-import subprocess
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from devtools.client_environments import ENVIRONMENTS, FOLDER
-from devtools.services import CHECKOUT, Cluster
+from devtools.services import Cluster
 from devtools.words import all_queries
+from tests.gateway.clients import run
 from tests.gateway.conftest import SAMPLES, RunningGateway
 
 STEPS = ("embedding.py", "finding.py")
 TEXTS = [*islice(all_queries(), 1000)]
-WITHIN_S = 300
 CAT, OTHER = SAMPLES / "cat-chelsea.jpg", SAMPLES / "owl.jpg"
-QUIET = {"NO_VERSION_CHECK": "1", "JINA_OPTOUT_TELEMETRY": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +56,8 @@ def steps() -> set[str]:
 
 def run_steps(environment: str, url: str, folder: Path) -> dict[str, Any]:
     """Run the steps in a client's environment; the failure of each step, or None."""
-    python = ENVIRONMENTS[environment].bin(FOLDER) / "python"
-    done = subprocess.run(
-        [python, "-m", "tests.gateway.client_steps.run", url, str(folder)],
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        env={**os.environ, **QUIET},
-        cwd=CHECKOUT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stdout.splitlines() if line.startswith("STEP ")]
+    output = run(environment, "run", url, str(folder))
+    lines = [line for line in output if line.startswith("STEP ")]
     return dict(json.loads(line.removeprefix("STEP ")) for line in lines)
 
 

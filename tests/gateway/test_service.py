@@ -1,0 +1,208 @@
+"""The gateway as a service: TLS, keys, its routes, its start and its end."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from devtools.certificates import Authority
+from devtools.services import Cluster, Service, run_command, wait_until, with_section
+from tests.gateway.clients import ENVIRONMENT_OF, run, start
+from tests.gateway.conftest import RunningGateway, gateway
+
+ENCODE = """
+import sys
+from clip_client import Client
+credential = {"Authorization": sys.argv[2]} if len(sys.argv) > 2 else {}
+client = Client(sys.argv[1], credential=credential)
+try:
+    print(client.encode(["a cat", "a dog"]).shape)
+except BaseException as error:
+    print("ERROR", type(error).__name__, str(error).replace(chr(10), " "))
+"""
+SCHEMES = {"grpc": "grpcs", "ws": "wss", "http": "https"}
+SHAPE = "(2, "
+
+
+def post(service: Service, **body: Any) -> urllib3.BaseHTTPResponse:
+    return service.request("POST", "/post", json=body)
+
+
+def test_a_request_of_curl(served: RunningGateway) -> None:
+    """The one that CLIP-as-service's page shows."""
+    data = [{"text": "a cat"}, {"uri": "data:text/plain,x"}]
+    reply = post(served.service, data=data[:1], execEndpoint="/encode")
+
+    assert reply.status == 200
+    assert len(reply.json()["data"][0]["embedding"]) > 100
+    failed = post(served.service, data=data, execEndpoint="/encode").json()["header"]["status"]
+    assert failed["code"] == 1
+    assert failed["description"].startswith("document 1 (): ")
+
+
+def test_bad_requests_of_http(served: RunningGateway) -> None:
+    """Each with a status and what is wrong; the next good one is answered."""
+    service = served.service
+    broken = service.request("POST", "/post", body=b"{", headers={"Content-Type": "x/y"})
+    unknown = service.request("POST", "/v1/embed", json={})
+    wrong = service.request("PUT", "/post", json={})
+    endpoint = post(service, data=[], execEndpoint="/delete").json()["header"]["status"]
+
+    assert (broken.status, unknown.status, wrong.status) == (400, 404, 405)
+    assert "malformed JSON" in broken.json()["header"]["status"]["description"]
+    assert unknown.json()["code"] == "not_found"
+    assert "/encode" in endpoint["description"]
+    assert post(service, data=[{"text": "a"}], execEndpoint="/encode").status == 200
+
+
+def test_a_body_over_the_limit_is_refused_unread(services: Cluster, root: Path) -> None:
+    """With or without a length."""
+    with gateway(services.config, root, max_message_bytes=10_000) as served:
+        for body in (b"a" * 20_000, iter([b"a" * 20_000])):
+            reply = served.service.request("POST", "/post", body=body)
+            assert reply.status == 413
+            assert "10000 bytes" in reply.json()["header"]["status"]["description"]
+
+
+def test_what_every_service_tells(served: RunningGateway) -> None:
+    """Health, readiness, metrics by protocol and endpoint."""
+    post(served.service, data=[{"text": "a"}], execEndpoint="/encode")
+
+    assert served.service.get("/healthz") == {"status": "alive"}
+    assert served.service.get("/ready") == {"status": "ready"}
+    assert served.service.get("/dry_run") == {"code": 0}
+    metrics = served.service.request("GET", "/metrics").data.decode()
+    assert (
+        'clip_search_requests_total{route="http /encode",service="gateway",status="200"}' in metrics
+    )
+    assert 'clip_search_in_flight{service="gateway"} 0.0' in metrics
+
+
+def test_it_is_not_ready_without_middle(services: Cluster, root: Path) -> None:
+    """And says so; it is alive."""
+    config = with_section(services.config, "Middle", port=1)
+    with gateway(config, root) as served:
+        reply = served.service.request("GET", "/ready")
+        assert (reply.status, reply.json()["code"]) == (503, "not_ready")
+        assert served.service.get("/healthz")
+
+
+@pytest.fixture(scope="module")
+def encrypted(
+    services: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningGateway, dict[str, str]]]:
+    """A gateway with TLS, and the variables by which clients trust its authority."""
+    authority = Authority(tmp_path_factory.mktemp("authority"))
+    certificate = authority.issue("gateway")
+    with gateway(services.config, root, tls_cert=str(certificate)) as served:
+        names = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "SSL_CERT_FILE")
+        yield served, dict.fromkeys(names, str(authority.file))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_tls(encrypted: tuple[RunningGateway, dict[str, str]], scheme: str) -> None:
+    """One certificate serves all three; a client that does not trust it gets nothing."""
+    served, variables = encrypted
+    url = served.url(SCHEMES[scheme])
+
+    (line,) = run(ENVIRONMENT_OF[scheme], ENCODE, url, variables=variables)[-1:]
+    assert line.startswith(SHAPE), line
+    (line,) = run(ENVIRONMENT_OF[scheme], ENCODE, url)[-1:]
+    assert line.startswith("ERROR"), line
+
+
+@pytest.fixture(scope="module")
+def guarded(services: Cluster, root: Path) -> Iterator[tuple[RunningGateway, dict[str, str]]]:
+    """A gateway with keys, and a key for each of two scopes."""
+    config = with_section(services.config, "Front", keys_file="keys.json")
+    keys = {}
+    for scope in ("search", "images"):
+        done = run_command("front/keys.py", config, scope, "--scope", scope, cwd=root)
+        assert done.returncode == 0, done.stderr
+        keys[scope] = done.stdout.strip()
+    with gateway(config, root) as served:
+        yield served, keys
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_keys(guarded: tuple[RunningGateway, dict[str, str]], scheme: str) -> None:
+    """A key as the client sends it, or with Bearer; none, a wrong one, and one for other things."""
+    served, keys = guarded
+
+    def shown(*key: str) -> str:
+        return run(ENVIRONMENT_OF[scheme], ENCODE, served.url(scheme), *key)[-1]
+
+    assert shown(keys["search"]).startswith(SHAPE)
+    assert shown(f"Bearer {keys['search']}").startswith(SHAPE)
+    assert "send a valid key" in shown()
+    assert "send a valid key" in shown("wrong")
+    assert "not good for search" in shown(keys["images"])
+
+
+def test_websocket_with_keys_is_refused(guarded: tuple[RunningGateway, dict[str, str]]) -> None:
+    """clip-client sends no key over WebSocket, so that it cannot be let in."""
+    served, _ = guarded
+    (line,) = run("pydantic-1", ENCODE, served.url("ws"))[-1:]
+
+    assert line.startswith("ERROR")
+    assert "401" in line
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"address": "0.0.0.0"}, "Gateway.open"),
+        ({"protocols": []}, "Gateway.protocols"),
+        ({"protocols": ["soap"]}, "soap"),
+        ({"tls-key": "key.pem"}, "tls-cert"),
+        ({"tls-cert": "missing.pem"}, "Gateway.tls-cert"),
+        (None, '"Gateway": {}'),
+    ],
+)
+def test_a_wrong_section_stops_the_start(
+    services: Cluster, root: Path, keys: dict[str, Any] | None, message: str
+) -> None:
+    """And names the key."""
+    config = services.config if keys is None else {**services.config, "Gateway": keys}
+    done = run_command("gateway/gateway.py", config, cwd=root)
+
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("key", ["port", "http-port"])
+def test_a_port_in_use_stops_the_start(
+    served: RunningGateway, services: Cluster, root: Path, key: str
+) -> None:
+    """And is named."""
+    taken = served.service.address if key == "http-port" else served.grpc
+    section = {"port": 0, "http-port": 0, key: int(taken.partition(":")[2])}
+    done = run_command("gateway/gateway.py", {**services.config, "Gateway": section}, cwd=root)
+
+    assert done.returncode == 2
+    assert taken in done.stderr
+
+
+@pytest.mark.parametrize("scheme", ENVIRONMENT_OF)
+def test_sigterm_loses_nothing_that_is_under_way(
+    services: Cluster, root: Path, scheme: str
+) -> None:
+    """A client in the middle of its input gets the rest, or an error: never silence."""
+    with gateway(services.config, root) as served:
+        url = served.url(scheme)
+        client = start(ENVIRONMENT_OF[scheme], "crowd", url, "50000", "1500", "8")
+        count = f'requests_total{{route="{scheme.replace("ws", "websocket")} /encode"'
+
+        def has_begun() -> bool:
+            return count in served.service.request("GET", "/metrics").data.decode()
+
+        wait_until(has_begun)
+        since = time.monotonic()
+        served.service.terminate()
+        output, errors = client.communicate(timeout=60)
+        served.service.process.wait(30)
+        assert time.monotonic() - since < 30
+    assert "EQUAL 1500" in output or "Connection" in errors, (output, errors[-500:])
