@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.errors import BadRequest, TooLarge
+from common.errors import BadRequest, ServiceError, TooLarge
 from common.wire import Matrix
 from gateway.wire import Document, Message
 from middle.messages import Hit
@@ -29,11 +29,9 @@ NUMPY = "numpy"
 """The class that docarray makes of an array."""
 
 
-class BadDocument(BadRequest):
-    """A document of a request that cannot be embedded; the rest of the request fails with it."""
-
-    def __init__(self, label: str, detail: str, status: int = 400, code: str | None = None) -> None:
-        super().__init__(f"{label}: {detail}", code, status)
+def about(label: str, error: ServiceError) -> ServiceError:
+    """The error with the name of the document that it is about; the whole request fails with it."""
+    return ServiceError(f"{label}: {error.detail}", error.code, error.status)
 
 
 def content_of(document: Message, max_pixels: int) -> Content | None:

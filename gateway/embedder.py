@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from common.errors import ServiceError, TooLarge
 from common.wire import Matrix
-from gateway.documents import BadDocument, Content
+from gateway.documents import Content, about
 from gateway.retrying import RetryingMiddle
 from middle.messages import MAX_INPUTS, MAX_TEXT, EmbedAnswer, EmbedQuery, ModelChoice
 
@@ -45,7 +45,7 @@ class Embedder:
         self._max_body_bytes = max_body_bytes
 
     async def embed(self, items: Sequence[Item], model: ModelChoice) -> Embedded:
-        """A vector for each item, in order; raises BadDocument for the first that has none."""
+        """A vector for each item, in order; raises a ServiceError for the first that has none."""
         if not items:
             return Embedded(np.empty((0, 0), np.float32), [])
         fitting, warnings = self.fit(items)
@@ -59,14 +59,14 @@ class Embedder:
         return Embedded(np.asarray(rows, np.float32), warnings)
 
     def fit(self, items: Sequence[Item]) -> tuple[list[Item], list[str]]:
-        """The items with long texts cut, and warnings of that; raises BadDocument."""
+        """The items with long texts cut, and warnings of that; raises a ServiceError."""
         fitting, warnings = [], []
         for item in items:
             label, content = item
             limit = MAX_TEXT if isinstance(content, str) else self._max_body_bytes
             if len(content) > limit and isinstance(content, bytes):
                 detail = f"the image has {len(content)} bytes; {limit} is the limit"
-                raise BadDocument(label, detail, TooLarge.status, TooLarge.code)
+                raise about(label, TooLarge(detail))
             if len(content) > limit:
                 warnings.append(f"{label}: the text is cut after {limit} characters")
             fitting.append(Item(label, content[:limit]))
@@ -104,7 +104,7 @@ class Embedder:
                 label, detail = _named(error.detail, items)
                 if label is None:
                     raise
-                raise BadDocument(label, detail, error.status, error.code) from None
+                raise about(label, ServiceError(detail, error.code, error.status)) from None
         named = [_named(warning, items) for warning in answer.warnings]
         warnings = [f"{label}: {text}" if label else text for label, text in named]
         return replace(answer, warnings=warnings)

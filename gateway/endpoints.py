@@ -7,8 +7,8 @@ from typing import NamedTuple
 from common.config import Inference
 from common.errors import BadRequest, NotFound, NotImplementedHere, ServiceError
 from gateway.documents import (
-    BadDocument,
     Content,
+    about,
     content_of,
     drop_image,
     rank_matches,
@@ -86,7 +86,7 @@ class Endpoints:
         flat, labels = [], []
         for document, label in zip(documents, labels_of(documents), strict=True):
             if not document.matches:
-                raise BadDocument(label, "it has no matches to rank")
+                raise about(label, BadRequest("it has no matches to rank"))
             flat += [document, *document.matches]
             labels += [label, *(f"{label}, match {i}" for i in range(len(document.matches)))]
         items = _whole(labels, await self._contents(flat, labels))
@@ -117,7 +117,7 @@ class Endpoints:
                 try:
                     return await self._middle.search(query)
                 except ServiceError as error:
-                    raise BadDocument(item.label, error.detail, error.status, error.code) from None
+                    raise about(item.label, error) from None
 
         answers = await asyncio.gather(*map(search, items))
         for document, label, answer in zip(documents, labels, answers, strict=True):
@@ -143,7 +143,7 @@ class Endpoints:
             try:
                 contents.append(content_of(document, self._max_pixels))
             except ServiceError as error:
-                raise BadDocument(label, error.detail, error.status, error.code) from None
+                raise about(label, error) from None
         return contents
 
     def _model(self, name: str) -> ModelChoice:
@@ -162,11 +162,11 @@ def endpoint_of(path: str) -> Endpoint:
 
 
 def _whole(labels: Sequence[str], contents: Sequence[Content | None]) -> list[Item]:
-    """The items, all of which must have a content; raises BadDocument."""
+    """The items, all of which must have a content; raises a ServiceError."""
     items = []
     for label, content in zip(labels, contents, strict=True):
         if content is None:
-            raise BadDocument(label, "it has neither a text nor an image")
+            raise about(label, BadRequest("it has neither a text nor an image"))
         items.append(Item(label, content))
     return items
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.config import Inference
-from common.errors import BadRequest, NotFound, ServiceError, Unimplemented
+from common.errors import BadRequest, NotFound, NotImplementedHere, ServiceError
 from gateway.documents import array_of
 from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints, endpoint_of
@@ -189,5 +189,5 @@ async def test_what_is_not_served_says_what_is() -> None:
         endpoint_of("/delete")
     with pytest.raises(BadRequest, match="access_paths"):
         await ask(FakeMiddle(), "/encode", request(text, access_paths="@c"))
-    with pytest.raises(Unimplemented, match=r"prepare/prepare\.py"):
+    with pytest.raises(NotImplementedHere, match=r"prepare/prepare\.py"):
         await ask(FakeMiddle(), "/index", request(text))
