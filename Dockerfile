@@ -7,9 +7,10 @@ ENV PATH=/root/.cargo/bin:$PATH
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential curl \
     && if [ "$(uname -m)" != x86_64 ]; then \
         curl --proto =https -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal; fi
-COPY requirements.lock /
+COPY requirements.lock requirements-gateway.txt /
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements.lock
+    && /venv/bin/pip install --no-cache-dir --require-hashes -r /requirements.lock \
+    && /venv/bin/pip install --no-cache-dir -r /requirements-gateway.txt
 
 FROM ${PYTHON_IMAGE}
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 \

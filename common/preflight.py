@@ -145,11 +145,13 @@ def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":
     common/config.py adds the defaults and checks the rest.
     """
     found = []
-    for name in ("Front", "Middle", "Inference", "Search"):
+    for name in ("Front", "Middle", "Inference", "Search", "Gateway"):
         section = config.get(name) if isinstance(config, dict) else None
         if not isinstance(section, dict) or section.get("key-file"):
             continue
-        entries = [(f"{name}.port", f"{section.get('address', '')}:{section.get('port', '')}")]
+        keys = ("port", "http-port") if name == "Gateway" else ("port",)
+        host = section.get("address", "")
+        entries = [(f"{name}.{key}", f"{host}:{section.get(key, '')}") for key in keys]
         if section.get("server-list"):
             listed = _flat(section["server-list"])
             entries = [(f"{name}.server-list {address}", address) for address in listed]

@@ -24,14 +24,13 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import msgspec
 import urllib3
 
-from common.addresses import split_address
-from common.config import CHECKOUT, Config, Listed, Loaded, load
+from common.config import Config, Gateway, Loaded, load
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
-from common.preflight import port_failures
-from common.process import ERROR, SUPERVISED, argument_parser, run
+from common.process import ERROR, argument_parser, run
 from common.ready import unverified, url_of, wait_until_ready
 from common.server.drain import LONGEST_END_S
+from common.services import check_ports, commands
 from common.stopping import Stopping
 
 EXAMPLE = "a cat"
@@ -47,7 +46,7 @@ logfile_maxbytes=0
 loglevel=error
 pidfile={folder}/supervisord.pid
 {user}"""
-PRIORITY = {"front": 3, "middle": 2}
+PRIORITY = {"front": 3, "gateway": 3, "middle": 2}
 """supervisord stops the highest first, so that no service loses a server that it asks."""
 
 CLOSING_S = 10
@@ -69,39 +68,6 @@ stdout_logfile_maxbytes=0
 """
 
 
-def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
-    """The command of each service of a configuration, by the service's name.
-
-    With Inference.key-file, the operator starts TorchServe, and there is no command for inference.
-    """
-    search = config.search
-    found: dict[str, list[str]] = {}
-    if not config.inference.key_file:
-        found |= _listed("inference", config.inference)
-    for server in range(len(search.server_list)):
-        for replica in range(len(search.replicas(server))):
-            which = ["--server-index", str(server), "--replica", str(replica)]
-            found[f"search-{server}-{replica}"] = ["search/search.py", *which]
-    found |= _listed("middle", config.middle)
-    found["front"] = ["front/front.py"]
-    common = ["--config", str(config_file), SUPERVISED]
-    return {
-        name: [sys.executable, str(CHECKOUT / script), *options, *common]
-        for name, (script, *options) in found.items()
-    }
-
-
-def _listed(name: str, section: Listed) -> dict[str, list[str]]:
-    """The commands of all servers of a section, by their names."""
-    script = f"{name}/{name}.py"
-    if not section.server_list:
-        return {name: [script]}
-    return {
-        f"{name}-{index}": [script, "--server-index", str(index)]
-        for index in range(len(section.server_list))
-    }
-
-
 def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_s: float) -> str:
     """The supervisord.conf for some commands; `folder` is for its pid file."""
     user = "user=root\n" if os.geteuid() == 0 else ""  # else supervisord warns that it runs as root
@@ -121,29 +87,6 @@ def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_
 
 def _escape(text: str) -> str:
     return text.replace("%", "%%")
-
-
-def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
-    """For each service, the key of config.json that sets its address, and the address."""
-    search = config.search
-    found = [("Front.port", (config.front.address, config.front.port))]
-    sections: list[tuple[str, Listed]] = [("Middle", config.middle)]
-    if not config.inference.key_file:
-        sections.append(("Inference", config.inference))
-    for name, section in sections:
-        for address in section.addresses:
-            key = f"{name}.server-list {address}" if section.server_list else f"{name}.port"
-            found.append((key, split_address(address)))
-    for server in range(len(search.server_list)):
-        for replica in search.replicas(server):
-            found.append((f"Search.server-list {replica}", split_address(replica)))
-    return found
-
-
-def check_ports(config: Config) -> None:
-    """Raise ConfigError, naming each key to change, when ports are taken or named twice."""
-    if failures := port_failures(addresses(config)):
-        raise ConfigError(f"\n{ERROR}".join(failures))
 
 
 @contextmanager
@@ -210,13 +153,22 @@ def _welcome(front: str, config: Config) -> None:
     elif answer.status not in (200, 429):  # waiting for front may have used up its rate
         print(f"\n  searching does not work yet: {answer.json().get('detail')}", flush=True)
     model = STARTER if config.inference.clip == "starter" else config.inference.clip
+    clients = f"  clip:  Client('{client_url(config.gateway)}')\n" if config.gateway else ""
     print(
         f"\n  ready: {front}/  (API: {front}/docs)\n"
         f'  try:   curl "{example}"\n'
-        f"  model: {model}\n"
+        f"{clients}  model: {model}\n"
         "  Ctrl-C stops everything.\n",
         flush=True,
     )
+
+
+def client_url(gateway: Gateway) -> str:
+    """What CLIP-as-service's client is given to reach the gateway: by gRPC, if it is on."""
+    schemes = {"grpc": "grpc", "http": "http", "websocket": "ws"}
+    protocol = "grpc" if "grpc" in gateway.protocols else gateway.protocols[0]
+    port = gateway.port if protocol == "grpc" else gateway.http_port
+    return f"{schemes[protocol]}{'s' if gateway.tls_cert else ''}://{gateway.address}:{port}"
 
 
 def main() -> None:

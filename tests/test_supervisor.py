@@ -17,7 +17,7 @@ import pytest
 import urllib3
 
 from common.config import Config, Inference
-from common.supervisor import addresses, commands
+from common.services import addresses, commands
 from devtools.certificates import Authority
 from devtools.collection import Collection
 from devtools.services import CHECKOUT, free_ports, http, run_command, with_section
@@ -29,9 +29,10 @@ WAIT_S = 60
 def config_file(tmp_path: Path) -> Path:
     """A collection in two shards, with a config.json of free ports."""
     collection = Collection(tmp_path, images=20, shards=2)
-    front, middle, inference, *search = free_ports(5)
+    front, middle, inference, grpc, http_port, *search = free_ports(7)
     config: dict[str, Any] = {**collection.config}
     config["Front"] = {"port": front}
+    config["Gateway"] = {"port": grpc, "http-port": http_port}
     config["Middle"] = {"port": middle}
     config["Inference"] = {**config["Inference"], "port": inference}
     config["Search"] = {**config["Search"], "server-list": [f"127.0.0.1:{p}" for p in search]}
@@ -97,7 +98,7 @@ def answers(config_file: Path, shards: int) -> bool:
 
 
 def test_everything_starts_what_dies_comes_back_and_everything_stops(config_file: Path) -> None:
-    """Killed search and inference servers return; Ctrl-C ends all five."""
+    """Killed search and inference servers return; Ctrl-C ends all six."""
     with supervising(config_file) as (process, lines):
         until(lambda: any("ready: http" in line for line in lines), f"not ready: {lines}")
         assert answers(config_file, 2)
@@ -105,7 +106,9 @@ def test_everything_starts_what_dies_comes_back_and_everything_stops(config_file
         clip = json.loads(config_file.read_bytes())["Inference"]["clip"]
         assert any(line == f"  model: {clip}\n" for line in lines)
         before = services_of(config_file)
-        assert {"front", "middle", "inference", "search0", "search1"} == set(before)
+        assert {"front", "gateway", "middle", "inference", "search0", "search1"} == set(before)
+        port = json.loads(config_file.read_bytes())["Gateway"]["port"]
+        assert any(f"Client('grpc://127.0.0.1:{port}')" in line for line in lines)
         for name in ("search1", "inference"):
             os.kill(before[name], signal.SIGKILL)
         until(lambda: services_of(config_file).keys() == before.keys(), "it did not come back")

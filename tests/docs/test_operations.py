@@ -5,7 +5,7 @@ import re
 import yaml
 
 from common.config import CHECKOUT, load
-from common.supervisor import addresses
+from common.services import addresses
 
 
 def test_each_alert_has_a_row() -> None:

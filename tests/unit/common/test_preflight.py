@@ -10,7 +10,7 @@ import pytest
 
 from common import preflight
 from common.config import parse
-from common.supervisor import addresses
+from common.services import addresses
 from devtools.services import CHECKOUT
 from tests.test_structure import imports
 
@@ -86,6 +86,7 @@ def test_rust_is_asked_for_where_there_is_no_wheel(monkeypatch: pytest.MonkeyPat
         {},
         {"Inference": {"address": "127.0.0.1", "port": 8080, "key-file": "key_file.json"}},
         {"Middle": {"server-list": ["127.0.0.1:1", "127.0.0.1:2"]}},
+        {"Gateway": {"address": "127.0.0.1", "port": 6, "http-port": 7}},
         {"Search": {"server-list": ["127.0.0.1:3", ["127.0.0.1:4", "127.0.0.1:5"]]}},
     ],
 )
