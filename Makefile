@@ -92,7 +92,7 @@ lint: dev ## ruff, mypy, bandit and pip-audit, as CI runs them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
-	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive common front gateway middle inference search prepare
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive clip_server common front gateway middle inference search prepare
 	$(BIN)/python .ci/vocabulary
 	.ci/audit $(BIN)
 

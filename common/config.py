@@ -73,7 +73,8 @@ def parse(text: str | bytes) -> Config:
         config = msgspec.json.decode(text, type=Config)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"config: {error}") from None
-    if not config.search.server_list or not all(config.search.server_list):
+    listed = config.search.server_list
+    if not all(listed) or not (listed or config.gateway):
         raise ConfigError("config: Search.server-list is empty")
     for name in ("middle", "inference", "search"):
         for address in getattr(config, name).addresses:

@@ -14,6 +14,7 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
     """The command of each service of a configuration, by the service's name.
 
     With Inference.key-file, the operator starts TorchServe, and there is no command for inference.
+    Without search servers there is nothing to search, and no command for front.
     """
     search = config.search
     found: dict[str, list[str]] = {}
@@ -24,7 +25,8 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
             which = ["--server-index", str(server), "--replica", str(replica)]
             found[f"search-{server}-{replica}"] = ["search/search.py", *which]
     found |= _listed("middle", config.middle)
-    found["front"] = ["front/front.py"]
+    if search.server_list:
+        found["front"] = ["front/front.py"]
     if config.gateway:
         found["gateway"] = ["gateway/gateway.py"]
     common = ["--config", str(config_file), SUPERVISED]
@@ -48,7 +50,9 @@ def _listed(name: str, section: Listed) -> dict[str, list[str]]:
 def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
     """For each service, the key of config.json that sets its address, and the address."""
     search = config.search
-    found = [("Front.port", (config.front.address, config.front.port))]
+    found = []
+    if search.server_list:
+        found.append(("Front.port", (config.front.address, config.front.port)))
     if gateway := config.gateway:
         found.append(("Gateway.http-port", (gateway.address, gateway.http_port)))
         if "grpc" in gateway.protocols:

@@ -34,6 +34,7 @@ from common.services import check_ports, commands
 from common.stopping import Stopping
 
 EXAMPLE = "a cat"
+STOP = "  Ctrl-C stops everything.\n"
 STARTER = (
     "starter, which is not CLIP. It finds objects, animals and places, but no colours, actions or "
     "counts. For real CLIP set Inference.clip in config.json: docs/guide/models.md"
@@ -121,12 +122,17 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
             signal.signal(number, lambda *_: stop())
         try:
             inference = url_of(config.inference.at(0), encrypted=bool(config.inside.tls_cert))
-            front = url_of(config.front, encrypted=bool(config.front.tls_cert))
             if not config.inference.key_file:
                 # No limit: inference may download gigabytes first.
                 wait_until_ready("inference", inference, process, errors, math.inf, inside)
-            wait_until_ready("front", front, process, errors, tls=unverified())
-            _welcome(front, config)
+            if config.search.server_list:
+                front = url_of(config.front, encrypted=bool(config.front.tls_cert))
+                wait_until_ready("front", front, process, errors, tls=unverified())
+                _welcome(front, config)
+            elif gateway := config.gateway:
+                url = http_url(gateway)
+                wait_until_ready("gateway", url, process, errors, tls=unverified())
+                print(f"\n  ready: Client('{client_url(gateway)}')\n{STOP}", flush=True)
             return process.wait()
         finally:
             process.terminate()
@@ -157,10 +163,14 @@ def _welcome(front: str, config: Config) -> None:
     print(
         f"\n  ready: {front}/  (API: {front}/docs)\n"
         f'  try:   curl "{example}"\n'
-        f"{clients}  model: {model}\n"
-        "  Ctrl-C stops everything.\n",
+        f"{clients}  model: {model}\n{STOP}",
         flush=True,
     )
+
+
+def http_url(gateway: Gateway) -> str:
+    """The URL of the gateway's HTTP, which has `/ready`."""
+    return f"http{'s' if gateway.tls_cert else ''}://{gateway.address}:{gateway.http_port}"
 
 
 def client_url(gateway: Gateway) -> str:
@@ -182,7 +192,7 @@ def main() -> None:
         return
     inside = InternalAuth(loaded.config.inside, loaded.root)
     current = loaded.path(loaded.config.prepare.index_dir) / "CURRENT"
-    if not current.exists():
+    if loaded.config.search.server_list and not current.exists():
         raise ConfigError("there is no index yet: run python prepare/prepare.py FOLDER first")
     with config_file(name, loaded) as file:
         sys.exit(supervise(loaded.config, file, inside.context()))

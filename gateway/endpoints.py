@@ -39,11 +39,17 @@ class Endpoint(NamedTuple):
 class Endpoints:
     """Answers the documents of a request in place, through middle."""
 
-    def __init__(self, middle: RetryingMiddle, embedder: Embedder, inference: Inference) -> None:
+    def __init__(
+        self,
+        middle: RetryingMiddle,
+        embedder: Embedder,
+        inference: Inference,
+        text_model: ModelChoice = "clip",
+    ) -> None:
         self._middle = middle
         self._embedder = embedder
         self._max_pixels = inference.max_pixels
-        self._models = models_of(inference)
+        self._models = {**models_of(inference), "": text_model}
 
     async def answer(self, endpoint: Endpoint, request: Message) -> list[str]:
         """Write the results into a request; returns warnings. Raises a ServiceError."""
@@ -172,8 +178,8 @@ def _whole(labels: Sequence[str], contents: Sequence[Content | None]) -> list[It
 
 
 def models_of(inference: Inference) -> dict[str, ModelChoice]:
-    """The text tower for each name that a client may give; no name is `clip`."""
-    models: dict[str, ModelChoice] = {"": "clip", "clip": "clip", inference.clip: "clip"}
+    """The text tower for each name that a client may give."""
+    models: dict[str, ModelChoice] = {"clip": "clip", inference.clip: "clip"}
     if inference.mclip is not None:
         models |= {"mclip": "mclip"}
         if inference.mclip != "auto":

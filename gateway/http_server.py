@@ -66,6 +66,12 @@ class HttpServer:
         app.router.add_get("/dry_run", self._dry_run)
         return app
 
+    def metrics_app(self) -> web.Application:
+        """An application with the metrics alone."""
+        app = web.Application(middlewares=[errors])
+        app.router.add_get("/metrics", self._metrics)
+        return app
+
     async def _post(self, request: web.Request) -> web.Response:
         self._access.check(request.headers.get("Authorization", ""))
         if self._waiting >= MAX_WAITING:

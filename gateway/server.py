@@ -36,7 +36,8 @@ async def serve(loaded: Loaded) -> None:
         config.middle.addresses, config.middle.deadline_ms, InternalAuth(config.inside, root)
     )
     asked = RetryingMiddle(middle, config.middle.embed_deadline_ms / 1000, gateway.wait_ms / 1000)
-    endpoints = Endpoints(asked, Embedder(asked, config.front.max_body_bytes), config.inference)
+    embedder = Embedder(asked, config.front.max_body_bytes)
+    endpoints = Endpoints(asked, embedder, config.inference, gateway.text_model)
     most_requests = gateway.prefetch or sys.maxsize
     answering = Answering(endpoints, gateway.max_documents, most_requests)
     access = Access(keys)
@@ -63,10 +64,15 @@ async def serve(loaded: Loaded) -> None:
         end,
     )
     await site.start()
+    metrics = web.AppRunner(http.metrics_app(), access_log=None, handle_signals=False)
+    await metrics.setup()
+    if gateway.metrics_port is not None:
+        await web.TCPSite(metrics, gateway.address, gateway.metrics_port).start()
     announce(listener.getsockname()[1])
     await told.wait()
     await asyncio.gather(site.stop(), grpc.stop(DRAIN_S), sockets.drain(DRAIN_S))
     await runner.cleanup()  # waits for HTTP requests
+    await metrics.cleanup()
     await middle.close()
 
 

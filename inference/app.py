@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flask import Flask, Response
+from prometheus_client import start_http_server
 
 from common.config import Config
 from common.errors import MissingPackage, NotFound
@@ -35,6 +36,12 @@ def create_app(config: Config, root: Path) -> Flask:
     for model in models.values():
         model.start()
         on_close(app, model.close)
+
+    if (port := config.inference.metrics_port) is not None:
+        server, thread = start_http_server(port, config.inference.address)
+        on_close(app, thread.join)
+        on_close(app, server.server_close)
+        on_close(app, server.shutdown)
 
     @app.get("/ping")
     def ping() -> dict[str, str]:

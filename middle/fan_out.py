@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from common.errors import DeadlineExceeded, ServiceError, Unavailable
+from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError, Unavailable
 from common.metrics import BATCH_SIZE
 from common.wire import Matrix
 from middle.messages import Coverage, ShardCounts
@@ -47,9 +47,14 @@ class FanOut:
         self._servers = servers
         self._deal = deal
         self._holds: dict[int, list[int]] = {}
-        self.shard_count = len(servers)
+        self.shard_count = max(1, len(servers))
         """Of the index, as replies tell; before the first reply, the least that prepare chooses."""
         self._open: dict[tuple[str | None, int], QueryBatch] = {}
+
+    @property
+    def has_servers(self) -> bool:
+        """Whether there is anything to search in."""
+        return bool(self._servers)
 
     async def close(self) -> None:
         """Stop probing the servers."""
@@ -58,6 +63,7 @@ class FanOut:
 
     async def search(self, vector: Matrix, k: int, deadline: float) -> FanOutResult:
         """The k nearest of each shard, all of one version; raises if no shard answered."""
+        self._check()
         query = VectorQuery(vector, k)
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
@@ -85,6 +91,7 @@ class FanOut:
 
         The start of an id that makes its number may be in any shard.
         """
+        self._check()
 
         def ask(server: SearchServer, deadline: float) -> Awaitable[LookupReply]:
             return server.lookup(image_id, deadline)
@@ -104,7 +111,14 @@ class FanOut:
 
     async def info(self, deadline: float) -> Info:
         """The facts of the index, from the first server that answers; raises the last error."""
+        self._check()
         return await _first(self._servers, lambda server, deadline: server.info(deadline), deadline)
+
+    def _check(self) -> None:
+        if not self.has_servers:
+            raise NotImplementedHere(
+                "this server only embeds: whoever runs it can set Search.server-list, and prepare"
+            )
 
     def _batch_of(self, query: VectorQuery) -> QueryBatch:
         """The batch of this pass of the loop, for queries of the same kind."""

@@ -45,6 +45,8 @@ class Services:
         """None if inference and search answer, else the reason."""
         if not await self._inference.is_alive(deadline):
             return "the inference server does not answer"
+        if not self.fan_out.has_servers:
+            return None
         try:
             await self.fan_out.info(deadline)
         except ServiceError as error:

@@ -11,11 +11,21 @@ import pytest
 from devtools.services import CHECKOUT
 from inference.archive import packed
 
-PRODUCTION = ("common", "front", "gateway", "middle", "inference", "search", "prepare")
+PRODUCTION = (
+    "clip_server",
+    "common",
+    "front",
+    "gateway",
+    "middle",
+    "inference",
+    "search",
+    "prepare",
+)
 TOOLS = ("devtools", "benchmarks", "evaluation", "tests")
 PACKAGES = (*PRODUCTION, *TOOLS)
 MAY_IMPORT = {
     "common": set(),
+    "clip_server": {"common", "inference"},
     "search": {"common"},
     "inference": {"common"},
     "middle": {"common", "inference", "search"},
@@ -171,6 +181,7 @@ def test_only_the_configuration_reads_the_environment() -> None:
     """os.environ is for common/config.py, and for what a library reads there."""
     names = ("config", "preflight", "server/worker_metrics")
     allowed = {CHECKOUT / f"common/{name}.py" for name in names}
+    allowed |= {CHECKOUT / "clip_server/__main__.py"}  # CLIP-as-service's own variables
     for package in PRODUCTION:
         for path in set(modules(package)) - allowed:
             assert "os.environ" not in path.read_text(), path

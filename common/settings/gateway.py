@@ -33,6 +33,13 @@ class Gateway(Section, frozen=True):
         tuple[Protocol, ...],
         Meta(min_length=1, description="What the gateway speaks: `grpc`, `http`, `websocket`."),
     ] = ("grpc", "http", "websocket")
+    text_model: Annotated[
+        Literal["clip", "mclip"],
+        Meta(
+            description="The text tower for requests that name no model."
+            " It is never chosen by the text: rows of one array must compare."
+        ),
+    ] = "clip"
     max_documents: Annotated[
         Positive,
         Meta(
@@ -61,6 +68,10 @@ class Gateway(Section, frozen=True):
             " A connection may hold one request of this size that waits for room."
         ),
     ] = 64 * 2**20
+    metrics_port: Annotated[
+        Port | None,
+        Meta(description="A port that has `/metrics` alone, beside that of `http-port`."),
+    ] = None
     open: Annotated[
         bool,
         Meta(

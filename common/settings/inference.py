@@ -75,6 +75,13 @@ class Inference(Listed, frozen=True):
             " 0: one copy a GPU; on the CPU as many as its cores can run."
         ),
     ] = 0
+    metrics_port: Annotated[
+        Port | None,
+        Meta(
+            description="A port that has `/metrics` alone, without a token."
+            " It is for one server, not for a `server-list`."
+        ),
+    ] = None
     threads: Annotated[
         Natural,
         Meta(

@@ -24,6 +24,8 @@ class Search(Section, frozen=True):
         Meta(
             description="The `host:port` of each search server."
             " An entry that is a list names the replicas of one server."
+            " With an empty list and a section Gateway, this system only embeds:"
+            " there are no search servers, and the supervisor starts no front."
         ),
     ] = ("127.0.0.1:9000",)
     inner_port: Annotated[
@@ -63,7 +65,7 @@ class Search(Section, frozen=True):
 
     def shards_for(self, images: int) -> int:
         """How many shards an index of so many images is split into."""
-        servers = len(self.server_list)
+        servers = max(1, len(self.server_list))
         each = math.ceil(images / (servers * MAX_SHARD_IMAGES))
         return self.shards or servers * max(1, each)
 

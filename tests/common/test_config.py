@@ -96,3 +96,12 @@ def test_servers_of_one_host_share_its_cores() -> None:
     search = parse(json.dumps({"Search": {"server-list": ["a:1", ["a:2", "b:1"], "a:3"]}})).search
 
     assert [3, 1, 0] == [search.beside(host) for host in "abc"]
+
+
+def test_only_a_gateway_can_do_without_search_servers() -> None:
+    """Then the system only embeds; else an empty list is a mistake."""
+    assert parse('{"Search": {"server-list": []}, "Gateway": {}}').search.server_list == ()
+    for text in ("{}", '{"Gateway": {}}'):
+        wrong = {**json.loads(text), "Search": {"server-list": [[]] if "G" in text else []}}
+        with pytest.raises(ConfigError, match=r"Search\.server-list"):
+            parse(json.dumps(wrong))

@@ -3,9 +3,10 @@
 import re
 
 from common.config import CHECKOUT
+from tests.test_structure import PRODUCTION
 
 PAGE = CHECKOUT / "docs/architecture.md"
-CODE = ("common", "front", "gateway", "middle", "inference", "search", "prepare", "devtools")
+CODE = (*PRODUCTION, "devtools")
 PATH = re.compile(r"`([\w.]+/[\w./]*)`")
 """A file or a folder, as code."""
 PATTERNS = ("X/",)

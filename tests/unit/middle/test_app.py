@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from common.cache_epoch import CacheEpoch
 from common.config import Config, Inference, Search
+from common.errors import DeadlineExceeded
 from middle.app import create_app
 
 NOBODY = "127.0.0.1:1"
@@ -88,3 +89,23 @@ def test_middle_is_not_ready_but_alive(client: FlaskClient) -> None:
 def test_the_cache_can_be_emptied_at_any_time(client: FlaskClient) -> None:
     """There is nothing to say of it."""
     assert client.delete("/cache").status_code == 204
+
+
+@pytest.mark.parametrize(("headers", "most_s"), [({}, 2), ({"X-Deadline-Ms": "500"}, 10)])
+def test_embedding_may_take_longer_for_those_who_say_so(
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: dict[str, str],
+    most_s: float,
+) -> None:
+    """Up to Middle.embed-deadline-ms; without the header a request has the usual time."""
+    given: list[float] = []
+
+    def deadline(_request: object, most_s: float) -> float:
+        given.append(most_s)
+        raise DeadlineExceeded("far enough")
+
+    monkeypatch.setattr("middle.app.deadline_of", deadline)
+    client.post("/embed", json={"texts": ["a"]}, headers=headers)
+
+    assert given == [most_s]

@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from common.config import Search
-from common.errors import BadRequest, DeadlineExceeded, ServiceError, Unavailable
+from common.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    NotImplementedHere,
+    ServiceError,
+    Unavailable,
+)
 from middle.fan_out import MAX_BATCH, FanOut, FanOutResult
 from middle.messages import ShardCounts
 from tests.unit.shards import VECTOR, FakeServer, down, fan_out_of, hits
@@ -221,3 +227,13 @@ async def test_closing_closes_all_servers() -> None:
     await fan_out_of(*servers).close()
 
     assert all(server.is_closed for server in servers)
+
+
+async def test_without_search_servers_nothing_is_searched() -> None:
+    """A system that only embeds says so, whatever is asked of an index."""
+    fan_out, deadline = fan_out_of(), asyncio.get_running_loop().time() + 1
+
+    assert not fan_out.has_servers
+    for asking in (search(fan_out), fan_out.lookup("0" * 32, deadline), fan_out.info(deadline)):
+        with pytest.raises(NotImplementedHere, match="only embeds"):
+            await asking
