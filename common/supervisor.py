@@ -24,7 +24,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import msgspec
 import urllib3
 
-from common.config import Config, Gateway, Loaded, load
+from common.config import CHECKOUT, Config, Gateway, Loaded, load
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
 from common.process import ERROR, argument_parser, run
