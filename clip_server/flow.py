@@ -86,7 +86,7 @@ def understand(flow: Fields, machine: Machine) -> Understood:
 
 
 def _gateway(take: Callable[..., Any], machine: Machine) -> Fields:
-    protocols = [str(one).lower() for one in _listed(take("with.protocol", "grpc"))]
+    protocols = [str(name).lower() for name in _listed(take("with.protocol", "grpc"))]
     ports = [*_listed(take("with.port", GRPC_PORT))]
     by_protocol = dict(zip(protocols, ports, strict=False))
     first = ports[0]
@@ -141,7 +141,7 @@ def _inference(take: Callable[..., Any], machine: Machine) -> Fields:
 
 
 def _runtime(modules: Any, machine: Machine) -> str:
-    names = [str(one).replace("/", ".").removesuffix(".py").rpartition(".")[2] for one in
+    names = [str(name).replace("/", ".").removesuffix(".py").rpartition(".")[2] for name in
              _listed(modules)]  # fmt: skip
     if len(names) != 1 or names[0] not in RUNTIMES:
         known = ", ".join(RUNTIMES)
@@ -165,7 +165,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _matches(path: str, known: set[str]) -> bool:
     """Whether a path or what it is below is known."""
-    return any(path == one or path.startswith(f"{one}.") for one in known)
+    return any(path == key or path.startswith(f"{key}.") for key in known)
 
 
 def _flat(start: str, value: Any) -> list[tuple[str, Any]]:

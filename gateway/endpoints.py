@@ -69,8 +69,9 @@ class Endpoints:
             warnings = await work(documents, model)
         if parameters.get("drop_image_content"):
             for document in documents:
-                for one in (document, *document.matches):
-                    drop_image(one)
+                drop_image(document)
+                for match in document.matches:
+                    drop_image(match)
         return warnings
 
     async def _encode(self, documents: Sequence[Message], model: ModelChoice) -> list[str]:
@@ -208,4 +209,4 @@ def limit_of(parameters: Mapping[str, object]) -> int:
 
 def labels_of(documents: Sequence[Message]) -> list[str]:
     """The name of each document in messages: its place in the request, and its id."""
-    return [f"document {place} ({one.id[:MAX_ID]})" for place, one in enumerate(documents)]
+    return [f"document {i} ({document.id[:MAX_ID]})" for i, document in enumerate(documents)]

@@ -67,9 +67,9 @@ def read_document(fields: Mapping[str, Any], depth: int = 1) -> Message:
     elif tensor is not None:
         _set_tensor(document.tensor, tensor)
     for name, documents in below.items():
-        if not isinstance(documents, list) or not all(isinstance(one, dict) for one in documents):
+        if not isinstance(documents, list) or not all(isinstance(item, dict) for item in documents):
             raise BadRequest(f"{name} must be a list of documents")
-        getattr(document, name).extend(read_document(one, depth + 1) for one in documents)
+        getattr(document, name).extend(read_document(item, depth + 1) for item in documents)
     return document
 
 
@@ -93,7 +93,7 @@ def write_document(document: Message) -> Fields:
         if document.HasField(name)
     }
     below = {
-        name: [write_document(one) for one in getattr(document, name)]
+        name: [write_document(item) for item in getattr(document, name)]
         for name in BELOW
         if getattr(document, name)
     }
