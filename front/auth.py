@@ -5,9 +5,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from common.config import Front
 from common.errors import ConfigError, Forbidden, Misdirected
+from common.hosts import Hosts
 from common.internal_auth import is_beyond_loopback
 from common.keys import Keys, Scope, check_scope
-from front.hosts import Hosts
 from front.rate_limit import RateLimiter
 
 OPEN = ("/static/", "/docs", "/redoc", "/openapi.json", "/healthz", "/ready")
@@ -32,7 +32,7 @@ def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, front: Front) -
 
     All that is before the body is read.
     """
-    hosts = Hosts(front, has_keys=keys.are_on)
+    hosts = Hosts(front.address, front.hosts, has_keys=keys.are_on)
     if front.proxies:  # they name the caller in X-Forwarded-For
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=front.proxies, x_proto=0

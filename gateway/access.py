@@ -1,23 +1,39 @@
 """Who may ask the gateway: whoever shows a key of Front.keys-file, if that is set."""
 
-from common.errors import ConfigError
+from collections.abc import Mapping
+
+from common.config import Gateway
+from common.errors import ConfigError, Forbidden, Misdirected
+from common.hosts import Hosts
 from common.internal_auth import is_beyond_loopback
-from common.keys import SCHEME, Keys, check_scope
+from common.keys import SCHEME, Keys, Scope, check_scope
 
 
 class Access:
     """Checks the keys of requests. CLIP-as-service's client sends a key without a scheme."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, gateway: Gateway) -> None:
         self._keys = keys
+        self._hosts = Hosts(gateway.address, (), has_keys=keys.are_on)
 
-    def check(self, authorization: str) -> None:
-        """Raise Unauthorized or Forbidden unless a header or metadata has a key to search with."""
+    def check(self, authorization: str, scope: Scope = "search") -> None:
+        """Raise Unauthorized or Forbidden unless a header or metadata has a key for `scope`."""
         if not self._keys.are_on:
             return
         if " " not in authorization:
             authorization = f"{SCHEME} {authorization}"
-        check_scope(self._keys.find(authorization), "search")
+        check_scope(self._keys.find(authorization), scope)
+
+    def check_http(self, headers: Mapping[str, str], scope: Scope = "search") -> None:
+        """As `check`; also raise Forbidden or Misdirected for what a web site's page sends.
+
+        A page may open a WebSocket to any address, 127.0.0.1 too, and read what comes.
+        """
+        if "Origin" in headers:
+            raise Forbidden("pages of web sites may not ask this server")
+        if not self._hosts.have(headers.get("Host")):
+            raise Misdirected("this server does not answer for that host")
+        self.check(headers.get("Authorization", ""), scope)
 
 
 def check_exposure(address: str, keys: Keys, is_open: bool) -> None:

@@ -25,7 +25,7 @@ ENDPOINTS = ("/", "/encode", "/rank", "/search", "/index")
 SEARCHES_AT_ONCE = 8
 MAX_ID = 64
 """Characters of an id in a message; docarray's ids have 32."""
-LIMIT = 10
+LIMIT = 10.0
 """The hits of a search whose client names no limit; clip-client always names it."""
 
 
@@ -200,7 +200,7 @@ def check_parameters(parameters: Mapping[str, object]) -> None:
 def limit_of(parameters: Mapping[str, object]) -> int:
     """How many hits a search wants; raises BadRequest."""
     limit = parameters.get("limit", LIMIT)
-    if not isinstance(limit, float | int) or isinstance(limit, bool) or limit != int(limit):
+    if not isinstance(limit, float) or not limit.is_integer():  # numbers of a Struct are floats
         raise BadRequest("parameters.limit must be a whole number")
     if not 1 <= limit <= MAX_HITS:
         raise BadRequest(f"parameters.limit must be 1 to {MAX_HITS}")

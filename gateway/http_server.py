@@ -58,7 +58,7 @@ class HttpServer:
         app = web.Application(client_max_size=self._max_message_bytes, middlewares=[errors])
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/ready", self._ready)
-        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics", self._guarded_metrics)
         if http:
             app.router.add_post(POST, self._post)
         if websocket:
@@ -73,7 +73,7 @@ class HttpServer:
         return app
 
     async def _post(self, request: web.Request) -> web.Response:
-        self._access.check(request.headers.get("Authorization", ""))
+        self._access.check_http(request.headers)
         if self._waiting >= MAX_WAITING:
             raise Overloaded("too many requests at once: try again in a second")
         size = self._max_message_bytes if request.content_length is None else request.content_length
@@ -115,7 +115,7 @@ class HttpServer:
         return TooLarge(f"the body is over the limit: {self._max_message_bytes} bytes")
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
-        self._access.check(request.headers.get("Authorization", ""))
+        self._access.check_http(request.headers)
         return await self._sockets.serve(request)
 
     async def _dry_run(self, request: web.Request) -> web.StreamResponse:
@@ -136,6 +136,10 @@ class HttpServer:
             raise Unavailable(error.detail, "not_ready") from None
         READY.labels(SERVICE).set(1)
         return web.json_response({"status": "ready"})
+
+    async def _guarded_metrics(self, request: web.Request) -> web.Response:
+        self._access.check_http(request.headers, "admin")
+        return await self._metrics(request)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         IN_FLIGHT.labels(SERVICE).set(self._answering.requests.taken)

@@ -40,7 +40,7 @@ async def serve(loaded: Loaded) -> None:
     endpoints = Endpoints(asked, embedder, config.inference, gateway.text_model)
     most_requests = gateway.prefetch or sys.maxsize
     answering = Answering(endpoints, gateway.max_documents, most_requests)
-    access = Access(keys)
+    access = Access(keys, gateway)
     grpc = GrpcServer(answering, access, gateway.max_message_bytes)
     sockets = WebSockets(answering, gateway.max_message_bytes, MAX_STREAMS)
     http = HttpServer(answering, sockets, access, middle, gateway.max_message_bytes)
@@ -57,17 +57,13 @@ async def serve(loaded: Loaded) -> None:
     def end() -> None:
         loop.call_soon_threadsafe(told.set)
 
-    drain_at_sigterm(
-        http.draining,
-        config.process.drain_wait_s,
-        listener,
-        end,
-    )
+    drain_at_sigterm(http.draining, config.process.drain_wait_s, listener, end)
     await site.start()
     metrics = web.AppRunner(http.metrics_app(), access_log=None, handle_signals=False)
     await metrics.setup()
     if gateway.metrics_port is not None:
-        await web.TCPSite(metrics, gateway.address, gateway.metrics_port).start()
+        own = Serving(gateway.address, gateway.metrics_port, 0, 0)
+        await web.SockSite(metrics, bind(own)).start()
     announce(listener.getsockname()[1])
     await told.wait()
     await asyncio.gather(site.stop(), grpc.stop(DRAIN_S), sockets.drain(DRAIN_S))

@@ -9,7 +9,7 @@ from flask import Flask, Response
 from prometheus_client import start_http_server
 
 from common.config import Config
-from common.errors import MissingPackage, NotFound
+from common.errors import ConfigError, MissingPackage, NotFound
 from common.internal_auth import InternalAuth
 from common.server.internal_auth import authorize
 from common.server.request import check_digests, take_body
@@ -38,7 +38,10 @@ def create_app(config: Config, root: Path) -> Flask:
         on_close(app, model.close)
 
     if (port := config.inference.metrics_port) is not None:
-        server, thread = start_http_server(port, config.inference.address)
+        try:
+            server, thread = start_http_server(port, config.inference.address)
+        except OSError as error:
+            raise ConfigError(f"Inference.metrics-port {port}: {error.strerror}") from None
         on_close(app, thread.join)
         on_close(app, server.server_close)
         on_close(app, server.shutdown)

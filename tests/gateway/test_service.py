@@ -90,6 +90,24 @@ def test_it_is_not_ready_without_middle(services: Cluster, root: Path) -> None:
         assert served.service.get("/healthz")
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Origin": "https://evil.example"}, 403), ({"Host": "evil.example"}, 421)],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/post"), ("GET", "/"), ("GET", "/metrics")])
+def test_pages_of_web_sites_are_refused(
+    served: RunningGateway, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Kind J: also by WebSocket, which browsers open to any address, and by a rebound name."""
+    upgrade = {
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    } if path == "/" else {}  # fmt: skip
+    reply = served.service.request(method, path, headers={**upgrade, **headers})
+
+    assert reply.status == status
+
+
 @pytest.fixture(scope="module")
 def encrypted(
     services: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory
@@ -140,6 +158,8 @@ def test_keys(guarded: tuple[RunningGateway, dict[str, str]], scheme: str) -> No
     assert "send a valid key" in shown()
     assert "send a valid key" in shown("wrong")
     assert "not good for search" in shown(keys["images"])
+    assert served.service.request("GET", "/metrics").status == 401
+    assert served.service.get("/healthz")
 
 
 def test_websocket_with_keys_is_refused(guarded: tuple[RunningGateway, dict[str, str]]) -> None:

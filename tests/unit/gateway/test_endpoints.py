@@ -1,5 +1,7 @@
 """The endpoints over a middle without a model: what is asked, what is written, what is refused."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -152,7 +154,7 @@ async def test_hits_become_matches_with_a_distance() -> None:
     assert warnings == ["document 0 (): only 50% of the index answered"]
 
 
-@pytest.mark.parametrize("limit", [0, 1001, 1.5, True, "10"])
+@pytest.mark.parametrize("limit", [0, 1001, 1.5, True, "10", math.nan, math.inf])
 async def test_a_wrong_limit_is_refused(limit: object) -> None:
     """Before anything is searched."""
     with pytest.raises(BadRequest, match="limit"):

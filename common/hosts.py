@@ -4,17 +4,21 @@ A web site can have its own name lead to 127.0.0.1. For a browser, an answer fro
 of that site, whose scripts may read it. But the browser names the site in the header Host.
 """
 
-from common.config import Front
+from collections.abc import Iterable
+
 from common.internal_auth import is_beyond_loopback
 
 
 class Hosts:
     """Says for which hosts a server answers: all, or this machine and those of a list."""
 
-    def __init__(self, front: Front, *, has_keys: bool) -> None:
-        """With keys, all: a site has none. Without, all only if other machines are let in."""
-        self._listed = {host.lower() for host in front.hosts}
-        is_for_all = not front.hosts and is_beyond_loopback(front.address)
+    def __init__(self, address: str, listed: Iterable[str], *, has_keys: bool) -> None:
+        """With keys, all: a site has none. Without, all only if other machines are let in.
+
+        `address` is the one that the server listens on.
+        """
+        self._listed = {host.lower() for host in listed}
+        is_for_all = not self._listed and is_beyond_loopback(address)
         self.are_checked = not (has_keys or is_for_all)
 
     def have(self, host: str | None) -> bool:
