@@ -44,7 +44,7 @@ class FakeMiddle:
         """One hit, named after the query."""
         self.searched.append(query)
         await self._wait()
-        hit = Hit(str(query.text), 0.75, "a.jpg", "", {"n": 1})
+        hit = Hit(str(query.text), 0.75, "a.jpg", "", {"n": 1}, offline=False)
         coverage = Coverage(ShardCounts(2, 1, 1, 0), 0.5, True)
         return reply(Answer([hit], coverage, "v1", "m", {}))
 
