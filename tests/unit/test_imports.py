@@ -8,11 +8,16 @@ from tests.test_structure import PRODUCTION, modules
 
 TORCH = "needs torch, which is not installed here: tests/torch runs it"
 SERVED = "a server's own process: tests/common/test_drain.py starts one"
+SOCKETS = "it is the wire of other programs: tests/gateway asks it by clip-client itself"
 EXCEPTIONS = {
     "common.server.run_granian": SERVED,
     "common.server.run_gunicorn": SERVED,
     "common.server.run_waitress": SERVED,
     "common.server.traces": "needs a collector: tests/test_observability.py runs one",
+    "gateway.grpc_server": SOCKETS,
+    "gateway.http_server": SOCKETS,
+    "gateway.server": SOCKETS,
+    "gateway.websocket": SOCKETS,
     "inference.exporting.onnx_export": TORCH,
     "inference.runtimes.torch_runtime": TORCH,
 }
