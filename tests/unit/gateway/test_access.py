@@ -61,5 +61,5 @@ def test_others_reach_it_only_with_keys_or_where_it_is_open(keys: Keys) -> None:
     check_exposure("127.0.0.1", Keys(None), is_open=False)
     check_exposure("0.0.0.0", keys, is_open=False)
     check_exposure("0.0.0.0", Keys(None), is_open=True)
-    with pytest.raises(ConfigError, match="Front.keys-file"):
+    with pytest.raises(ConfigError, match=r"Front\.keys-file"):
         check_exposure("0.0.0.0", Keys(None), is_open=False)
