@@ -1,5 +1,7 @@
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,15 @@ def test_a_thumbnail_looks_like_its_image(cluster: Cluster, name: str, seed: int
     assert 15 > np.abs(shown - np.asarray(noise(seed), dtype=float)).mean()
 
 
+@contextmanager
+def absent(file: Path) -> Iterator[None]:
+    """Without a file of the collection, which other tests share, and which is put back."""
+    content = file.read_bytes()
+    file.unlink()
+    yield
+    file.write_bytes(content)
+
+
 def test_a_thumbnail_goes_with_its_file(cluster: Cluster, root: Path) -> None:
     """Kind C: a thumbnail that front keeps is 410 as its image is, once the file is deleted."""
     path = f"/v1/images/{id_of(cluster, 'images/gone.png')}"
@@ -169,12 +180,11 @@ def test_a_thumbnail_goes_with_its_file(cluster: Cluster, root: Path) -> None:
     tag = {"If-None-Match": first.headers["ETag"]}
     assert 304 == cluster.front.request("GET", f"{path}/thumbnail", headers=tag).status
 
-    (root / "images/gone.png").unlink()
-
-    assert_problem(cluster.front.request("GET", path), 410, "image_gone")
-    assert_problem(cluster.front.request("GET", f"{path}/thumbnail"), 410, "image_gone")
-    gone = cluster.front.request("GET", f"{path}/thumbnail", headers=tag)
-    assert_problem(gone, 410, "image_gone")
+    with absent(root / "images/gone.png"):
+        assert_problem(cluster.front.request("GET", path), 410, "image_gone")
+        assert_problem(cluster.front.request("GET", f"{path}/thumbnail"), 410, "image_gone")
+        gone = cluster.front.request("GET", f"{path}/thumbnail", headers=tag)
+        assert_problem(gone, 410, "image_gone")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no image"], ids=["deleted", "empty", "replaced"])
@@ -184,10 +194,9 @@ def test_a_thumbnail_of_no_image_is_gone(
     """Where there is no image file any more its thumbnail is 410 with the code image_gone."""
     file = root / "images/replaced.png"
     image_id = id_of(cluster, "images/replaced.png")
-    file.unlink(missing_ok=True)
-    if content is not None:
-        file.write_bytes(content)
-
-    response = cluster.front.request("GET", f"/v1/images/{image_id}/thumbnail")
+    with absent(file):
+        if content is not None:
+            file.write_bytes(content)
+        response = cluster.front.request("GET", f"/v1/images/{image_id}/thumbnail")
 
     assert_problem(response, 410, "image_gone")
