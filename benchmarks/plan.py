@@ -89,6 +89,7 @@ class Plan:
         config: dict[str, Any] = {  # an older checkout may not know every key
             section: {key: value for key, value in keys.items() if value != usual[section][key]}
             for section, keys in msgspec.to_builtins(self.loaded.config).items()
+            if keys  # a section may be off
         }
         for section in ("Front", "Middle", "Inference"):
             config = with_section(config, section, address="127.0.0.1", port=0)
