@@ -22,7 +22,8 @@ class InternalAuth:
 
     def __init__(self, files: config.Inside, root: Path) -> None:
         """Raises ConfigError for files that are missing or invalid."""
-        self.tls: Tls | None = tls_of("Inside", root, files.tls_cert, files.tls_key, files.tls_ca)
+        tls = files.tls_cert, files.tls_key, files.tls_ca, files.tls_key_password_file
+        self.tls: Tls | None = tls_of("Inside", root, *tls)
         self.token = Token(root / files.token_file) if files.token_file else None
 
     def headers(self) -> dict[str, str]:

@@ -20,18 +20,37 @@ class Tls(NamedTuple):
     """None: `cert` has the key, too."""
     ca: Path | None = None
     """The CA that must have signed the certificates of other servers and clients."""
+    password_file: Path | None = None
+
+    def password(self) -> str:
+        """The password of an encrypted key; raises OSError, and ValueError without a file."""
+        if self.password_file is None:
+            raise ValueError(
+                "the key is encrypted: set tls-key-password-file of Front or Inside to a file with"
+                " its password; else openssl pkey -in KEY -out NEW writes a key without one"
+            )
+        return self.password_file.read_text("utf-8").rstrip("\r\n")
 
 
 def tls_of(
-    section: str, root: Path, cert: str | None, key: str | None, ca: str | None = None
+    section: str,
+    root: Path,
+    cert: str | None,
+    key: str | None,
+    ca: str | None = None,
+    password_file: str | None = None,
 ) -> Tls | None:
     """The TLS of a section of config.json; raises ConfigError for missing or invalid files."""
     if cert is None:
-        for name, file in (("tls-key", key), ("tls-ca", ca)):
+        for name, file in (
+            ("tls-key", key),
+            ("tls-ca", ca),
+            ("tls-key-password-file", password_file),
+        ):
             if file is not None:
                 raise ConfigError(f"config: {section}.{name} is nothing without tls-cert")
         return None
-    tls = Tls(root / cert, root / key if key else None, root / ca if ca else None)
+    tls = Tls(root / cert, *(root / file if file else None for file in (key, ca, password_file)))
     try:
         server_context(tls)
     except (OSError, ValueError) as error:
@@ -82,8 +101,14 @@ def _client_context(tls: Tls, _stamps: tuple[Any, ...]) -> ssl.SSLContext:
 
 def _with_files(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # An empty password: otherwise OpenSSL asks for one on the terminal.
-    context.load_cert_chain(tls.cert, tls.key, password=str)
+    try:  # OpenSSL asks for the password of an encrypted key alone
+        context.load_cert_chain(tls.cert, tls.key, password=tls.password)
+    except ssl.SSLError as error:
+        if tls.password_file is None or error.reason:
+            raise
+        raise ValueError(
+            "the password in tls-key-password-file is wrong, or a file is not PEM"
+        ) from None
     if tls.ca:
         context.load_verify_locations(tls.ca)
     return context

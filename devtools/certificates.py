@@ -7,6 +7,7 @@ from typing import Any
 
 import trustme
 import urllib3
+from cryptography.hazmat.primitives import serialization
 
 HERE = ("127.0.0.1", "localhost")
 
@@ -29,6 +30,20 @@ class Authority:
         path = self._folder / f"{name}.pem"
         issued.private_key_and_cert_chain_pem.write_to_path(str(path))
         return path
+
+    def encrypted(self, name: str, password: str) -> dict[str, str]:
+        """Write a certificate, and its key under a password; returns the keys of a section."""
+        issued = self._ca.issue_cert(*HERE)
+        key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(password.encode()),
+        )
+        cert, private = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        private.write_bytes(pem)
+        return {"tls-cert": str(cert), "tls-key": str(private)}
 
     def inside(self, certificate: Path, **keys: Any) -> dict[str, Any]:
         """A config section Inside that demands certificates of this authority."""

@@ -23,6 +23,7 @@ def main() -> None:
     keys = Keys(loaded.path(front.keys_file) if front.keys_file else None)
     check_exposure(front.address, keys, front.open)
     InternalAuth(loaded.config.inside, loaded.root)  # raises here if its files are bad
+    files = front.tls_cert, front.tls_key, None, front.tls_key_password_file
     serving = Serving(
         front.address,
         front.port,
@@ -32,7 +33,7 @@ def main() -> None:
         loaded.config.process,
         front.max_in_flight,
         front.max_in_flight_bytes,
-        tls=tls_of("Front", loaded.root, front.tls_cert, front.tls_key),
+        tls=tls_of("Front", loaded.root, *files),
     )
     # made before the fork: all workers share it
     epoch = CacheEpoch()

@@ -48,6 +48,11 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
     """Serve what `create` makes in each worker until SIGTERM or SIGINT; raises ConfigError."""
     if not hasattr(os, "fork"):
         raise ConfigError("Process.server granian needs a system that can fork")
+    if serving.tls and serving.tls.password_file:  # granian crashes on most encrypted keys
+        raise ConfigError(
+            "Process.server granian takes no tls-key-password-file:"
+            " set Process.server to auto, or use a key that is not encrypted"
+        )
     multiprocessing.set_start_method("fork", force=True)  # workers share what exists before
     draining, has_failed = Draining(), mmap.mmap(-1, 1)
     is_announced = multiprocessing.Value("b", 0)

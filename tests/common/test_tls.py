@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from common import config, tls
-from common.errors import DeadlineExceeded, Unavailable
+from common.errors import ConfigError, DeadlineExceeded, Unavailable
 from common.http_client import HttpClient, Request
 from common.internal_auth import InternalAuth
 from common.upstream import Upstream
@@ -69,6 +70,59 @@ def test_what_cannot_be_served_over_tls_ends_in_one_line(inside: InternalAuth) -
     assert 0 != done.returncode
     assert "error: no model 'startr'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("password", "why"),
+    [
+        (None, "the key is encrypted: set tls-key-password-file"),
+        ("wrong", "the password in tls-key-password-file is wrong"),
+        ("", "the password in tls-key-password-file is wrong"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("script", "section"), [("front/front.py", "Front"), ("middle/middle.py", "Inside")]
+)
+def test_an_encrypted_key_that_stays_closed_stops_the_start(
+    tmp_path: Path, script: str, section: str, password: str | None, why: str
+) -> None:
+    """Kind H: one line says what to set, or what is wrong; nobody is asked on the terminal."""
+    keys = Authority(tmp_path).encrypted("ours", "right")
+    if password is not None:
+        (tmp_path / "password").write_text(password)
+        keys["tls-key-password-file"] = str(tmp_path / "password")
+    done = run_command(script, {section: keys}, cwd=tmp_path)
+
+    assert 2 == done.returncode
+    assert f"error: the files of {section}.tls-cert, tls-key" in done.stderr
+    assert why in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_password_without_a_certificate_is_told(tmp_path: Path) -> None:
+    """As a key without one is."""
+    with pytest.raises(ConfigError, match=r"Front\.tls-key-password-file is nothing without"):
+        tls.tls_of("Front", tmp_path, None, None, None, "password")
+
+
+def test_services_talk_with_a_key_under_a_password(tmp_path: Path) -> None:
+    """The key of `Inside` is opened on both sides, and again when a new password comes with it."""
+    authority = Authority(tmp_path)
+    for password in ("first", "second"):
+        files = authority.encrypted("ours", password)
+        (tmp_path / "password").write_text(password)
+        inside = tls.tls_of(
+            "Inside", tmp_path, files["tls-cert"], files["tls-key"], "ca.pem", "password"
+        )
+        assert inside
+        ours, theirs = socket.socketpair()
+        with ThreadPoolExecutor(1) as other:
+            served = other.submit(tls.server_context(inside).wrap_socket, theirs, server_side=True)
+            context = tls.client_context(inside)
+            with context.wrap_socket(ours, server_hostname="localhost") as client:
+                with served.result() as server:
+                    server.sendall(b"ok")
+                    assert b"ok" == client.recv(2)
 
 
 def test_a_client_that_never_shakes_hands_is_given_up(

@@ -106,6 +106,21 @@ def test_a_key_in_a_file_of_its_own(
         assert done.stderr.startswith("error: the files of Front.tls-cert")
 
 
+def test_an_encrypted_key_is_opened_by_the_password_in_a_file(
+    config: dict[str, Any], authority: Authority, root: Path, tmp_path: Path
+) -> None:
+    """The file may end in a line break. granian, which would crash on such a key, refuses it."""
+    (tmp_path / "password").write_text("s\u00e9 cret\n", "utf-8")
+    files = authority.encrypted("locked", "s\u00e9 cret")
+    files["tls-key-password-file"] = str(tmp_path / "password")
+    locked = with_section(config, "Front", **files)
+    with running("front/front.py", locked, cwd=root) as front, authority.client() as client:
+        assert 200 == client.request("GET", url(front, "/healthz")).status
+    done = run_command("front/front.py", under("granian", locked), cwd=root)
+    assert 2 == done.returncode
+    assert "granian takes no tls-key-password-file" in done.stderr
+
+
 def test_half_a_handshake_holds_no_thread_for_ever(
     config: dict[str, Any], authority: Authority, root: Path
 ) -> None:
