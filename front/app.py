@@ -16,15 +16,16 @@ from common.keys import Keys
 from common.loop import LoopThread
 from common.server.body import READ_BYTES, close_after_reply, read_unused
 from common.server.problems import problem_response
-from common.server.request import bypasses_cache, deadline_of
+from common.server.request import bypasses_cache, deadline_of, embed_deadline_of
 from common.server.service import create_service, on_close
 from front.answer_cache import AnswerCache, answer_key
 from front.auth import authorize
 from front.browser_headers import add_headers
 from front.docs import create_docs
+from front.embed_reply import embed_reply
 from front.image_fetch import Fetcher, Internet
 from front.images import add_images
-from front.query import SearchQuery, read_classify_query, read_embed_query, read_query
+from front.query import SearchQuery, read_classify_query, read_embed_request, read_query
 from front.rate_limit import RateLimiter
 from front.wires import add_wires
 from front.wires.backend import Backend
@@ -71,11 +72,13 @@ def create_app(
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
+    embed_deadline = partial(embed_deadline_of, request, middle)
     _add_search(app, client, loop, fetcher, new_deadline, answers)
-    _add_api(app, client, loop, new_deadline, answers)
     thumbnail_of = add_images(app, config, root, lambda image_id: loop.run(client.image(image_id)))
     fetch = partial(_with_image, loop=loop, fetcher=fetcher)
-    add_wires(app, front, Backend(client, loop, new_deadline, fetch, thumbnail_of))
+    backend = Backend(client, loop, new_deadline, embed_deadline, fetch, thumbnail_of)
+    _add_api(app, backend, answers)
+    add_wires(app, front, backend)
     _add_page(app)
     _add_limit(app, front.max_body_bytes)
     return app
@@ -120,23 +123,22 @@ def _add_search(
         return response
 
 
-def _add_api(
-    app: Flask,
-    client: MiddleClient,
-    loop: LoopThread,
-    new_deadline: Callable[[], float],
-    answers: AnswerCache,
-) -> None:
+def _add_api(app: Flask, backend: Backend, answers: AnswerCache) -> None:
+    client, loop = backend.client, backend.loop
+
     @app.post("/v1/embed")
     def embed() -> Response:
-        bypass = bypasses_cache(request)
-        asking = client.embed(read_embed_query(request), new_deadline(), bypass=bypass)
-        return _json(loop.run(asking).body)
+        asked, bypass = read_embed_request(request), bypasses_cache(request)
+        answer = backend.embed([*asked.texts, *asked.images], asked.model, bypass=bypass)
+        answer.request_id = g.request_id
+        return embed_reply(answer, request)
 
     @app.post("/v1/classify")
     def classify() -> Response:
         bypass = bypasses_cache(request)
-        asking = client.classify(read_classify_query(request), new_deadline(), bypass=bypass)
+        asking = client.classify(
+            read_classify_query(request), backend.new_deadline(), bypass=bypass
+        )
         return _json(loop.run(asking).body)
 
     @app.delete("/v1/cache")

@@ -15,6 +15,10 @@ from middle.query_checks import check, check_classify, check_embed
 
 Message = TypeVar("Message")
 Fields = list[tuple[str, str]]
+MAX_TEXTS = 2048
+"""Texts to embed in a request: as many as OpenAI takes."""
+MAX_VALUES = 2**20
+"""Commas in a request to embed, of which most are in its texts."""
 NOT_AS_TEXT = ("image", "images", "labels", "embedding")
 WHOLE_NUMBERS = ("k", "top")
 
@@ -30,6 +34,14 @@ class SearchQuery(Query, omit_defaults=True, forbid_unknown_fields=True, kw_only
     ) = None
 
 
+class EmbedRequest(EmbedQuery, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """Texts or images to embed, one kind at a time."""
+
+    texts: Annotated[list[str], Meta(max_length=MAX_TEXTS, description="in any language")] = (
+        msgspec.field(default_factory=list)
+    )
+
+
 def read_query(request: Request) -> SearchQuery:
     """The query in a request's JSON, form or URL; raises a ServiceError."""
     if request.method in ("GET", "HEAD"):
@@ -40,10 +52,12 @@ def read_query(request: Request) -> SearchQuery:
     return check_query(decode_json(_json_body(request), SearchQuery))
 
 
-def read_embed_query(request: Request) -> EmbedQuery:
+def read_embed_request(request: Request) -> EmbedRequest:
     """The inputs to embed in a request's JSON; raises a ServiceError."""
     _check_post(request)
-    return check_embed(decode_json(_json_body(request), EmbedQuery))
+    asked = decode_json(_json_body(request), EmbedRequest, MAX_VALUES)
+    check_embed(asked)
+    return asked
 
 
 def read_classify_query(request: Request) -> ClassifyQuery:

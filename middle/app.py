@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from common.cache_epoch import CacheEpoch
 from common.config import Config, Middle
-from common.deadline import DEADLINE_HEADER
 from common.errors import UnsupportedMedia
 from common.internal_auth import InternalAuth
 from common.json_input import decode_json
@@ -18,7 +17,13 @@ from common.loop import LoopThread
 from common.metrics import ANSWERS
 from common.server.body import read_unused
 from common.server.internal_auth import authorize
-from common.server.request import bypasses_cache, check_digests, deadline_of, take_body
+from common.server.request import (
+    bypasses_cache,
+    check_digests,
+    deadline_of,
+    embed_deadline_of,
+    take_body,
+)
 from common.server.service import create_service, on_close
 from common.wire import CACHE_VERSION_HEADER, MSGPACK, decode
 from middle.cache_keys import image_file, normal_text
@@ -106,9 +111,7 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
 
     @app.post("/embed")
     def embed() -> Response:
-        is_bulk = DEADLINE_HEADER in request.headers
-        most_ms = middle.embed_deadline_ms if is_bulk else middle.deadline_ms
-        deadline, bypass = deadline_of(request, most_ms / 1000), bypasses_cache(request)
+        deadline, bypass = embed_deadline_of(request, middle), bypasses_cache(request)
         query = check_embed(_body(EmbedQuery))
         images = [image_file(image) for image in query.images]
         answering = answer_inputs(services.embedder, query, images, deadline, bypass=bypass)

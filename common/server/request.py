@@ -4,6 +4,7 @@ import select
 
 from flask import Flask, Request, Response, current_app, g, request
 
+from common.config import Middle
 from common.deadline import DEADLINE_HEADER, deadline_in
 from common.digest import DIGEST, WANTED, content_digest
 from common.errors import DeadlineExceeded, InvalidResponse
@@ -11,15 +12,21 @@ from common.metrics import DROPPED
 
 
 def deadline_of(given: Request, max_s: float) -> float:
-    """The deadline of a request on time.monotonic(), at most `max_s` from now.
+    """The deadline on time.monotonic() of a request or of its next part, at most `max_s` from now.
 
     Raises BadRequest, and DeadlineExceeded if the caller has no time left.
     """
     try:
-        return deadline_in(given.headers.get(DEADLINE_HEADER), max_s)
+        return deadline_in(given.headers.get(DEADLINE_HEADER), max_s, g.since)
     except DeadlineExceeded:
         DROPPED.labels(current_app.name, "expired").inc()
         raise
+
+
+def embed_deadline_of(given: Request, middle: Middle) -> float:
+    """As `deadline_of`, for a request that only embeds; with the header it may take longer."""
+    is_bulk = DEADLINE_HEADER in given.headers
+    return deadline_of(given, (middle.embed_deadline_ms if is_bulk else middle.deadline_ms) / 1000)
 
 
 def is_gone(given: Request) -> bool:

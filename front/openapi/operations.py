@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from common.wire import MSGPACK
 from front.openapi import examples
 from front.openapi.errors import IMAGE, INDEX, SERVER
 from front.openapi.parts import (
@@ -45,7 +46,11 @@ An image that cannot be classified has a `problem` in its place; the others have
 When none can be, the reply is an error: that of the image with the highest status.
 
 As a form, `image` and `label` may be repeated. Send more than 900 labels as JSON."""
-EMBED = "Send `texts` or `images`, not both. Each vector has length 1, in the order of the inputs."
+EMBED = """Send `texts` or `images`, not both. Each vector has length 1, in the order of the inputs.
+`Middle.deadline-ms` is for each 64 of them, with `X-Deadline-Ms` it is `Middle.embed-deadline-ms`.
+
+With `Accept: application/msgpack` (or `application/vnd.msgpack`) the reply is msgpack. Its
+`embeddings` are bytes: rows of `dim` little-endian float32 numbers."""
 IMAGE_FILE = "Ranges and `If-None-Match` are understood."
 THUMBNAIL = "Its longer side has at most as many pixels as `Front.thumbnail-pixels`."
 PREVIEW = """Its longer side has at most as many pixels as `Front.preview-pixels`. It is there for
@@ -87,8 +92,8 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
             summary="Embed texts or images",
             description=EMBED,
             parameters=(FRESH, DEADLINE),
-            body=message("EmbedQuery", examples.EMBEDDINGS),
-            replies=reply("Unit vectors", "EmbedAnswer", examples.EMBED_ANSWER),
+            body=message("EmbedRequest", examples.EMBEDDINGS),
+            replies=reply("Unit vectors", "EmbedAnswer", examples.EMBED_ANSWER, MSGPACK),
             errors=MODEL,
         ),
         *_images(),

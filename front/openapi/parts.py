@@ -78,9 +78,9 @@ def form(fields: dict[str, Schema], required: list[str], given: Part) -> Part:
     return {FORM: {"schema": schema, "encoding": repeated}}
 
 
-def reply(description: str, name: str, example: Part) -> Part:
-    """A message as the reply."""
-    content = {JSON: {"schema": _ref(name), "example": example}}
+def reply(description: str, name: str, example: Part, *others: str) -> Part:
+    """A message as the reply, also in `others`: content types that are no JSON."""
+    content = {JSON: {"schema": _ref(name), "example": example}, **{kind: {} for kind in others}}
     return {"200": {"description": description, "content": content}}
 
 

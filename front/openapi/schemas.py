@@ -6,13 +6,12 @@ from typing import Any
 import msgspec
 
 from common.errors import Problem
-from front.query import SearchQuery
+from front.query import EmbedRequest, SearchQuery
 from middle.messages import (
     Answer,
     ClassifyAnswer,
     ClassifyQuery,
     EmbedAnswer,
-    EmbedQuery,
     Image,
     Info,
 )
@@ -20,7 +19,7 @@ from middle.messages import (
 TYPES = (
     SearchQuery,
     Answer,
-    EmbedQuery,
+    EmbedRequest,
     EmbedAnswer,
     ClassifyQuery,
     ClassifyAnswer,

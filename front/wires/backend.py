@@ -1,10 +1,12 @@
 """What the public API can do, for the APIs of other projects."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from common.errors import ServiceError
 from common.loop import LoopThread
 from front.query import SearchQuery, check_query
 from middle.client import MiddleClient
@@ -29,26 +31,36 @@ class Backend(NamedTuple):
     client: MiddleClient
     loop: LoopThread
     new_deadline: Callable[[], float]
+    embed_deadline: Callable[[], float]
+    """The deadline of the next inputs that are embedded."""
     fetch: Callable[[SearchQuery], SearchQuery]
     """The query with the image that its image_url names."""
     thumbnail: Callable[[str], bytes]
     """The thumbnail of an image id, a JPEG."""
 
-    def embed(self, inputs: Sequence[Input], model: ModelChoice = "auto") -> list[list[float]]:
-        """The unit vectors of texts and images, in order; any number of them."""
+    def embed(
+        self, inputs: Sequence[Input], model: ModelChoice = "auto", *, bypass: bool = False
+    ) -> EmbedAnswer:
+        """The unit vectors of texts and images, in order; any number of them.
+
+        Middle is asked for MAX_INPUTS at a time, each within its deadline. With `bypass`, nothing
+        is from a cache.
+        """
         vectors: dict[int, list[float]] = {}
-        for kind in (str, bytes):
-            places = [place for place, item in enumerate(inputs) if isinstance(item, kind)]
-            for start in range(0, len(places), MAX_INPUTS):
-                part = places[start : start + MAX_INPUTS]
-                items: dict[str, Any] = {
-                    "texts" if kind is str else "images": [inputs[place] for place in part]
-                }
-                query = check_embed(EmbedQuery(**items, model=model))
-                reply = self.loop.run(self.client.embed(query, self.new_deadline()))
-                answer = msgspec.json.decode(reply.body, type=EmbedAnswer)
-                vectors |= zip(part, answer.embeddings, strict=True)
-        return [vectors[place] for place in range(len(inputs))]
+        whole = EmbedAnswer([], "")
+        for places, query in _parts(inputs, model):
+            try:
+                asking = self.client.embed(query, self.embed_deadline(), bypass=bypass)
+                body = self.loop.run(asking).body
+            except ServiceError as error:
+                error.detail = _renumbered(error.detail, places)
+                raise
+            answer = msgspec.json.decode(body, type=EmbedAnswer)
+            vectors |= zip(places, answer.embeddings, strict=True)
+            whole.warnings += [_renumbered(warning, places) for warning in answer.warnings]
+            whole.model = answer.model
+        whole.embeddings = [vectors[place] for place in range(len(inputs))]
+        return whole
 
     def search(self, query: SearchQuery) -> Answer:
         """The answer to a query."""
@@ -63,3 +75,20 @@ class Backend(NamedTuple):
     def info(self) -> Info:
         """The index that can be searched."""
         return msgspec.json.decode(self.loop.run(self.client.info()), type=Info)
+
+
+def _parts(inputs: Sequence[Input], model: ModelChoice) -> list[tuple[Sequence[int], EmbedQuery]]:
+    """Checked queries for middle, each with the places of its inputs; raises BadRequest."""
+    parts: list[tuple[Sequence[int], EmbedQuery]] = []
+    for kind, name in ((str, "texts"), (bytes, "images")):
+        places = [place for place, item in enumerate(inputs) if isinstance(item, kind)]
+        for start in range(0, len(places), MAX_INPUTS):
+            part = places[start : start + MAX_INPUTS]
+            items: dict[str, Any] = {name: [inputs[place] for place in part]}
+            parts.append((part, check_embed(EmbedQuery(**items, model=model))))
+    return parts
+
+
+def _renumbered(told: str, places: Sequence[int]) -> str:
+    """A message of middle about an input of a part, with the input's place in the whole."""
+    return re.sub(r"^input (\d+)", lambda found: f"input {places[int(found[1])]}", told)

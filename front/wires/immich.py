@@ -85,7 +85,7 @@ def _clip(kinds: dict[str, dict[str, Any]], backend: Backend) -> Response:
         if file is None:
             raise BadRequest("image: send the file in this field")
         item = file.read()
-    (vector,) = backend.embed([item])
+    (vector,) = backend.embed([item]).embeddings
     if isinstance(item, bytes):
         width, height = Image.open(io.BytesIO(item)).size  # a file that the model has read
         size = {"imageHeight": height, "imageWidth": width}

@@ -14,13 +14,10 @@ from common.errors import BadRequest, NotFound, Problem
 from common.json_input import decode_json, read_data_url
 from common.server.problems import problem_response
 from common.server.request import take_body
+from front.query import MAX_TEXTS, MAX_VALUES
 from front.wires.backend import Backend, Input
 from middle.messages import ModelChoice
 
-MAX_INPUTS = 2048
-"""As many as OpenAI takes."""
-MAX_VALUES = 2**20
-"""Commas in a request, of which most are in its texts."""
 MODELS: tuple[ModelChoice, ...] = ("auto", "clip", "mclip")
 OVER_RATE, OURS = "rate_limit_error", "server_error"
 
@@ -45,7 +42,7 @@ def create(backend: Backend) -> Blueprint:
         if asked.dimensions is not None:
             raise BadRequest("dimensions: the model has one size: leave this out")
         inputs = _inputs([asked.input] if isinstance(asked.input, str) else asked.input)
-        vectors = backend.embed(inputs, _model(asked.model, backend))
+        vectors = backend.embed(inputs, _model(asked.model, backend)).embeddings
         encoded = vectors if asked.encoding_format == "float" else map(_base64, vectors)
         return _json(
             {
@@ -72,8 +69,8 @@ def create(backend: Backend) -> Blueprint:
 
 
 def _inputs(given: list[Any]) -> list[Input]:
-    if not 0 < len(given) <= MAX_INPUTS:
-        raise BadRequest(f"input: give 1 to {MAX_INPUTS} texts; got {len(given)}")
+    if not 0 < len(given) <= MAX_TEXTS:
+        raise BadRequest(f"input: give 1 to {MAX_TEXTS} texts; got {len(given)}")
     if not all(isinstance(item, str) for item in given):
         raise BadRequest("input: send texts, or images as data URIs; tokens are not read")
     return [read_data_url(item) or item for item in given]

@@ -26,7 +26,7 @@ def create(backend: Backend) -> Blueprint:
     @wire.post("/vectorize/")
     def vectorize() -> Response:
         asked = decode_json(take_body(), VectorizeRequest)
-        vectors = backend.embed([*asked.texts, *asked.images])
+        vectors = backend.embed([*asked.texts, *asked.images]).embeddings
         many = len(asked.texts)
         reply = {"textVectors": vectors[:many], "imageVectors": vectors[many:], "error": ""}
         return Response(msgspec.json.encode(reply), content_type="application/json")

@@ -7,10 +7,12 @@ import pytest
 from devtools.services import Cluster
 from devtools.tiny_model import DIM
 from tests.front import pictures
-from tests.front.front_client import ask, assert_problem, embed, post
+from tests.front.front_client import ask, assert_problem, embed, in_base64, post
+from tests.front.pictures import encoded, noise
 
 DEEP = 100_000  # levels: a parser that recurses would overflow its stack
 ZEROS = "0" * 32
+PICTURE = encoded(noise(1), "PNG")
 
 
 @pytest.fixture(autouse=True)
@@ -204,7 +206,8 @@ INPUTS: list[dict[str, Any]] = [
     {"texts": []},
     {"texts": ["red"], "images": ["YWJj"]},
     {"texts": "red"},
-    {"texts": ["red"] * 65},
+    {"texts": ["red"] * 2049},
+    {"images": [in_base64(PICTURE)] * 65},
     {"images": ["?"]},
     {"texts": ["red"], "k": 1},
 ]
@@ -214,8 +217,8 @@ INPUTS: list[dict[str, Any]] = [
 def test_inputs_that_cannot_be_embedded_are_refused(
     cluster: Cluster, inputs: dict[str, Any]
 ) -> None:
-    """Up to 64 texts or images are embedded together, one kind at a time."""
+    """Up to 2,048 texts or 64 images are embedded together, one kind at a time."""
     response = post(cluster, json.dumps(inputs).encode(), "/v1/embed")
 
     assert_problem(response, 400, "bad_request")
-    assert len(embed(cluster, texts=["red"] * 64)["embeddings"]) == 64
+    assert len(embed(cluster, images=[PICTURE] * 64)["embeddings"]) == 64

@@ -13,7 +13,7 @@ from common.errors import BadRequest, ServiceError
 from common.images.renditions import render
 from common.wire import decode
 from front.image_url import HOST, read_url
-from front.query import read_classify_query, read_embed_query, read_query
+from front.query import read_classify_query, read_embed_request, read_query
 from inference.clip.images import Preprocessing, decode_for, preprocess
 from middle.messages import Query
 from middle.query_checks import check
@@ -46,7 +46,7 @@ def images() -> list[bytes]:
 JSON, FORM = "application/json", "multipart/form-data; boundary=b"
 READERS: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("POST", JSON, read_query),
-    ("POST", JSON, read_embed_query),
+    ("POST", JSON, read_embed_request),
     ("POST", JSON, read_classify_query),
     ("POST", FORM, read_query),
     ("POST", FORM, read_classify_query),

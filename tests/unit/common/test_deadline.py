@@ -16,6 +16,16 @@ def test_the_caller_can_shorten_the_time_and_not_lengthen_it() -> None:
     assert now + 2 <= short < now + 10 <= long <= default
 
 
+def test_the_caller_s_time_counts_from_when_the_request_came() -> None:
+    """A later part of the request has what is left of it; its own limit counts from now."""
+    came = time.monotonic() - 5.0
+
+    assert came + 6 == deadline_in("6000", 10.0, came)
+    assert came + 15 <= deadline_in(None, 10.0, came)
+    with pytest.raises(DeadlineExceeded):
+        deadline_in("4000", 10.0, came)
+
+
 @pytest.mark.parametrize("said", ["", "-1", "1.5", "1e3", "9999999999", "soon"])
 def test_what_is_no_number_of_milliseconds_is_refused(said: str) -> None:
     """It is the caller's mistake."""

@@ -9,12 +9,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from common.config import Front
-from common.errors import BadRequest
+from common.errors import BadRequest, Unprocessable
 from common.server.problems import handle_errors
+from front.query import MAX_TEXTS
 from front.wires import add_wires
 from front.wires.backend import Backend
 from front.wires.immich import Others
-from front.wires.openai import MAX_INPUTS
 from front.wires.weaviate import VectorizeRequest
 from middle.messages import EmbedQuery
 
@@ -24,11 +24,19 @@ class Middle:
 
     def __init__(self) -> None:
         self.asked: list[EmbedQuery] = []
+        self.bypasses: list[bool] = []
 
-    def embed(self, query: EmbedQuery, _deadline: float) -> Any:
+    def embed(self, query: EmbedQuery, _deadline: float, *, bypass: bool) -> Any:
         self.asked.append(query)
-        vectors = [[float(len(item)), 0.5] for item in (*query.texts, *query.images)]
-        return SimpleNamespace(body=json.dumps({"embeddings": vectors, "model": "tiny"}).encode())
+        self.bypasses.append(bypass)
+        if "fail" in query.texts:
+            raise Unprocessable(f"input {query.texts.index('fail')}: no")
+        answer = {
+            "embeddings": [[float(len(item)), 0.5] for item in (*query.texts, *query.images)],
+            "model": "tiny",
+            "warnings": [f"input {i}: cut" for i, item in enumerate(query.texts) if item == "long"],
+        }
+        return SimpleNamespace(body=json.dumps(answer).encode())
 
     def info(self) -> bytes:
         told = {"images": 1, "index_version": "v", "model": "tiny", "dim": 2, "shards": 1}
@@ -45,7 +53,14 @@ def middle() -> Middle:
 def backend(middle: Middle) -> Backend:
     """On a loop that has run already."""
     loop = SimpleNamespace(run=lambda result: result)
-    given: Any = (middle, loop, lambda: 0.0, lambda query: query, lambda _image_id: b"")
+    given: Any = (
+        middle,
+        loop,
+        lambda: 0.0,
+        lambda: 0.0,
+        lambda query: query,
+        lambda _image_id: b"",
+    )
     return Backend(*given)
 
 
@@ -61,10 +76,23 @@ def client(backend: Backend) -> FlaskClient:
 def test_many_inputs_are_several_queries(backend: Backend, middle: Middle) -> None:
     """Texts and images apart, at most 64 each; the vectors come in the order of the inputs."""
     inputs = [b"12" if place % 10 == 3 else "x" * (1 + place) for place in range(150)]
-    vectors = backend.embed(inputs)
+    vectors = backend.embed(inputs).embeddings
 
     assert [vector[0] for vector in vectors] == [len(item) for item in inputs]
     assert [len(query.texts) or len(query.images) for query in middle.asked] == [64, 64, 7, 15]
+
+
+def test_a_part_tells_of_an_input_by_its_place_in_the_whole(
+    backend: Backend, middle: Middle
+) -> None:
+    """In warnings and in errors, also where images are between the texts."""
+    inputs: list[str | bytes] = [b"image", *["a"] * 100, "long"]
+    assert ["input 101: cut"] == backend.embed(inputs).warnings
+    assert not any(middle.bypasses)
+    with pytest.raises(Unprocessable) as error:
+        backend.embed([*inputs, "fail"], bypass=True)
+    assert "input 102: no" == error.value.detail
+    assert middle.bypasses[-1]
 
 
 def test_an_input_without_words_is_refused_before_middle(backend: Backend, middle: Middle) -> None:
@@ -76,10 +104,10 @@ def test_an_input_without_words_is_refused_before_middle(backend: Backend, middl
 
 def test_openai_takes_as_many_as_openai(client: FlaskClient, middle: Middle) -> None:
     """And refuses more, in its own shape, before middle is asked."""
-    most = {"model": "auto", "input": ["a"] * MAX_INPUTS}
-    assert len(client.post("/v1/embeddings", json=most).get_json()["data"]) == MAX_INPUTS
+    most = {"model": "auto", "input": ["a"] * MAX_TEXTS}
+    assert len(client.post("/v1/embeddings", json=most).get_json()["data"]) == MAX_TEXTS
     middle.asked.clear()
-    more = {"model": "auto", "input": ["a"] * (MAX_INPUTS + 1)}
+    more = {"model": "auto", "input": ["a"] * (MAX_TEXTS + 1)}
     refused = client.post("/v1/embeddings", json=more)
     assert (refused.status_code, refused.get_json()["error"]["param"]) == (400, "input")
     assert not middle.asked

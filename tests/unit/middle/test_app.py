@@ -105,7 +105,7 @@ def test_embedding_may_take_longer_for_those_who_say_so(
         given.append(most_s)
         raise DeadlineExceeded("far enough")
 
-    monkeypatch.setattr("middle.app.deadline_of", deadline)
+    monkeypatch.setattr("common.server.request.deadline_of", deadline)
     client.post("/embed", json={"texts": ["a"]}, headers=headers)
 
     assert given == [most_s]
