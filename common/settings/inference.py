@@ -59,8 +59,9 @@ class Inference(Listed, frozen=True):
         Meta(
             description="What the models run on: `cpu`, `cuda`, some GPUs (`cuda:0,1`),"
             " all GPUs in turn (`RR`), a slice of them (`RR0:2`), or `gpu` (Intel's)."
+            " `auto` is `cuda`, the first GPU, where the driver and `runtime` have it, else `cpu`."
         ),
-    ] = "cpu"
+    ] = "auto"
     precision: Annotated[
         Literal["fp32", "fp16", "bf16", "int8"],
         Meta(

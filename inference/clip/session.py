@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from common.config import Inference
 from common.errors import ConfigError
 from common.wire import Matrix
-from inference.clip.devices import Device, list_devices
+from inference.clip.devices import Device, count_gpus, list_devices
 
 MAX_THREADS = 4
 """Most threads of a replica, unless `Inference.threads` says otherwise."""
@@ -58,10 +58,10 @@ def open_sessions(path: Path, settings: Inference) -> list[Session]:
 
     Raises ConfigError for a device or precision that this machine lacks, and MissingPackage.
     """
-    cores, replicas = os.cpu_count() or 1, settings.replicas
-    if settings.device == "cpu" and not replicas:
+    cores, replicas, wanted = os.cpu_count() or 1, settings.replicas, chosen_device(settings)
+    if wanted == "cpu" and not replicas:
         replicas = cpu_replicas(settings.threads, cores)
-    devices = list_devices(settings.device, replicas)
+    devices = list_devices(wanted, replicas)
     threads = settings.threads or max(1, cores // len(devices))
     first: dict[Device, Session] = {}
     sessions = []
@@ -84,6 +84,29 @@ def cpu_replicas(threads: int, cores: int) -> int:
     a replica for each core. On larger ones a lone query may use a quarter of the cores, up to 4.
     """
     return max(1, cores // (threads or min(MAX_THREADS, max(1, cores // MAX_THREADS))))
+
+
+def chosen_device(settings: Inference) -> str:
+    """`Inference.device`; in place of auto, cuda if the runtime and the driver have it, else cpu.
+
+    Raises MissingPackage. A process that has called it should not fork: CUDA is then in use.
+    """
+    if settings.device != "auto":
+        return settings.device
+    return "cuda" if _has_cuda(settings.runtime) and count_gpus() else "cpu"
+
+
+def _has_cuda(runtime: str) -> bool:
+    """Whether a runtime is built for NVIDIA GPUs; imports it."""
+    if runtime in ("torch", "torch-compile"):
+        from inference.runtimes import torch_runtime
+
+        return torch_runtime.HAS_CUDA
+    if runtime == "openvino":
+        return False
+    from inference.runtimes import onnx_runtime
+
+    return onnx_runtime.HAS_CUDA
 
 
 def _open(path: Path, runtime: str, options: SessionOptions) -> Session:
@@ -113,7 +136,7 @@ def batch_size(path: Path, settings: Inference) -> int:
     read from memory for each batch, and 16 images share that. For a network within the cache it is
     4, as the activations of more images drive each other out. `docs/benchmarks.md` has the figures.
     """
-    if settings.device != "cpu":
+    if chosen_device(settings) != "cpu":
         return 32
     weights = sum(file.stat().st_size for file in files_of(path))
     return 16 if weights > CACHED_BYTES else 4

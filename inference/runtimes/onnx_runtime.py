@@ -23,6 +23,7 @@ DTYPES = {
     "tensor(uint8)": np.uint8,
 }
 
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 FP16_CRASH = ["MatmulTransposeFusion"]
 """Optimizers with which ONNX Runtime 1.31 crashes (segmentation fault) on a float16 graph."""
 
@@ -56,7 +57,10 @@ class OnnxSession:
             raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
         if (first := providers[0][0]) != self._session.get_providers()[0]:
             # If a CUDA library is missing, ONNX Runtime logs this and uses the next provider.
-            raise ConfigError(f"ONNX Runtime cannot use {first} here: see its messages above")
+            raise ConfigError(
+                f"ONNX Runtime cannot use {first} here: see its messages above,"
+                " or set Inference.device to cpu"
+            )
         self.inputs = tuple(
             Input(argument.name, _sizes(argument.shape), DTYPES[argument.type])
             for argument in self._session.get_inputs()

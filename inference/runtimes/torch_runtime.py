@@ -22,6 +22,7 @@ except ImportError:
         "Inference.runtime torch needs an environment with requirements-torch.txt (make torch)"
     ) from None
 
+HAS_CUDA = torch.version.cuda is not None
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 

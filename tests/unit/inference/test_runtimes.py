@@ -12,15 +12,18 @@ import pytest
 from common.config import Inference
 from common.errors import ConfigError
 from devtools.tiny_model import DIM, SIZE, write_tiny_model
+from inference.clip import devices, session
 from inference.clip.devices import Device
 from inference.clip.session import (
     CACHED_BYTES,
     Session,
     SessionOptions,
     batch_size,
+    chosen_device,
     cpu_replicas,
     open_sessions,
 )
+from inference.runtimes import onnx_runtime
 from inference.runtimes.onnx_runtime import OnnxSession
 from inference.runtimes.openvino_runtime import OpenVinoSession
 
@@ -128,3 +131,38 @@ def test_the_size_of_a_batch_is_that_of_the_network(
         separate.truncate(weights - len(b"graph"))
 
     assert expected == batch_size(path, Inference(device=device))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "has_cuda", "runtime", "expected"),
+    [
+        (3, True, "onnxruntime", [("cuda", 0)]),
+        (3, True, "tensorrt", [("cuda", 0)]),
+        (3, False, "onnxruntime", [("cpu", 0)]),
+        (0, True, "onnxruntime", [("cpu", 0)]),
+        (3, True, "openvino", [("cpu", 0)]),
+    ],
+)
+def test_auto_is_the_first_gpu_where_the_runtime_can_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+    path: Path,
+    gpus: int,
+    has_cuda: bool,
+    runtime: Any,
+    expected: list[tuple[str, int]],
+) -> None:
+    """Several GPUs, none, or a runtime that is built for the CPU alone."""
+    opened: list[Device] = []
+    monkeypatch.setattr(devices, "count_gpus", lambda: gpus)
+    monkeypatch.setattr(session, "count_gpus", lambda: gpus)
+    monkeypatch.setattr(onnx_runtime, "HAS_CUDA", has_cuda)
+    monkeypatch.setattr(
+        session, "_open", lambda _path, _runtime, options: opened.append(options.device)
+    )
+    settings = Inference(runtime=runtime, threads=os.cpu_count() or 1)
+    open_sessions(path, settings)
+
+    assert opened == [Device(*one) for one in expected]
+    assert chosen_device(settings) == expected[0][0]
+    assert batch_size(path, settings) == (32 if expected[0][0] == "cuda" else 4)
+    assert chosen_device(Inference(device="RR0:2")) == "RR0:2"
