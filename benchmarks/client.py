@@ -2,7 +2,7 @@
 
 client.json describes the request: a search by text or by image, or a classification of an image.
 Mode `single` sends `count` requests in turn. Mode `locust` has `users` send requests at the same
-time for `run_time_s`.
+time for `run_time_s`. A YAML file has the keys of `Loop`, in capitals.
 """
 
 import argparse
@@ -13,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
@@ -38,6 +38,8 @@ TIMEOUT_S = 30
 STOP_S = 10  # requests in flight at the end of the run time may take so long
 Request = tuple[str, bytes, dict[str, str]]  # a POST: its path, body and headers
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Mode = Literal["single", "locust"]
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
 
 class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +53,27 @@ class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     users: AtLeastOne
     spawn_rate: AtLeastOne  # users started in a second
     run_time_s: AtLeastOne
+    mode: Mode = "single"
+
+
+class Loop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="upper"):
+    """The configuration in YAML, of a search by an image or of a classification."""
+
+    url: Annotated[str, msgspec.Meta(pattern="^http://[^/]+/v1/(search|classify)$")]
+    source_image_path: str
+    mode: Mode = "single"
+    loop_times: AtLeastOne = 1  # in mode single
+    u: AtLeastOne = 1  # users, in mode locust
+    r: AtLeastOne = 1  # users started in a second
+    t: AtLeastOne | Annotated[str, msgspec.Meta(pattern="^[1-9][0-9]*[smh]$")] = 30  # s, or `5m`
+
+    def client(self) -> Client:
+        """The same as a `Client`."""
+        _, _, address, _, route = self.url.split("/")
+        endpoint: Any = "classify" if route == "classify" else "search image"
+        time_s = self.t if isinstance(self.t, int) else int(self.t[:-1]) * UNITS_S[self.t[-1]]
+        load = self.loop_times, self.u, self.r, time_s, self.mode
+        return Client(address, endpoint, "", self.source_image_path, *load)
 
 
 class Report(NamedTuple):
@@ -62,10 +85,13 @@ class Report(NamedTuple):
 
 
 def read(path: Path) -> Client:
-    """Read the configuration from a file; raises ConfigError."""
+    """Read the configuration from a JSON or YAML file; raises ConfigError."""
     try:
-        client = msgspec.json.decode(path.read_bytes(), type=Client)
-    except (OSError, msgspec.DecodeError) as error:
+        if path.suffix in (".yaml", ".yml"):
+            client = msgspec.yaml.decode(path.read_bytes(), type=Loop).client()
+        else:
+            client = msgspec.json.decode(path.read_bytes(), type=Client)
+    except (ImportError, OSError, msgspec.DecodeError) as error:  # ImportError: no PyYAML
         raise ConfigError(f"{path}: {error}") from None
     return replace(client, image=str(path.resolve().parent / client.image))
 
@@ -74,11 +100,8 @@ def prepare(client: Client) -> Request:
     """The request to send; raises ConfigError if the image cannot be read."""
     path = "/v1/classify" if client.endpoint == "classify" else "/v1/search"
     if client.endpoint == "search text":
-        return (
-            path,
-            json.dumps({"text": client.text}).encode(),
-            {"Content-Type": "application/json"},
-        )
+        body = json.dumps({"text": client.text}).encode()
+        return path, body, {"Content-Type": "application/json"}
     image = Path(client.image)
     try:
         body, content_type = encode_multipart_formdata({"image": (image.name, image.read_bytes())})
@@ -121,9 +144,8 @@ def locust(client: Client, _request: Request) -> Report:
         done = start(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):  # 1: some requests failed
         raise RuntimeError(f"locust ended with {done.returncode}: {done.stderr}")
-    (told,) = json.loads(done.stdout)
-    times = told["response_times"].items()  # by ms, rounded to two figures, the number of answers
-    times_ms = [float(ms) for ms, count in times for _ in range(count)]
+    (told,) = json.loads(done.stdout)  # response_times: answers by ms, rounded to two figures
+    times_ms = [float(ms) for ms, count in told["response_times"].items() for _ in range(count)]
     took_s = told["last_request_timestamp"] - told["start_time"]
     return Report(times_ms, told["num_failures"], took_s)
 
@@ -131,46 +153,39 @@ def locust(client: Client, _request: Request) -> Report:
 def statuses(address: str, route: str) -> Counter[str]:
     """The server's own counts of a route's requests, by status; raises ConfigError."""
     try:
-        answer = urllib3.request(
-            "GET", f"http://{address}/metrics", retries=False, timeout=TIMEOUT_S
-        )
+        url = f"http://{address}/metrics"
+        answer = urllib3.request("GET", url, retries=False, timeout=TIMEOUT_S)
     except urllib3.exceptions.HTTPError as error:
         raise ConfigError(f"{address} does not answer: {error}") from None
-    found: Counter[str] = Counter()
-    for family in text_string_to_metric_families(answer.data.decode()):
-        for sample in family.samples:
-            if sample.name == "clip_search_requests_total" and sample.labels["route"] == route:
-                found[sample.labels["status"]] += int(sample.value)
-    return found
+    families = text_string_to_metric_families(answer.data.decode())
+    samples = [sample for family in families for sample in family.samples]
+    told = [sample for sample in samples if sample.name == "clip_search_requests_total"]
+    of_route = [sample for sample in told if sample.labels["route"] == route]
+    return Counter({sample.labels["status"]: int(sample.value) for sample in of_route})
 
 
 def show(report: Report, counted: Counter[str]) -> str:
     """A line for each figure. `counted` has the server's own counts, of all its clients."""
-    count, total_ms = len(report.times_ms), sum(report.times_ms)
-    p50, p95, p99 = np.percentile(report.times_ms, (50, 95, 99))
+    count, times_ms = len(report.times_ms), np.array(report.times_ms)
+    figures = {"requests/s": count / report.took_s, "mean, ms": times_ms.mean()}
+    figures |= {f"p{share}, ms": np.percentile(times_ms, share) for share in (50, 95, 99)}
     lines = [f"{'requests':12} {count:10}", f"{'failures':12} {report.failures:10}"]
-    rates = {"requests/s": count / report.took_s, "mean, ms": total_ms / count}
-    for name, value in {**rates, "p50, ms": p50, "p95, ms": p95, "p99, ms": p99}.items():
-        lines.append(f"{name:12} {value:10.1f}")
-    lines.append("counted by the server:")
-    lines += [f"status {status:5} {counted[status]:10}" for status in sorted(counted)]
-    return "\n".join(lines)
-
-
-MODES: dict[str, Callable[[Client, Request], Report]] = {"single": single, "locust": locust}
+    lines += [f"{name:12} {value:10.1f}" for name, value in figures.items()]
+    told = [f"status {status:5} {counted[status]:10}" for status in sorted(counted)]
+    return "\n".join([*lines, "counted by the server:", *told])
 
 
 def main() -> None:
     """Send the requests and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--mode", choices=tuple(MODES), default="single")
+    parser.add_argument("--mode", choices=get_args(Mode), help="in place of the file's")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".json"))
     arguments = parser.parse_args()
     client = read(arguments.config)
     request = prepare(client)
     before = statuses(client.address, request[0])
-    report = MODES[arguments.mode](client, request)
-    print(show(report, statuses(client.address, request[0]) - before))
+    send = {"single": single, "locust": locust}[arguments.mode or client.mode]
+    print(show(send(client, request), statuses(client.address, request[0]) - before))
 
 
 if __name__ == "__main__":

@@ -39,13 +39,22 @@ def client(folder: Path, *arguments: str, **settings: Any) -> subprocess.Complet
     """Run the client with a configuration in a folder."""
     path = folder / "client.json"
     path.write_bytes(msgspec.json.encode({**CLIENT, **settings}))
+    return started(path, *arguments)
+
+
+def started(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the client with a configuration."""
     command = [sys.executable, "benchmarks/client.py", "--config", str(path), *arguments]
     return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
 
 
 def report(folder: Path, services: Cluster, mode: str, **settings: Any) -> dict[str, float]:
     """The figures that the client prints, by name."""
-    done = client(folder, "--mode", mode, address=services.front.address, **settings)
+    return figures(client(folder, "--mode", mode, address=services.front.address, **settings))
+
+
+def figures(done: subprocess.CompletedProcess[str]) -> dict[str, float]:
+    """The figures that a client has printed, by name."""
     assert 0 == done.returncode, done.stderr
     lines = [line.rsplit(maxsplit=1) for line in done.stdout.splitlines()]
     return {name.strip(): float(value) for name, value in lines if value != "server:"}
@@ -85,6 +94,47 @@ def test_single_is_the_default_and_paths_start_from_the_file(
 
     assert 0 == done.returncode, done.stderr
     assert ["requests", "7"] == done.stdout.splitlines()[0].split()
+
+
+@pytest.mark.parametrize(
+    ("route", "mode", "time"), [("search", "single", "T: 2m"), ("classify", "locust", "T: 1s")]
+)
+def test_yaml_has_the_keys_of_a_loop(
+    services: Cluster, tmp_path: Path, route: str, mode: str, time: str
+) -> None:
+    """The file says the mode, too; a path in it starts from its folder."""
+    (tmp_path / "owl.jpg").write_bytes(OWL.read_bytes())
+    lines = [f"URL: http://{services.front.address}/v1/{route}", "SOURCE_IMAGE_PATH: owl.jpg"]
+    lines += [f"MODE: {mode}", "LOOP_TIMES: 1", "U: 2", "R: 2", time]
+    (tmp_path / "client.yaml").write_text("\n".join(lines))
+    found = figures(started(tmp_path / "client.yaml"))
+
+    assert found["requests"] == found["status 200"] > 0
+    assert (found["requests"] == 1) == (mode == "single")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("LOOP_TIMES: 0", "$.LOOP_TIMES"),
+        ("MODE: 7", "$.MODE"),
+        ("T: 5 minutes", "$.T"),
+        ("URL: https://here/v2/search", "$.URL"),
+        ("LOOPS: 3", "LOOPS"),
+        ("U: [", "client.yml"),
+    ],
+)
+def test_what_is_wrong_in_yaml_is_told_in_a_line(tmp_path: Path, line: str, reason: str) -> None:
+    """By the file's own keys."""
+    good = {"URL": "http://127.0.0.1:1/v1/search", "SOURCE_IMAGE_PATH": "owl.jpg"}
+    name = line.partition(":")[0]
+    lines = [f"{key}: {value}" for key, value in good.items() if key != name]
+    (tmp_path / "client.yml").write_text("\n".join([*lines, line]))
+    done = started(tmp_path / "client.yml")
+
+    assert 2 == done.returncode
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 WRONG = {
