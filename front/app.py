@@ -21,6 +21,7 @@ from common.server.service import create_service, on_close
 from front.answer_cache import AnswerCache, answer_key
 from front.auth import authorize
 from front.browser_headers import add_headers
+from front.compression import add_compression
 from front.docs import create_docs
 from front.embed_reply import embed_reply
 from front.image_fetch import Fetcher, Internet
@@ -69,6 +70,8 @@ def create_app(
     rates = RateLimiter(front.rate_per_s, front.rate_burst) if front.rate_per_s else None
     authorize(app, keys, rates, front)  # first: a preflight request counts, too
     add_headers(app, front)
+    if front.gzip:
+        add_compression(app)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)

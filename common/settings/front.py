@@ -173,6 +173,13 @@ class Front(Section, frozen=True):
         str | None,
         Meta(description="A file with the password of the private key, if that is encrypted."),
     ] = None
+    gzip: Annotated[
+        bool,
+        Meta(
+            description="Sends answers in gzip to clients that ask for it (`Accept-Encoding`)."
+            " It costs more time than it saves on a fast network. nginx before front does it, too."
+        ),
+    ] = False
     image_url: Annotated[
         bool,
         Meta(

@@ -1,12 +1,14 @@
 """Embedding many texts, and what the reply can be."""
 
+import gzip
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
-from devtools.services import Cluster
+from devtools.services import Cluster, running, with_section
 from tests.front.front_client import Reply, assert_problem, embed
 
 
@@ -49,3 +51,21 @@ def test_embeddings_in_msgpack_are_those_in_json(cluster: Cluster, kind: str) ->
         assert "application/json" == embedded(other).headers["Content-Type"]
     refused = cluster.front.request("POST", "/v1/embed", headers={"Accept": kind})
     assert "application/problem+json" == refused.headers["Content-Type"]
+
+
+def test_answers_are_compressed_where_front_may_and_the_client_asks(
+    cluster: Cluster, root: Path
+) -> None:
+    """The same answer, in fewer bytes; without `Front.gzip` nobody gets it."""
+    body, headers = json.dumps({"texts": ["red"] * 64}).encode(), {"Accept-Encoding": "gzip"}
+    headers["Content-Type"] = "application/json"
+    config = with_section(cluster.config, "Front", port=0, gzip=True)
+    with running("front/front.py", config, cwd=root) as front:
+        reply = front.request("POST", "/v1/embed", body=body, headers=headers, decode_content=False)
+    told = embed(cluster, texts=["red"] * 64)["embeddings"]
+    plain = cluster.front.request("POST", "/v1/embed", body=body, headers=headers)
+
+    assert "gzip" == reply.headers["Content-Encoding"]
+    assert len(reply.data) < len(plain.data) / 2
+    np.testing.assert_allclose(json.loads(gzip.decompress(reply.data))["embeddings"], told, 1e-4)
+    assert "Content-Encoding" not in plain.headers
