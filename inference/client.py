@@ -14,7 +14,7 @@ from common.internal_auth import InternalAuth
 from common.loop import within
 from common.upstream import Read, Upstream
 from common.wire import Matrix, decode_reply, encode, unpack_rows
-from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits
+from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits, Region
 from inference.torchserve.token import Token
 
 Role = Literal["clip", "mclip"]
@@ -93,17 +93,22 @@ class InferenceClient:
         found: Embedding = await within(deadline, line.submit(text, deadline))
         return found
 
-    async def embed_image(self, data: bytes, deadline: float) -> Embedding:
-        """Embed an image file; raises a ServiceError."""
-        found: Embedding = await within(deadline, self._images.submit(data, deadline))
+    async def embed_image(
+        self, data: bytes, deadline: float, region: Region | None = None
+    ) -> Embedding:
+        """Embed an image file, or a region of it; raises a ServiceError."""
+        sent = self._images.submit((data, region), deadline)
+        found: Embedding = await within(deadline, sent)
         return found
 
-    async def classify_image(self, data: bytes, deadline: float) -> Probabilities | Embedding:
+    async def classify_image(
+        self, data: bytes, deadline: float, region: Region | None = None
+    ) -> Probabilities | Embedding:
         """The class probabilities of an image, or its embedding if the model has no classifier.
 
-        Raises a ServiceError.
+        With a region, of that part of the image. Raises a ServiceError.
         """
-        return await within(deadline, self._classes.submit(data, deadline))
+        return await within(deadline, self._classes.submit((data, region), deadline))
 
     async def digest(self, role: Role, deadline: float) -> str:
         """The digest of the model in a role, as in `EmbedReply`; raises a ServiceError.
@@ -126,7 +131,7 @@ class InferenceClient:
     ) -> Coalescer[Any, Any]:
         async def send(items: list[Any], deadline: float) -> list[Any]:
             left_ms = 1000 * (deadline - asyncio.get_running_loop().time())
-            inputs: dict[str, Any] = {kind: items}
+            inputs = _images(items) if kind == "images" else {"texts": items}
             request = EmbedRequest(**inputs, classify=name == "classes", deadline_ms=left_ms)
             reply = await self._ask(role, request, deadline)
             line.set_slots(self._slots(reply.replicas))
@@ -166,6 +171,12 @@ class InferenceClient:
 def imagenet_classes() -> list[str]:
     """The distinct names of the ImageNet classes, for models without a classifier."""
     return list(dict.fromkeys(msgspec.json.decode(IMAGENET_CLASSES.read_bytes(), type=list[str])))
+
+
+def _images(items: list[tuple[bytes, Region | None]]) -> dict[str, Any]:
+    """The fields of a request for images, each whole or a region of it."""
+    regions = {place: region for place, (_, region) in enumerate(items) if region}
+    return {"images": [data for data, _ in items], "regions": regions}
 
 
 def _read(reply: Reply) -> EmbedReply:

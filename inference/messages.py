@@ -9,6 +9,10 @@ from common.errors import Problem
 IMAGE_BATCH = 8
 """The most images in one request: the limit of a body is 8 images of the largest size."""
 
+Region = tuple[float, float, float, float]
+"""A part of an upright image: x0, y0, x1, y1 in parts of its width and height, from the top left
+corner. 0 <= x0 < x1 <= 1, and so for y."""
+
 
 class Logits(NamedTuple):
     """How a model turns a cosine into a score: logit = scale * cosine + bias.
@@ -28,6 +32,8 @@ class EmbedRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
 
     texts: list[str] = []
     images: list[bytes] = []
+    regions: dict[int, Region] = {}
+    """Of an image, by its place: the part to embed. The others are embedded whole."""
     classify: bool = False
     """Reply with class probabilities, not embeddings, if the model has a classifier."""
     deadline_ms: float = 10_000

@@ -98,9 +98,9 @@ class ServedModel:
         if request.texts:
             return self._embed_texts(request.texts, deadline)
         if request.classify and self._classes and self._model.classifier:
-            gather = self._run_images(request.images, self._classes, deadline)
+            gather = self._run_images(request, self._classes, deadline)
             return partial(self._reply, gather, {}, self._model.classifier.labels)
-        return self._embed_images(request.images, deadline)
+        return self._embed_images(request, deadline)
 
     def _embed_texts(self, texts: list[str], deadline: float) -> Callable[[], EmbedReply]:
         tower, batcher = self._model.text, self._text
@@ -115,20 +115,23 @@ class ServedModel:
             batcher.submit(prepared.value, gather, slot, prepared.size)
         return partial(self._reply, gather, warnings, [])
 
-    def _embed_images(self, files: list[bytes], deadline: float) -> Callable[[], EmbedReply]:
+    def _embed_images(self, request: EmbedRequest, deadline: float) -> Callable[[], EmbedReply]:
         batcher = self._image
         if batcher is None:
             raise BadRequest(f"model {self._model.name} embeds no images", "model_unavailable")
-        return partial(self._reply, self._run_images(files, batcher, deadline), {}, [])
+        return partial(self._reply, self._run_images(request, batcher, deadline), {}, [])
 
-    def _run_images(self, files: list[bytes], batcher: Batcher, deadline: float) -> Gather:
+    def _run_images(self, request: EmbedRequest, batcher: Batcher, deadline: float) -> Gather:
+        files, regions = request.images, request.regions
         gather = Gather(len(files), deadline)
 
         def prepare(slot: int) -> None:
             if gather.abandoned:
                 return
             try:
-                pixels = self._model.preprocess(files[slot], self._max_pixels, self._formats)
+                pixels = self._model.preprocess(
+                    files[slot], self._max_pixels, self._formats, regions.get(slot)
+                )
             except Exception as error:  # whatever fails, only this image fails
                 gather.set_result(slot, error)
             else:

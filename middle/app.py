@@ -26,7 +26,7 @@ from common.server.request import (
 )
 from common.server.service import create_service, on_close
 from common.wire import CACHE_VERSION_HEADER, MSGPACK, decode
-from middle.cache_keys import image_file, normal_text
+from middle.cache_keys import ImageFile, image_file, normal_text
 from middle.embed import answer_inputs
 from middle.language import is_english
 from middle.messages import (
@@ -102,7 +102,7 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
         query = check(_body(Query))
         if query.text is not None:
             query = replace(query, text=normal_text(query.text))
-        image = image_file(query.image) if query.image is not None else None
+        image = image_file(query.image, query.region) if query.image is not None else None
         key = pipeline.key_of(query, image)
         kept = None if bypass or key is None else pipeline.peek(key)
         if kept is None:
@@ -113,7 +113,7 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
     def embed() -> Response:
         deadline, bypass = embed_deadline_of(request, middle), bypasses_cache(request)
         query = check_embed(_body(EmbedQuery))
-        images = [image_file(image) for image in query.images]
+        images = _image_files(query)
         answering = answer_inputs(services.embedder, query, images, deadline, bypass=bypass)
         return _reply(loop.run(answering))
 
@@ -121,8 +121,12 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
     def classify() -> Response:
         deadline, bypass = new_deadline(), bypasses_cache(request)
         query = check_classify(_body(ClassifyQuery))
-        images = [image_file(image) for image in query.images]
+        images = _image_files(query)
         return _reply(loop.run(classifier.classify(query, images, deadline, bypass=bypass)))
+
+
+def _image_files(query: EmbedQuery | ClassifyQuery) -> list[ImageFile]:
+    return list(map(image_file, query.images, query.regions or [None] * len(query.images)))
 
 
 def _body(kind: type[Message]) -> Message:

@@ -65,9 +65,10 @@ class MiddleClient:
         known = [_decode(reply.body, dict[str, str | None])["version"] for reply in replies]
         return [version for version in known if version]
 
-    async def image(self, image_id: str) -> Image:
+    async def image(self, image_id: str, deadline: float | None = None) -> Image:
         """An indexed image; raises a ServiceError."""
-        return _decode(await self._get(f"/images/{quote(image_id, safe='')}"), Image)
+        request = Request("GET", f"/images/{quote(image_id, safe='')}")
+        return _decode((await self._ask(request, deadline or self._deadline())).body, Image)
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""

@@ -87,7 +87,7 @@ class Embedder:
         self, files: Sequence[ImageFile], deadline: float
     ) -> list[Probabilities | Embedded | ServiceError]:
         """Class probabilities of image files; vectors if the model has no classifier."""
-        calls = [self._inference.classify_image(file.data, deadline) for file in files]
+        calls = [self._inference.classify_image(file.data, deadline, file.region) for file in files]
         results = await _all(calls)
         return [
             result if isinstance(result, Probabilities) else _explained(_embedded(result), "clip")
@@ -108,7 +108,7 @@ class Embedder:
         if isinstance(item, str):
             make = partial(self._inference.embed_text, role, item, deadline)
         else:
-            make = partial(self._inference.embed_image, item.data, deadline)
+            make = partial(self._inference.embed_image, item.data, deadline, item.region)
         digest = self._state.digest(role)
         if self._tier is None or digest is None:
             made: Embedding = await make()

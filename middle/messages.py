@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from common.errors import Problem
+from inference.messages import Region
 
 MAX_TEXT = 2000
 MAX_HITS = 1000
@@ -18,6 +19,10 @@ ModelChoice = Literal["auto", "clip", "mclip"]
 Dedup = Literal["exact", "near", "none"]
 Scalar = str | int | float | bool | None
 Warnings = Annotated[list[str], Meta(description="what the client should know of the answer")]
+Regions = Annotated[
+    list[Region | None],
+    Meta(description="of each image the part to embed, as `region` of a search; null: all of it"),
+]
 RequestId = Annotated[str, Meta(description="the id of the request, as in the logs")]
 
 
@@ -41,6 +46,16 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
             Meta(
                 description="the id of an indexed image: more like it",
                 extra_json_schema={"pattern": "^[0-9a-f]{32}$"},
+            ),
+        ]
+        | None
+    ) = None
+    region: (
+        Annotated[
+            Region,
+            Meta(
+                description="the part of the picture to search by: x0, y0, x1, y1 in parts of 1 of "
+                "its width and height as shown, from the top left corner"
             ),
         ]
         | None
@@ -113,6 +128,7 @@ class EmbedQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True,
     images: Annotated[
         list[bytes], Meta(max_length=MAX_INPUTS, description="image files, in base64")
     ] = []
+    regions: Regions = []
     model: Annotated[ModelChoice, Meta(description="the text model; auto: by each text")] = "auto"
 
 
@@ -136,6 +152,7 @@ class ClassifyQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
         list[bytes],
         Meta(min_length=1, max_length=MAX_INPUTS, description="image files, in base64"),
     ]
+    regions: Regions = []
     labels: (
         Annotated[
             list[str], Meta(min_length=1, max_length=MAX_LABELS, description="no two the same")

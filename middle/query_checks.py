@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from common.errors import BadRequest
+from inference.messages import Region
 from middle.messages import (
     MAX_EMBEDDING,
     MAX_TEXT,
@@ -19,12 +20,16 @@ BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 """Letters and symbols that show nothing: Hangul's fillers, Braille without dots, a null note."""
 
 EMPTY_IMAGE = "the image is empty"
+MIN_SIDE = 0.001
+"""The smallest side of a region, in parts of the image's side: a pixel of a large image."""
 
 Asked = TypeVar("Asked", bound=Query)
 
 
-def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
-    """Check a search, which may name one of `sources`; raises BadRequest."""
+def check(
+    query: Asked, sources: Sequence[str] = SOURCES, pictures: Sequence[str] = ("image",)
+) -> Asked:
+    """Check a search by one of `sources`; of `pictures` it may name a region. Raises BadRequest."""
     given = [name for name in sources if getattr(query, name) is not None]
     if len(given) != 1:
         raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
@@ -32,6 +37,10 @@ def check(query: Asked, sources: Sequence[str] = SOURCES) -> Asked:
         check_text(query.text)
     if query.image == b"":
         raise BadRequest(EMPTY_IMAGE)
+    if query.region is not None:
+        check_region(query.region)
+        if given[0] not in pictures:
+            raise BadRequest(f"`region` goes with {' or '.join(pictures)}, not with {given[0]}")
     if query.embedding is not None:
         if not 0 < len(query.embedding) <= MAX_EMBEDDING:
             raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
@@ -49,11 +58,13 @@ def check_embed(query: EmbedQuery) -> EmbedQuery:
         check_text(text, f"input {place}: ")
     if b"" in query.images:
         raise BadRequest(EMPTY_IMAGE)
+    _check_regions(query)
     return query
 
 
 def check_classify(query: ClassifyQuery) -> ClassifyQuery:
     """Check images to classify; raises BadRequest."""
+    _check_regions(query)
     labels = query.labels or []
     for label in labels:
         check_text(label)
@@ -66,6 +77,26 @@ def check_classify(query: ClassifyQuery) -> ClassifyQuery:
         if labels:
             check_text(query.template.replace("{}", max(labels, key=len)))
     return query
+
+
+def _check_regions(query: EmbedQuery | ClassifyQuery) -> None:
+    images, regions = len(query.images), query.regions
+    if regions and len(regions) != images:
+        raise BadRequest(f"`regions` has one for each image: {images}; got {len(regions)}")
+    for place, region in enumerate(regions):
+        if region is not None:
+            check_region(region, f"regions[{place}]")
+
+
+def check_region(region: Region, field: str = "region") -> None:
+    """Raise BadRequest for what is not a part of an image."""
+    x0, y0, x1, y1 = region
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):  # refuses NaN, too
+        raise BadRequest(
+            f"`{field}` is [x0, y0, x1, y1] in parts of 1: 0 <= x0 < x1 <= 1, 0 <= y0 < y1 <= 1"
+        )
+    if min(x1 - x0, y1 - y0) < MIN_SIDE:
+        raise BadRequest(f"`{field}` has a side under {MIN_SIDE} of the picture")
 
 
 def check_text(text: str, where: str = "") -> None:

@@ -1,5 +1,6 @@
 """From the bytes of an image file to the pixels that an image tower takes."""
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.errors import BadRequest
 from common.images.decode import decode
+from common.images.decoder import MAX_ASPECT
 from common.images.formats import FORMATS
 from inference.clip.resizing import resize
+from inference.messages import Region
 
 VERSION = 4
 """The version of the preprocessing. Increase this number if any file would give other pixels:
@@ -60,13 +64,19 @@ def decode_for(
     preprocessing: Preprocessing,
     max_pixels: int,
     formats: Collection[str] = FORMATS,
+    region: Region | None = None,
 ) -> Image.Image:
-    """Decode an image file only as large as `preprocessing` needs; raises as `decode` does.
+    """Decode an image file, or a region of it, only as large as `preprocessing` needs.
 
-    The result is RGB or L, or without `as_shown` of another of `colours.MODES`.
+    The result is RGB or L, or without `as_shown` of another of `colours.MODES`. Raises as `decode`
+    does, and BadRequest for a region of an extreme aspect ratio.
     """
     at_least = DRAFT * resize_target(preprocessing) if preprocessing.draft else 0
-    return decode(data, max_pixels, at_least, as_shown=preprocessing.as_shown, formats=formats)
+    if region:
+        x0, y0, x1, y1 = region
+        at_least = math.ceil(at_least / min(x1 - x0, y1 - y0))
+    image = decode(data, max_pixels, at_least, as_shown=preprocessing.as_shown, formats=formats)
+    return _crop(image, region) if region else image
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
@@ -99,6 +109,18 @@ def _resize_shortest(image: Image.Image, preprocessing: Preprocessing) -> Image.
     left = round((size[0] - width) / 2)
     top = round((size[1] - height) / 2)
     return resize(image, size, preprocessing.interpolation, (left, top, left + width, top + height))
+
+
+def _crop(image: Image.Image, region: Region) -> Image.Image:
+    """A region of an image: every pixel that the region touches."""
+    (width, height), (x0, y0, x1, y1) = image.size, region
+    left, top = math.floor(x0 * width), math.floor(y0 * height)
+    crop = image.crop((left, top, math.ceil(x1 * width), math.ceil(y1 * height)))
+    if max(crop.size) > MAX_ASPECT * min(crop.size):
+        raise BadRequest(
+            f"`region` has {crop.width}x{crop.height} pixels; {MAX_ASPECT}:1 is the limit"
+        )
+    return crop
 
 
 def _resize_longest(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:

@@ -19,7 +19,7 @@ from inference.clip.model_files import Layout, digest_of, pad_token, read_layout
 from inference.clip.registry import find_model, shown_name
 from inference.clip.session import Session, batch_size, open_sessions
 from inference.clip.tokens import TextTokenizer
-from inference.messages import Logits
+from inference.messages import Logits, Region
 
 
 class Model(NamedTuple):
@@ -37,12 +37,16 @@ class Model(NamedTuple):
     """The digest of everything that determines an embedding; "" if loaded without texts."""
 
     def preprocess(
-        self, data: bytes, max_pixels: int, formats: Collection[str] = FORMATS
+        self,
+        data: bytes,
+        max_pixels: int,
+        formats: Collection[str] = FORMATS,
+        region: Region | None = None,
     ) -> Pixels:
-        """The pixels of an image file of `formats`; raises the errors of `decode`."""
+        """The pixels of an image file of `formats`, or of a region; raises as `decode_for` does."""
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
-        image = images.decode_for(data, self.preprocessing, max_pixels, formats)
+        image = images.decode_for(data, self.preprocessing, max_pixels, formats, region)
         return images.preprocess(image, self.preprocessing)
 
     def warm(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from common.errors import NotFound, ServiceError, UnsupportedMedia
 from inference.client import Embedding, Probabilities, Role
-from inference.messages import Logits
+from inference.messages import Logits, Region
 from middle.cache_keys import ImageFile
 from middle.embed import Embedded
 from tests.unit.shards import SPACE, VECTOR
@@ -22,6 +22,7 @@ class FakeInference:
         self.has_classifier = False
         self.texts: list[tuple[Role, str]] = []
         self.images: list[bytes] = []
+        self.regions: list[Region | None] = []
 
     async def digest(self, role: Role, _deadline: float) -> str:
         if self.error:
@@ -34,16 +35,21 @@ class FakeInference:
         self.texts.append((role, text))
         return await self._embed(role)
 
-    async def embed_image(self, data: bytes, _deadline: float) -> Embedding:
+    async def embed_image(
+        self, data: bytes, _deadline: float, region: Region | None = None
+    ) -> Embedding:
         self.images.append(data)
+        self.regions.append(region)
         if data == BROKEN_IMAGE:
             raise UnsupportedMedia("this is no image")
         return await self._embed("clip")
 
-    async def classify_image(self, data: bytes, deadline: float) -> Probabilities | Embedding:
+    async def classify_image(
+        self, data: bytes, deadline: float, region: Region | None = None
+    ) -> Probabilities | Embedding:
         if self.has_classifier and data != BROKEN_IMAGE:
             return Probabilities(VECTOR, ["cat", "dog"], SPACE, "clip")
-        return await self.embed_image(data, deadline)
+        return await self.embed_image(data, deadline, region)
 
     async def _embed(self, role: Role) -> Embedding:
         await asyncio.sleep(1)

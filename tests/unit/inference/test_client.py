@@ -102,6 +102,20 @@ async def test_each_tower_and_kind_has_batches_of_its_own(server: Server) -> Non
     ]
 
 
+async def test_a_region_goes_with_its_image(server: Server) -> None:
+    """By the image's place in the batch; the others are whole."""
+    inference = InferenceClient([ADDRESS])
+    left, top = (0.0, 0.0, 0.5, 1.0), (0.0, 0.0, 1.0, 0.5)
+    await asyncio.gather(
+        inference.embed_image(b"a", soon()),
+        inference.embed_image(b"b", soon(), left),
+        inference.classify_image(b"c", soon(), top),
+    )
+
+    asked = {one.classify: (one.images, one.regions) for _, one in server.requests}
+    assert asked == {False: ([b"a", b"b"], {1: left}), True: ([b"c"], {0: top})}
+
+
 @pytest.mark.parametrize("replicas", [1, 3])
 async def test_a_batch_more_than_the_server_computes_is_under_way(
     server: Server, replicas: int

@@ -33,6 +33,8 @@ def test_an_embedding_is_known_by_its_input_and_its_model() -> None:
         embedding_key("a", "blue"),
         embedding_key("a", file),
         embedding_key("a", image_file(b"other")),
+        embedding_key("a", image_file(b"file", (0, 0, 1, 0.5))),
+        embedding_key("a", image_file(b"file", (0, 0, 0.5, 1))),
     ]
 
     assert len(set(keys)) == len(keys)
@@ -53,6 +55,7 @@ def test_an_answer_is_known_by_all_that_it_depends_on() -> None:
         result_key(query, None, "v1", "other", "digest", 64),
         result_key(query, image_file(b"file"), *about),
         result_key(query, image_file(b"other"), *about),
+        result_key(query, image_file(b"file", (0, 0, 1, 0.5)), *about),
     ]
 
     assert len({result_key(query, None, *about), *others}) == len(others) + 1
