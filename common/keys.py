@@ -51,6 +51,14 @@ class Keys:
         scheme, _, given = authorization.partition(" ")
         return find_key(self._keys, given.strip()) if scheme.lower() == SCHEME else None
 
+    def check(self, authorization: str, scope: Scope) -> None:
+        """Raise Unauthorized or Forbidden unless the key in the header has a scope.
+
+        Where no request needs a key, that is well.
+        """
+        if self.are_on:
+            check_scope(self.find(authorization), scope)
+
     def _refresh(self, path: Path) -> None:
         stamp = stamp_of(path)
         if stamp == self._stamp:

@@ -26,7 +26,8 @@ from front.docs import create_docs
 from front.embed_reply import embed_reply
 from front.image_fetch import Fetcher, Internet
 from front.images import add_images
-from front.query import SearchQuery, read_classify_query, read_embed_request, read_query
+from front.query import read_classify_query, read_embed_request, read_query
+from front.query_image import QueryImages
 from front.rate_limit import RateLimiter
 from front.wires import add_wires
 from front.wires.backend import Backend
@@ -74,12 +75,12 @@ def create_app(
         add_compression(app)
     app.register_blueprint(create_docs(keys.are_on))
     fetcher = _create_fetcher(app, front, internet or Internet())
+    images = QueryImages(client, loop, fetcher, keys, root, front.max_body_bytes)
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
     embed_deadline = partial(embed_deadline_of, request, middle)
-    _add_search(app, client, loop, fetcher, new_deadline, answers)
+    _add_search(app, client, loop, images, new_deadline, answers)
     thumbnail_of = add_images(app, config, root, lambda image_id: loop.run(client.image(image_id)))
-    fetch = partial(_with_image, loop=loop, fetcher=fetcher)
-    backend = Backend(client, loop, new_deadline, embed_deadline, fetch, thumbnail_of)
+    backend = Backend(client, loop, new_deadline, embed_deadline, images.fill, thumbnail_of)
     _add_api(app, backend, answers)
     add_wires(app, front, backend)
     _add_page(app)
@@ -99,7 +100,7 @@ def _add_search(
     app: Flask,
     client: MiddleClient,
     loop: LoopThread,
-    fetcher: Fetcher | None,
+    images: QueryImages,
     new_deadline: Callable[[], float],
     answers: AnswerCache,
 ) -> None:
@@ -107,6 +108,7 @@ def _add_search(
     def search() -> Response:
         deadline, bypass = new_deadline(), bypasses_cache(request)
         query = read_query(request)
+        images.check(query)  # before a kept answer is told
         key = answer_key(query)
         if key and not bypass and (kept := answers.get(key)):
             response = _json(kept.body(g.request_id, g.since))
@@ -114,7 +116,7 @@ def _add_search(
             response.headers["Age"] = str(answers.age_s(kept))
             return response
         epoch = answers.epoch()
-        asking = client.search(_with_image(query, loop, fetcher), deadline, bypass=bypass)
+        asking = client.search(images.fill(query, deadline), deadline, bypass=bypass)
         del query  # with its image, which the message has too
         reply = loop.run(asking)
         if key:
@@ -132,7 +134,9 @@ def _add_api(app: Flask, backend: Backend, answers: AnswerCache) -> None:
     @app.post("/v1/embed")
     def embed() -> Response:
         asked, bypass = read_embed_request(request), bypasses_cache(request)
-        answer = backend.embed([*asked.texts, *asked.images], asked.model, bypass=bypass)
+        answer = backend.embed(
+            [*asked.texts, *asked.images], asked.model, asked.regions, bypass=bypass
+        )
         answer.request_id = g.request_id
         return embed_reply(answer, request)
 
@@ -155,18 +159,6 @@ def _add_api(app: Flask, backend: Backend, answers: AnswerCache) -> None:
     @app.get("/v1/info")
     def info() -> Response:
         return _json(loop.run(client.info()))
-
-
-def _with_image(query: SearchQuery, loop: LoopThread, fetcher: Fetcher | None) -> SearchQuery:
-    """The query with the image that its image_url names; raises a ServiceError."""
-    if query.image_url is None:
-        return query
-    if fetcher is None:
-        raise BadRequest(
-            "image_url is off: whoever runs this server can set Front.image-url", "image_url_off"
-        )
-    query.image, query.image_url = loop.run(fetcher.fetch(query.image_url)), None
-    return query
 
 
 def _add_page(app: Flask) -> None:

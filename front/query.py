@@ -19,7 +19,7 @@ MAX_TEXTS = 2048
 """Texts to embed in a request: as many as OpenAI takes."""
 MAX_VALUES = 2**20
 """Commas in a request to embed, of which most are in its texts."""
-NOT_AS_TEXT = ("image", "images", "labels", "embedding")
+NOT_AS_TEXT = ("image", "images", "labels", "regions", "embedding")
 WHOLE_NUMBERS = ("k", "top")
 
 
@@ -69,13 +69,15 @@ def read_classify_query(request: Request) -> ClassifyQuery:
     given: dict[str, object] = {"images": files}
     if labels := [value for name, value in fields if name == "label"]:
         given["labels"] = labels
-    others = [field for field in fields if field[0] != "label"]
+    if regions := [value for name, value in fields if name == "region"]:
+        given["regions"] = [_numbers(value) if value else None for value in regions]
+    others = [field for field in fields if field[0] not in ("label", "region")]
     return check_classify(_from_fields(others, given, ClassifyQuery))
 
 
 def check_query(query: SearchQuery) -> SearchQuery:
     """Check what the types cannot express; raises BadRequest."""
-    return check(query, (*SOURCES, "image_url"))
+    return check(query, (*SOURCES, "image_url"), ("image", "image_url", "id"))
 
 
 def _check_post(request: Request) -> None:
@@ -135,9 +137,16 @@ def _from_fields(
             raise BadRequest(f"parameter {name!r} is given twice")
         if name in WHOLE_NUMBERS and not value.lstrip("-").isdecimal():  # msgspec takes 1e1
             raise BadRequest(f"parameter {name!r} is a whole number")
-        values[name] = value
+        values[name] = _numbers(value) if name == "region" else value
     try:
         # not strict, as the numbers are text here
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise refusal(error, kind) from None
+
+
+def _numbers(text: str) -> list[str]:
+    """The numbers in a text: with commas between them, or a list in JSON."""
+    return [
+        number.strip() for number in text.strip().removeprefix("[").removesuffix("]").split(",")
+    ]

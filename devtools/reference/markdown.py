@@ -78,7 +78,8 @@ def limits_of(schema: Mapping[str, Any]) -> str:
         ("minItems", "maxItems", "items"),
     ):
         if most in schema:
-            found.append(f"{schema.get(name, 0)} to {schema[most]} {things}")
+            least = "" if schema.get(name) == schema[most] else f"{schema.get(name, 0)} to "
+            found.append(f"{least}{schema[most]} {things}")
     if "pattern" in schema:
         found.append(f"pattern `{schema['pattern']}`")
     if "items" in schema and (inner := limits_of(schema["items"])):

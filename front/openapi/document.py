@@ -5,7 +5,8 @@ from typing import Any
 
 from front.auth import ALIVE, PURGE, scope_of
 from front.openapi.errors import error_responses
-from front.openapi.operations import TAGS, Operation, operations
+from front.openapi.operations import TAGS, operations
+from front.openapi.parts import Operation
 from front.openapi.schemas import schemas
 
 VERSION = "0.1.0"

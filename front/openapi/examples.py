@@ -16,6 +16,10 @@ IN_URL = {"text": "a cat", "k": 3}
 SEARCHES = {
     "text": {"summary": "By text", "value": {"text": "a cat", "k": 3}},
     "image": {"summary": "By an image file in base64", "value": {"image": RED_SQUARE, "k": 3}},
+    "region": {
+        "summary": "By the right half of an image of the index",
+        "value": {"id": KITTEN, "region": [0.5, 0, 1, 1], "k": 3},
+    },
     "id": {
         "summary": "More like an image of the index: here one of samples/",
         "value": {"id": KITTEN, "k": 3},
@@ -32,7 +36,7 @@ SEARCHES = {
         },
     },
 }
-SEARCH_FORM = {"text": "", "image_url": "", "id": ""}
+SEARCH_FORM = {"text": "", "image_url": "", "id": "", "region": ""}
 """Nothing beside the file: Swagger UI would put the word "string" there."""
 EMBEDDINGS = {
     "texts": {"summary": "Texts", "value": {"texts": ["a cat", "a dog"]}},

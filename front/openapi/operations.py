@@ -1,8 +1,5 @@
 """What can be done over the public API: each operation, with what is sent and what comes back."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
-
 from common.wire import MSGPACK
 from front.openapi import examples
 from front.openapi.errors import IMAGE, INDEX, SERVER
@@ -12,6 +9,8 @@ from front.openapi.parts import (
     FILE,
     FRESH,
     IMAGE_ID,
+    Operation,
+    as_text,
     file,
     form,
     in_url,
@@ -30,14 +29,20 @@ TAGS = {
     "Admin": "For a key with the scope `admin`.",
     "Health": "For whoever watches the server.",
 }
-URL_PARAMETERS = ("text", "image_url", "id", "k", "model", "dedup", "min_score", "require_full")
+URL_PARAMETERS = (
+    *("text", "image_url", "id", "region"),
+    *("k", "model", "dedup", "min_score", "require_full"),
+)
 FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
 MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)
 
 SEARCH = """Name exactly one of `text`, `image`, `image_url`, `id` and `embedding`. The best hits
 come first. `score` is the cosine: higher is better. `coverage` says how much of the index answered.
 
-As a form, `image` is a file."""
+With `region`, the part of the picture searches, not all of it. Of an `id` this needs a key for the
+images, too, and the image itself may be among the hits.
+
+As a form, `image` is a file, and `region` has commas: `0.5,0,1,1`."""
 SEARCH_BY_URL = "Takes what an address can hold: no `image` and no `embedding`. See POST."
 CLASSIFY = """With `labels` the classes are those nearest by text (zero-shot). Without `labels`,
 `template` and `model` the image model's own classifier answers, if it has one.
@@ -45,7 +50,8 @@ CLASSIFY = """With `labels` the classes are those nearest by text (zero-shot). W
 An image that cannot be classified has a `problem` in its place; the others have their `classes`.
 When none can be, the reply is an error: that of the image with the highest status.
 
-As a form, `image` and `label` may be repeated. Send more than 900 labels as JSON."""
+As a form, `image`, `label` and `region` may be repeated; an empty `region` is all of its image.
+Send more than 900 labels as JSON."""
 EMBED = """Send `texts` or `images`, not both. Each vector has length 1, in the order of the inputs.
 `Middle.deadline-ms` is for each 64 of them, with `X-Deadline-Ms` it is `Middle.embed-deadline-ms`.
 
@@ -60,23 +66,6 @@ PURGE = "Needs a key, also on a server where nothing else does."
 HEALTHZ = "Asks no other server. Where nothing is answered, start the process anew."
 READY = "Whether searches can be answered now. A load balancer asks this."
 METRICS = "Counters and latencies in the text format of Prometheus: see docs/reference/metrics.md."
-
-
-class Operation(NamedTuple):
-    """A method of a path."""
-
-    method: str
-    path: str
-    id: str
-    tag: str
-    summary: str
-    description: str
-    replies: Mapping[str, Any]
-    errors: Sequence[str] = ()
-    """Their codes, but for those of keys and rates."""
-    parameters: Sequence[Mapping[str, Any]] = ()
-    body: Mapping[str, Any] | None = None
-    """By content type."""
 
 
 def operations(schemas: dict[str, Schema]) -> list[Operation]:
@@ -124,8 +113,8 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
 def _searches(fields: dict[str, Schema]) -> list[Operation]:
     hits = reply("The best hits", "Answer", examples.ANSWER)
     hits["200"]["headers"] = CACHED
-    errors = (*MODEL, *FROM_URL, "unknown_id", *INDEX, "wrong_shard")
-    texts = {name: fields[name] for name in URL_PARAMETERS}
+    errors = (*MODEL, *FROM_URL, "unknown_id", "image_gone", *INDEX, "wrong_shard")
+    texts = {**{name: fields[name] for name in URL_PARAMETERS}, "region": as_text(fields["region"])}
     upload = form({"image": FILE, **texts}, [], examples.SEARCH_FORM)
     return [
         Operation(
@@ -148,7 +137,7 @@ def _searches(fields: dict[str, Schema]) -> list[Operation]:
             summary="Search by text or by id",
             description=SEARCH_BY_URL,
             parameters=(
-                *(in_url(name, fields[name]) for name in URL_PARAMETERS),
+                *(in_url(name, field) for name, field in texts.items()),
                 FRESH,
                 DEADLINE,
             ),
@@ -162,8 +151,13 @@ def _searches(fields: dict[str, Schema]) -> list[Operation]:
 def _classify(fields: dict[str, Schema]) -> Operation:
     files = {"type": "array", "items": FILE, "maxItems": fields["images"]["maxItems"]}
     labels = {"type": "array", "items": {"type": "string"}}
+    regions = {**labels, "description": "of each image the part to classify; empty: all of it"}
     texts = {name: fields[name] for name in ("template", "top", "model")}
-    upload = form({"image": files, "label": labels, **texts}, ["image"], examples.CLASSIFY_FORM)
+    upload = form(
+        {"image": files, "region": regions, "label": labels, **texts},
+        ["image"],
+        examples.CLASSIFY_FORM,
+    )
     return Operation(
         method="post",
         path="/v1/classify",

@@ -1,6 +1,7 @@
-"""Parts of which the operations are made: parameters, bodies and replies."""
+"""What an operation is, and the parts of one: parameters, bodies and replies."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from front.openapi import examples
 from front.openapi.schemas import Schema, without_null
@@ -43,6 +44,23 @@ FILE: Schema = {
 }
 
 
+class Operation(NamedTuple):
+    """A method of a path."""
+
+    method: str
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str
+    replies: Mapping[str, Any]
+    errors: Sequence[str] = ()
+    """Their codes, but for those of keys and rates."""
+    parameters: Sequence[Mapping[str, Any]] = ()
+    body: Mapping[str, Any] | None = None
+    """By content type."""
+
+
 def in_url(name: str, field: Schema) -> Part:
     """The parameter of an address for a field of a message."""
     schema = without_null(field)
@@ -52,6 +70,11 @@ def in_url(name: str, field: Schema) -> Part:
     if name in examples.IN_URL:
         parameter["example"] = examples.IN_URL[name]
     return parameter
+
+
+def as_text(field: Schema) -> Schema:
+    """The schema of a list of numbers where it is written as text, with commas."""
+    return {"type": "string", "description": field["description"]}
 
 
 def message(name: str, given: Part) -> Part:

@@ -55,7 +55,7 @@ def _takes_null(schema: Schema) -> bool:
 
 
 def _plain(node: Any, takes_null: bool) -> Any:
-    """A part of a schema without `anyOf`, which only ever lists types."""
+    """A part of a schema without `anyOf`, which only ever lists types, and `prefixItems`."""
     if isinstance(node, list):
         return [_plain(part, takes_null) for part in node]
     if not isinstance(node, dict):
@@ -63,6 +63,8 @@ def _plain(node: Any, takes_null: bool) -> Any:
     found = {name: _plain(part, takes_null) for name, part in node.items() if name != "anyOf"}
     if "description" in found:
         found["description"] = inspect.cleandoc(str(found["description"]))
+    if "prefixItems" in found:  # a tuple; all of ours are of one type
+        found["items"] = found.pop("prefixItems")[0]
     if all(isinstance(value, str) for value in found.get("enum", [0])):
         found["type"] = "string"
     options = [_plain(option, takes_null) for option in node.get("anyOf", [])]

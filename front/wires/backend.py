@@ -18,6 +18,7 @@ from middle.messages import (
     Image,
     Info,
     ModelChoice,
+    Region,
 )
 from middle.query_checks import check_embed
 
@@ -33,22 +34,29 @@ class Backend(NamedTuple):
     new_deadline: Callable[[], float]
     embed_deadline: Callable[[], float]
     """The deadline of the next inputs that are embedded."""
-    fetch: Callable[[SearchQuery], SearchQuery]
+    fetch: Callable[[SearchQuery, float], SearchQuery]
     """The query with the image that its image_url names."""
     thumbnail: Callable[[str], bytes]
     """The thumbnail of an image id, a JPEG."""
 
     def embed(
-        self, inputs: Sequence[Input], model: ModelChoice = "auto", *, bypass: bool = False
+        self,
+        inputs: Sequence[Input],
+        model: ModelChoice = "auto",
+        regions: Sequence[Region | None] = (),
+        *,
+        bypass: bool = False,
     ) -> EmbedAnswer:
         """The unit vectors of texts and images, in order; any number of them.
+
+        `regions` has one for each image, or none at all.
 
         Middle is asked for MAX_INPUTS at a time, each within its deadline. With `bypass`, nothing
         is from a cache.
         """
         vectors: dict[int, list[float]] = {}
         whole = EmbedAnswer([], "")
-        for places, query in _parts(inputs, model):
+        for places, query in _parts(inputs, model, regions):
             try:
                 asking = self.client.embed(query, self.embed_deadline(), bypass=bypass)
                 body = self.loop.run(asking).body
@@ -64,7 +72,7 @@ class Backend(NamedTuple):
 
     def search(self, query: SearchQuery) -> Answer:
         """The answer to a query."""
-        query = self.fetch(check_query(query))
+        query = self.fetch(check_query(query), self.new_deadline())
         reply = self.loop.run(self.client.search(query, self.new_deadline()))
         return msgspec.json.decode(reply.body, type=Answer)
 
@@ -77,7 +85,9 @@ class Backend(NamedTuple):
         return msgspec.json.decode(self.loop.run(self.client.info()), type=Info)
 
 
-def _parts(inputs: Sequence[Input], model: ModelChoice) -> list[tuple[Sequence[int], EmbedQuery]]:
+def _parts(
+    inputs: Sequence[Input], model: ModelChoice, regions: Sequence[Region | None]
+) -> list[tuple[Sequence[int], EmbedQuery]]:
     """Checked queries for middle, each with the places of its inputs; raises BadRequest."""
     parts: list[tuple[Sequence[int], EmbedQuery]] = []
     for kind, name in ((str, "texts"), (bytes, "images")):
@@ -85,6 +95,8 @@ def _parts(inputs: Sequence[Input], model: ModelChoice) -> list[tuple[Sequence[i
         for start in range(0, len(places), MAX_INPUTS):
             part = places[start : start + MAX_INPUTS]
             items: dict[str, Any] = {name: [inputs[place] for place in part]}
+            if kind is bytes:
+                items["regions"] = list(regions[start : start + MAX_INPUTS])
             parts.append((part, check_embed(EmbedQuery(**items, model=model))))
     return parts
 

@@ -69,6 +69,21 @@ def ask(front: Service, method: str, path: str, key: str | None) -> Reply:
     return front.request(method, path, json=body if method == "POST" else None, headers=headers)
 
 
+def test_a_part_of_an_image_needs_a_key_for_images(
+    guarded: Service, keys: dict[str, str], config: dict[str, Any], root: Path, image_id: str
+) -> None:
+    """The file is read for it: a key for searches alone gets 403, also when an answer is kept."""
+    both = ("--scope", "search", "--scope", "images")
+    done = run_command("front/keys.py", config, "for both", *both, cwd=root)
+    path = f"/v1/search?id={image_id}&region=0,0,0.5,1"
+
+    assert_problem(ask(guarded, "GET", path, keys["search"]), 403, "forbidden")
+    assert 200 == ask(guarded, "GET", path, done.stdout.strip()).status
+    assert "hit" == ask(guarded, "GET", path, done.stdout.strip()).headers["X-Cache"]
+    assert_problem(ask(guarded, "GET", path, keys["search"]), 403, "forbidden")
+    assert 200 == ask(guarded, "GET", f"/v1/search?id={image_id}", keys["search"]).status
+
+
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_a_key_opens_what_its_scope_names(
     guarded: Service, keys: dict[str, str], image_id: str, method: str, path: str
