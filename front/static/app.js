@@ -1,6 +1,8 @@
 /** The search page: a query (words, an image, or the id of a hit) in, a grid of hits out. Words and ids live in the URL. */
 
-/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File}} Query */
+import { selectable } from './region.js';
+
+/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string}} Query */
 /** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean}} Hit */
 /** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
 /** @typedef {{hits: Hit[], coverage: Coverage, model: string, took_ms: {total?: number}, warnings: string[]}} Answer */
@@ -39,20 +41,22 @@ function queryFrom(search, rest) {
   const params = new URLSearchParams(search);
   const isOffered = (name) => [...form.elements[name].options].some(({ value }) => value === params.get(name));
   const subject = ['id', 'text'].find((name) => params.get(name)?.trim());
-  const names = Object.keys(rest).filter(isOffered).concat(subject ?? []);
+  const part = subject === 'id' && params.has('region') ? ['region'] : [];
+  const names = Object.keys(rest).filter(isOffered).concat(subject ?? [], part);
   return { ...rest, ...Object.fromEntries(names.map((name) => [name, params.get(name).trim()])) };
 }
 
 /** @param {Query} query @returns {string} `/` for an uploaded image, which no URL can hold */
-function urlOf({ text, id, k, model, dedup }) {
+function urlOf({ text, id, region, k, model, dedup }) {
   if (!text && !id) return '/';
   const params = new URLSearchParams({ ...(id ? { id } : { text }), k, model });
   if (dedup !== usual.dedup) params.set('dedup', dedup);
+  if (region) params.set('region', region);
   return `/?${params}`;
 }
 
 /** @param {Query} query @param {boolean} isStep whether `back` shall lead to what is on the screen now */
-function go(query, isStep = urlOf(query) !== urlOf(current.query) || query.image !== current.query.image) {
+function go(query, isStep = urlOf(query) !== urlOf(current.query) || ['image', 'region'].some((name) => query[name] !== current.query[name])) {
   const key = `${performance.timeOrigin}/${performance.now()}`; // unique, also after a reload
   visits.set(key, { query });
   if (visits.size > VISITS_KEPT) visits.delete(visits.keys().next().value);
@@ -87,7 +91,7 @@ async function show(visit) {
 /** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
 async function ask({ image, ...fields }, signal) {
   const headers = image ? {} : { 'Content-Type': 'application/json' };
-  const body = image ? multipart({ ...fields, image }) : JSON.stringify({ ...fields, k: Number(fields.k) });
+  const body = image ? multipart({ ...fields, image }) : JSON.stringify({ ...fields, k: Number(fields.k), region: numbers(fields.region) });
   const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const response = await call('/v1/search', { method: 'POST', headers, body, signal: limit });
   if (!response.ok) throw new Error(await reason(response));
@@ -126,7 +130,8 @@ function setView(view, title = 'clip-search', hits = []) {
   page.results.ariaBusy = 'false';
   whenSeen.disconnect();
   page.results.replaceChildren(...hits.map(tile));
-  for (const part of [page.status, page.banner]) part.replaceChildren();
+  for (const part of [page.status, page.banner, page['subject-image']]) part.replaceChildren();
+  page.subject.hidden = true;
   setCursor(0);
   if (focusIsOnHits) focusHit(0);
 }
@@ -142,11 +147,44 @@ async function showStart() {
 
 /** @param {Visit} visit with its answer */
 function showAnswer({ query, answer: { hits, coverage, model, took_ms, warnings = [] } }) {
-  setView('answer', `${query.text || 'Images like this one'} – clip-search`, hits);
-  const subject = query.text ? [' for ', create('bdi', `“${query.text}”`)] : [' like this one'];
+  const likeThis = `like this ${query.region ? 'part' : 'one'}`;
+  const focusIsOnSubject = page.subject.contains(document.activeElement);
+  setView('answer', `${query.text || `Images ${likeThis}`} – clip-search`, hits);
+  const subject = query.text ? [' for ', create('bdi', `“${query.text}”`)] : [` ${likeThis}`];
+  if (!query.text) showSubject(query, focusIsOnSubject);
   const facts = [model, took_ms?.total >= 0 && `${took_ms.total.toFixed()} ms`].filter(Boolean).join(', ');
   page.status.append(count(hits.length, 'image') || 'Nothing found', ...subject, ' ', create('small', facts));
   warn(coverage?.degraded ? [`Answers from ${coverage.shards.ok} of ${coverage.shards.total} shards.`, ...warnings] : warnings);
+}
+
+/** Show the picture that is searched for, with the part that counts. @param {Query} query @param {boolean} hasFocus */
+function showSubject(query, hasFocus) {
+  const frame = picture(query, 'The picture searched for');
+  const [image] = frame.children;
+  image.addEventListener('load', () => {
+    if (!frame.isConnected) return; // another answer has come
+    page.subject.hidden = false; // until now, as browsers cannot show each file that is searched by
+    if (hasFocus) frame.focus({ preventScroll: true });
+  });
+  page['subject-image'].append(frame);
+  page.whole.hidden = !query.region;
+  if (query.id) load(image, `${imageUrl(query.id)}/preview`);
+  else image.src = URL.createObjectURL(query.image);
+}
+
+/** A frame for a picture, to search by a part of it. @param {Query} query with id or image @param {string} alt @returns {HTMLElement} */
+function picture({ id, image, region }, alt) {
+  const frame = page.picture.content.firstElementChild.cloneNode(true);
+  const [shown] = frame.children;
+  shown.alt = alt;
+  const fit = () => {
+    frame.style.setProperty('--ratio', shown.naturalWidth / shown.naturalHeight);
+    URL.revokeObjectURL(shown.src);
+  };
+  shown.addEventListener('load', fit, { once: true });
+  const search = (part) => go({ ...options(), ...(id ? { id } : { image }), region: part.map((number) => Number(number.toFixed(4))).join() });
+  selectable(frame, numbers(region), search);
+  return frame;
 }
 
 /** @param {Error} error */
@@ -165,7 +203,7 @@ function showKeyForm(message) {
 }
 
 /** @param {Query} query */
-function fillForm({ text, id, image, ...rest }) {
+function fillForm({ text, id, image, region, ...rest }) {
   for (const [name, value] of Object.entries(rest)) form.elements[name].value = value;
   page.query.value = text ?? '';
   page.chip.hidden = !id && !image;
@@ -214,14 +252,14 @@ function openViewer(index) {
   const facts = Object.entries({ score: score.toFixed(3), ...absent, ...metadata });
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
-  const image = Object.assign(new Image(), { alt: path });
-  page['viewer-image'].replaceChildren(image);
+  const frame = picture({ ...current.query, id, region: undefined }, path);
+  const [image] = frame.children;
+  page['viewer-image'].replaceChildren(frame);
   page['viewer-path'].textContent = path;
   page['viewer-metadata'].replaceChildren(...facts.flatMap(([name, value]) => [create('dt', name), create('dd', plain(value))]));
   page['viewer-more'].href = moreUrl(id);
   URL.revokeObjectURL(page['viewer-original'].href);
   page['viewer-original'].href = imageUrl(id);
-  image.addEventListener('load', () => URL.revokeObjectURL(image.src), { once: true });
   load(image, `${imageUrl(id)}/preview`).then(() => (key || MAY_MOVE.test(path)) && loadOriginal(image, hit));
   page.viewer.showModal();
 }
@@ -245,6 +283,7 @@ const create = (tag, text) => Object.assign(document.createElement(tag), { textC
 const plain = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
 const count = (n, noun) => (n > 0 ? `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}` : '');
 const warn = (sentences) => page.banner.replaceChildren(...sentences.map((sentence) => create('p', sentence)));
+const numbers = (region) => region?.split(',').map(Number);
 const imageUrl = (id) => `/v1/images/${encodeURIComponent(id)}`;
 const moreUrl = (id) => urlOf({ ...options(), id });
 const hasSubject = ({ text, id, image }) => Boolean(text || id || image);
@@ -267,6 +306,11 @@ function onKeySubmit(event) {
   } catch {} // see storedKey
   page.key.value = '';
   show(current);
+}
+
+function searchByWhole() {
+  const { region, ...whole } = current.query;
+  go(whole);
 }
 
 /** @param {FileList} files chosen, dropped or pasted @returns {boolean} whether there were any */
@@ -321,6 +365,7 @@ form.addEventListener('submit', onSubmit);
 page['key-form'].addEventListener('submit', onKeySubmit);
 page.options.addEventListener('change', searchAgain);
 page['image-input'].addEventListener('change', ({ target }) => searchByFile(target.files) && (target.value = ''));
+page.whole.addEventListener('click', searchByWhole);
 page['chip-remove'].addEventListener('click', () => (go(options()), page.query.focus()));
 page.results.addEventListener('focusin', ({ target }) => setCursor(indexOf(target)));
 for (const type of ['dragover', 'dragleave', 'drop']) addEventListener(type, onDrag);
