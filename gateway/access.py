@@ -6,7 +6,7 @@ from common.config import Gateway
 from common.errors import ConfigError, Forbidden, Misdirected
 from common.hosts import Hosts
 from common.internal_auth import is_beyond_loopback
-from common.keys import SCHEME, Keys, Scope, check_scope
+from common.keys import SCHEME, Keys, Scope
 
 
 class Access:
@@ -18,11 +18,9 @@ class Access:
 
     def check(self, authorization: str, scope: Scope = "search") -> None:
         """Raise Unauthorized or Forbidden unless a header or metadata has a key for `scope`."""
-        if not self._keys.are_on:
-            return
         if " " not in authorization:
             authorization = f"{SCHEME} {authorization}"
-        check_scope(self._keys.find(authorization), scope)
+        self._keys.check(authorization, scope)
 
     def check_http(self, headers: Mapping[str, str], scope: Scope = "search") -> None:
         """As `check`; also raise Forbidden or Misdirected for what a web site's page sends.

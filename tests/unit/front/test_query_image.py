@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import Gone, ServiceError, TooLarge
 from common.files import content_hash
-from front.keys import Keys
+from common.keys import Keys
 from front.query import SearchQuery
 from front.query_image import QueryImages
 from middle.messages import Image
