@@ -6,9 +6,9 @@ from typing import NamedTuple
 from flask import request
 
 from common.errors import BadRequest, TooLarge
+from common.keys import Keys
 from common.loop import LoopThread
 from front.image_fetch import Fetcher
-from common.keys import Keys
 from front.query import SearchQuery
 from front.renditions import read_image
 from middle.client import MiddleClient

@@ -18,7 +18,7 @@ from middle.messages import (
     Image,
     Info,
     ModelChoice,
-    Region,
+    Regions,
 )
 from middle.query_checks import check_embed
 
@@ -43,7 +43,7 @@ class Backend(NamedTuple):
         self,
         inputs: Sequence[Input],
         model: ModelChoice = "auto",
-        regions: Sequence[Region | None] = (),
+        regions: Regions | None = None,
         *,
         bypass: bool = False,
     ) -> EmbedAnswer:
@@ -86,7 +86,7 @@ class Backend(NamedTuple):
 
 
 def _parts(
-    inputs: Sequence[Input], model: ModelChoice, regions: Sequence[Region | None]
+    inputs: Sequence[Input], model: ModelChoice, regions: Regions | None
 ) -> list[tuple[Sequence[int], EmbedQuery]]:
     """Checked queries for middle, each with the places of its inputs; raises BadRequest."""
     parts: list[tuple[Sequence[int], EmbedQuery]] = []
@@ -95,8 +95,8 @@ def _parts(
         for start in range(0, len(places), MAX_INPUTS):
             part = places[start : start + MAX_INPUTS]
             items: dict[str, Any] = {name: [inputs[place] for place in part]}
-            if kind is bytes:
-                items["regions"] = list(regions[start : start + MAX_INPUTS])
+            if kind is bytes and regions:
+                items["regions"] = regions[start : start + MAX_INPUTS]
             parts.append((part, check_embed(EmbedQuery(**items, model=model))))
     return parts
 

@@ -74,18 +74,15 @@ def browser(samples: Cluster, driver: Chrome, tmp_path: Path) -> Iterator[Browse
 
 def first(browser: Browser) -> str:
     """The name of the best hit."""
-    path = browser.driver.execute_script(
-        "return document.querySelector('#results li').dataset.path"
-    )
-    return Path(path).name
+    best = "return document.querySelector('#results li').dataset.path"
+    return Path(browser.driver.execute_script(best)).name
 
 
 def drag(
     browser: Browser, frame: str, way: Drag, kind: str = "mouse", *, lets_go: bool = True
 ) -> None:
     """Draw a rectangle on the picture in a frame, once the picture is there."""
-    browser.until(lambda _: browser.find(f"{frame} img").get_property("naturalWidth"))
-    box = browser.find(frame).rect
+    box = browser.find(f"{frame}[style]").rect  # which has its shape
     scrolled = browser.driver.execute_script("return scrollY")
     actions = ActionBuilder(browser.driver, mouse=PointerInput(kind, kind))  # type: ignore[no-untyped-call]
     pointer: Any = actions.pointer_action

@@ -153,7 +153,8 @@ def test_equal_queries_have_equal_keys() -> None:
     """An image has none, nor has the address of one."""
     red = SearchQuery(text="red")
     assert answer_key(red) == answer_key(SearchQuery(text="red", k=10))
-    others = (red, SearchQuery(text="red", k=3), SearchQuery(id="a"))
-    assert len({answer_key(query) for query in others}) == 3
+    part = SearchQuery(id="a", region=(0, 0, 0.5, 1))
+    others = (red, SearchQuery(text="red", k=3), SearchQuery(id="a"), part)
+    assert len({answer_key(query) for query in others}) == 4
     assert answer_key(SearchQuery(image=b"image")) is None
     assert answer_key(SearchQuery(image_url="https://photos.example/1")) is None

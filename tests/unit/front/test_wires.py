@@ -15,6 +15,7 @@ from front.query import MAX_TEXTS
 from front.wires import add_wires
 from front.wires.backend import Backend
 from front.wires.immich import Others
+from front.wires.openai import MODELS
 from front.wires.weaviate import VectorizeRequest
 from middle.messages import EmbedQuery
 
@@ -111,6 +112,14 @@ def test_openai_takes_as_many_as_openai(client: FlaskClient, middle: Middle) -> 
     refused = client.post("/v1/embeddings", json=more)
     assert (refused.status_code, refused.get_json()["error"]["param"]) == (400, "input")
     assert not middle.asked
+
+
+def test_openai_s_client_chooses_among_the_text_models(client: FlaskClient) -> None:
+    """Or names the model of the index, which is none of them."""
+    assert [model["id"] for model in client.get("/v1/models").get_json()["data"]] == list(MODELS)
+    for name in (*MODELS, "tiny"):
+        assert client.get(f"/v1/models/{name}").get_json()["id"] == name
+    assert client.get("/v1/models/other").status_code == 404
 
 
 def test_weaviate_s_request_has_texts_images_or_both(client: FlaskClient) -> None:

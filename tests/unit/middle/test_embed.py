@@ -140,6 +140,22 @@ async def test_a_failure_is_its_own_input_s() -> None:
     assert errors(await own.texts("a dog", "a cow")) == [(503, "unavailable")] * 2
 
 
+async def test_a_region_is_embedded_and_kept_by_itself() -> None:
+    """Of one file, the whole and a part are asked for, and each is found again."""
+    own = Embeds()
+    deadline = asyncio.get_running_loop().time() + 10
+    left = (0.0, 0.0, 0.5, 1.0)
+    files = [image_file(b"good"), image_file(b"good", left)]
+
+    for _ in range(2):
+        await own.embedder.images(files, deadline)
+
+    assert own.inference.regions == [None, left]
+    own.inference.has_classifier = False
+    await own.embedder.classify(files, deadline)
+    assert own.inference.regions == [None, left] * 2
+
+
 async def test_an_unforeseen_error_is_not_hidden() -> None:
     """It is a bug, and no result of an input."""
     own = Embeds()
