@@ -5,11 +5,11 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import NamedTuple
 
 from common.errors import ConfigError
-from devtools.loads import Measured
+from devtools import loads
 from devtools.process_tree import cpu_seconds
 
-Load = Callable[[], Measured]  # one timed run; each round calls it once
-Runs = Mapping[str, Sequence[Measured]]  # by contender, round by round
+Load = Callable[[], loads.Measured]  # one timed run; each round calls it once
+Runs = Mapping[str, Sequence[loads.Measured]]  # by contender, round by round
 
 
 class Contender(NamedTuple):
@@ -25,18 +25,19 @@ def started(name: str, load: Load) -> Contender:
     return Contender(name, lambda: nullcontext(load))
 
 
-def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[Measured]]:
+def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[loads.Measured]]:
     """Start all contenders and measure them in turn; print why a contender is left out."""
     with ExitStack() as stack:
-        loads: dict[str, Load] = {}
+        running: dict[str, Load] = {}
         for contender in contenders:
             try:
-                loads[contender.name] = stack.enter_context(contender.start())
+                running[contender.name] = stack.enter_context(contender.start())
             except ConfigError as error:
                 print(f"left out: {contender.name}: {error}", flush=True)
-        runs: dict[str, list[Measured]] = {name: [] for name in loads}
+        runs: dict[str, list[loads.Measured]] = {name: [] for name in running}
         for number in range(rounds):
-            for name, load in loads.items():
+            for name, load in running.items():
+                loads.settle()
                 runs[name].append(load())
                 print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
     return runs
@@ -45,7 +46,7 @@ def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[M
 def with_cpu(load: Load, pids: Mapping[str, Sequence[int]]) -> Load:
     """The load, with the CPU time of an answer in each service and in all."""
 
-    def measure() -> Measured:
+    def measure() -> loads.Measured:
         before = {service: cpu_seconds(pids[service]) for service in pids}
         run = load()
         answers = max(1, run.answers + run.checked)

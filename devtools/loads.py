@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
 from common.errors import ConfigError
 
@@ -22,6 +24,8 @@ MAX_PER_S = 6000
 """Requests prepared for a second of load: about twice what two cores can answer."""
 LUA = Path(__file__).with_name("unique.lua")
 JSON = "application/json"
+IDLE_PERCENT, SETTLED_S = 25, 20
+"""Of the machine's CPU; and how long to wait for it at most."""
 
 
 class Measured(NamedTuple):
@@ -152,6 +156,13 @@ def loop(call: Callable[[], object], items: int, seconds: float, threads: int = 
     all_ms = np.concatenate(parts)
     p50, p99 = np.percentile(all_ms, (50, 99)).tolist()
     return Measured(items * len(all_ms), max(took_s), p50, p99)
+
+
+def settle() -> None:
+    """Wait until what others have left in their queues is done, as far as the CPU tells."""
+    deadline = time.monotonic() + SETTLED_S
+    while psutil.cpu_percent(0.5) > IDLE_PERCENT and time.monotonic() < deadline:
+        pass
 
 
 def _whole(seconds: float) -> int:

@@ -38,8 +38,7 @@ CLASSIFY_CLIENTS = 32
 PHOTO = CHECKOUT / "samples/owl.jpg"
 SAMPLES = 50  # answers at each rate that are compared with exact search, after the load
 SETTLED_S = 60
-OVERLOAD = 3  # as a multiple of the peak rate
-IN_TIME_MS = 2000  # the default of Middle.deadline-ms
+OVERLOAD, IN_TIME_MS = 3, 2000  # a multiple of the peak rate; the default of Middle.deadline-ms
 SLOW_RATE, SLOW_CLIENTS = 100, (0, 200)
 STARTER: dict[str, Any] = {
     "Inference": {"clip": "starter", "mclip": None, "port": 0},
