@@ -37,7 +37,7 @@ def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[l
         runs: dict[str, list[loads.Measured]] = {name: [] for name in running}
         for number in range(rounds):
             for name, load in running.items():
-                loads.settle()
+                loads.wait_until_idle()
                 runs[name].append(load())
                 print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
     return runs

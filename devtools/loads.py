@@ -24,7 +24,7 @@ MAX_PER_S = 6000
 """Requests prepared for a second of load: about twice what two cores can answer."""
 LUA = Path(__file__).with_name("unique.lua")
 JSON = "application/json"
-IDLE_PERCENT, SETTLED_S = 25, 20
+IDLE_PERCENT, IDLE_WAIT_S = 25, 20
 """Of the machine's CPU; and how long to wait for it at most."""
 
 
@@ -158,9 +158,9 @@ def loop(call: Callable[[], object], items: int, seconds: float, threads: int = 
     return Measured(items * len(all_ms), max(took_s), p50, p99)
 
 
-def settle() -> None:
+def wait_until_idle() -> None:
     """Wait until what others have left in their queues is done, as far as the CPU tells."""
-    deadline = time.monotonic() + SETTLED_S
+    deadline = time.monotonic() + IDLE_WAIT_S
     while psutil.cpu_percent(0.5) > IDLE_PERCENT and time.monotonic() < deadline:
         pass
 
