@@ -53,7 +53,11 @@ CLASSES = {
     },
     "imagenet": {"summary": "Into ImageNet's classes", "value": {"images": [RED_SQUARE], "top": 3}},
 }
-CLASSIFY_FORM = {"label": ["cat", "dog", "owl"], "template": "a photo of a {}."}
+CLASSIFY_FORM: dict[str, Any] = {
+    "region": [],
+    "label": ["cat", "dog", "owl"],
+    "template": "a photo of a {}.",
+}
 
 ANSWER: dict[str, Any] = {
     "hits": [
