@@ -72,17 +72,24 @@ def _bare(given: object) -> object:
     """Base64 without its line breaks and without the head of a data: URL (RFC 2397)."""
     if not isinstance(given, str):
         return given
-    head, comma, data = given.partition(",")
+    data = _data_of_url(given)
+    return "".join((given if data is None else data).split())
+
+
+def _data_of_url(text: str) -> str | None:
+    """What a `data:` URL of base64 (RFC 2397) holds; None for another text."""
+    head, comma, data = text.partition(",")
     is_url = comma and head[:5].lower() == "data:" and head[-7:].lower() == ";base64"
-    return "".join((data if is_url else given).split())
+    return data if is_url else None
 
 
 def read_data_url(text: str) -> bytes | None:
     """The bytes in a `data:` URL of base64 (RFC 2397); None for another text, raises BadRequest."""
-    if text[:5].lower() != "data:" or (bare := _bare(text)) == text:
+    data = _data_of_url(text)
+    if data is None:
         return None
     try:
-        return b64decode(str(bare), validate=True)
+        return b64decode("".join(data.split()), validate=True)
     except ValueError:
         raise BadRequest("a data: URL is not base64") from None
 

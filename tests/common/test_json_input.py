@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.errors import BadRequest
-from common.json_input import KEY_BYTES, QUICK_KEYS, decode_json
+from common.json_input import KEY_BYTES, QUICK_KEYS, decode_json, read_data_url
 
 
 class Sample(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,3 +84,16 @@ def test_fields_are_counted_as_they_were_written(
         is_refused = True
 
     assert is_refused == (len(set(names)) < len(names))
+
+
+@pytest.mark.parametrize("text", ["a cat", "data: a text, about data", "data:text/plain,a b"])
+def test_a_text_that_only_begins_like_a_data_url_is_a_text(text: str) -> None:
+    """Only a `data:` URL of base64 holds a file."""
+    assert read_data_url(text) is None
+
+
+def test_a_data_url_holds_the_bytes_of_a_file() -> None:
+    """Also with line breaks; what is no base64 is refused."""
+    assert read_data_url("data:image/png;base64,YW\nJj") == b"abc"
+    with pytest.raises(BadRequest):
+        read_data_url("data:image/png;base64,%%%")
