@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ import msgspec
 
 from common.errors import ConfigError, Forbidden, Unauthorized
 from common.files import stamp_of
+from common.internal_auth import is_beyond_loopback
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,27 @@ def check_scope(key: Key | None, scope: Scope) -> None:
         raise Unauthorized("send a valid key: Authorization: Bearer KEY")
     if scope not in key.scopes:
         raise Forbidden(f"this key is not good for {scope}")
+
+
+def check_exposure(
+    section: Literal["Front", "Gateway"],
+    address: str,
+    keys: Keys,
+    is_open: bool,
+    scopes: Sequence[Scope],
+) -> None:
+    """Raise ConfigError if other machines can reach a server that has no keys and is not open.
+
+    `scopes` are those that a key for it needs.
+    """
+    if not is_beyond_loopback(address) or is_open or keys.any():
+        return
+    options = " ".join(f"--scope {scope}" for scope in scopes)
+    raise ConfigError(
+        f"{section}.address {address} can be reached by others, and there is no key: set"
+        f" Front.keys-file and run python front/keys.py NAME {options};"
+        f" or set {section}.open to let everybody ask"
+    )
 
 
 def find_key(keys: list[Key], given: str) -> Key | None:

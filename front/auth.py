@@ -4,9 +4,8 @@ from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from common.config import Front
-from common.errors import ConfigError, Forbidden, Misdirected
+from common.errors import Forbidden, Misdirected
 from common.hosts import Hosts
-from common.internal_auth import is_beyond_loopback
 from common.keys import Keys, Scope, check_scope
 from front.rate_limit import RateLimiter
 
@@ -60,14 +59,3 @@ def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, front: Front) -
             raise Forbidden(
                 "this server takes no keys: whoever runs it can set Front.keys-file and make one"
             )
-
-
-def check_exposure(address: str, keys: Keys, is_open: bool) -> None:
-    """Raise ConfigError if other machines can reach a server that has no keys and is not open."""
-    if not is_beyond_loopback(address) or is_open or keys.any():
-        return
-    raise ConfigError(
-        f"Front.address {address} can be reached by others, and there is no key: set"
-        " Front.keys-file and run python front/keys.py NAME --scope search --scope images;"
-        " or set Front.open to let everybody ask"
-    )

@@ -4,10 +4,10 @@ import msgspec
 import numpy as np
 from flask import Request, Response
 
+from common.server.reply import JSON, json_reply
 from common.wire import MSGPACK, encode, pack_rows
 from middle.messages import EmbedAnswer
 
-JSON = "application/json"
 KINDS = (JSON, MSGPACK, "application/vnd.msgpack")
 """Content types of the reply; the last is the registered name of msgpack."""
 
@@ -30,7 +30,7 @@ def embed_reply(answer: EmbedAnswer, request: Request) -> Response:
     if "msgpack" in request.headers.get("Accept", ""):
         kind = request.accept_mimetypes.best_match(KINDS, JSON)
     if kind == JSON:
-        return Response(msgspec.json.encode(answer), content_type=JSON)
+        return json_reply(answer)
     rows = np.array(answer.embeddings, np.float32)
     packed = PackedEmbedAnswer(
         pack_rows(rows), rows.shape[1], answer.model, answer.warnings, answer.request_id

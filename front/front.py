@@ -9,11 +9,10 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.cache_epoch import CacheEpoch
 from common.config import load
 from common.internal_auth import InternalAuth
-from common.keys import Keys
+from common.keys import Keys, check_exposure
 from common.process import argument_parser, run
 from common.server.serve import Serving, serve_workers, threads_for
 from common.tls import tls_of
-from front.auth import check_exposure
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
     loaded = load(argument_parser(__doc__).parse_args().config)
     front = loaded.config.front
     keys = Keys(loaded.path(front.keys_file) if front.keys_file else None)
-    check_exposure(front.address, keys, front.open)
+    check_exposure("Front", front.address, keys, front.open, ("search", "images"))
     InternalAuth(loaded.config.inside, loaded.root)  # raises here if its files are bad
     files = front.tls_cert, front.tls_key, None, front.tls_key_password_file
     serving = Serving(

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from common.config import Gateway
-from common.errors import ConfigError, Forbidden, Misdirected
+from common.errors import Forbidden, Misdirected
 from common.hosts import Hosts
-from common.internal_auth import is_beyond_loopback
 from common.keys import SCHEME, Keys, Scope
 
 
@@ -32,14 +31,3 @@ class Access:
         if not self._hosts.have(headers.get("Host")):
             raise Misdirected("this server does not answer for that host")
         self.check(headers.get("Authorization", ""), scope)
-
-
-def check_exposure(address: str, keys: Keys, is_open: bool) -> None:
-    """Raise ConfigError if other machines can reach a gateway without keys that is not open."""
-    if not is_beyond_loopback(address) or is_open or keys.any():
-        return
-    raise ConfigError(
-        f"Gateway.address {address} can be reached by others, and there is no key: set"
-        " Front.keys-file and run python front/keys.py NAME --scope search;"
-        " or set Gateway.open to let everybody ask"
-    )

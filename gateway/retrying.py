@@ -3,16 +3,12 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-import msgspec
-
-from common.errors import InvalidResponse, ServiceError
+from common.errors import ServiceError
 from common.http_client import Reply
-from common.wire import UNREADABLE
+from middle.client import decode_answer
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Query
-
-Message = TypeVar("Message")
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 2.0
@@ -42,12 +38,12 @@ class RetryingMiddle:
     async def embed(self, query: EmbedQuery) -> EmbedAnswer:
         """The answer to a query of at most MAX_INPUTS inputs; raises a ServiceError."""
         reply = await self._ask(lambda deadline: self._middle.embed(query, deadline))
-        return _decoded(reply.body, EmbedAnswer)
+        return decode_answer(reply.body, EmbedAnswer)
 
     async def search(self, query: Query) -> Answer:
         """The answer to a query; raises a ServiceError."""
         reply = await self._ask(lambda deadline: self._middle.search(query, deadline))
-        return _decoded(reply.body, Answer)
+        return decode_answer(reply.body, Answer)
 
     async def _ask(self, ask: Callable[[float], Awaitable[Reply]]) -> Reply:
         """The reply of the first try that is not refused with TRY_AGAIN."""
@@ -62,10 +58,3 @@ class RetryingMiddle:
                     raise
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
-
-
-def _decoded(body: bytes, kind: type[Message]) -> Message:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except UNREADABLE:
-        raise InvalidResponse("a server behind this one gave no proper answer") from None

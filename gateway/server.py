@@ -8,11 +8,11 @@ from aiohttp import web
 from common.config import Gateway, Loaded
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
-from common.keys import Keys
+from common.keys import Keys, check_exposure
 from common.server.drain import DRAIN_S, drain_at_sigterm
 from common.server.serve import BACKLOG, Serving, announce, bind
 from common.tls import server_context, tls_of
-from gateway.access import Access, check_exposure
+from gateway.access import Access
 from gateway.answering import Answering
 from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints
@@ -30,7 +30,7 @@ async def serve(loaded: Loaded) -> None:
     if gateway is None:
         raise ConfigError('config: there is no section Gateway: add "Gateway": {}')
     keys = Keys(loaded.path(config.front.keys_file) if config.front.keys_file else None)
-    check_exposure(gateway.address, keys, gateway.open)
+    check_exposure("Gateway", gateway.address, keys, gateway.open, ("search",))
     tls = tls_of("Gateway", root, gateway.tls_cert, gateway.tls_key)
     middle = MiddleClient(
         config.middle.addresses, config.middle.deadline_ms, InternalAuth(config.inside, root)

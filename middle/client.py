@@ -62,13 +62,13 @@ class MiddleClient:
         deadline = asyncio.get_running_loop().time() + POLL_TIMEOUT_S
         answers = await self._upstream.ask_all(Request("GET", "/cache"), deadline)
         replies = [answer for answer in answers if isinstance(answer, Reply)]
-        known = [_decode(reply.body, dict[str, str | None])["version"] for reply in replies]
+        known = [decode_answer(reply.body, dict[str, str | None])["version"] for reply in replies]
         return [version for version in known if version]
 
     async def image(self, image_id: str, deadline: float | None = None) -> Image:
         """An indexed image; raises a ServiceError."""
         request = Request("GET", f"/images/{quote(image_id, safe='')}")
-        return _decode((await self._ask(request, deadline or self._deadline())).body, Image)
+        return decode_answer((await self._ask(request, deadline or self._deadline())).body, Image)
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""
@@ -100,7 +100,8 @@ class MiddleClient:
         return asyncio.get_running_loop().time() + self._deadline_s
 
 
-def _decode(body: bytes, kind: type[Message]) -> Message:
+def decode_answer(body: bytes, kind: type[Message]) -> Message:
+    """Decode what middle answered, in JSON; raises InvalidResponse."""
     try:
         return msgspec.json.decode(body, type=kind)
     except UNREADABLE:

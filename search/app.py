@@ -140,16 +140,16 @@ def _vectors(message: SearchRequest, dim: int) -> Matrix:
 
 def _find(version: Version, image_id: str) -> tuple[Segment, int]:
     """The shard and the row of an id, or of the start of an id that makes its number."""
-    shard_count = len(version.manifest.shards)
     if is_short(image_id):
-        rows = ((shard, shard.find_number(int(image_id, 16))) for shard in version.shards.values())
+        number = int(image_id, 16)
+        found = [(shard, shard.find_number(number)) for shard in version.shards.values()]
     else:
         content, location = parse_id(image_id)
-        held = version.shards.get(shard_of(content, shard_count))
+        held = version.shards.get(shard_of(content, len(version.manifest.shards)))
         if held is None:
             raise Unavailable("this server does not hold the shard of this id", "wrong_shard")
-        rows = ((shard, shard.find(content, location)) for shard in [held])
-    for shard, row in rows:
+        found = [(held, held.find(content, location))]
+    for shard, row in found:
         if row is not None:
             return shard, row
     raise NotFound("no image has this id", "unknown_id")

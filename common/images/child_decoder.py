@@ -18,7 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 from PIL import Image
 
 from common.errors import TooLarge, Unprocessable
-from common.images.decoder import decode_here
+from common.images.thread_decoder import decode_here
 
 CPU_S = 5.0
 """CPU time for a file. A HEIC of 50 megapixels takes 1.2 s, a JPEG 2000 of 50 megapixels 4 s."""
@@ -46,7 +46,7 @@ Pixels = tuple[str, tuple[int, int], bytes]
 def decode_in_child(
     data: bytes, kind: str, max_pixels: int, at_least: int, as_shown: bool
 ) -> Image.Image:
-    """As `decoder.decode_here`, in a child process of which a file gets CPU_S and MEMORY_BYTES.
+    """As `decode_here`, in a child process that gets CPU_S and MEMORY_BYTES for a file.
 
     With `at_least`, the child sends the image smaller, as a JPEG would be decoded. Raises the same
     errors, and Unprocessable for a file that takes more or crashes its decoder.

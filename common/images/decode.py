@@ -5,8 +5,8 @@ from collections.abc import Collection
 from PIL import Image
 
 from common.images.child_decoder import decode_in_child
-from common.images.decoder import decode_here, kind_of
 from common.images.formats import FORMATS
+from common.images.thread_decoder import decode_here, kind_of
 
 JUDGED = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
 """Formats whose headers bound what decoding takes. Others are decoded in a child process."""

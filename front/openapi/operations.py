@@ -1,5 +1,7 @@
 """What can be done over the public API: each operation, with what is sent and what comes back."""
 
+from collections.abc import Sequence
+
 from common.wire import MSGPACK
 from front.openapi import examples
 from front.openapi.errors import IMAGE, INDEX, SERVER
@@ -186,29 +188,23 @@ def _images() -> list[Operation]:
             replies=file("The file as it was indexed", "image/*"),
             errors=(*errors, "requested_range_not_satisfiable"),
         ),
-        Operation(
-            method="get",
-            path="/v1/images/{id}/thumbnail",
-            id="thumbnail",
-            tag="Images",
-            summary="A small JPEG of an image",
-            description=THUMBNAIL,
-            parameters=(IMAGE_ID,),
-            replies=file("The thumbnail", "image/jpeg"),
-            errors=errors,
-        ),
-        Operation(
-            method="get",
-            path="/v1/images/{id}/preview",
-            id="preview",
-            tag="Images",
-            summary="A JPEG of an image that fills a screen",
-            description=PREVIEW,
-            parameters=(IMAGE_ID,),
-            replies=file("The preview", "image/jpeg"),
-            errors=errors,
-        ),
+        _rendition("thumbnail", "A small JPEG of an image", THUMBNAIL, errors),
+        _rendition("preview", "A JPEG of an image that fills a screen", PREVIEW, errors),
     ]
+
+
+def _rendition(kind: str, summary: str, description: str, errors: Sequence[str]) -> Operation:
+    return Operation(
+        method="get",
+        path=f"/v1/images/{{id}}/{kind}",
+        id=kind,
+        tag="Images",
+        summary=summary,
+        description=description,
+        parameters=(IMAGE_ID,),
+        replies=file(f"The {kind}", "image/jpeg"),
+        errors=errors,
+    )
 
 
 def _health() -> list[Operation]:

@@ -4,12 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from common.errors import ServiceError
 from common.loop import LoopThread
 from front.query import SearchQuery, check_query
-from middle.client import MiddleClient
+from middle.client import MiddleClient, decode_answer
 from middle.messages import (
     MAX_INPUTS,
     Answer,
@@ -63,7 +61,7 @@ class Backend(NamedTuple):
             except ServiceError as error:
                 error.detail = _renumbered(error.detail, places)
                 raise
-            answer = msgspec.json.decode(body, type=EmbedAnswer)
+            answer = decode_answer(body, EmbedAnswer)
             vectors |= zip(places, answer.embeddings, strict=True)
             whole.warnings += [_renumbered(warning, places) for warning in answer.warnings]
             whole.model = answer.model
@@ -74,7 +72,7 @@ class Backend(NamedTuple):
         """The answer to a query."""
         query = self.fetch(check_query(query), self.new_deadline())
         reply = self.loop.run(self.client.search(query, self.new_deadline()))
-        return msgspec.json.decode(reply.body, type=Answer)
+        return decode_answer(reply.body, Answer)
 
     def image(self, image_id: str) -> Image:
         """An indexed image, by its id, or by the digits of an id that make its number."""
@@ -82,7 +80,7 @@ class Backend(NamedTuple):
 
     def info(self) -> Info:
         """The index that can be searched."""
-        return msgspec.json.decode(self.loop.run(self.client.info()), type=Info)
+        return decode_answer(self.loop.run(self.client.info()), Info)
 
 
 def _parts(

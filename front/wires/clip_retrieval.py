@@ -11,6 +11,7 @@ from flask import Blueprint, Response
 
 from common.errors import BadRequest, ServiceError
 from common.json_input import decode_json
+from common.server.reply import json_reply
 from common.server.request import take_body
 from front.query import SearchQuery
 from front.wires.backend import Backend
@@ -52,13 +53,13 @@ def create(backend: Backend) -> Blueprint:
         asked = decode_json(take_body(), KnnRequest)
         hits = backend.search(_query(asked)).hits
         few = [_few(hit) for hit in hits[asked.num_images :]]
-        return _json([*(_whole(hit, backend) for hit in hits[: asked.num_images]), *few])
+        return json_reply([*(_whole(hit, backend) for hit in hits[: asked.num_images]), *few])
 
     @wire.post("/metadata")
     def metadata() -> Response:
         asked = decode_json(take_body(), MetadataRequest)
         images = [(number, backend.image(f"{number:0{DIGITS}x}")) for number in asked.ids]
-        return _json(
+        return json_reply(
             [
                 {"id": number, "metadata": {**image.metadata, "image_path": image.path}}
                 for number, image in images
@@ -67,7 +68,7 @@ def create(backend: Backend) -> Blueprint:
 
     @wire.get("/indices-list")
     def indices() -> Response:
-        return _json([INDEX])
+        return json_reply([INDEX])
 
     return wire
 
@@ -101,7 +102,3 @@ def _whole(hit: Hit, backend: Backend) -> dict[str, Any]:
 
 def _few(hit: Hit) -> dict[str, Any]:
     return {"id": int(hit.id[:DIGITS], 16), "similarity": hit.score}
-
-
-def _json(message: object) -> Response:
-    return Response(msgspec.json.encode(message), content_type="application/json")

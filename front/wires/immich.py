@@ -16,6 +16,7 @@ from common.errors import BadRequest, NotFound, NotImplementedHere
 from common.http_client import HttpClient, Reply, Request
 from common.json_input import decode_json
 from common.loop import within
+from common.server.reply import json_reply
 from front.wires.backend import Backend, Input
 
 Entries = dict[str, dict[str, dict[str, Any]]]
@@ -90,7 +91,7 @@ def _clip(kinds: dict[str, dict[str, Any]], backend: Backend) -> Response:
         width, height = Image.open(io.BytesIO(item)).size  # a file that the model has read
         size = {"imageHeight": height, "imageWidth": width}
     told = {"clip": msgspec.json.encode(vector).decode(), **size}
-    return Response(msgspec.json.encode(told), content_type="application/json")
+    return json_reply(told)
 
 
 def _check_model(asked: str, known: str) -> None:

@@ -13,6 +13,7 @@ from flask import Blueprint, Response
 from common.errors import BadRequest, NotFound, Problem
 from common.json_input import decode_json, read_data_url
 from common.server.problems import problem_response
+from common.server.reply import json_reply
 from common.server.request import take_body
 from front.query import MAX_TEXTS, MAX_VALUES
 from front.wires.backend import Backend, Input
@@ -44,7 +45,7 @@ def create(backend: Backend) -> Blueprint:
         inputs = _inputs([asked.input] if isinstance(asked.input, str) else asked.input)
         vectors = backend.embed(inputs, _model(asked.model, backend)).embeddings
         encoded = vectors if asked.encoding_format == "float" else map(_base64, vectors)
-        return _json(
+        return json_reply(
             {
                 "object": "list",
                 "data": [
@@ -58,12 +59,12 @@ def create(backend: Backend) -> Blueprint:
 
     @wire.get("/v1/models")
     def models() -> Response:
-        return _json({"object": "list", "data": [_described(name) for name in MODELS]})
+        return json_reply({"object": "list", "data": [_described(name) for name in MODELS]})
 
     @wire.get("/v1/models/<path:name>")
     def model(name: str) -> Response:
         _model(name, backend)
-        return _json(_described(name))
+        return json_reply(_described(name))
 
     return wire
 
@@ -93,10 +94,6 @@ def _described(name: str) -> dict[str, Any]:
 
 def _base64(vector: list[float]) -> str:
     return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-
-
-def _json(message: object) -> Response:
-    return Response(msgspec.json.encode(message), content_type="application/json")
 
 
 def _error(error: Exception) -> Response:

@@ -7,6 +7,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from common.json_input import decode_json
+from common.server.reply import json_reply
 from common.server.request import take_body
 from front.wires.backend import Backend
 
@@ -29,11 +30,11 @@ def create(backend: Backend) -> Blueprint:
         vectors = backend.embed([*asked.texts, *asked.images]).embeddings
         many = len(asked.texts)
         reply = {"textVectors": vectors[:many], "imageVectors": vectors[many:], "error": ""}
-        return Response(msgspec.json.encode(reply), content_type="application/json")
+        return json_reply(reply)
 
     @wire.get("/meta")
     def meta() -> Response:
-        return Response(msgspec.json.encode(backend.info()), content_type="application/json")
+        return json_reply(backend.info())
 
     @wire.get("/.well-known/ready")
     def ready() -> Response:

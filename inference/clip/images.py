@@ -12,8 +12,8 @@ from PIL import Image
 
 from common.errors import BadRequest
 from common.images.decode import decode
-from common.images.decoder import MAX_ASPECT
 from common.images.formats import FORMATS
+from common.images.thread_decoder import MAX_ASPECT
 from inference.clip.resizing import resize
 from inference.messages import Region
 

@@ -16,7 +16,7 @@ from common.config import CHECKOUT
 from common.errors import TooLarge, Unprocessable
 from common.images import child_decoder
 from common.images.decode import decode
-from common.images.decoder import decode_here
+from common.images.thread_decoder import decode_here
 from devtools.services import wait_until
 
 MAX_PIXELS = 50_000_000

@@ -7,8 +7,8 @@ import pytest
 
 from common.config import Gateway
 from common.errors import ConfigError, Forbidden, Misdirected, Unauthorized
-from common.keys import Key, Keys, hash_of
-from gateway.access import Access, check_exposure
+from common.keys import Key, Keys, check_exposure, hash_of
+from gateway.access import Access
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def test_a_web_site_s_page_is_refused() -> None:
 
 def test_others_reach_it_only_with_keys_or_where_it_is_open(keys: Keys) -> None:
     """A start without both is refused, and says what to do."""
-    check_exposure("127.0.0.1", Keys(None), is_open=False)
-    check_exposure("0.0.0.0", keys, is_open=False)
-    check_exposure("0.0.0.0", Keys(None), is_open=True)
+    check_exposure("Gateway", "127.0.0.1", Keys(None), False, ("search",))
+    check_exposure("Gateway", "0.0.0.0", keys, False, ("search",))
+    check_exposure("Gateway", "0.0.0.0", Keys(None), True, ("search",))
     with pytest.raises(ConfigError, match=r"Front\.keys-file"):
-        check_exposure("0.0.0.0", Keys(None), is_open=False)
+        check_exposure("Gateway", "0.0.0.0", Keys(None), False, ("search",))

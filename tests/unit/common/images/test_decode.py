@@ -8,7 +8,7 @@ from PIL import Image
 from common.config import Inference
 from common.errors import ServiceError
 from common.images.decode import decode
-from common.images.decoder import MAX_SCALED
+from common.images.thread_decoder import MAX_SCALED
 from tests.front.pictures import encoded, noise
 from tests.hostile_images import HOSTILE, LONG, jpeg_of_scans
 from tests.unit.common.images.shown import MAX_PIXELS, picture, pixels

@@ -13,11 +13,11 @@ from common.errors import ServiceError
 from common.images.boxes import Box, boxes
 from common.images.codecs import av1_size, hevc_sizes
 from common.images.decode import decode
-from common.images.decoder import decode_here
 from common.images.formats import ENDINGS, FORMATS, format_of
 from common.images.heif import read_heif
 from common.images.jpeg2000 import read_jpeg2000
 from common.images.raw import embedded_jpeg
+from common.images.thread_decoder import decode_here
 from common.images.tiff import is_raw, read_directory, read_tiff
 from tests.front.pictures import UPRIGHT, encoded
 from tests.raw_photos import dng

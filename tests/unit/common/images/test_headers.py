@@ -12,10 +12,10 @@ from PIL import Image, ImageOps
 from common.errors import ServiceError
 from common.images.canvas import gif_sizes, webp_size
 from common.images.decode import decode
-from common.images.decoder import MAX_SCANS
 from common.images.formats import format_of
 from common.images.jpeg import read_jpeg
 from common.images.png import read_png
+from common.images.thread_decoder import MAX_SCANS
 from tests.front.pictures import UPRIGHT, VARIANTS, animated, encoded, noise
 from tests.hostile_images import bmp_of_runs, gif, jpeg_of_scans, segment, small_png
 
