@@ -5,7 +5,7 @@ This works on every system and for every server. PR_SET_PDEATHSIG is of Linux al
 would have to ask for it between fork and exec.
 
 supervisor -> supervisord -> service: the pipe is the standard input of the next.
-gunicorn's parent -> worker: it is made before the fork. granian: see run_granian.py.
+gunicorn's or granian's parent -> worker: it is made before the fork.
 """
 
 import os

@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -128,15 +130,20 @@ def who_listens(port: int) -> str:
     if not inodes:
         return ""
     for process in sorted(int(path.name) for path in Path("/proc").glob("[0-9]*")):
-        try:
-            for descriptor in Path(f"/proc/{process}/fd").iterdir():
-                if os.readlink(str(descriptor)) in inodes:  # noqa: PTH115 - Path has it since 3.9
-                    words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-                    command = b" ".join(words).decode(errors="replace").strip()[:COMMAND_SHOWN]
-                    return f"Process {process} listens there ({command}): kill {process} stops it"
-        except OSError:  # another user's, or it has ended
-            continue
+        with suppress(OSError):  # it has ended
+            if inodes & set(_open_files(process)):
+                words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+                command = b" ".join(words).decode(errors="replace").strip()[:COMMAND_SHOWN]
+                return f"Process {process} listens there ({command}): kill {process} stops it"
     return ""
+
+
+def _open_files(process: int) -> "Iterator[str]":
+    """What the descriptors of a process stand for; nothing for another user's."""
+    with suppress(OSError):  # another user's, or it has ended
+        for descriptor in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed since: the others still count
+                yield os.readlink(str(descriptor))  # noqa: PTH115 - Path has it since 3.9
 
 
 def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":

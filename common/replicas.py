@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 MAX_FAILURES = 5
 """Failures in a row after which a replica is ejected."""
 PENALTY_S = 1.0
-"""A failure counts as this latency."""
+"""A failure counts as this latency. Lost hedges alone raise an estimate no further."""
 PROBE_EVERY_S = 0.5
 PROBE_S = 1.0
 
@@ -102,8 +102,10 @@ class ReplicaSet:
     def lost_hedge(self, replica: Replica, waited_s: float) -> None:
         """Count that another replica answered first, and probe whether this replica answers."""
         now = asyncio.get_running_loop().time()
-        # The true latency is over `waited_s` and unknown: the estimate at least doubles.
-        replica.latency.observe(max(waited_s, 2 * replica.latency.estimate_s(now)), now)
+        # The true latency is over `waited_s` and unknown: the estimate doubles. Without the limit,
+        # ten lost hedges in a row would shut a replica out for half a minute.
+        doubled_s = min(2 * replica.latency.estimate_s(now), PENALTY_S)
+        replica.latency.observe(max(waited_s, doubled_s), now)
         self._start_probe(replica)
 
     def failed(self, replica: Replica, outcome: TryOutcome, why: ServiceError) -> None:

@@ -13,7 +13,7 @@ BLOCKS = range(10_240, 32_768, 512)
 
 def free_ports(count: int) -> list[int]:
     """Ports without a listener; no other process gets the same ports from this function."""
-    free = filter(_is_free, _ours())
+    free = filter(is_free, _ours())
     return list(itertools.islice(free, count))
 
 
@@ -31,7 +31,8 @@ def _ours() -> Iterator[int]:
     raise RuntimeError(f"all {len(BLOCKS)} blocks of ports are taken")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of 127.0.0.1."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:

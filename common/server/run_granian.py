@@ -20,7 +20,7 @@ from granian import Granian
 from granian.http import HTTP1Settings
 
 from common.errors import ConfigError
-from common.lifeline import end_orphan
+from common.lifeline import at_end_of, end_orphan
 from common.server import body, worker_metrics
 from common.server.drain import DRAIN_S, POLL_S, Draining, drain_at_sigterm
 from common.server.serve import (
@@ -55,6 +55,7 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         )
     multiprocessing.set_start_method("fork", force=True)  # workers share what exists before
     draining, has_failed = Draining(), mmap.mmap(-1, 1)
+    lifeline, parents_end = os.pipe()
     is_announced = multiprocessing.Value("b", 0)
     with probe(serving) as probed:
         port = probed.getsockname()[1]
@@ -63,6 +64,8 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
         def load() -> Application:
             """Create the application of a worker; granian calls this in the worker."""
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.close(parents_end)
+            at_end_of(lifeline, end_orphan)
             worker_metrics.join()
             try:
                 app = create_in_worker(create)
@@ -73,7 +76,6 @@ def serve(create: Callable[[], Flask], serving: Serving) -> None:
             begin(app, serving, draining)
             where = (serving.address, port, is_announced)
             threading.Thread(target=_announce, args=where, daemon=True).start()
-            threading.Thread(target=_follow_parent, daemon=True).start()
             threading.Thread(target=_close_at_end, args=(app,)).start()
             return closable(app, serving.max_body_bytes)
 
@@ -177,13 +179,6 @@ def _announce(address: str, port: int, is_announced: Any) -> None:
             if not is_announced.value:
                 announce(port)
             is_announced.value = 1
-
-
-def _follow_parent() -> None:
-    """End this worker if its parent is killed; otherwise the worker would keep the port."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        end_orphan()
 
 
 def _close_at_end(app: Flask) -> None:

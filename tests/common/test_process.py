@@ -12,8 +12,8 @@ import pytest
 import urllib3
 
 from common.lifeline import ORPHAN_S
-from common.preflight import who_listens
 from devtools.collection import Collection
+from devtools.ports import is_free
 from devtools.services import (
     Service,
     children,
@@ -150,7 +150,7 @@ def test_workers_end_with_a_parent_that_is_killed(server: str, tmp_path: Path) -
         middle.kill()
         killed = time.monotonic()
         wait_until(lambda: not is_alive(middle))
-        wait_until(lambda: not who_listens(middle.port))
+        wait_until(lambda: is_free(middle.port))
         assert time.monotonic() - killed < PORT_S
         with running("middle/middle.py", config, cwd=tmp_path) as next_one:
             assert is_alive(next_one)

@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import DeadlineExceeded, InvalidResponse, ServiceError
 from common.http_client import BrokenReply, NotConnected
-from common.replicas import MAX_FAILURES, PROBE_EVERY_S, PROBE_S, Replica, ReplicaSet
+from common.replicas import MAX_FAILURES, PENALTY_S, PROBE_EVERY_S, PROBE_S, Replica, ReplicaSet
 from tests.unit.counting import counted
 from tests.unit.fake_http import FakeHttp, failing, hang, saying
 
@@ -201,7 +201,7 @@ async def test_a_replica_is_probed_once_at_a_time() -> None:
 
 
 async def test_who_loses_a_hedge_counts_as_slower_and_is_probed() -> None:
-    """Nobody knows how long it would have taken: twice what was expected, at least."""
+    """Nobody knows how long it would have taken: twice what was expected, or what it had."""
     http = servers(2)
     replicas = replica_set(http)
     loser = replicas.all[0]
@@ -214,6 +214,18 @@ async def test_who_loses_a_hedge_counts_as_slower_and_is_probed() -> None:
     await asyncio.sleep(0.1)
 
     assert http.probed == ["server-0:80"]
+
+
+async def test_lost_hedges_count_no_more_than_a_failure() -> None:
+    """Twenty doublings would keep a replica unasked long after it is well again."""
+    http = servers(2)
+    replicas = replica_set(http)
+    for _ in range(20):
+        replicas.lost_hedge(replicas.all[0], 0.1)
+    now = asyncio.get_running_loop().time()
+
+    assert replicas.all[0].latency.estimate_s(now) <= PENALTY_S
+    await replicas.close()
 
 
 async def test_closing_ends_the_probes() -> None:
