@@ -14,6 +14,11 @@ Region = tuple[float, float, float, float]
 corner. 0 <= x0 < x1 <= 1, and so for y."""
 
 
+Point = tuple[float, float, int]
+"""A point of an upright image: x, y in parts of its width and height, and 1 if it is inside what is
+sought, 0 if it is outside."""
+
+
 class Logits(NamedTuple):
     """How a model turns a cosine into a score: logit = scale * cosine + bias.
 
@@ -60,3 +65,59 @@ class EmbedReply(msgspec.Struct, omit_defaults=True):
     equal inputs have equal embeddings."""
     replicas: int = 1
     """How many batches the server computes at a time, for each kind of input."""
+
+
+class SamEncodeRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """An encoded image file, for `POST /predictions/sam_encode`."""
+
+    image: bytes = b""
+    deadline_ms: float = 60_000
+    describe: bool = False
+    """Encode nothing. The reply describes the model and has no features."""
+
+
+class SamEncodeReply(msgspec.Struct, omit_defaults=True):
+    """What the decoder of the same model needs of an image; it serves any number of prompts."""
+
+    model: str
+    digest: str
+    """The digest of everything that determines the features, and of the decoder."""
+    size: tuple[int, int] = (0, 0)
+    """Height and width of the upright image, in pixels."""
+    features: bytes = b""
+    """float16, little-endian, in the shape that the decoder takes."""
+
+
+class SegmentPrompt(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """What is sought in an image: points, a box, or both."""
+
+    points: list[Point] = []
+    box: Region | None = None
+    deadline_ms: float = 10_000
+
+
+class SamDecodeRequest(SegmentPrompt, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """A prompt on the features of an image, for `POST /predictions/sam_decode`."""
+
+    features: bytes
+    size: tuple[int, int]
+    digest: str
+    """As in `SamEncodeReply`: another model than the encoder's is an error."""
+
+
+class GrabCutRequest(SegmentPrompt, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """A prompt on an encoded image file, for `POST /predictions/grabcut`."""
+
+    image: bytes
+
+
+class SegmentReply(msgspec.Struct, omit_defaults=True):
+    """The segment of a prompt."""
+
+    box: Region
+    """Around the mask."""
+    score: float
+    """The quality of the mask that the model expects, 0 to 1; of GrabCut, the share of the box that
+    the mask fills."""
+    mask: bytes
+    """A PNG of one bit, in the shape of the upright image, longer side 1,024 pixels at most."""
