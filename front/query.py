@@ -11,7 +11,7 @@ from msgspec import Meta
 from common.errors import BadRequest, UnsupportedMedia
 from common.json_input import decode_json, refusal
 from middle.messages import SOURCES, ClassifyQuery, EmbedQuery, Query
-from middle.query_checks import check, check_classify, check_embed
+from middle.query_checks import check, check_classify, check_embed, read_filter
 
 Message = TypeVar("Message")
 Fields = list[tuple[str, str]]
@@ -137,7 +137,13 @@ def _from_fields(
             raise BadRequest(f"parameter {name!r} is given twice")
         if name in WHOLE_NUMBERS and not value.lstrip("-").isdecimal():  # msgspec takes 1e1
             raise BadRequest(f"parameter {name!r} is a whole number")
-        values[name] = _numbers(value) if name == "region" else value
+        match name:
+            case "region":
+                values[name] = _numbers(value)
+            case "filter":
+                values[name] = read_filter(value)
+            case _:
+                values[name] = value
     try:
         # not strict, as the numbers are text here
         return msgspec.convert(values, kind, strict=False)

@@ -87,7 +87,16 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     @app.get("/info")
     def info() -> Response:
         found = loop.run(services.fan_out.info(new_deadline()))
-        return _json(Info(found.images, found.version, found.model, found.dim, found.shard_count))
+        return _json(
+            Info(
+                found.images,
+                found.version,
+                found.model,
+                found.dim,
+                found.shard_count,
+                found.fields,
+            )
+        )
 
     return app
 

@@ -8,7 +8,8 @@ from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError, Un
 from common.metrics import BATCH_SIZE
 from common.wire import Matrix
 from middle.messages import Coverage, ShardCounts
-from search.client import QueryBatch, SearchServer, ShardResult, VectorQuery
+from search.client import QueryBatch, QueryKind, SearchServer, ShardResult, VectorQuery
+from search.filter import Filter
 from search.image_key import is_short, parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
 
@@ -49,7 +50,7 @@ class FanOut:
         self._holds: dict[int, list[int]] = {}
         self.shard_count = max(1, len(servers))
         """Of the index, as replies tell; before the first reply, the least that prepare chooses."""
-        self._open: dict[tuple[str | None, int], QueryBatch] = {}
+        self._open: dict[QueryKind, QueryBatch] = {}
 
     @property
     def has_servers(self) -> bool:
@@ -61,10 +62,12 @@ class FanOut:
         for server in self._servers:
             await server.close()
 
-    async def search(self, vector: Matrix, k: int, deadline: float) -> FanOutResult:
-        """The k nearest of each shard, all of one version; raises if no shard answered."""
+    async def search(
+        self, vector: Matrix, k: int, deadline: float, passing: Filter | None = None
+    ) -> FanOutResult:
+        """The k nearest of each shard that pass, of one version; raises if no shard answered."""
         self._check()
-        query = VectorQuery(vector, k)
+        query = VectorQuery(vector, k, filter=passing)
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
         self._learn(results)
@@ -128,7 +131,7 @@ class FanOut:
             asyncio.get_running_loop().call_soon(self._send, query.kind, batch)
         return batch
 
-    def _send(self, kind: tuple[str | None, int], batch: QueryBatch) -> None:
+    def _send(self, kind: QueryKind, batch: QueryBatch) -> None:
         if self._open.get(kind) is batch:
             del self._open[kind]
         BATCH_SIZE.labels("fan-out").observe(len(batch.queries))

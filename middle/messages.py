@@ -7,6 +7,8 @@ from msgspec import Meta
 
 from common.errors import Problem
 from inference.messages import Region
+from search.filter import Filter
+from search.messages import Fields
 
 MAX_TEXT = 2000
 MAX_HITS = 1000
@@ -79,6 +81,9 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     ] = "exact"
     min_score: Annotated[float, Meta(ge=-1, le=1, description="lowest allowed score")] | None = None
     require_full: Annotated[bool, Meta(description="fail unless all shards answer")] = False
+    filter: (
+        Annotated[Filter, Meta(description="find only images that pass, by their fields")] | None
+    ) = None
 
 
 class Hit(msgspec.Struct):
@@ -213,3 +218,6 @@ class Info(msgspec.Struct):
     model: Annotated[str, Meta(description="the model that embedded the images")]
     dim: Annotated[int, Meta(description="numbers in an embedding")]
     shards: Annotated[int, Meta(description="shards of the index")]
+    fields: Annotated[
+        Fields, Meta(description="what `filter` can test: the kinds of value that each field has")
+    ]

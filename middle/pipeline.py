@@ -189,7 +189,7 @@ class Pipeline:
         last: tuple[FanOutResult, list[Hit]] | None = None
         while True:
             try:
-                found = await self._fan_out.search(embedded.vector, fetch, deadline)
+                found = await self._fan_out.search(embedded.vector, fetch, deadline, query.filter)
             except ServiceError as error:
                 if embedded.space and error.code == "wrong_length":  # the vector is of our model
                     raise _mismatch() from None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from common.errors import BadRequest
+from common.json_input import decode_json
 from inference.messages import Region
 from middle.messages import (
     MAX_EMBEDDING,
@@ -15,6 +16,7 @@ from middle.messages import (
     EmbedQuery,
     Query,
 )
+from search.filter import Filter, check_filter
 
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 """Letters and symbols that show nothing: Hangul's fillers, Braille without dots, a null note."""
@@ -41,6 +43,8 @@ def check(
         check_region(query.region)
         if given[0] not in pictures:
             raise BadRequest(f"`region` goes with {' or '.join(pictures)}, not with {given[0]}")
+    if query.filter is not None:
+        check_filter(query.filter)
     if query.embedding is not None:
         if not 0 < len(query.embedding) <= MAX_EMBEDDING:
             raise BadRequest(f"an embedding has 1 to {MAX_EMBEDDING} numbers", "wrong_length")
@@ -48,6 +52,11 @@ def check(
         if not 1e-18 < length < 1e18:  # so that the square is finite and not zero
             raise BadRequest("an embedding must be finite and not zero")
     return query
+
+
+def read_filter(text: str) -> Filter:
+    """The filter in a text of JSON; raises BadRequest."""
+    return decode_json(text.encode(), Filter)
 
 
 def check_embed(query: EmbedQuery) -> EmbedQuery:

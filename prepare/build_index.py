@@ -27,6 +27,7 @@ from prepare.progress import Progress
 from prepare.recall import recall
 from prepare.versions import chunks_of_versions, find_version, next_version
 from search.ann_index import Build
+from search.fields import fields_of_index
 from search.index import Segment, ef_of_shard, ann_module, load_shard, write_shard
 from search.manifest import (
     DISTANCE,
@@ -39,8 +40,9 @@ from search.manifest import (
     manifest_in_use,
     write_manifest,
 )
+from search.messages import Fields
 
-FORMAT = 4
+FORMAT = 5
 """To be increased with each change that gives other files for the same embeddings."""
 
 RECALL_K = 10
@@ -68,8 +70,9 @@ def build(loaded: Loaded) -> Manifest:
                 print(_choice(folders, count, len(collection.keys)), flush=True)
             embeddings.verify({int(chunk) for chunk in collection.places[:, 0]})
             version = next_version(folders)
-            shards = _write_shards(loaded, folders, version, collection, count)
-            manifest = _describe(loaded, folders, version, collection, shards, inputs)
+            fields = fields_of_index(collection.records)
+            shards = _write_shards(loaded, folders, version, collection, count, fields)
+            manifest = _describe(loaded, folders, version, collection, shards, inputs, fields)
             manifest = write_manifest(folders, manifest)
         roll_out(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
         _drop_unused(embeddings, folders, collection)
@@ -113,7 +116,12 @@ def _digest(loaded: Loaded, collection: Collection, shard_count: int) -> str:
 
 
 def _write_shards(
-    loaded: Loaded, folders: Folders, version: str, collection: Collection, count: int
+    loaded: Loaded,
+    folders: Folders,
+    version: str,
+    collection: Collection,
+    count: int,
+    fields: Fields,
 ) -> list[ShardFiles]:
     """Build `count` shards in parallel; the result is in shard order."""
     prepare = loaded.config.prepare
@@ -124,7 +132,7 @@ def _write_shards(
 
     def write(shard: int) -> ShardFiles:
         rows = collection.rows(collection.members(shard, count))
-        return write_shard(folders, version, shard, rows, build)
+        return write_shard(folders, version, shard, rows, build, fields)
 
     with (
         ThreadPoolExecutor(min(cores, count)) as pool,
@@ -144,6 +152,7 @@ def _describe(
     collection: Collection,
     shards: list[ShardFiles],
     inputs: str,
+    fields: Fields,
 ) -> Manifest:
     """The manifest of the written files, with the recall of the index."""
     prepare, entry = loaded.config.prepare, collection.entry
@@ -162,6 +171,7 @@ def _describe(
         _measure(loaded, folders, version, collection, shards),
         shards,
         sorted(collection.chunks),
+        fields,
     )
 
 

@@ -12,6 +12,9 @@ from common.wire import Matrix
 Numbers = NDArray[np.int64]
 """Row numbers of a shard; the rows are sorted by image key."""
 
+Mask = NDArray[np.bool_]
+"""Some of the rows of a shard, bool [rows]."""
+
 
 class Build(NamedTuple):
     """The kind of an index and its HNSW settings (Malkov and Yashunin, 2016)."""
@@ -35,11 +38,11 @@ class AnnIndex(Protocol):
     """A loaded index; its methods may be called from any thread."""
 
     def nearest(
-        self, vectors: Matrix, k: int, ef: int, threads: int
+        self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None = None
     ) -> tuple[NDArray[np.integer], Matrix]:
         """Rows and cosines of the k nearest of each unit vector, best first, both [n, k].
 
-        0 < k <= rows. With `threads` 0, each core runs a thread.
+        With a mask, of its rows alone: 0 < k <= rows. With `threads` 0, each core runs a thread.
         """
 
     def vectors(self, rows: Numbers) -> Matrix:

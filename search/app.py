@@ -19,6 +19,7 @@ from common.server.internal_auth import authorize
 from common.server.request import check_digests, deadline_of, is_gone, take_body
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
+from search.filter import check_fields
 from search.image_key import is_short, parse_id, shard_of
 from search.index import Segment, ef_of_shard
 from search.index_versions import IndexVersions, Version
@@ -92,6 +93,7 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
             manifest.sha256,
             refusal.named.sha256 if refusal and refusal.named else "",
             refusal.reason if refusal else "",
+            manifest.fields,
         )
         return Response(encode(reply), content_type=MSGPACK)
 
@@ -116,11 +118,15 @@ def _search(
     """
     manifest = version.manifest
     vectors = _vectors(message, manifest.dim)
+    if message.filter:
+        check_fields(message.filter, manifest.fields)
     ef = ef_of_shard(ef_search, len(manifest.shards))
     shards = []
     for number, shard in version.shards.items():
         _check_wanted(deadline)
-        shards.append(ShardHits(number, shard.search(vectors, message.ks, ef, threads)))
+        shards.append(
+            ShardHits(number, shard.search(vectors, message.ks, ef, threads, message.filter))
+        )
     named, total = manifest.named, len(manifest.shards)
     return SearchReply(named.version, named.sha256, manifest.space, total, shards)
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from common.errors import MissingPackage
 from common.files import write_whole
 from common.wire import Matrix
-from search.ann_index import AnnPaths, Build, Numbers
+from search.ann_index import AnnPaths, Build, Mask, Numbers
+from search.exact import nearest_of
 from search.manifest import BadIndex
 
 try:
@@ -27,8 +28,6 @@ except ImportError:
 OVERSAMPLE = 2
 """Factor on ef. 8-bit vectors mislead the search; with twice the ef it finds what hnswlib does."""
 FLOAT16 = np.dtype("<f2")
-BLOCK = 2**15
-"""Rows converted to float32 at a time: 64 MiB at 512 dimensions."""
 
 
 def write(folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
@@ -99,37 +98,37 @@ class Compact:
         self._index = index
         self._exact = exact
 
-    def nearest(self, vectors: Matrix, k: int, ef: int, threads: int) -> tuple[Numbers, Matrix]:
-        """The k best candidates of the graph search; of all rows if it finds fewer than k."""
+    def nearest(
+        self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None = None
+    ) -> tuple[Numbers, Matrix]:
+        """The k best candidates of the graph search; exactly, if that finds fewer than k."""
         wide = min(max(OVERSAMPLE * ef, k), len(self._exact))
         parts = np.array_split(vectors, min(threads or os.cpu_count() or 1, len(vectors)))
         if len(parts) == 1:
-            return self._nearest(vectors, k, wide)
+            return self._nearest(vectors, k, wide, mask)
         # Not by faiss's own threads: OpenMP threads spin while they wait. On busy cores, they
         # take CPU time from the threads that still search.
         with ThreadPoolExecutor(len(parts)) as pool:
-            found = list(pool.map(lambda part: self._nearest(part, k, wide), parts))
+            found = list(pool.map(lambda part: self._nearest(part, k, wide, mask), parts))
         labels = np.concatenate([labels for labels, _ in found])
         return labels, np.concatenate([scores for _, scores in found])
 
-    def _nearest(self, vectors: Matrix, k: int, wide: int) -> tuple[Numbers, Matrix]:
+    def _nearest(
+        self, vectors: Matrix, k: int, wide: int, mask: Mask | None
+    ) -> tuple[Numbers, Matrix]:
         faiss.omp_set_num_threads(1)  # for the calls of this thread
-        parameters = faiss.SearchParametersHNSW(efSearch=wide)
+        bits = None if mask is None else np.packbits(mask, bitorder="little")
+        selector = None if bits is None else faiss.IDSelectorBitmap(bits)
+        parameters = faiss.SearchParametersHNSW(efSearch=wide, sel=selector)
         _, found = self._index.search(vectors, wide, params=parameters)
         labels = np.empty((len(vectors), k), dtype=np.int64)
         scores = np.empty((len(vectors), k), dtype=np.float32)
         for i, vector in enumerate(vectors):
             rows = found[i][found[i] >= 0]
             if len(rows) < k:
-                rows = np.arange(len(self._exact))
-            all_scores = self._scores(rows, vector)
-            best = np.argsort(-all_scores, kind="stable")[:k]
-            labels[i], scores[i] = rows[best], all_scores[best]
+                rows = np.arange(len(self._exact)) if mask is None else np.flatnonzero(mask)
+            labels[i : i + 1], scores[i : i + 1] = nearest_of(self, rows, vector[None], k)
         return labels, scores
-
-    def _scores(self, rows: Numbers, vector: Matrix) -> Matrix:
-        starts = range(0, len(rows), BLOCK)
-        return np.concatenate([self.vectors(rows[i : i + BLOCK]) @ vector for i in starts])
 
     def vectors(self, rows: Numbers) -> Matrix:
         """The vectors of some rows, float32 [n, dim], rounded to float16."""

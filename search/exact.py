@@ -1,10 +1,10 @@
-"""The index of a small collection: every vector is compared with the query, so none is missed."""
+"""Exact search: every vector is compared with the query, so none is missed."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.wire import Matrix
-from search.ann_index import Numbers
+from search.ann_index import AnnIndex, Mask, Numbers
 
 MAX_COUNT = 20_000
 """Images of a whole version. Among so many vectors of 512 numbers a query costs .28 ms of CPU in a
@@ -13,6 +13,8 @@ costs both about the same.
 In exchange recall is 1, also where many images are copies of each other."""
 BLOCK = 64
 """Queries that are compared at a time: their scores take 5 MB."""
+ROWS = 2**15
+"""Rows whose vectors are gathered at a time: 64 MiB at 512 dimensions."""
 
 
 class Exact:
@@ -23,7 +25,7 @@ class Exact:
         self._rows = rows
 
     def nearest(
-        self, vectors: Matrix, k: int, ef: int, threads: int
+        self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None = None
     ) -> tuple[NDArray[np.int64], Matrix]:
         """The k nearest; of equal scores the first row. `ef` and `threads` change nothing."""
         labels = np.empty((len(vectors), k), dtype=np.int64)
@@ -31,15 +33,37 @@ class Exact:
         for start in range(0, len(vectors), BLOCK):
             block = slice(start, start + BLOCK)
             all_scores = vectors[block] @ self._rows.T
-            # Find the k best in any order, then sort these alone.
-            best = np.argpartition(-all_scores, k - 1, axis=1)[:, :k]
-            best.sort(axis=1)
-            best_scores = np.take_along_axis(all_scores, best, axis=1)
-            order = np.argsort(-best_scores, axis=1, kind="stable")
-            labels[block] = np.take_along_axis(best, order, axis=1)
-            scores[block] = np.take_along_axis(best_scores, order, axis=1)
+            if mask is not None:
+                all_scores[:, ~mask] = -np.inf
+            labels[block], scores[block] = _best(all_scores, k)
         return labels, scores
 
     def vectors(self, rows: Numbers) -> Matrix:
         """The vectors of some rows, float32 [n, dim]."""
         return self._rows[rows]
+
+
+def nearest_of(
+    index: AnnIndex, rows: Numbers, vectors: Matrix, k: int
+) -> tuple[NDArray[np.int64], Matrix]:
+    """The k nearest among some rows of an index, by their vectors; 0 < k <= rows."""
+    labels = np.empty((len(vectors), 0), dtype=np.int64)
+    scores = np.empty((len(vectors), 0), dtype=np.float32)
+    for start in range(0, len(rows), ROWS):
+        block = rows[start : start + ROWS]
+        found = vectors @ index.vectors(block).T
+        places = np.broadcast_to(block, found.shape)
+        labels, scores = np.hstack([labels, places]), np.hstack([scores, found])
+        best, scores = _best(scores, min(k, scores.shape[1]))
+        labels = np.take_along_axis(labels, best, axis=1)
+    return labels, scores
+
+
+def _best(scores: Matrix, k: int) -> tuple[NDArray[np.int64], Matrix]:
+    """The places of the k best scores of each query, best first, and these scores."""
+    # Find the k best in any order, then sort these alone.
+    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    best.sort(axis=1)
+    best_scores = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-best_scores, axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(best_scores, order, axis=1)

@@ -1,7 +1,9 @@
 """The default index: hnswlib, with every vector in memory as float32."""
 
+import mmap
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import hnswlib
 import numpy as np
@@ -9,13 +11,12 @@ from numpy.typing import NDArray
 
 from common.files import write_whole
 from common.wire import Matrix
-from search.ann_index import AnnPaths, Build, Numbers
+from search.ann_index import AnnPaths, Build, Mask, Numbers
+from search.exact import nearest_of
 from search.manifest import DISTANCE, BadIndex
 
-BLOCK = 256
-"""Vectors that are read at a time. hnswlib makes a Python object of each number, under Python's
-lock. 20,000 vectors of 512 numbers at once silenced a server for 1.6 s on busy cores and took 390
-MiB more; in blocks, 25 ms and nothing."""
+HEADER = 96
+"""Bytes of an index file before its elements: see `_vectors`."""
 
 
 def write(folder: Path, name: str, vectors: Matrix, build: Build) -> AnnPaths:
@@ -37,8 +38,7 @@ def _build(vectors: Matrix, build: Build) -> hnswlib.Index:
 def load(paths: AnnPaths, dim: int, count: int) -> "Hnsw":
     """Load an index into a new object; raises BadIndex. hnswlib itself checks almost nothing."""
     path = paths.index_path
-    if (found := _dim_of(path)) != dim:
-        raise BadIndex(f"{path}: vectors of {found} numbers, not {dim}")
+    vectors = _vectors(path, dim, count)
     index = hnswlib.Index(space=DISTANCE, dim=dim)
     try:
         index.load_index(str(path))
@@ -46,51 +46,62 @@ def load(paths: AnnPaths, dim: int, count: int) -> "Hnsw":
         raise BadIndex(f"{path}: {error}") from None
     if index.get_current_count() != count:
         raise BadIndex(f"{path}: {index.get_current_count()} vectors, not {count}")
-    return Hnsw(index)
+    return Hnsw(index, vectors)
 
 
-def _dim_of(path: Path) -> int:
-    """The dimension in an index file. An element is its links, its float32 vector, its label."""
-    header = np.fromfile(path, dtype="<u8", count=6)
-    if len(header) < 6:
-        raise BadIndex(f"{path}: too short for an index")
-    label_offset, vector_offset = header[4:].tolist()
-    return int(label_offset - vector_offset) // 4
+def _vectors(path: Path, dim: int, count: int) -> "Vectors":
+    """The vectors in an index file, mapped; raises BadIndex.
+
+    Not by hnswlib's get_items, which makes a Python object of each number under Python's lock:
+    20,000 vectors of 512 numbers silenced a server for 1.6 s. The layout is hnswlib's saveIndex:
+    numbers of 8 bytes, then elements, each its links, its float32 vector and its label.
+    """
+    with path.open("rb") as file:
+        if path.stat().st_size < HEADER:
+            raise BadIndex(f"{path}: too short for an index")
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _, _, rows, size, label_at, vector_at = np.frombuffer(mapped, "<u8", 6).tolist()
+    if (found := (label_at - vector_at) // 4) != dim:
+        raise BadIndex(f"{path}: vectors of {found} numbers, not {dim}")
+    if rows != count or HEADER + rows * size > len(mapped):
+        raise BadIndex(f"{path}: {rows} vectors of {size} bytes, not {count}")
+    if not rows:
+        return Vectors(np.empty((0, dim), np.float32), np.empty(0, np.uint32))
+    labels = np.ndarray((rows,), "<u8", mapped, HEADER + label_at, (size,))
+    vectors = np.ndarray((rows, dim), "<f4", mapped, HEADER + vector_at, (size, 4))
+    return Vectors(vectors, np.argsort(labels).astype(np.uint32))
+
+
+class Vectors(NamedTuple):
+    """The vectors of a mapped file, float32 [rows, dim], and the place of each row's among them."""
+
+    mapped: Matrix
+    places: NDArray[np.uint32]
 
 
 class Hnsw:
     """A loaded hnswlib index, an `ann_index.AnnIndex`."""
 
-    def __init__(self, index: hnswlib.Index) -> None:
+    def __init__(self, index: hnswlib.Index, vectors: Vectors) -> None:
         self._index = index
+        self._vectors = vectors
         self._lock = threading.Lock()  # ef is set on the index: one batch at a time
 
     def nearest(
-        self, vectors: Matrix, k: int, ef: int, threads: int
-    ) -> tuple[NDArray[np.uint64], Matrix]:
-        """The k nearest by graph search; by brute force if that finds fewer than k."""
+        self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None = None
+    ) -> tuple[NDArray[np.integer], Matrix]:
+        """The k nearest by graph search; exactly, if that finds fewer than k."""
+        passes, threads = (None, threads) if mask is None else (mask.tobytes().__getitem__, 1)
         with self._lock:
             self._index.set_ef(ef)
             try:
-                labels, distances = self._index.knn_query(vectors, k, num_threads=threads)
+                labels, distances = self._index.knn_query(vectors, k, threads, passes)
             except RuntimeError:  # the search found fewer than k
-                return self._nearest_of_all(vectors, k)
+                count = self._index.get_current_count()
+                rows = np.arange(count) if mask is None else np.flatnonzero(mask)
+                return nearest_of(self, rows, vectors, k)
         return labels, 1 - distances
-
-    def _nearest_of_all(self, vectors: Matrix, k: int) -> tuple[NDArray[np.uint64], Matrix]:
-        rows = self.vectors(np.arange(self._index.get_current_count()))
-        labels = np.empty((len(vectors), k), dtype=np.uint64)
-        scores = np.empty((len(vectors), k), dtype=np.float32)
-        for i, vector in enumerate(vectors):
-            all_scores = rows @ vector
-            labels[i] = np.argsort(-all_scores, kind="stable")[:k]
-            scores[i] = all_scores[labels[i]]
-        return labels, scores
 
     def vectors(self, rows: Numbers) -> Matrix:
         """The vectors of some rows, float32 [n, dim]."""
-        found = np.empty((len(rows), self._index.dim), dtype=np.float32)
-        for start in range(0, len(rows), BLOCK):
-            block = slice(start, start + BLOCK)
-            found[block] = self._index.get_items(rows[block], return_type="numpy")
-        return found
+        return self._vectors.mapped[self._vectors.places[rows]]

@@ -9,6 +9,7 @@ import msgspec
 from common.config import IndexKind
 from common.errors import ConfigError
 from common.files import read_regular, replace_bytes, sha256_of
+from search.messages import Fields
 from search.self_hash import Message, read_self_hashed, with_self_hash
 
 CURRENT = "CURRENT"
@@ -44,6 +45,8 @@ class ShardFiles(msgspec.Struct, frozen=True):
     kind: IndexKind
     vectors: File | None = None
     """Only for a kind of index that keeps its vectors in a file of their own."""
+    columns: File | None = None
+    """What filters test; None of an earlier release."""
 
 
 class Recall(msgspec.Struct, frozen=True):
@@ -81,6 +84,8 @@ class Manifest(msgspec.Struct, frozen=True):
     shards: list[ShardFiles]
     chunks: list[int] | None = None
     """The chunks of embeddings that the version is from; None of an earlier release."""
+    fields: Fields = {}
+    """What filters can test; nothing in an index of an earlier release."""
     sha256: str = ""
     """The digest of the manifest itself: see search/self_hash.py."""
 
@@ -207,6 +212,8 @@ def verify_files(folders: Folders, manifest: Manifest) -> None:
             verify(index, shard.vectors)
         verify(paths, shard.records)
         verify(paths, shard.offsets)
+        if shard.columns:
+            verify(paths, shard.columns)
         verify(hashes, shard.hashes)
 
 

@@ -1,6 +1,14 @@
 """The msgpack messages of the search servers."""
 
+from typing import Literal
+
 import msgspec
+
+from search.filter import Filter
+
+Kind = Literal["text", "number", "boolean"]
+Fields = dict[str, list[Kind]]
+"""What filters can test: the kinds of value that a field has, by its name."""
 
 MAX_SHARD_HITS = 10_000
 """Most hits of one query in one shard; middle asks for more than k if it drops copies."""
@@ -16,6 +24,8 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     version_digest: str | None = msgspec.field(default=None, name="seal")
     """The manifest digest of the version to search; None is the newest. After a swap, the previous
     version is kept for a while."""
+    filter: Filter | None = None
+    """Only images that pass are found."""
 
 
 class Hits(msgspec.Struct, array_like=True):
@@ -98,3 +108,4 @@ class Info(msgspec.Struct):
     """The digest of a newer version that this server refused; "" if none."""
     reason: str = ""
     """Why that version was refused."""
+    fields: Fields = {}

@@ -43,7 +43,7 @@ WIRES = {
         "search.client",
         "search.messages",
         "search.image_key",
-        "search.rounds",
+        "search.filter",
     },
 }
 

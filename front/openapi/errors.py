@@ -18,6 +18,8 @@ class Error(NamedTuple):
 
 ERRORS = {
     "bad_request": Error(400, "The request is wrong. `detail` says how."),
+    "bad_filter": Error(400, "The filter is no test and no node, or over a limit."),
+    "unknown_field": Error(400, "No image of the index has a field of the filter."),
     "wrong_length": Error(400, "The embedding has more or fewer numbers than those of the index."),
     "model_unavailable": Error(400, "The server has no such model."),
     "image_url_off": Error(400, "This server fetches no images: `Front.image-url` is off."),

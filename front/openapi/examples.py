@@ -24,6 +24,18 @@ SEARCHES = {
         "summary": "More like an image of the index: here one of samples/",
         "value": {"id": KITTEN, "k": 3},
     },
+    "filter": {
+        "summary": "Only among some images, by their fields",
+        "value": {
+            "text": "a cat",
+            "filter": {
+                "and": [
+                    {"field": "folder", "prefix": "samples"},
+                    {"not": {"field": "format", "in": ["gif", "webp"]}},
+                ]
+            },
+        },
+    },
     "options": {
         "summary": "With all options",
         "value": {
@@ -36,7 +48,7 @@ SEARCHES = {
         },
     },
 }
-SEARCH_FORM = {"text": "", "image_url": "", "id": "", "region": ""}
+SEARCH_FORM = {"text": "", "image_url": "", "id": "", "region": "", "filter": ""}
 """Nothing beside the file: Swagger UI would put the word "string" there."""
 EMBEDDINGS = {
     "texts": {"summary": "Texts", "value": {"texts": ["a cat", "a dog"]}},

@@ -35,6 +35,11 @@ URL_PARAMETERS = (
     *("text", "image_url", "id", "region"),
     *("k", "model", "dedup", "min_score", "require_full"),
 )
+FILTER: Schema = {
+    "type": "string",
+    "description": "find only images that pass, by their fields: a Filter, as JSON",
+}
+FILTERS = ("bad_filter", "unknown_field")
 FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
 MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)
 
@@ -44,7 +49,9 @@ come first. `score` is the cosine: higher is better. `coverage` says how much of
 With `region`, the part of the picture searches, not all of it. Of an `id` this needs a key for the
 images, too, and the image itself may be among the hits.
 
-As a form, `image` is a file, and `region` has commas: `0.5,0,1,1`."""
+With `filter`, only images that pass are found. `GET /v1/info` lists their fields.
+
+As a form, `image` is a file, `region` has commas (`0.5,0,1,1`), and `filter` is JSON."""
 SEARCH_BY_URL = "Takes what an address can hold: no `image` and no `embedding`. See POST."
 CLASSIFY = """With `labels` the classes are those nearest by text (zero-shot). Without `labels`,
 `template` and `model` the image model's own classifier answers, if it has one.
@@ -115,8 +122,12 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
 def _searches(fields: dict[str, Schema]) -> list[Operation]:
     hits = reply("The best hits", "Answer", examples.ANSWER)
     hits["200"]["headers"] = CACHED
-    errors = (*MODEL, *FROM_URL, "unknown_id", "image_gone", *INDEX, "wrong_shard")
-    texts = {**{name: fields[name] for name in URL_PARAMETERS}, "region": as_text(fields["region"])}
+    errors = (*MODEL, *FROM_URL, *FILTERS, "unknown_id", "image_gone", *INDEX, "wrong_shard")
+    texts = {
+        **{name: fields[name] for name in URL_PARAMETERS},
+        "region": as_text(fields["region"]),
+        "filter": FILTER,
+    }
     upload = form({"image": FILE, **texts}, [], examples.SEARCH_FORM)
     return [
         Operation(

@@ -70,6 +70,9 @@ def _plain(node: Any, takes_null: bool) -> Any:
     options = [_plain(option, takes_null) for option in node.get("anyOf", [])]
     if not options:
         return found
+    for option in options:
+        if "$ref" in option:  # another message, or null
+            return option
     is_optional = "default" in found and found["default"] is None
     if is_optional:
         del found["default"]

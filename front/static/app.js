@@ -2,7 +2,8 @@
 
 import { selectable } from './region.js';
 
-/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string}} Query */
+/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string, filter?: string}} Query `filter` is JSON */
+/** @typedef {{field: string, eq?: unknown}} Test A test of a filter, as the API has it. */
 /** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean}} Hit */
 /** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
 /** @typedef {{hits: Hit[], coverage: Coverage, model: string, took_ms: {total?: number}, warnings: string[]}} Answer */
@@ -33,30 +34,32 @@ function storedKey() {
 }
 
 function options() {
-  return Object.fromEntries(['k', 'model', 'dedup'].map((name) => [name, form.elements[name].value]));
+  return Object.fromEntries(['k', 'model', 'dedup', 'filter'].map((name) => [name, form.elements[name].value]));
 }
 
 /** @param {string} search of a URL @param {Query} rest for the options it lacks @returns {Query} */
 function queryFrom(search, rest) {
   const params = new URLSearchParams(search);
-  const isOffered = (name) => [...form.elements[name].options].some(({ value }) => value === params.get(name));
+  const isOffered = (name) => [...(form.elements[name].options ?? [])].some(({ value }) => value === params.get(name));
   const subject = ['id', 'text'].find((name) => params.get(name)?.trim());
   const part = subject === 'id' && params.has('region') ? ['region'] : [];
   const names = Object.keys(rest).filter(isOffered).concat(subject ?? [], part);
-  return { ...rest, ...Object.fromEntries(names.map((name) => [name, params.get(name).trim()])) };
+  const filter = params.has('filter') ? { filter: filterOf(testsOf(params.get('filter'))) } : {};
+  return { ...rest, ...Object.fromEntries(names.map((name) => [name, params.get(name).trim()])), ...filter };
 }
 
 /** @param {Query} query @returns {string} `/` for an uploaded image, which no URL can hold */
-function urlOf({ text, id, region, k, model, dedup }) {
+function urlOf({ text, id, region, filter, k, model, dedup }) {
   if (!text && !id) return '/';
   const params = new URLSearchParams({ ...(id ? { id } : { text }), k, model });
   if (dedup !== usual.dedup) params.set('dedup', dedup);
   if (region) params.set('region', region);
+  if (filter) params.set('filter', filter);
   return `/?${params}`;
 }
 
 /** @param {Query} query @param {boolean} isStep whether `back` shall lead to what is on the screen now */
-function go(query, isStep = urlOf(query) !== urlOf(current.query) || ['image', 'region'].some((name) => query[name] !== current.query[name])) {
+function go(query, isStep = urlOf(query) !== urlOf(current.query) || ['image', 'region', 'filter'].some((name) => query[name] !== current.query[name])) {
   const key = `${performance.timeOrigin}/${performance.now()}`; // unique, also after a reload
   visits.set(key, { query });
   if (visits.size > VISITS_KEPT) visits.delete(visits.keys().next().value);
@@ -89,9 +92,10 @@ async function show(visit) {
 }
 
 /** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
-async function ask({ image, ...fields }, signal) {
+async function ask({ image, filter, ...fields }, signal) {
   const headers = image ? {} : { 'Content-Type': 'application/json' };
-  const body = image ? multipart({ ...fields, image }) : JSON.stringify({ ...fields, k: Number(fields.k), region: numbers(fields.region) });
+  const narrow = filter && { filter: image ? filter : JSON.parse(filter) };
+  const body = image ? multipart({ ...fields, ...narrow, image }) : JSON.stringify({ ...fields, ...narrow, k: Number(fields.k), region: numbers(fields.region) });
   const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
   const response = await call('/v1/search', { method: 'POST', headers, body, signal: limit });
   if (!response.ok) throw new Error(await reason(response));
@@ -131,6 +135,7 @@ function setView(view, title = 'clip-search', hits = []) {
   whenSeen.disconnect();
   page.results.replaceChildren(...hits.map(tile));
   for (const part of [page.status, page.banner, page['subject-image']]) part.replaceChildren();
+  page.filters.replaceChildren(...(view === 'start' ? [] : testsOf(current.query.filter).map(filterChip)));
   page.subject.hidden = true;
   setCursor(0);
   if (focusIsOnHits) focusHit(0);
@@ -155,6 +160,30 @@ function showAnswer({ query, answer: { hits, coverage, model, took_ms, warnings 
   const facts = [model, took_ms?.total >= 0 && `${took_ms.total.toFixed()} ms`].filter(Boolean).join(', ');
   page.status.append(count(hits.length, 'image') || 'Nothing found', ...subject, ' ', create('small', facts));
   warn(coverage?.degraded ? [`Answers from ${coverage.shards.ok} of ${coverage.shards.total} shards.`, ...warnings] : warnings);
+}
+
+/** A button that takes a test of the filter away. @param {Test} test @param {number} index @param {Test[]} tests @returns {HTMLElement} */
+function filterChip(test, index, tests) {
+  const told = 'eq' in Object(test) ? `${test.field}: ${test.eq}` : JSON.stringify(test);
+  const chip = page['filter-chip'].content.firstElementChild.cloneNode(true);
+  const [button] = chip.children;
+  button.firstElementChild.textContent = told;
+  button.ariaLabel = `Remove the filter ${told}`;
+  button.addEventListener('click', () => go({ ...current.query, filter: filterOf(tests.toSpliced(index, 1)) }));
+  return chip;
+}
+
+/** A value in the viewer: a link to the hits that have it, too. @param {string} field @param {unknown} value @returns {HTMLElement} */
+function factValue(field, value) {
+  const told = plain(value);
+  if (value === null || told.length > 200) return create('dd', told);
+  const tests = testsOf(current.query.filter);
+  const filter = filterOf([...tests.filter((test) => test.field !== field), { field, eq: value }]);
+  const link = Object.assign(create('a', told), { href: urlOf({ ...current.query, filter }), title: `Only images with this ${field}` });
+  link.dataset.filter = filter;
+  const item = create('dd', '');
+  item.append(link);
+  return item;
 }
 
 /** Show the picture that is searched for, with the part that counts. @param {Query} query @param {boolean} hasFocus */
@@ -249,14 +278,16 @@ function openViewer(index) {
   const hit = shown[index];
   const { id, path, score, metadata, offline } = hit;
   const absent = offline && { offline: 'The file was absent when the index was built.' };
-  const facts = Object.entries({ score: score.toFixed(3), ...absent, ...metadata });
+  const folder = path.split('/').slice(0, -1).join('/');
+  const facts = Object.entries({ score: score.toFixed(3), ...absent }).map(([name, value]) => [create('dt', name), create('dd', value)]);
+  const fields = Object.entries({ ...(folder && { folder }), ...metadata }).map(([name, value]) => [create('dt', name), factValue(name, value)]);
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
   const frame = picture({ ...current.query, id, region: undefined }, path);
   const [image] = frame.children;
   page['viewer-image'].replaceChildren(frame);
   page['viewer-path'].textContent = path;
-  page['viewer-metadata'].replaceChildren(...facts.flatMap(([name, value]) => [create('dt', name), create('dd', plain(value))]));
+  page['viewer-metadata'].replaceChildren(...facts.flat(), ...fields.flat());
   page['viewer-more'].href = moreUrl(id);
   URL.revokeObjectURL(page['viewer-original'].href);
   page['viewer-original'].href = imageUrl(id);
@@ -278,6 +309,17 @@ function setCursor(index) {
   page.results.querySelectorAll('a').forEach((link, at) => (link.tabIndex = at >> 1 === index ? 0 : -1)); // two links a hit
 }
 
+/** The tests of a filter, of which all must pass. @param {string} filter in JSON @returns {Test[]} */
+function testsOf(filter) {
+  try {
+    const tree = JSON.parse(filter);
+    return tree.and ?? [tree];
+  } catch {
+    return []; // no filter, or a URL that was cut
+  }
+}
+
+const filterOf = (tests) => (tests.length ? JSON.stringify(tests.length > 1 ? { and: tests } : tests[0]) : '');
 const multipart = (fields) => Object.entries(fields).reduce((data, field) => (data.set(...field), data), new FormData());
 const create = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
 const plain = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
@@ -330,7 +372,8 @@ function onClick(event) {
   const isQuery = link.pathname === '/' && link.origin === location.origin;
   const isHit = link.matches('.open');
   if (isQuery || isHit) event.preventDefault();
-  if (isQuery) go(queryFrom(link.search, options()));
+  if (link.dataset.filter) go({ ...current.query, filter: link.dataset.filter }); // also for an image, which no URL holds
+  else if (isQuery) go(queryFrom(link.search, options()));
   if (isHit) openViewer(indexOf(link));
 }
 

@@ -110,6 +110,12 @@ def test_info_tells_what_can_be_searched(cluster: Cluster) -> None:
         "model": "tiny",
         "dim": 16,
         "shards": 2,
+        "fields": {
+            "folder": ["text"],
+            "format": ["text"],
+            "offline": ["boolean"],
+            "path": ["text"],
+        },
     } == cluster.front.get("/v1/info")
 
 

@@ -8,6 +8,7 @@ from common.config import IndexKind
 from common.wire import Matrix
 from devtools.vectors import clustered, unit
 from search.ann_index import Build
+from search.fields import fields_of_index
 from search.image_key import IMAGE_KEY
 from search.index import Segment, SegmentRows, load_shard, write_shard
 from search.manifest import Folders, ShardFiles
@@ -38,7 +39,8 @@ def write_vectors(
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"{number}.jpg") for number in range(len(vectors))]
     build = Build(kind, links, 200, 1, 64)
-    return write_shard(folders, VERSION, shard, SegmentRows(vectors, keys, records), build)
+    rows, fields = SegmentRows(vectors, keys, records), fields_of_index(records)
+    return write_shard(folders, VERSION, shard, rows, build, fields)
 
 
 def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Segment:

@@ -1,8 +1,9 @@
 """Both kinds of index: the same answers to the same questions, and nothing else is loaded."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import hnswlib
 import numpy as np
 import pytest
 
@@ -37,28 +38,40 @@ def test_the_nearest_are_found_best_first(engine: Any, tmp_path: Path) -> None:
 
 @ENGINES
 def test_vectors_are_read_in_the_order_of_the_rows(engine: Any, tmp_path: Path) -> None:
-    """Also more than a block of them, a row twice, and none."""
+    """Also a row twice, and none."""
     loaded = engine.load(engine.write(tmp_path, "shard", VECTORS, build("hnsw")), 16, 60)
-    rows = np.random.default_rng(0).integers(0, 60, 2 * hnsw.BLOCK + 7)
+    rows = np.random.default_rng(0).integers(0, 60, 519)
 
     np.testing.assert_allclose(loaded.vectors(rows), VECTORS[rows], atol=2e-3)
     assert loaded.vectors(rows[:0]).shape == (0, 16)
 
 
-def test_hnswlib_is_asked_for_a_block_of_vectors_at_a_time() -> None:
-    """For it holds Python's lock all the while."""
-    asked: list[int] = []
+def test_mapped_vectors_are_those_of_hnswlib(tmp_path: Path) -> None:
+    """Bit for bit: the file is read by its layout, which a new hnswlib might change."""
+    paths = hnsw.write(tmp_path, "shard", VECTORS, build("hnsw"))
+    index = hnswlib.Index(space="ip", dim=16)
+    index.load_index(str(paths.index_path))
+    rows = np.arange(60)
 
-    class Index:
-        dim = 2
+    found = hnsw.load(paths, 16, 60).vectors(rows)
+    assert found.tobytes() == index.get_items(rows, return_type="numpy").tobytes()
 
-        def get_items(self, rows: Matrix, return_type: str) -> Matrix:
-            asked.append(len(rows))
-            return np.zeros((len(rows), self.dim), np.float32)
 
-    hnsw.Hnsw(cast(Any, Index())).vectors(np.arange(hnsw.BLOCK + 1))
-
-    assert [hnsw.BLOCK, 1] == asked
+@ENGINES
+@pytest.mark.parametrize("every", [2, 7, 59])
+def test_of_the_rows_of_a_mask_the_nearest_are_found(
+    engine: Any, every: int, tmp_path: Path
+) -> None:
+    """No other row is; also where fewer pass than the search asks for, and all of them."""
+    loaded = engine.load(engine.write(tmp_path, "shard", VECTORS, build("hnsw")), 16, 60)
+    mask = np.arange(60) % every == 1
+    rows = np.flatnonzero(mask)
+    scores = VECTORS[:5] @ VECTORS[rows].T
+    for k in {1, len(rows)}:
+        found, told = loaded.nearest(VECTORS[:5], k, 64, 1, mask)
+        expected = np.sort(scores, axis=1)[:, ::-1][:, :k]
+        assert set(found.ravel().tolist()) <= set(rows.tolist())
+        np.testing.assert_allclose(told, expected, atol=2e-3)
 
 
 @ENGINES
