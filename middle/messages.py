@@ -220,4 +220,4 @@ class Info(msgspec.Struct):
     shards: Annotated[int, Meta(description="shards of the index")]
     fields: Annotated[
         Fields, Meta(description="what `filter` can test: the kinds of value that each field has")
-    ]
+    ] = {}

@@ -107,4 +107,11 @@ CLASSIFY_ANSWER = {
     "warnings": [],
     "request_id": REQUEST_ID,
 }
-INFO = {"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2}
+INFO = {
+    "images": 69,
+    "index_version": "v000001",
+    "model": "starter",
+    "dim": 384,
+    "shards": 2,
+    "fields": {"path": ["text"], "folder": ["text"], "format": ["text"], "offline": ["boolean"]},
+}

@@ -9,6 +9,7 @@ from front.openapi.parts import (
     CACHED,
     DEADLINE,
     FILE,
+    FILTER,
     FRESH,
     IMAGE_ID,
     Operation,
@@ -35,10 +36,6 @@ URL_PARAMETERS = (
     *("text", "image_url", "id", "region"),
     *("k", "model", "dedup", "min_score", "require_full"),
 )
-FILTER: Schema = {
-    "type": "string",
-    "description": "find only images that pass, by their fields: a Filter, as JSON",
-}
 FILTERS = ("bad_filter", "unknown_field")
 FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
 MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)

@@ -42,6 +42,10 @@ FILE: Schema = {
     "format": "binary",  # Swagger UI knows a list of files by this alone
     "contentMediaType": "application/octet-stream",
 }
+FILTER: Schema = {
+    "type": "string",
+    "description": "find only images that pass, by their fields: a Filter, as JSON",
+}
 
 
 class Operation(NamedTuple):

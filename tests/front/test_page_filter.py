@@ -130,4 +130,4 @@ def test_an_address_with_a_filter_of_its_own_is_shown_as_it_is(browser: Browser)
     browser.shows("no image has a field 'month'")
     browser.find("#filters button").click()
     browser.until(lambda _: names(browser) == set(range(IMAGES)))
-    browser.driver.get_log("browser")  # Chromium notes the 400
+    browser.complaints()  # Chromium notes the 400
