@@ -39,11 +39,15 @@ announce = @echo "installing Python packages, once: $(DOWNLOAD_MB) MB to downloa
 LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes \
 	--python-version $(firstword $(PYTHONS)) --annotation-style line --custom-compile-command "make lock"
 
-.PHONY: help demo install dev torch lock lint format test chaos bench bench-runtimes fuzz reference clean
+# What is named when make is called is handed on: compose.yaml says which variables it reads.
+COMPOSE = DEVICE=$(DEVICE) docker compose -f compose.yaml $(if $(filter cuda,$(DEVICE)),-f edge/cuda.yaml)
+
+.PHONY: help demo install dev torch lock lint format test chaos bench bench-runtimes fuzz build_all \
+	c_up c_down reference clean
 
 help: ## this list
 	@echo "Begin with: make demo IMAGES=~/Pictures"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: CHECK = --config $(CONFIG)
 demo: $(VENV)/.installed ## add IMAGES (FOLDER:FOLDER) to the collection, index it, start everything
@@ -81,12 +85,14 @@ $(TORCH)/.installed: requirements-torch.lock
 	$(TORCH)/bin/python $(PIP_INSTALL) -r requirements-torch.lock
 	touch $@
 
-# One resolution after the other, so that a package has one version in all three environments.
+# One resolution after the other, so that a package has one version in all environments.
 lock: dev ## renew requirements*.lock; with UPGRADE= only what the ranges ask for
 	$(LOCK) $(UPGRADE) requirements-dev.txt --output-file requirements-dev.lock
 	$(LOCK) $(UPGRADE) requirements.txt --constraints requirements-dev.lock --output-file requirements.lock
 	$(LOCK) $(UPGRADE) requirements-torch.txt requirements-dev.txt --constraints requirements-dev.lock \
 		--output-file requirements-torch.lock
+	$(LOCK) $(UPGRADE) requirements-image.txt --constraints requirements-dev.lock --output-file requirements-image.lock
+	$(LOCK) $(UPGRADE) requirements-cuda.txt --constraints requirements-dev.lock --output-file requirements-cuda.lock
 
 lint: dev ## ruff, mypy, bandit and pip-audit, as CI runs them
 	$(BIN)/ruff check .
@@ -116,6 +122,16 @@ bench: torch ## everything beside others, limits and targets, or the sections of
 
 bench-runtimes: torch ## images and texts a second of each runtime on DEVICE, cpu or cuda
 	$(TORCH)/bin/python benchmarks/bench.py --only runtimes --device $(DEVICE)
+
+build_all: ## build the images of the containers: for the CPU, for CUDA and for TorchServe (needs docker)
+	DEVICE=cpu docker compose --profile torchserve build
+	DEVICE=cuda docker compose build
+
+c_up: ## start everything in containers, with IMAGES, CONFIG, PORT, DEVICE and COMPOSE_PROFILES (needs docker)
+	$(COMPOSE) up --build --detach
+
+c_down: ## stop the containers; what they have indexed stays in their volume
+	$(COMPOSE) --profile "*" down
 
 reference: dev ## write the pages of docs/reference that are made from the code
 	$(BIN)/python devtools/reference/write.py

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import tempfile
+from argparse import ArgumentParser
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,20 +18,22 @@ from inference.clip.devices import count_gpus
 
 PRESETS = Path(__file__).resolve().parent
 DEFAULT = "torch-flow.yml"
-USAGE = "python -m clip_server [FILE | -i]: a Flow in YAML; -i reads it from standard input"
+USAGE = "python -m clip_server [FILE | -i] [--host ADDRESS]"
 DEVICES, LEVEL = "CUDA_VISIBLE_DEVICES", "JINA_LOG_LEVEL"
 
 
 def main() -> None:
     """Start inference, middle and the gateway for a Flow, and print what was understood."""
-    arguments = sys.argv[1:] or [DEFAULT]
-    if len(arguments) != 1 or arguments[0] in ("-h", "--help"):
-        raise ConfigError(USAGE)
-    text, root = _read(arguments[0])
+    parser = ArgumentParser(usage=USAGE, description=__doc__)
+    parser.add_argument("file", nargs="?", default=DEFAULT, help="a Flow in YAML, or a preset")
+    parser.add_argument("-i", action="store_true", help="read the Flow from standard input")
+    parser.add_argument("--host", metavar="ADDRESS", help="where a Flow without a host listens")
+    arguments = parser.parse_args()
+    text, root = _read("-i" if arguments.i else arguments.file)
     devices = os.environ.get(DEVICES, "")
     if devices.startswith("RR"):
         del os.environ[DEVICES]  # CUDA would see no device at all
-    machine = Machine(count_gpus(), find_spec("torch") is not None, devices, _free_port)
+    machine = Machine(count_gpus(), find_spec("torch") is not None, devices, _free_port, arguments.host)
     understood = understand(read_flow(text), machine)
     _make_absolute(understood.config, root)
     level = "debug" if os.environ.get(LEVEL, "").upper() == "DEBUG" else "info"

@@ -28,6 +28,8 @@ class Machine(NamedTuple):
     visible_devices: str
     """CUDA_VISIBLE_DEVICES, for its `RR`."""
     free_port: Callable[[], int]
+    host: str | None = None
+    """Where a Flow listens that names no host; None: on the loopback, as our gateway does."""
 
 
 class Understood(NamedTuple):
@@ -95,7 +97,7 @@ def _gateway(take: Callable[..., Any], machine: Machine) -> Fields:
         http = first + 1 if set(protocols) - {"grpc"} else machine.free_port()
     found: Fields = {"protocols": protocols, "port": by_protocol.get("grpc", first)}
     found["http-port"] = http
-    if (host := take("with.host")) is not None:
+    if (host := take("with.host", machine.host)) is not None:
         found |= {"address": host, "open": True}
     for key, ours in (
         ("prefetch", "prefetch"),

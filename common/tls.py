@@ -10,6 +10,7 @@ from common.errors import ConfigError
 from common.files import stamp_of
 
 HANDSHAKE_S = 10.0  # a handshake occupies a thread of the server
+DECRYPT = "openssl pkey -in KEY -out NEW writes a key without a password"
 
 
 class Tls(NamedTuple):
@@ -26,8 +27,8 @@ class Tls(NamedTuple):
         """The password of an encrypted key; raises OSError, and ValueError without a file."""
         if self.password_file is None:
             raise ValueError(
-                "the key is encrypted: set tls-key-password-file of Front or Inside to a file with"
-                " its password; else openssl pkey -in KEY -out NEW writes a key without one"
+                "the key is encrypted: set tls-key-password-file beside tls-key to the file of its"
+                f" password; else {DECRYPT}"
             )
         return self.password_file.read_text("utf-8").rstrip("\r\n")
 

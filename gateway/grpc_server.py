@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 
 from common.config import Gateway
-from common.errors import ConfigError, Problem, ServiceError
-from common.tls import Tls
+from common.errors import ConfigError, MissingPackage, Problem, ServiceError
+from common.tls import DECRYPT, Tls
 from gateway.access import Access
 from gateway.answering import Answering, error_reply
 from gateway.stream import Stream
@@ -16,6 +16,7 @@ from gateway.wire import SUCCESS, Status
 CALL, DRY_RUN = "jina.JinaRPC", "jina.JinaGatewayDryRunRPC"
 MAX_STREAMS = 256
 """Streams at a time; each may hold a message that was read ahead."""
+CLOSED = "gRPC cannot use the key of Gateway.tls-cert, which has a password"
 
 Context = Any
 """A grpc.aio.ServicerContext; grpcio has no types."""
@@ -78,6 +79,26 @@ class GrpcServer:
 
 
 def credentials(tls: Tls) -> grpc.ServerCredentials:
-    """The certificate for gRPC, which reads no files itself."""
+    """The certificate for gRPC, which reads no files itself; raises ConfigError."""
     key, chain = (tls.key or tls.cert).read_bytes(), tls.cert.read_bytes()
+    if b"ENCRYPTED" in key:
+        key = _decrypted(key, tls.password())
     return grpc.ssl_server_credentials([(key, chain)])
+
+
+def _decrypted(key: bytes, password: str) -> bytes:
+    """A private key (PEM) without its password, which gRPC takes no other way."""
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+    except ModuleNotFoundError:
+        raise MissingPackage(f"{CLOSED}: pip install cryptography; {DECRYPT}") from None
+    try:
+        opened = serialization.load_pem_private_key(key, password.encode())
+    except (UnsupportedAlgorithm, ValueError) as error:
+        raise ConfigError(f"{CLOSED}: {error}; {DECRYPT}") from None
+    return opened.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -31,7 +31,8 @@ async def serve(loaded: Loaded) -> None:
         raise ConfigError('config: there is no section Gateway: add "Gateway": {}')
     keys = Keys(loaded.path(config.front.keys_file) if config.front.keys_file else None)
     check_exposure("Gateway", gateway.address, keys, gateway.open, ("search",))
-    tls = tls_of("Gateway", root, gateway.tls_cert, gateway.tls_key)
+    files = gateway.tls_cert, gateway.tls_key, None, gateway.tls_key_password_file
+    tls = tls_of("Gateway", root, *files)
     middle = MiddleClient(
         config.middle.addresses, config.middle.deadline_ms, InternalAuth(config.inside, root)
     )

@@ -90,3 +90,7 @@ class Gateway(Section, frozen=True):
         str | None,
         Meta(description="The private key (PEM) of `tls-cert`; null: it is in the same file."),
     ] = None
+    tls_key_password_file: Annotated[
+        str | None,
+        Meta(description="A file with the password of the private key, if that is encrypted."),
+    ] = None

@@ -106,4 +106,5 @@ def _providers(path: Path, options: SessionOptions, tensorrt: bool) -> list[tupl
     for name, _ in wanted:
         if name not in onnxruntime.get_available_providers():
             raise ConfigError(f"this ONNX Runtime has no {name}: pip install onnxruntime-gpu")
+    onnxruntime.preload_dlls()  # CUDA and cuDNN, if pip installed them
     return [*wanted, ("CPUExecutionProvider", {})]

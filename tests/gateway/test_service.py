@@ -132,6 +132,35 @@ def test_tls(encrypted: tuple[RunningGateway, dict[str, str]], scheme: str) -> N
     assert line.startswith("ERROR"), line
 
 
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_key_under_a_password(services: Cluster, root: Path, tmp_path: Path, scheme: str) -> None:
+    """The password is in a file; the certificate and the key are in one."""
+    authority = Authority(tmp_path)
+    files = authority.encrypted("locked", "s\u00e9 cret")
+    both = tmp_path / "both.pem"
+    both.write_text(Path(files["tls-cert"]).read_text() + Path(files["tls-key"]).read_text())
+    (tmp_path / "password").write_text("s\u00e9 cret\n", "utf-8")
+    keys = {"tls_cert": str(both), "tls_key_password_file": str(tmp_path / "password")}
+    with gateway(services.config, root, protocols=[scheme], **keys) as served:
+        names = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "SSL_CERT_FILE")
+        trust = dict.fromkeys(names, str(authority.file))
+        url = served.url(SCHEMES[scheme])
+        assert run(ENVIRONMENT_OF[scheme], ENCODE, url, variables=trust)[-1].startswith(SHAPE)
+
+
+def test_a_key_that_grpc_cannot_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package that decrypts it, the start says so."""
+    files = Authority(tmp_path).encrypted("locked", "secret")
+    (tmp_path / "password").write_text("secret")
+    (tmp_path / "cryptography.py").write_text("raise ModuleNotFoundError('hidden by this test')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    section = {"port": 0, "http-port": 0, "tls-key-password-file": "password", **files}
+    done = run_command("gateway/gateway.py", {"Gateway": section}, cwd=tmp_path)
+
+    assert 2 == done.returncode
+    assert "which has a password: pip install cryptography" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def guarded(services: Cluster, root: Path) -> Iterator[tuple[RunningGateway, dict[str, str]]]:
     """A gateway with keys, and a key for each of two scopes."""
