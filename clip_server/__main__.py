@@ -33,7 +33,9 @@ def main() -> None:
     devices = os.environ.get(DEVICES, "")
     if devices.startswith("RR"):
         del os.environ[DEVICES]  # CUDA would see no device at all
-    machine = Machine(count_gpus(), find_spec("torch") is not None, devices, _free_port, arguments.host)
+    machine = Machine(
+        count_gpus(), find_spec("torch") is not None, devices, _free_port, arguments.host
+    )
     understood = understand(read_flow(text), machine)
     _make_absolute(understood.config, root)
     level = "debug" if os.environ.get(LEVEL, "").upper() == "DEBUG" else "info"

@@ -180,3 +180,15 @@ def test_each_key_is_told() -> None:
 def test_the_presets_lie_where_the_command_looks() -> None:
     """In the package, as in CLIP-as-service."""
     assert CHECKOUT / "clip_server" == PRESETS
+
+
+def test_a_host_for_flows_that_name_none() -> None:
+    """In a container it is 0.0.0.0; a Flow's own host comes first."""
+    there = machine()._replace(host="0.0.0.0")
+
+    assert ("0.0.0.0", True) == tuple(
+        config_of(text_of(), there)["Gateway"][key] for key in ("address", "open")
+    )
+    named = config_of(text_of(flow="host: 10.0.0.1"), there)
+    assert "10.0.0.1" == named["Gateway"]["address"]
+    assert "address" not in config_of(text_of())["Gateway"]
