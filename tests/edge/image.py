@@ -4,12 +4,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pathspec
@@ -110,6 +111,7 @@ class Image:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
         assert process.stdin is not None
         process.stdin.write(text)
@@ -141,6 +143,8 @@ class Image:
                 yield lines
             finally:
                 status = stop(process)
+                with suppress(ProcessLookupError):  # what is left ends with its container
+                    os.killpg(process.pid, signal.SIGKILL)
                 reader.join()
             assert status == 0, "".join(lines)
 

@@ -158,3 +158,21 @@ def test_a_gpu_is_for_prepare_and_inference() -> None:
     assert "/mnt/My Pictures:x" in {mount["source"] for mount in services["front"]["volumes"]}
     for name in build.keys() & {"DEVICE", "UID", "GID", "PYTHON_IMAGE"}:
         assert f"ARG {name}=" in DOCKERFILE
+
+
+def test_make_hands_on_what_it_is_called_with(tmp_path: Path) -> None:
+    """The variables of compose.yaml, and the file for GPUs; c_down stops what profiles added."""
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$IMAGES $COMPOSE_PROFILES $DEVICE $*"\n')
+    docker.chmod(0o700)
+
+    def called(*words: str) -> str:
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        command = ["make", "--silent", *words]
+        return subprocess.check_output(command, cwd=CHECKOUT, env=environment, text=True)
+
+    up = called("c_up", "IMAGES=/mnt/My Pictures", "COMPOSE_PROFILES=redis", "DEVICE=cuda")
+    files = "-f compose.yaml -f edge/cuda.yaml"
+    assert f"/mnt/My Pictures redis cuda compose {files} up --build --detach\n" == up
+    assert "cpu compose -f compose.yaml --profile * down" in called("c_down")
+    assert 2 == called("build_all").count(" build")
