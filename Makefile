@@ -42,8 +42,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes 
 # What is named when make is called is handed on: compose.yaml says which variables it reads.
 COMPOSE = DEVICE=$(DEVICE) docker compose -f compose.yaml $(if $(filter cuda,$(DEVICE)),-f edge/cuda.yaml)
 
-.PHONY: help demo install dev torch lock lint format test chaos bench bench-runtimes fuzz build_all \
-	c_up c_down reference clean
+.PHONY: help demo install dev torch lock lint format test chaos bench bench-runtimes fuzz build_all c_up c_down reference clean
 
 help: ## this list
 	@echo "Begin with: make demo IMAGES=~/Pictures"

@@ -1,4 +1,4 @@
-"""The audit of what requirements.lock installs, with the program that it asks stood in for."""
+"""The audit of what the locks install, with the program that it asks stood in for."""
 
 import os
 import subprocess
@@ -64,3 +64,12 @@ def test_who_does_not_know_an_old_hole_is_no_database(tmp_path: Path, canary: st
     assert 0 == done.returncode, done.stderr
     assert "SKIPPED, nothing was audited" in done.stderr
     assert "No known vulnerabilities" not in done.stdout
+
+
+def test_what_the_containers_install_is_audited(tmp_path: Path) -> None:
+    """Beside what make install does."""
+    both = '*" requirements.lock "*" requirements-image.lock"'
+    audit = f"case \"$*\" in {both}) {NONE}; echo '{KNOWN}';; *) exit 1;; esac"
+    done = run_audit(tmp_path, FOUND, audit, ci=True)
+
+    assert 0 == done.returncode, done.stderr
