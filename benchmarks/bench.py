@@ -85,7 +85,7 @@ def make_plan(arguments: argparse.Namespace, folder: Path) -> Plan:
             print(f"left out: {arguments.architecture}, for {model}: {error}", flush=True)
     find_model(model, given.root)  # fail before minutes of work
     changes = {"clip": model, "runtime": arguments.runtime, "precision": arguments.precision}
-    inference = replace(given.config.inference, **changes)
+    inference = replace(given.config.inference.of("clip"), **changes)
     same = ("rounds", "seconds", "vectors", "workers", "batches", "device", "beside")
     return Plan(
         **{name: getattr(arguments, name) for name in same},

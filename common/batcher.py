@@ -2,7 +2,8 @@
 
 An idle worker takes an item at once. While all workers are busy, the queue grows. The next free
 worker takes waiting items together. No timer adds latency while the load is low.
-Each run function has its own worker thread, so it never runs two batches at a time.
+Each run function has its own worker thread, so it never runs two batches at a time. Workers on
+several kinds of device take from the same queue, each kind its share: `common/device_shares.py`.
 
 Items of similar size go together, the smallest first: no small item waits for the end of a large
 one in its batch. The oldest item is passed over `MAX_PASSES` times at most.
@@ -12,12 +13,15 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from common.buckets import buckets
+from common.device_shares import DeviceShares
 from common.errors import DeadlineExceeded, Overloaded, ServiceError, Unavailable
-from common.metrics import BATCH_ITEMS, BATCH_SIZE
+from common.gather import Gather
+from common.metrics import BATCH_FILL, BATCH_ITEMS, BATCH_SIZE, IDLE_WORKERS, QUEUE_ITEMS
 from common.queue_wait import QueueWait
 from common.request_context import CONTEXT, merge_contexts
 
@@ -29,47 +33,6 @@ quarter of the batches at least."""
 
 Run = Callable[[list[Any], float], Sequence[Any]]
 """Takes a batch's items and their latest deadline; returns a result or an Exception for each."""
-
-
-class Gather:
-    """The results of one request, a slot for each of its items."""
-
-    def __init__(self, slots: int, deadline: float) -> None:
-        """`deadline` is on the clock of time.monotonic()."""
-        self.deadline = deadline
-        self.context = CONTEXT.get()
-        self.abandoned = False
-        self._results: list[Any] = [None] * slots
-        self._open = set(range(slots))
-        self._lock = threading.Lock()
-        self._done = threading.Event()
-
-    def set_result(self, slot: int, result: Any) -> None:
-        """Set the result of a slot, or its Exception; a second result is ignored."""
-        with self._lock:
-            if slot in self._open:
-                self._open.remove(slot)
-                self._results[slot] = result
-            if not self._open:
-                self._done.set()
-
-    def wait(self) -> list[Any]:
-        """Wait for all results until the deadline; a missing result becomes DeadlineExceeded."""
-        if self._open:
-            self._done.wait(max(0.0, self.deadline - time.monotonic()))
-        self.abandoned = True
-        with self._lock:
-            for slot in self._open:
-                self._results[slot] = DeadlineExceeded("no answer within the deadline")
-            self._open.clear()
-        return self._results
-
-    def first(self) -> Any:
-        """Wait for the only slot; returns its result or raises its Exception."""
-        result = self.wait()[0]
-        if isinstance(result, Exception):
-            raise result
-        return result
 
 
 class _Entry(NamedTuple):
@@ -85,7 +48,7 @@ class Batcher:
     def __init__(
         self,
         name: str,
-        runs: Sequence[Run],
+        runs: Mapping[str, Sequence[Run]],
         max_batch: int,
         max_queue: int,
         *,
@@ -93,14 +56,17 @@ class Batcher:
         refuse_late: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A batch has at most `max_batch` items, and the size `max_size` if it has more than one.
+        """`runs` are by the kind of device that they run on, the fastest kind first.
 
+        A batch has at most `max_batch` items, and the size `max_size` if it has more than one.
         With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`.
         """
         self.name = name
         self._refuse_late = refuse_late
         self._now = now
-        self._wait = QueueWait(max_batch, len(runs))
+        workers = {kind: len(functions) for kind, functions in runs.items()}
+        self._wait = QueueWait(max_batch, next(iter(workers.values())))
+        self._shares = DeviceShares(workers, now)
         self._max_batch = max_batch
         self._max_size = max_size
         self._max_queue = max_queue
@@ -108,15 +74,23 @@ class Batcher:
         self._passes = 0
         """The batches since the oldest item became the oldest."""
         self._observed, self._observed_s = 0, 0.0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = {kind: threading.Condition(self._lock) for kind in runs}
+        self._idle = workers
         self._closed = False
         self._workers = [
-            threading.Thread(target=self._work, args=(run,), name=f"batcher-{name}", daemon=True)
-            for run in runs
+            threading.Thread(
+                target=self._work, args=(run, kind), name=f"batcher-{name}", daemon=True
+            )
+            for kind, functions in runs.items()
+            for run in functions
         ]
 
     def start(self) -> None:
         """Start the workers; call it after the process has forked."""
+        QUEUE_ITEMS.labels(self.name).set_function(lambda: len(self._queue))
+        for kind in self._idle:
+            IDLE_WORKERS.labels(self.name, kind).set_function(partial(self._idle.__getitem__, kind))
         for worker in self._workers:
             worker.start()
 
@@ -125,11 +99,11 @@ class Batcher:
 
         `size` is the cost to run the item, in any unit.
         """
-        with self._changed:
+        with self._lock:
             refusal = self._why_not(gather.deadline)
             if refusal is None:
                 self._queue.append(_Entry(item, gather, slot, size))
-                self._changed.notify()
+                self._wake()
                 return
         BATCH_ITEMS.labels(self.name, "refused").inc()
         gather.set_result(slot, refusal)
@@ -147,35 +121,54 @@ class Batcher:
 
     def close(self) -> None:
         """Refuse new items, run the queued items, and end the workers."""
-        with self._changed:
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
+            for changed in self._changed.values():
+                changed.notify_all()
         for worker in self._workers:
             if worker.ident is not None:
                 worker.join()
 
-    def _work(self, run: Run) -> None:
-        while batch := self._take():
+    def _work(self, run: Run, kind: str) -> None:
+        while batch := self._take(kind):
             BATCH_SIZE.labels(self.name).observe(len(batch))
+            BATCH_FILL.labels(self.name).set(self._fill(batch))
             began = self._now()
             self._run_batch(batch, run)
-            self._observe(len(batch), self._now() - began)
+            self._observe(batch, kind, self._now() - began)
 
-    def _take(self) -> list[_Entry]:
+    def _take(self, kind: str) -> list[_Entry]:
         """Wait for a batch; returns an empty list when the batcher is closed and drained."""
-        with self._changed:
+        with self._lock:
             while True:
                 self._queue = [entry for entry in self._queue if self._is_live(entry)]
-                if self._queue:
-                    return self._choose()
+                waiting = len(self._queue)
+                if most := waiting if self._closed else self._shares.most(kind, waiting):
+                    batch = self._choose(most)
+                    self._idle[kind] -= 1
+                    self._wake()
+                    return batch
                 if self._closed:
                     return []
-                self._changed.wait()
+                self._wake()
+                self._changed[kind].wait()
 
-    def _choose(self) -> list[_Entry]:
+    def _wake(self) -> None:
+        """Notify an idle worker of the first kind that would take an item now, if there is one."""
+        for kind, idle in self._idle.items():
+            if idle and self._shares.most(kind, len(self._queue)):
+                self._changed[kind].notify()
+                return
+
+    def _fill(self, batch: list[_Entry]) -> float:
+        """The share of the largest batch that a batch fills, by its items or its padded size."""
+        size = len(batch) * max(entry.size for entry in batch)
+        return min(1.0, max(len(batch) / self._max_batch, size / self._max_size))
+
+    def _choose(self, most: int) -> list[_Entry]:
         """Take the smallest items from the queue, or the oldest and its like at its turn."""
         sizes = [entry.size for entry in self._queue]
-        groups = buckets(sizes, self._max_batch, self._max_size)
+        groups = buckets(sizes, min(most, self._max_batch), self._max_size)
         oldest = next(group for group in groups if 0 in group)
         chosen = oldest if self._passes >= MAX_PASSES else groups[0]
         self._passes = 0 if chosen is oldest else self._passes + 1
@@ -184,10 +177,12 @@ class Batcher:
         self._queue = [entry for place, entry in enumerate(self._queue) if place not in taken]
         return batch
 
-    def _observe(self, count: int, took_s: float) -> None:
+    def _observe(self, batch: list[_Entry], kind: str, took_s: float) -> None:
         """Tell `QueueWait` the time of batches that together were full or emptied the queue."""
-        with self._changed:
-            self._observed += count
+        with self._lock:
+            self._idle[kind] += 1
+            self._shares.observe(kind, sum(entry.size for entry in batch), took_s)
+            self._observed += len(batch)
             self._observed_s += took_s
             if self._observed < self._max_batch and self._queue:
                 return
@@ -224,25 +219,3 @@ class Batcher:
         BATCH_ITEMS.labels(self.name, "failed").inc(failed)
         for entry, result in zip(batch, results, strict=True):
             entry.gather.set_result(entry.slot, result)
-
-
-def isolating(run: Run) -> Run:
-    """Wrap `run`: a failed batch is run item by item, so that only the bad item fails."""
-
-    def run_isolated(items: list[Any], deadline: float) -> Sequence[Any]:
-        try:
-            return run(items, deadline)
-        except Exception as error:  # any error of a runtime
-            if len(items) == 1:
-                raise
-            log.warning("a batch of %d failed, running its items alone: %s", len(items), error)
-            return [_alone(run, item, deadline) for item in items]
-
-    return run_isolated
-
-
-def _alone(run: Run, item: Any, deadline: float) -> Any:
-    try:
-        return run([item], deadline)[0]
-    except Exception as error:  # it becomes the result of the item
-        return error

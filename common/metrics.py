@@ -35,6 +35,22 @@ BATCH_SIZE = Histogram(
     ["batcher"],
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
 )
+BATCH_FILL = Gauge(
+    "clip_search_batch_fill",
+    "Share of the largest batch that the last batch filled, by its items or their tokens, 0 to 1; "
+    "of inference",
+    ["batcher"],
+)
+QUEUE_ITEMS = Gauge(
+    "clip_search_queue_items",
+    "Items that wait in a queue of inference",
+    ["batcher"],
+)
+IDLE_WORKERS = Gauge(
+    "clip_search_idle_workers",
+    "Replicas of a model that compute nothing for a queue, by the kind of their device",
+    ["batcher", "device"],
+)
 REPLIES = Counter(
     "clip_search_replica_replies_total",
     "Requests to the replicas of a service, by their end: ok, late, unreachable, "

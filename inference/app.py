@@ -70,16 +70,17 @@ def _load_models(
 ) -> tuple[dict[str, ServedModel], dict[str, str]]:
     """The model of each role, and the reason for each role without a model."""
     settings = config.inference
+    own = {role: settings.of(role) for role in ("clip", "mclip")}
     mclip = mclip_of(settings.clip, settings.mclip)
-    clip = load_model(settings.clip, settings, root)
+    clip = load_model(settings.clip, own["clip"], root)
     models, missing = {"clip": clip}, {}
     if not mclip:
         missing["mclip"] = f"no multilingual model: Inference.mclip names none beside {clip.name}"
-    elif mclip == settings.clip:
+    elif mclip == settings.clip and own["mclip"] == own["clip"]:
         models["mclip"] = clip
     else:
         try:
-            models["mclip"] = load_model(mclip, settings, root, image=False)
+            models["mclip"] = load_model(mclip, own["mclip"], root, image=False)
         except MissingPackage as error:
             missing["mclip"] = f"no multilingual model: {error}"
             log.info(missing["mclip"])
@@ -90,5 +91,5 @@ def _load_models(
     for role, model in models.items():
         check_space(model, clip)
         model.warm()
-        served[role] = ServedModel(model, clip.space, settings, pool)
+        served[role] = ServedModel(role, model, clip.space, own[role], pool)
     return served, missing

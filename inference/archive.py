@@ -75,7 +75,7 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
     An old mclip.mar is always removed, because it may hold another model.
     """
     multilingual = mclip_of(config.clip, config.mclip)
-    clip = load_model(config.clip, config, root, text=False)
+    clip = load_model(config.clip, config.of("clip"), root, text=False)
     check_images(clip)
     print(_pack("clip", config.clip, clip.space, config, root, store))
     (store / "mclip.mar").unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
         print("no mclip.mar: config.json names no Inference.mclip")
         return
     try:
-        mclip = load_model(multilingual, config, root, image=False)
+        mclip = load_model(multilingual, config.of("mclip"), root, image=False)
     except MissingPackage as error:
         print(f"no mclip.mar: {error}")
         return
@@ -94,7 +94,7 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
 def _pack(role: str, name: str, space: str, config: Inference, root: Path, store: Path) -> str:
     folder = find_model(name, root)
     shown = shown_name(name, folder)
-    path = archive(role, folder, Contents(shown, space, config), store)
+    path = archive(role, folder, Contents(role, shown, space, config.of(role)), store)
     return f"{path}: {shown}, {path.stat().st_size / 1e6:.1f} MB"
 
 

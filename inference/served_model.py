@@ -1,7 +1,7 @@
 """A model as both engines serve it: a batcher for each tower, and a thread pool for decoding."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from common.batcher import Batcher, Gather, isolating
+from common.batcher import Batcher, Run
 from common.config import Inference
 from common.errors import BadRequest, Problem, ServiceError
+from common.gather import Gather
 from common.images.formats import FORMATS
+from common.isolating import isolating
 from common.wire import Matrix, pack_rows
 from inference.clip.model import Model
 from inference.messages import EmbedReply, EmbedRequest
@@ -25,42 +27,46 @@ texts a second with more, and a query that comes meanwhile waits for them."""
 class ServedModel:
     """A model that embeds texts and images. Any number of threads may call `embed`."""
 
-    def __init__(self, model: Model, space: str, config: Inference, pool: ThreadPoolExecutor):
+    def __init__(
+        self, role: str, model: Model, space: str, config: Inference, pool: ThreadPoolExecutor
+    ) -> None:
         """`space` is the digest of the image tower that the embeddings are compared with.
 
-        `pool` decodes and preprocesses images.
+        `config` is that of the role. `pool` decodes and preprocesses images.
         """
+        self._role = role
         self._model = model
         self._space = space
         self._digest = sha256(f"{model.digest} {space}".encode()).hexdigest()
         self._max_pixels = config.max_pixels
         self._formats = [name.upper() for name in config.query_formats or FORMATS]
         self._pool = pool
-        self._replicas = max(tower.replicas for tower in (model.text, model.image) if tower)
         self._text = self._image = self._classes = None
-        if model.text:
-            self._text = self._batcher("text", model.text.embed, model.text.replicas, config)
-        if model.image:
-            self._image = self._batcher("image", model.image.embed, model.image.replicas, config)
-        if model.classifier and model.image:  # a separate queue: no search waits for a classifier
-            run, replicas = model.classifier.probabilities, model.image.replicas
-            self._classes = self._batcher("classes", run, replicas, config)
+        text, image = model.text, model.image
+        if text:
+            self._text = self._batcher("text", text.embed, text.replicas, config)
+        if image:
+            self._image = self._batcher("image", image.embed, image.replicas, config)
+        if model.classifier and image:  # a separate queue: no search waits for a classifier
+            run = model.classifier.probabilities
+            self._classes = self._batcher("classes", run, image.replicas, config)
+        self._replicas = max(sum(tower.replicas.values()) for tower in (text, image) if tower)
 
     def _batcher(
         self,
-        kind: str,
-        embed: Callable[[Sequence[Any]], Matrix],
-        replicas: int,
+        name: str,
+        embed: Callable[[Sequence[Any], str], Matrix],
+        replicas: Mapping[str, int],
         config: Inference,
     ) -> Batcher:
         """A queue for one output of a tower, with a thread for each replica of the tower."""
 
-        def run(items: list[Any], _deadline: float) -> list[Any]:
-            return [_finite(row) for row in embed(items)]
+        def run_on(kind: str) -> Run:
+            return isolating(lambda items, _deadline: [_finite(row) for row in embed(items, kind)])
 
         return Batcher(
-            f"{self._model.name}-{kind}",
-            [isolating(run)] * replicas,
+            f"{self._role}-{name}",
+            {kind: [run_on(kind)] * count for kind, count in replicas.items()},
             config.max_batch,
             config.max_queue,
             max_size=BATCH_TOKENS * config.max_batch,

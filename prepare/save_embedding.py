@@ -136,14 +136,15 @@ def _embed_all(
     )
     number = 1 + max((entry.chunk for entry in folder.entries()), default=0)
     threads = prepare.threads or os.cpu_count() or 1
+    replicas = sum(tower.replicas.values())
     embedded = 0
     with (
         ThreadPoolExecutor(threads) as pool,
-        ThreadPoolExecutor(tower.replicas) as devices,
+        ThreadPoolExecutor(replicas) as devices,
         Progress("embedding", len(todo)) as progress,
     ):
         size = prepare.batch_size or tower.batch_size
-        embedding = Embedding(tower.embed, size, tower.replicas, devices)
+        embedding = Embedding(tower.embed, size, replicas, devices)
         for start in range(0, len(todo), prepare.chunk_size):
             sources = todo[start : start + prepare.chunk_size]
             chunk, copies = embed_chunk(sources, decoding, pool, embedding, progress.add)
@@ -157,7 +158,8 @@ def _embed_all(
 
 def _load(loaded: Loaded, space: str) -> Model:
     """The model of the images; raises ConfigError, for another dimension than is wanted too."""
-    settings, wanted = loaded.config.inference, loaded.config.prepare.feature_dim
+    settings = loaded.config.inference.of("clip")
+    wanted = loaded.config.prepare.feature_dim
     model = load_model(settings.clip, settings, loaded.root, text=False, space=space)
     if wanted not in (None, model.dim):
         raise ConfigError(

@@ -50,7 +50,7 @@ def hits(reply: Reply) -> list[tuple[str, float]]:
 
 def embedded(inference: Service, kind: str = "text") -> int:
     """How many texts or images the model has been run for."""
-    return int(metric(inference, f'batch_items_total{{batcher="tiny-{kind}",outcome="ok"}}'))
+    return int(metric(inference, f'batch_items_total{{batcher="clip-{kind}",outcome="ok"}}'))
 
 
 def counted(middle: Service, level: str, what: str) -> float:

@@ -74,10 +74,10 @@ def fastest(model: Model, tower: Tower, seconds: float) -> Callable[[float], Mea
     calls: dict[int, Callable[[], object]]
     replicas = 1
     if tower == "image" and model.image:
-        replicas = model.image.replicas
+        replicas = sum(model.image.replicas.values())
         calls = {size: image_call(model.image, model.blank(), size) for size in BATCHES}
     elif tower == "text" and (text := model.text):
-        replicas = text.replicas
+        replicas = sum(text.replicas.values())
         values = [text.prepare(query).value for query in itertools.islice(queries(), TEXTS)]
         calls = {size: text_call(text, values, size) for size in BATCHES}
     else:

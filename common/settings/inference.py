@@ -1,7 +1,9 @@
 """The section Inference of config.json."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, Self
 
+import msgspec
 from msgspec import Meta
 
 from common.settings.section import (
@@ -11,11 +13,80 @@ from common.settings.section import (
     Natural,
     Port,
     Positive,
+    Section,
 )
 
 ImageFormat = Literal[
     "jpeg", "png", "webp", "gif", "bmp", "raw", "tiff", "avif", "heif", "jpeg2000"
 ]
+
+
+DEVICE = re.compile(r"(auto|cpu|gpu)|cuda(?::(\d+(?:,\d+)*))?|RR(?:(\d+):(\d+))?")
+"""A device in config.json. The groups are the kind, the numbers of GPUs, the first and the end."""
+
+Runtime = Annotated[
+    Literal["onnxruntime", "tensorrt", "openvino", "torch", "torch-compile"],
+    Meta(
+        description="What runs the models."
+        " Each runtime but `onnxruntime` needs a package that is not installed by default."
+    ),
+]
+Devices = Annotated[
+    str | tuple[str, ...],
+    Meta(
+        description="What the models run on: `cpu`, `cuda`, some GPUs (`cuda:0,1`),"
+        " all GPUs in turn (`RR`), a slice of them (`RR0:2`), or `gpu` (Intel's)."
+        " `auto` is `cuda`, the first GPU, where the driver and `runtime` have it, else `cpu`."
+        ' A list, such as `["cuda", "cpu"]`, has the fastest first:'
+        " all of them take from one queue."
+    ),
+]
+Precision = Annotated[
+    Literal["fp32", "fp16", "bf16", "int8"],
+    Meta(
+        description="The numbers that the models compute with."
+        " Which ones there are depends on `runtime` and on how the model was exported."
+    ),
+]
+ReplicaCount = Annotated[
+    Natural,
+    Meta(
+        description="Copies of each model, dealt out over the devices in turn."
+        " 0: one copy a GPU; on the CPU as many as its cores can run."
+    ),
+]
+Threads = Annotated[
+    Natural,
+    Meta(
+        description="Threads of one copy of a model on the CPU."
+        " 0: the cores, shared among the copies;"
+        " if `replicas` is 0 too, one thread up to 7 cores, 2 from 8, 3 from 12, 4 from 16."
+    ),
+]
+MaxBatch = Annotated[Positive, Meta(description="The most inputs that a model embeds together.")]
+
+
+class Role(Section, frozen=True):
+    """What differs for a role. A key that is missing, or null, is as in the section."""
+
+    runtime: Runtime | None = None
+    device: Devices | None = None
+    precision: Precision | None = None
+    replicas: ReplicaCount | None = None
+    threads: Threads | None = None
+    max_batch: MaxBatch | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no device."""
+        if self.device is not None:
+            _check_devices(self.device)
+
+
+class Roles(Section, frozen=True):
+    """The roles of models."""
+
+    clip: Role = Role()
+    mclip: Role = Role()
 
 
 class Inference(Listed, frozen=True):
@@ -47,35 +118,20 @@ class Inference(Listed, frozen=True):
             " The supervisor then starts no embedded server."
         ),
     ] = None
-    runtime: Annotated[
-        Literal["onnxruntime", "tensorrt", "openvino", "torch", "torch-compile"],
+    runtime: Runtime = "onnxruntime"
+    device: Devices = "auto"
+    precision: Precision = "fp32"
+    replicas: ReplicaCount = 0
+    threads: Threads = 0
+    max_batch: MaxBatch = 64
+    roles: Annotated[
+        Roles,
         Meta(
-            description="What runs the models."
-            " Each runtime but `onnxruntime` needs a package that is not installed by default."
+            description="What differs for the models of one role, `clip` or `mclip`: any of"
+            " `runtime`, `device`, `precision`, `replicas`, `threads` and `max-batch`."
+            ' Another key is as in the section: `{"mclip": {"device": "cuda:1"}}`.'
         ),
-    ] = "onnxruntime"
-    device: Annotated[
-        str,
-        Meta(
-            description="What the models run on: `cpu`, `cuda`, some GPUs (`cuda:0,1`),"
-            " all GPUs in turn (`RR`), a slice of them (`RR0:2`), or `gpu` (Intel's)."
-            " `auto` is `cuda`, the first GPU, where the driver and `runtime` have it, else `cpu`."
-        ),
-    ] = "auto"
-    precision: Annotated[
-        Literal["fp32", "fp16", "bf16", "int8"],
-        Meta(
-            description="The numbers that the models compute with."
-            " Which ones there are depends on `runtime` and on how the model was exported."
-        ),
-    ] = "fp32"
-    replicas: Annotated[
-        Natural,
-        Meta(
-            description="Copies of each model, dealt out over the devices in turn."
-            " 0: one copy a GPU; on the CPU as many as its cores can run."
-        ),
-    ] = 0
+    ] = Roles()
     metrics_port: Annotated[
         Port | None,
         Meta(
@@ -83,21 +139,10 @@ class Inference(Listed, frozen=True):
             " It is for one server, not for a `server-list`."
         ),
     ] = None
-    threads: Annotated[
-        Natural,
-        Meta(
-            description="Threads of one copy of a model."
-            " 0: the cores, shared among the copies;"
-            " if `replicas` is 0 too, one thread up to 7 cores, 2 from 8, 3 from 12, 4 from 16."
-        ),
-    ] = 0
     decode_threads: Annotated[
         Natural,
         Meta(description="Threads that read and preprocess images; 0: one a core."),
     ] = 0
-    max_batch: Annotated[
-        Positive, Meta(description="The most inputs that a model embeds together.")
-    ] = 64
     max_queue: Annotated[
         Positive,
         Meta(
@@ -124,3 +169,27 @@ class Inference(Listed, frozen=True):
             " leave out what nobody sends."
         ),
     ] = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is no device."""
+        _check_devices(self.device)
+
+    def of(self, role: str) -> Self:
+        """As it is for one role, whose own keys come first."""
+        own = msgspec.structs.asdict(getattr(self.roles, role))
+        changes = {name: value for name, value in own.items() if value is not None}
+        return msgspec.structs.replace(self, **changes, roles=Roles())
+
+
+def listed(device: str | tuple[str, ...]) -> tuple[str, ...]:
+    """The devices of the key `device`, which has one or a list."""
+    return (device,) if isinstance(device, str) else device
+
+
+def _check_devices(device: str | tuple[str, ...]) -> None:
+    # Not by Meta(pattern=..): msgspec 0.22 crashes on a union of two types with limits.
+    for name in listed(device):
+        if not DEVICE.fullmatch(name):
+            raise ValueError(f"device: {name!r} is not auto, cpu, gpu, cuda, cuda:0,1, RR or RR0:2")
+    if not device:
+        raise ValueError("device: the list is empty")

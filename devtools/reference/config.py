@@ -49,6 +49,8 @@ def _sections() -> Iterator[str]:
 
 def _facts(key: str, schema: Mapping[str, Any]) -> str:
     """A key's type, unit, limits and default."""
+    if "$ref" in schema:  # the description lists the keys of the object
+        return "Object. Default: `{}`."
     unit = next((unit for end, unit in UNITS.items() if key.endswith(end)), "")
     facts = type_of(schema) + (f" ({unit})" if unit else "")
     if limits := limits_of(schema):

@@ -20,7 +20,8 @@ sent. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum` and `NAME_count
 | `service` | `front`, `middle`, `inference`, `search` |
 | `server` | a service that has replicas: `middle`, `inference`, `search-0`, `search-1`, ... |
 | `replica` | its place in `server-list`, from 0 |
-| `batcher` | a queue: `search-0`, `inference-clip-texts`, `cache-lookups`, `image-url`, ... |
+| `batcher` | a queue: `search-0`, `inference-clip-texts`, ...; in inference `clip-text`, ... |
+| `device` | a kind of device: `cpu`, `cuda` (NVIDIA), `gpu` (Intel) |
 | `route` | a route as the code has it, or `unknown` |
 
 The [dashboard](../observability/dashboard.json) and the [alerts](../observability/alerts.yml) are

@@ -25,12 +25,13 @@ class Classifier:
         place = {label: number for number, label in enumerate(self.labels)}
         self._columns = np.array([place[name] for name in names])
 
-    def probabilities(self, images: Sequence[Pixels]) -> Matrix:
+    def probabilities(self, images: Sequence[Pixels], kind: str | None = None) -> Matrix:
         """The probability of each of `labels` for preprocessed images: float32 [n, labels].
 
-        Raises ConfigError if the number of columns differs from the number of names.
+        `kind` is that of the device, as in `ImageTower.embed`. Raises ConfigError if the number of
+        columns differs from the number of names.
         """
-        found = self._tower.run(images, self._output)
+        found = self._tower.run(images, self._output, kind)
         if found.shape[1] != len(self._columns):
             raise ConfigError(f"labels.json names {len(self._columns)} of {found.shape[1]} classes")
         rows = np.zeros((len(found), len(self.labels)), dtype=np.float32)

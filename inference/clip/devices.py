@@ -2,9 +2,11 @@
 
 import ctypes
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from common.errors import ConfigError
+from common.settings.inference import DEVICE
 
 
 class Device(NamedTuple):
@@ -14,34 +16,42 @@ class Device(NamedTuple):
     number: int = 0
 
 
-def list_devices(device: str, replicas: int, gpus: int | None = None) -> list[Device]:
-    """The device of each replica, assigned round-robin; raises ConfigError.
+def list_devices(wanted: Sequence[str], gpus: int | None = None) -> list[Device]:
+    """The devices that `wanted` names, each of them once; raises ConfigError.
 
-    `device` is cpu, gpu, or NVIDIA GPUs by number: `cuda` is GPU 0, `cuda:0,1` a list, `RR` all,
-    and `RR0:2` the GPUs 0 and 1 (as in CLIP-as-service). With `replicas` 0, each device has one
-    replica. `gpus` is the number of NVIDIA GPUs; with None, the driver is asked.
+    A name is cpu, gpu, or NVIDIA GPUs by number: `cuda` is GPU 0, `cuda:0,1` a list, `RR` all, and
+    `RR0:2` the GPUs 0 and 1 (as in CLIP-as-service). `gpus` is the number of NVIDIA GPUs; with
+    None, the driver is asked.
     """
-    if device in ("cpu", "gpu"):
-        return [Device(device)] * (replicas or 1)
-    match = re.fullmatch(r"cuda(?::(\d+(?:,\d+)*))?|RR(?:(\d+):(\d+))?", device)
-    if not match:
-        raise ConfigError(
-            f"config: Inference.device: {device!r} is not cpu, gpu, cuda, cuda:0,1, RR or RR0:2"
-        )
+    return list(dict.fromkeys(device for name in wanted for device in _named(name, gpus)))
+
+
+def _named(name: str, gpus: int | None) -> list[Device]:
+    """The devices of one name, which the settings have checked."""
+    match = DEVICE.fullmatch(name)
+    if match is None or match[1]:
+        return [Device(name)]
     count = count_gpus() if gpus is None else gpus
     numbers = _numbers(match, count)
     if not numbers or max(numbers) >= count:
-        raise ConfigError(
-            f"config: Inference.device: {device!r}, but there are {count} NVIDIA GPUs"
-        )
+        raise ConfigError(f"config: Inference.device: {name!r}, but there are {count} NVIDIA GPUs")
+    return [Device("cuda", number) for number in numbers]
+
+
+def deal_out(devices: Sequence[Device], replicas: int, cpu_replicas: int) -> list[Device]:
+    """The device of each replica, assigned in turn.
+
+    With `replicas` 0, each device has one replica, and the CPU `cpu_replicas`.
+    """
+    if replicas:
+        return [devices[replica % len(devices)] for replica in range(replicas)]
     return [
-        Device("cuda", numbers[replica % len(numbers)])
-        for replica in range(replicas or len(numbers))
+        device for device in devices for _ in range(cpu_replicas if device.kind == "cpu" else 1)
     ]
 
 
 def _numbers(match: re.Match[str], count: int) -> list[int]:
-    listed, first, end = match.groups()
+    _, listed, first, end = match.groups()
     if listed:
         return [int(number) for number in listed.split(",")]
     if first:

@@ -1,7 +1,8 @@
 """The image tower and the text tower of a model: batches of images or texts to unit rows."""
 
+import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,31 +26,40 @@ class Prepared(NamedTuple):
 
 
 class TextTower(Protocol):
-    """Embeds texts. `prepare` may run in many threads, `embed` in at most `replicas` threads."""
+    """Embeds texts. `prepare` may run in many threads, `embed` in one for each of `replicas`."""
 
-    replicas: int
+    @property
+    def replicas(self) -> Mapping[str, int]:
+        """How many there are on each kind of device, the first kind of `Inference.device` first."""
 
     def prepare(self, text: str) -> Prepared:
         """Convert a text for `embed`."""
 
-    def embed(self, values: Sequence[Any]) -> Matrix:
-        """Embed the values of prepared texts: unit rows, float32 [n, dim]."""
+    def embed(self, values: Sequence[Any], kind: str | None = None) -> Matrix:
+        """Embed the values of prepared texts on a kind of device: unit rows, float32 [n, dim]."""
 
 
 class SessionPool:
     """The sessions of one tower. A call waits for a free session and uses that session alone."""
 
     def __init__(self, sessions: Sequence[Session]) -> None:
-        self.count = len(sessions)
+        self.replicas = Counter(session.device.kind for session in sessions)
         self.inputs = sessions[0].inputs
         self.outputs = sessions[0].outputs
-        self._free: SimpleQueue[Session] = SimpleQueue()
-        for session in sessions:
-            self._free.put(session)
+        self._free = list(sessions)
+        self._freed = threading.Condition()
 
-    def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
-        """Compute one output for a batch. If a session has a fixed batch size, split the batch."""
-        session = self._free.get()
+    def run(
+        self, feed: Mapping[str, NDArray[Any]], output: int = 0, kind: str | None = None
+    ) -> Matrix:
+        """Compute one output for a batch, on the session of a kind that is free the longest.
+
+        If a session has a fixed batch size, split the batch. With `kind` None, any session may run.
+        """
+        with self._freed:
+            self._freed.wait_for(lambda: self._find(kind))
+            session = self._find(kind)[0]
+            self._free.remove(session)
         try:
             size = self.inputs[0].shape[0]
             if size is None:
@@ -61,7 +71,12 @@ class SessionPool:
             ]
             return np.concatenate(parts)[:count]
         finally:
-            self._free.put(session)
+            with self._freed:
+                self._free.append(session)
+                self._freed.notify_all()
+
+    def _find(self, kind: str | None) -> list[Session]:
+        return [session for session in self._free if kind in (None, session.device.kind)]
 
 
 def _part(rows: NDArray[Any], start: int, size: int) -> NDArray[Any]:
@@ -95,17 +110,20 @@ class ImageTower:
                 " (owner/name@revision), or make one with inference/export.py"
             )
         self.batch_size = batch_size
-        self.replicas = self._session.count
+        self.replicas = self._session.replicas
         self.outputs = self._session.outputs
 
-    def embed(self, images: Sequence[Pixels]) -> Matrix:
-        """Embed preprocessed images, each float32 [3, height, width]: unit rows [n, dim]."""
-        return unit_rows(self.run(images))
+    def embed(self, images: Sequence[Pixels], kind: str | None = None) -> Matrix:
+        """Embed preprocessed images, each float32 [3, height, width]: unit rows [n, dim].
 
-    def run(self, images: Sequence[Pixels], output: int = 0) -> Matrix:
+        `kind` is that of the device, one of `replicas`; None: any of them.
+        """
+        return unit_rows(self.run(images, kind=kind))
+
+    def run(self, images: Sequence[Pixels], output: int = 0, kind: str | None = None) -> Matrix:
         """Compute one output for preprocessed images, without scaling: float32 [n, size]."""
         pixels = np.stack(images).astype(self._input.dtype, copy=False)
-        return self._session.run({self._input.name: pixels}, output)
+        return self._session.run({self._input.name: pixels}, output, kind)
 
 
 class TokenTextTower:
@@ -121,7 +139,7 @@ class TokenTextTower:
         self._session = SessionPool(sessions)
         self._tokenizer = tokenizer
         self.pad_id = tokenizer.pad_id
-        self.replicas = self._session.count
+        self.replicas = self._session.replicas
         if any(len(tower_input.shape) != 2 for tower_input in self._session.inputs):
             raise ConfigError(f"a text tower takes rows of tokens, not {self._session.inputs}")
         self._fixed_length = self._session.inputs[0].shape[1]
@@ -134,20 +152,20 @@ class TokenTextTower:
         warning = cut_warning(len(ids)) if cut else None
         return Prepared(ids, warning, 1 if self._fixed_length else len(ids))
 
-    def embed(self, values: Sequence[list[int]]) -> Matrix:
+    def embed(self, values: Sequence[list[int]], kind: str | None = None) -> Matrix:
         """Embed token ids, grouped by similar length: unit rows, float32 [n, dim]."""
         groups = buckets([len(ids) for ids in values])
-        parts = [self._run([values[index] for index in group]) for group in groups]
+        parts = [self._run([values[index] for index in group], kind) for group in groups]
         rows = np.empty((len(values), parts[0].shape[1]), dtype=np.float32)
         for group, part in zip(groups, parts, strict=True):
             rows[group] = part
         return unit_rows(rows)
 
-    def _run(self, texts: list[list[int]]) -> Matrix:
+    def _run(self, texts: list[list[int]], kind: str | None) -> Matrix:
         ids, mask = pad(texts, self.pad_id, self._fixed_length)
         inputs = self._session.inputs
         feed = {tower_input.name: _feed(tower_input, ids, mask) for tower_input in inputs}
-        return self._session.run(feed)
+        return self._session.run(feed, kind=kind)
 
 
 def _feed(tower_input: Input, ids: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:

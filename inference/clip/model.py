@@ -1,6 +1,6 @@
 """A model: its two towers, its tokenizer and its preprocessing, loaded by name."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +53,11 @@ class Model(NamedTuple):
         """Run each replica of each tower once; raises ConfigError for rows of a wrong length."""
         parts = []
         if self.text:
-            parts += [self.encode_text(["warm"]) for _ in range(self.text.replicas)]
+            warm = [self.text.prepare("warm").value]
+            parts += [self.text.embed(warm, kind) for kind in _each(self.text.replicas)]
         if self.image:
-            parts += [self.image.embed([self.blank()]) for _ in range(self.image.replicas)]
+            blank = [self.blank()]
+            parts += [self.image.embed(blank, kind) for kind in _each(self.image.replicas)]
         if self.classifier:
             self.classifier.probabilities([self.blank()])
         for rows in parts:
@@ -154,6 +156,11 @@ def check_space(text: Model, clip: Model) -> None:
             f"mclip {text.name} has images of its own, which are not those of clip {clip.name}:"
             " no common space. If its texts were taught to meet clip's, remove its visual tower"
         )
+
+
+def _each(replicas: Mapping[str, int]) -> Iterator[str]:
+    """The kind of each of `replicas`: those of a kind take turns."""
+    return (kind for kind, count in replicas.items() for _ in range(count))
 
 
 def _preprocessing_of(session: Session) -> Preprocessing:

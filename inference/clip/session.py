@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from common.config import Inference
 from common.errors import ConfigError
+from common.settings.inference import listed
 from common.wire import Matrix
-from inference.clip.devices import Device, count_gpus, list_devices
+from inference.clip.devices import Device, count_gpus, deal_out, list_devices
 
 MAX_THREADS = 4
 """Most threads of a replica, unless `Inference.threads` says otherwise."""
@@ -28,6 +29,7 @@ class Input(NamedTuple):
 class Session(Protocol):
     """Maps arrays to rows, float32 [n, size]. Only one thread at a time may call `run`."""
 
+    device: Device
     inputs: tuple[Input, ...]
     outputs: tuple[str, ...]
 
@@ -58,11 +60,14 @@ def open_sessions(path: Path, settings: Inference) -> list[Session]:
 
     Raises ConfigError for a device or precision that this machine lacks, and MissingPackage.
     """
-    cores, replicas, wanted = os.cpu_count() or 1, settings.replicas, chosen_device(settings)
-    if wanted == "cpu" and not replicas:
-        replicas = cpu_replicas(settings.threads, cores)
-    devices = list_devices(wanted, replicas)
-    threads = settings.threads or max(1, cores // len(devices))
+    cores = os.cpu_count() or 1
+    devices = deal_out(
+        list_devices(chosen_devices(settings)),
+        settings.replicas,
+        cpu_replicas(settings.threads, cores),
+    )
+    on_cpu = sum(device.kind == "cpu" for device in devices)
+    threads = settings.threads or max(1, cores // (on_cpu or len(devices)))
     first: dict[Device, Session] = {}
     sessions = []
     for device in devices:
@@ -86,14 +91,18 @@ def cpu_replicas(threads: int, cores: int) -> int:
     return max(1, cores // (threads or min(MAX_THREADS, max(1, cores // MAX_THREADS))))
 
 
-def chosen_device(settings: Inference) -> str:
+def chosen_devices(settings: Inference) -> list[str]:
     """`Inference.device`; in place of auto, cuda if the runtime and the driver have it, else cpu.
 
     Raises MissingPackage. A process that has called it should not fork: CUDA is then in use.
     """
-    if settings.device != "auto":
-        return settings.device
-    return "cuda" if _has_cuda(settings.runtime) and count_gpus() else "cpu"
+    return [
+        name if name != "auto" else _automatic(settings.runtime) for name in listed(settings.device)
+    ]
+
+
+def _automatic(runtime: str) -> str:
+    return "cuda" if _has_cuda(runtime) and count_gpus() else "cpu"
 
 
 def _has_cuda(runtime: str) -> bool:
@@ -131,12 +140,12 @@ CACHED_BYTES = 32 * 2**20
 def batch_size(path: Path, settings: Inference) -> int:
     """The images that a session of `path` embeds at the least cost for each.
 
-    The size of the network and the kind of device decide it, and no clock, as the other images of
+    The size of the network and the first device decide it, and no clock, as the other images of
     a batch may move the last digits of an embedding. A network larger than the cache of a CPU is
     read from memory for each batch, and 16 images share that. For a network within the cache it is
     4, as the activations of more images drive each other out. `docs/benchmarks.md` has the figures.
     """
-    if chosen_device(settings) != "cpu":
+    if chosen_devices(settings)[0] != "cpu":
         return 32
     weights = sum(file.stat().st_size for file in files_of(path))
     return 16 if weights > CACHED_BYTES else 4

@@ -61,6 +61,7 @@ class OnnxSession:
                 f"ONNX Runtime cannot use {first} here: see its messages above,"
                 " or set Inference.device to cpu"
             )
+        self.device = options.device
         self.inputs = tuple(
             Input(argument.name, _sizes(argument.shape), DTYPES[argument.type])
             for argument in self._session.get_inputs()

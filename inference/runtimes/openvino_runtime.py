@@ -48,6 +48,7 @@ class OpenVinoSession:
             raise ConfigError(f"{path}: {str(error).strip().splitlines()[-1]}{advice}") from None
         self._compiled = compiled
         self._request = compiled.create_infer_request()
+        self.device = options.device
         self.inputs = tuple(
             Input(port.any_name, _sizes(port.partial_shape), port.element_type.to_dtype().type)
             for port in compiled.inputs

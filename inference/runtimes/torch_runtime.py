@@ -44,6 +44,7 @@ class TorchSession:
             raise ConfigError(f"torch: no {options.precision} on {options.device.kind} here")
         config = json.loads((path.parent.parent / "config.json").read_bytes())
         torch.set_num_threads(options.threads)
+        self.device = options.device
         self._device = torch.device(*options.device) if options.device.kind == "cuda" else None
         self._dtype = DTYPES[options.precision]
         self.inputs = _inputs(path, config)

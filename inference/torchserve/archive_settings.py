@@ -12,8 +12,9 @@ FILE = "serving.json"
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """The name of the archive's model, the model's space, and the section Inference."""
+    """The role of the archive's model, its name, its space, and the settings of the role."""
 
+    role: str
     model: str
     space: str
     """The digest of clip's image tower, also in the archive of mclip: see `ServedModel`."""

@@ -47,7 +47,7 @@ class Handler:
         model = load_model(contents.model, settings)
         model.warm()
         pool = ThreadPoolExecutor(settings.decode_threads or threads, thread_name_prefix="decode")
-        self._served = ServedModel(model, contents.space, settings, pool)
+        self._served = ServedModel(contents.role, model, contents.space, settings, pool)
         self._served.start()
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:

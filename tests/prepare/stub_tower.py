@@ -20,7 +20,7 @@ MAX_PIXELS = 1000
 class StubTower:
     """An image tower without a runtime; `fails_after` images it raises RuntimeError."""
 
-    replicas, batch_size = 1, 4
+    replicas, batch_size = {"cpu": 1}, 4
 
     def __init__(self) -> None:
         self.seen: list[bytes] = []

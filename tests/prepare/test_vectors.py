@@ -59,6 +59,17 @@ def test_replicas_share_the_batches(many: Workspace) -> None:
         np.testing.assert_allclose(expected[path], vector, rtol=0, atol=1e-6, err_msg=path)
 
 
+def test_prepare_runs_as_the_role_clip_does(many: Workspace) -> None:
+    """By the keys of that role, and by no other's."""
+    own = many.having(many.shards, embedding_dir="role/embedding", index_dir="role/index")
+    for role, status, said in (("clip", 2, "no model.int8.onnx"), ("mclip", 0, "")):
+        roles = {role: {"precision": "int8"}}
+        done = own.run(config=with_section(own.config, "Inference", roles=roles))
+
+        assert status == done.returncode, done.stderr
+        assert said in done.stderr
+
+
 def test_each_row_describes_its_file(many: Workspace) -> None:
     """Size, time and content hash of a row are those of the file at its path."""
     for path, row in many.rows().items():

@@ -8,8 +8,10 @@ from contextvars import copy_context
 
 import pytest
 
-from common.batcher import Batcher, Gather, Run, isolating
+from common.batcher import Batcher, Run
 from common.errors import DeadlineExceeded, Overloaded, Unavailable
+from common.gather import Gather
+from common.isolating import isolating
 from common.metrics import BATCH_ITEMS
 from common.request_context import CONTEXT, RequestContext
 from devtools.fake_clock import FakeClock
@@ -19,7 +21,7 @@ SOON_S = 10.0
 
 @contextmanager
 def batching(*runs: Run, max_batch: int = 64, max_queue: int = 64) -> Iterator[Batcher]:
-    batcher = Batcher("test", runs, max_batch, max_queue)
+    batcher = Batcher("test", {"cpu": runs}, max_batch, max_queue)
     batcher.start()
     try:
         yield batcher
@@ -203,7 +205,7 @@ def test_what_would_wait_too_long_is_refused_at_once_where_that_is_asked_for(
         clock.advance(1.0)
         return gate(items, deadline)
 
-    batcher = Batcher("test", [slow], 1, 64, refuse_late=refuse_late, now=clock)
+    batcher = Batcher("test", {"cpu": [slow]}, 1, 64, refuse_late=refuse_late, now=clock)
     batcher.start()
     patient = Gather(4, clock() + 60.0)
     for item in range(4):  # the time of the first is known once the second runs

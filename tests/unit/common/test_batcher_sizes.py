@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Sequence
 
-from common.batcher import MAX_PASSES, Batcher, Gather
+from common.batcher import MAX_PASSES, Batcher
+from common.gather import Gather
 from devtools.fake_clock import FakeClock
 
 SOON_S = 10.0
@@ -31,7 +32,7 @@ class Tower:
 
     def run(self, *waiting: int, max_size: int = 1024) -> None:
         """Run the items that come while the tower runs a first one of a token."""
-        batcher = Batcher("sizes", [self], 64, 1024, max_size=max_size, now=self.clock)
+        batcher = Batcher("sizes", {"cpu": [self]}, 64, 1024, max_size=max_size, now=self.clock)
         batcher.start()
         gather = Gather(len(waiting) + 1, self.clock() + 1e6)
         batcher.submit(1, gather, len(waiting), 1)

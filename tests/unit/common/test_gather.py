@@ -3,8 +3,8 @@
 import threading
 import time
 
-from common.batcher import Gather
 from common.errors import DeadlineExceeded
+from common.gather import Gather
 
 SOON_S = 10.0
 

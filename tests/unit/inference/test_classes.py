@@ -19,7 +19,7 @@ class Tower:
 
     outputs = ("embedding", OUTPUT)
 
-    def run(self, images: Sequence[Any], output: int) -> Matrix:
+    def run(self, images: Sequence[Any], output: int, _kind: str | None) -> Matrix:
         assert self.outputs[output] == OUTPUT
         return np.array([[0.5, 0.3, 0.2]] * len(images), np.float32)
 

@@ -19,7 +19,7 @@ from inference.clip.session import (
     Session,
     SessionOptions,
     batch_size,
-    chosen_device,
+    chosen_devices,
     cpu_replicas,
     open_sessions,
 )
@@ -163,6 +163,6 @@ def test_auto_is_the_first_gpu_where_the_runtime_can_use_it(
     open_sessions(path, settings)
 
     assert opened == [Device(*one) for one in expected]
-    assert chosen_device(settings) == expected[0][0]
+    assert chosen_devices(settings) == [expected[0][0]]
     assert batch_size(path, settings) == (32 if expected[0][0] == "cuda" else 4)
-    assert chosen_device(Inference(device="RR0:2")) == "RR0:2"
+    assert chosen_devices(Inference(device=("RR0:2", "cpu"))) == ["RR0:2", "cpu"]

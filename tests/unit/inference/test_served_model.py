@@ -26,7 +26,7 @@ PREPROCESSING = Preprocessing(2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 class Texts:
     """Embeds a text as its length; poison fails a batch, an odd one has no finite embedding."""
 
-    replicas = 1
+    replicas: ClassVar = {"cpu": 1}
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -34,7 +34,7 @@ class Texts:
     def prepare(self, text: str) -> Prepared:
         return Prepared(text, "cut" if len(text) > 9 else None, len(text))
 
-    def embed(self, values: Sequence[Any]) -> Matrix:
+    def embed(self, values: Sequence[Any], _kind: str) -> Matrix:
         self.batches.append(list(values))
         if POISON in values:
             raise ValueError("out of range")
@@ -44,9 +44,9 @@ class Texts:
 class Images:
     """Embeds every image alike."""
 
-    replicas = 1
+    replicas: ClassVar = {"cpu": 1}
 
-    def embed(self, images: Sequence[Any]) -> Matrix:
+    def embed(self, images: Sequence[Any], _kind: str) -> Matrix:
         return np.array([[0, 1]] * len(images), np.float32)
 
 
@@ -55,7 +55,7 @@ class Classes:
 
     labels: ClassVar = ["cat", "dog", "cow"]
 
-    def probabilities(self, images: Sequence[Any]) -> Matrix:
+    def probabilities(self, images: Sequence[Any], _kind: str) -> Matrix:
         return np.array([[1, 0, 0]] * len(images), np.float32)
 
 
@@ -88,7 +88,7 @@ def served(pool: ThreadPoolExecutor, **parts: Any) -> ServedModel:
         cast(Classifier | None, towers["classifier"]),
         "digest",
     )
-    return ServedModel(model, "space", parts.get("settings", Inference()), pool)
+    return ServedModel("clip", model, "space", parts.get("settings", Inference()), pool)
 
 
 def embed(one: ServedModel, **request: Any) -> EmbedReply:

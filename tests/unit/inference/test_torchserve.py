@@ -12,7 +12,7 @@ from inference.torchserve.token import Token
 
 def test_contents_are_read_as_they_were_written(tmp_path: Path) -> None:
     """With all settings."""
-    contents = Contents("tiny", "space", Inference(max_batch=7))
+    contents = Contents("clip", "tiny", "space", Inference(max_batch=7))
     write_contents(tmp_path, contents)
 
     assert read_contents(tmp_path) == contents
