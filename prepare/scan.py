@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from common.config import Loaded
 from common.errors import ConfigError
-from prepare.left_out import summary
+from prepare.left_out import printable, summary
 from prepare.sources import Found, Source, find_sources, name_of, walk_of
 
 
@@ -51,11 +51,24 @@ def scan_roots(
             found = Found([], [], {os.path.abspath(path)})
             scans.append(RootScan(name, found, str(error)))
             continue
-        if name in added and not found.sources:
-            told = summary(found.left_out)
-            raise ConfigError(f"there are no images in {path}{told and f'; {told}'}")
+        if name in added:
+            _check_holds_images(path, found)
         scans.append(RootScan(name, found))
     return scans
+
+
+def _check_holds_images(path: Path, found: Found) -> None:
+    """Raise ConfigError for a folder without images, and for a list of files that are not there."""
+    sources = found.sources
+    if not sources:
+        told = summary(found.left_out)
+        raise ConfigError(f"there are no images in {path}{told and f'; {told}'}")
+    if path.is_file() and not any(source.is_there for source in sources):
+        raise ConfigError(
+            f"there are no images in {path}: it was read as a list, and of the {len(sources)} files"
+            f" that it names none is there, such as {printable(sources[0].path)}."
+            " A list (.txt) has the path of an image on each line. Name an image, or its folder"
+        )
 
 
 def merged(scans: Iterable[RootScan]) -> tuple[list[Source], dict[str, tuple[str, ...]]]:

@@ -31,6 +31,11 @@ class Source(msgspec.Struct, frozen=True):
     metadata: dict[str, Scalar] = {}
     problem: str | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file could be looked at."""
+        return not self.problem or bool(self.mtime_ns)
+
 
 class Found(NamedTuple):
     """What an input holds."""

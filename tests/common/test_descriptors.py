@@ -49,10 +49,11 @@ def have_settled(processes: list[int]) -> bool:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-@pytest.mark.parametrize("script", ["middle/middle.py", "search/search.py"])
+@pytest.mark.parametrize("script", ["front/front.py", "middle/middle.py", "search/search.py"])
 def test_idle_connections_over_the_limit_wait(script: str, server: str, tmp_path: Path) -> None:
     """Kind J: no worker dies, who is connected is answered, and then who comes."""
     config: dict[str, Any] = with_section({}, "Middle", port=0)
+    config = with_section(config, "Front", port=0)
     config = under(server, with_section(config, "Search", server_list=["127.0.0.1:0"]))
     program = limited(tmp_path, script, LIMIT)
     with running(program, config, cwd=tmp_path, checkout=tmp_path) as service, ExitStack() as stack:

@@ -37,7 +37,16 @@ def test_over_the_rate_is_429_and_asks_nobody_behind(cluster: Cluster, root: Pat
         assert 200 == front.request("GET", "/healthz").status
 
 
-OPEN = ["/", "/ready", "/docs", "/redoc", "/openapi.json", "/static/app.js", "/no/such/route"]
+OPEN = [
+    "/",
+    "/ready",
+    "/metrics",
+    "/docs",
+    "/redoc",
+    "/openapi.json",
+    "/static/app.js",
+    "/no/such/route",
+]
 
 
 @pytest.mark.parametrize("path", OPEN)

@@ -5,8 +5,10 @@ import os
 import pytest
 from PIL import Image
 
+from tests.front.pictures import encoded
 from tests.prepare.odd_files import png_header, write_bad, write_good
 from tests.prepare.prepared_folder import Workspace, add_images, noise, paths_of
+from tests.raw_photos import dng
 
 
 def test_all_formats_and_modes_are_indexed(workspace: Workspace) -> None:
@@ -17,6 +19,31 @@ def test_all_formats_and_modes_are_indexed(workspace: Workspace) -> None:
 
     assert paths_of(names) == workspace.ids().keys()
     assert f"{len(names)} images, {len(names)} looked at in this run, 0 skipped" in told
+
+
+def test_a_raw_photo_is_known_by_its_content(workspace: Workspace) -> None:
+    """Kind B: of files that are all named .cr2, those that hold a picture are indexed."""
+    jpeg = encoded(noise(1, 40, 30), "JPEG")
+    files = {
+        "camera.cr2": dng(jpeg, (40, 30)),
+        "renamed.cr2": jpeg,
+        "scan.CR2": encoded(noise(2), "TIFF"),
+        "broken.cr2": b"II*\0\x10\0\0\0CR\2\0" + bytes(1000),
+        "text.cr2": b"no photo",
+    }
+    for name, data in files.items():
+        (workspace.images / name).write_bytes(data)
+
+    workspace.prepare()
+
+    assert paths_of(["camera.cr2", "renamed.cr2", "scan.CR2"]) == workspace.ids().keys()
+    reasons = {path: skipped.reason for path, skipped in workspace.skipped().items()}
+    assert paths_of(["broken.cr2", "text.cr2"]) == reasons.keys()
+    assert "the RAW photo is broken" in reasons["images/broken.cr2"]
+    assert "not an image we read" in reasons["images/text.cr2"]
+    rows = workspace.vectors()
+    (camera, renamed) = (rows[f"images/{name}.cr2"] for name in ("camera", "renamed"))
+    assert camera.tolist() == renamed.tolist()
 
 
 def test_a_rotated_photo_is_embedded_upright(workspace: Workspace) -> None:

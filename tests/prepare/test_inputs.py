@@ -161,6 +161,22 @@ def test_a_missing_folder_stops_before_anything_is_embedded(four: Workspace) -> 
     assert [] == four.embeddings.entries()
 
 
+def test_a_text_that_is_no_list_is_not_added(four: Workspace) -> None:
+    """Kind H: a file named by mistake is refused with what a list is, and the collection stays."""
+    four.prepare()
+    (four.root / "notes.txt").write_text("milk\nand bread\n")
+
+    done = four.run("add", "notes.txt")
+
+    assert 2 == done.returncode
+    (line,) = done.stderr.splitlines()
+    assert f"error: there are no images in {four.root / 'notes.txt'}" in line
+    assert "none is there, such as and bread." in line
+    assert "A list (.txt) has the path of an image on each line" in line
+    assert ["images"] == four.prepare("list").splitlines()
+    assert "4 images, 0 looked at in this run, 0 skipped" in four.prepare()
+
+
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
