@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 START_S = 60
 STOP_S = 20
@@ -58,3 +59,8 @@ def reading(
         reader.join()
         assert process.stdout is not None
         process.stdout.close()
+
+
+def children(pid: int) -> list[int]:
+    """The ids of the child processes of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -18,6 +18,7 @@ import urllib3
 
 from devtools.ports import free_ports as free_ports
 from devtools.processes import STOP_S as STOP_S
+from devtools.processes import children as children
 from devtools.processes import reading, wait
 from devtools.processes import stop as stop
 
@@ -142,9 +143,12 @@ def hanging(service: Running) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
-def children(pid: int) -> list[int]:
-    """The ids of the child processes of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def kill_with_workers(service: Service) -> None:
+    """Send SIGKILL to a server and its workers, so that nothing of it answers any more."""
+    workers = children(service.process.pid)
+    service.kill()
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
 
 
 def metric(service: Service, name: str) -> float:

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from devtools.collection import Collection
-from devtools.services import Service, cluster, hanging, running, wait_until, with_section
+from devtools.services import (
+    Service,
+    cluster,
+    hanging,
+    kill_with_workers,
+    running,
+    wait_until,
+    with_section,
+)
 
 DEADLINE_MS = 500
 
@@ -139,6 +147,33 @@ def test_a_middle_that_hangs_is_told_within_its_deadline(collection: Collection)
 
     assert median(late_ms) < 100
     assert min(late_ms) > -100
+
+
+def test_a_middle_that_dies_is_told_at_once(collection: Collection) -> None:
+    """Kind J, row 23: without the only middle each answer is 503, long before the deadline."""
+    with cluster(collection.config, 1, collection.folder) as services:
+        front, config = services.front, services.config
+        image = (collection.folder / "images/0001.png").read_bytes()
+        whole = front.post("/v1/search", {"text": "red"})
+        by_image = partial(front.request, "POST", "/v1/search", fields={"image": ("a", image)})
+        text = partial(front.request, "POST", "/v1/search", json={"text": "green"})
+
+        kill_with_workers(services.middle)
+        for ask in (text, by_image, partial(front.request, "GET", "/v1/info")) * 3:
+            since = time.monotonic()
+            reply = ask()
+            assert (503, "unavailable") == (reply.status, reply.json()["code"])
+            assert time.monotonic() - since < 0.2
+        assert 503 == front.request("GET", "/ready").status
+        assert "alive" == front.get("/healthz")["status"]
+
+        with running("middle/middle.py", config, cwd=collection.folder):
+            wait_until(lambda: 200 == text().status)
+            assert "ready" == front.get("/ready")["status"]
+            again = front.request(
+                "POST", "/v1/search", json={"text": "red"}, headers={"Cache-Control": "no-cache"}
+            )
+    assert whole["hits"] == again.json()["hits"]
 
 
 def late(ask: Callable[[], Any]) -> float:

@@ -1,15 +1,12 @@
-"""What `make` says before it installs or embeds anything, and what a good start says."""
+"""What `make` says before it installs or embeds anything."""
 
 import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,6 @@ from devtools.ports import free_ports
 from devtools.services import CHECKOUT
 
 MAKE = shutil.which("make") or "make"
-WARNED = r"level=(?!info|debug)|status=5|(?i:warning|error|deprecat|traceback)"
-"""Of our lines those above info; of a library's, those in which it warns of something."""
 PYTHON = f"PYTHON={sys.executable}"
 OF_MAKE = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 """What a make tells those that it starts: our tests may be run by one."""
@@ -196,46 +191,3 @@ def test_folders_are_handed_on_as_they_are_called(
         *("prepare/prepare.py", *config, *words),
         *supervisor,
     ]
-
-
-@contextmanager
-def demo(tmp_path: Path, venv: Path) -> Iterator[list[str]]:
-    """The lines of `make demo`, until it is ready; Ctrl-C ends it."""
-    process = subprocess.Popen(
-        [MAKE, "demo", f"VENV={venv}", f"CONFIG={tmp_path / 'config.json'}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=CHECKOUT,
-        start_new_session=True,
-        env=surroundings(),
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    try:
-        for line in process.stdout:
-            lines.append(line)
-            if "Ctrl-C stops" in line:
-                break
-        yield lines
-    finally:
-        os.killpg(process.pid, signal.SIGINT)
-        lines += process.stdout
-        process.stdout.close()
-        process.wait()
-
-
-def test_a_healthy_start_warns_of_nothing(
-    tmp_path: Path, config: dict[str, Any], venv: Path
-) -> None:
-    """Servers ask each other before they listen; replicas are ejected until they do."""
-    with demo(tmp_path, venv) as lines:
-        ready = "".join(lines)
-
-    assert f"ready: http://127.0.0.1:{config['Front']['port']}/" in ready
-    (model,) = (line for line in ready.splitlines() if line.startswith("  model: "))
-    assert model.startswith("  model: starter, which is not CLIP.")
-    assert "Inference.clip" in model
-    assert "docs/guide/models.md" in model
-    assert "stopping:" in "".join(lines)
-    assert [] == [line for line in ready.splitlines() if re.search(WARNED, line)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from common.settings.middle import Middle
 from devtools.services import CHECKOUT, Cluster, cluster, run_command
 from tests.front.front_client import Reply, ask
 
@@ -51,6 +52,17 @@ def test_short_texts_do_not_wait_for_long_ones(services: Cluster) -> None:
         cut = "the text was cut to the model's 128 tokens"
         assert ([cut] if len(text) == len(LONG) else []) == reply.json()["warnings"]
         assert "starter-multilingual" == reply.json()["model"]
+
+
+def test_a_long_text_is_answered_within_the_usual_deadline(services: Cluster) -> None:
+    """Kind F: the case as it was found, by the multilingual tower, and a short text after it."""
+    usual = {"X-Deadline-Ms": str(Middle().deadline_ms)}
+    for text, warnings in ((LONG, ["the text was cut to the model's 128 tokens"]), ("кот", [])):
+        message = {"text": text, "model": "mclip"}
+        reply = services.front.request("POST", "/v1/search", json=message, headers=usual)
+        assert 200 == reply.status, reply.data
+        assert warnings == reply.json()["warnings"]
+        assert reply.json()["took_ms"]["total"] < Middle().deadline_ms
 
 
 def test_a_text_in_other_letters_is_the_same_text(services: Cluster) -> None:

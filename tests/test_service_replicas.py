@@ -1,8 +1,6 @@
 """Two middles and two inference servers: one that dies, hangs or crawls costs no answer."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +13,15 @@ import pytest
 from devtools.collection import Collection
 from devtools.fault_proxy import GOOD, Fault, Proxy, proxied
 from devtools.oracle import Outcomes, Truth, checked_load
-from devtools.services import Service, hanging, metric, running, wait_until, with_section
+from devtools.services import (
+    Service,
+    hanging,
+    kill_with_workers,
+    metric,
+    running,
+    wait_until,
+    with_section,
+)
 from middle.client import MiddleClient
 
 RATE = 40.0
@@ -100,11 +106,7 @@ def test_a_killed_middle_costs_no_answer_and_comes_back(twins: Twins) -> None:
     """Row 23: SIGKILL of one of two under load; the other answers, and it is asked again."""
     with loaded(twins):
         time.sleep(1)
-        pid = twins.services["Middle"][0].process.pid
-        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        twins.services["Middle"][0].kill()
-        for worker in workers:
-            os.kill(int(worker), signal.SIGKILL)
+        kill_with_workers(twins.services["Middle"][0])
         time.sleep(2)
         twins.restart("Middle", 0)
         passed = twins.proxies["Middle"][0].passed_bytes

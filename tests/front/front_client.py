@@ -8,7 +8,7 @@ from typing import Any
 
 import urllib3
 
-from devtools.services import Cluster
+from devtools.services import Cluster, Service
 from front.openapi.errors import ERRORS
 
 Reply = urllib3.BaseHTTPResponse
@@ -68,11 +68,17 @@ def assert_problem(response: Reply, status: int, code: str) -> None:
 def raw(
     cluster: Cluster, request: bytes, name: str = "front", *, ends: bool = False
 ) -> tuple[int, bytes]:
+    """As `raw_reply`, of a service of a cluster; of search the first server."""
+    found = getattr(cluster, name)
+    service: Service = found[0] if isinstance(found, list) else found
+    return raw_reply(service.port, request, ends=ends)
+
+
+def raw_reply(port: int, request: bytes, *, ends: bool = False) -> tuple[int, bytes]:
     """Status and body of the reply to bytes that no HTTP client sends; it must then hang up.
 
     With `ends`, nothing more can come from this side.
     """
-    port = getattr(cluster, name).port
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request)
         if ends:
