@@ -119,6 +119,7 @@ HOSTILE: dict[str, tuple[int, Callable[[], bytes]]] = {
 """Each with the status that it is answered with; none is over 300 kB."""
 LONG: dict[str, tuple[int, Callable[[], bytes]]] = {
     "PNG of chunks": (422, lambda: small_png(*[b"tEXtk\0v"] * 200_000)),
+    "PNG of 1,000 profiles": (200, lambda: small_png(*[b"iCCPk\0\0" + MEGABYTE] * 1_000)),
     "PNG of empty pixels": (422, lambda: small_png(*[b"IDAT"] * 200_000)),
 }
 """The same, over a megabyte each."""

@@ -10,6 +10,7 @@ from PIL import Image, PngImagePlugin
 
 from common.images.decode import decode
 from common.images.heif import read_heif
+from common.images.png import _unpacked, read_png
 from common.images.renditions import render
 from tests.front.pictures import encoded, png
 from tests.unit.common.images.shown import MAX_PIXELS, WIDE, picture, pixels, profile_of, shown
@@ -55,6 +56,32 @@ BESIDE: dict[str, Callable[[], bytes]] = {
 def test_good_pixels_are_a_picture_whatever_lies_beside_them(make: Callable[[], bytes]) -> None:
     """Kind D: texts, EXIF, profiles and sums that are odd are skipped."""
     assert np.array_equal(pixels(picture()), shown(make()))
+
+
+PACKED = {
+    "profiles": b"iCCPk\0\0",
+    "EXIF of ImageMagick": b"zTXtRaw profile type exif\0\0",
+    "XMP": b"iTXtXML:com.adobe.xmp\0\1\0\0\0",
+}
+
+
+@pytest.mark.parametrize("packed", [zlib.compress(bytes(10**6)), b"none"], ids=["good", "broken"])
+@pytest.mark.parametrize("begins", PACKED.values(), ids=PACKED)
+def test_of_a_thousand_chunks_one_is_unpacked(
+    begins: bytes, packed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind I: what is packed costs once, whether it is good or not."""
+    unpacked = []
+
+    def counted(data: bytes) -> bytes:
+        unpacked.append(data)
+        return _unpacked(data)
+
+    monkeypatch.setattr("common.images.png._unpacked", counted)
+
+    read_png(_png_with(*[begins + packed] * 1000))
+
+    assert [packed] == unpacked
 
 
 @pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
