@@ -100,6 +100,44 @@ def test_the_language_chooses_the_tower_unless_the_client_does(
     assert answered_by == answer["model"]
 
 
+THINGS = (
+    "owl", "sheep", "koala", "bison", "giraffe", "hedgehog", "horses", "igloo", "kingfisher",
+    "moose", "polar-bear", "red-panda", "scissors", "pyramid", "crocodile", "chameleon",
+    "clownfish", "dandelion", "drum", "frying-pan", "light-bulb", "measuring-tape", "solar-panel",
+    "teacup", "wooden-chair", "rocket", "white-duck", "giant-panda", "coral-reef", "hammer",
+    "jaguar", "castle",
+)  # fmt: skip
+"""Each is in the name of a sample that shows it."""
+
+
+@pytest.mark.parametrize("form", ["not a {}", "no {}", "a photo without a {}", "anything but a {}"])
+def test_a_text_does_not_deny(model: Model, form: str) -> None:
+    """The guide says so: what is denied is found first as often as what is asked for."""
+    files = sorted(SAMPLES.glob("*.jpg"))
+    images = np.concatenate([model.encode_images([file.read_bytes()]) for file in files])
+
+    def found(form: str) -> int:
+        texts = [form.format(thing.replace("-", " ")) for thing in THINGS]
+        first = (model.encode_text(texts) @ images.T).argmax(axis=1)
+        return sum(thing in files[n].name for thing, n in zip(THINGS, first, strict=True))
+
+    assert found("a {}") == found(form) == 23
+
+
+def test_the_vector_of_a_text_can_be_subtracted(services: Cluster) -> None:
+    """The guide's way to buildings without castles."""
+    texts = {"texts": ["a building", "a castle", "a building, not a castle"]}
+    building, castle, denied = np.array(services.front.post("/v1/embed", texts)["embeddings"])
+
+    def first(vector: Any) -> str:
+        answer = services.front.post("/v1/search", {"embedding": vector.tolist(), "k": 5})
+        return " ".join(names(answer))
+
+    assert "castle" in first(denied)
+    assert "castle" not in first(building - castle)
+    assert "eiffel-tower" in first(building - castle)
+
+
 def classify(services: Cluster, names: list[str], **fields: Any) -> Any:
     images = [in_base64((SAMPLES / name).read_bytes()) for name in names]
     return services.front.post("/v1/classify", {"images": images, **fields})
