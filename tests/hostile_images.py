@@ -123,3 +123,9 @@ LONG: dict[str, tuple[int, Callable[[], bytes]]] = {
     "PNG of empty pixels": (422, lambda: small_png(*[b"IDAT"] * 200_000)),
 }
 """The same, over a megabyte each."""
+COSTLY: dict[str, tuple[int, Callable[[], bytes]]] = {
+    "JPEG of 20 scans": (200, lambda: jpeg_of_scans(20)),
+    "BMP in long runs": (200, lambda: bmp_of_runs(2040, b"\xff\1" * 8 + b"\0\0")),
+    "large blank PNG": (200, lambda: png((SIDE, SIDE), 8, 0, bytes((1 + SIDE) * SIDE))),
+}
+"""Images within every limit, of which each takes up to half a second of CPU."""

@@ -1,6 +1,7 @@
 """Decoding in child processes, which a file may crash or exhaust: only that file then fails.
 
 Nothing in the headers of HEIC, AVIF, TIFF, JPEG 2000 or RAW bounds the work of their decoders.
+Other large images come here so that who embeds texts meanwhile has the cores.
 """
 
 import math
@@ -26,6 +27,8 @@ WALL_S = 30.0
 """For a child that neither computes nor answers; on busy cores CPU_S may take as long."""
 MEMORY_BYTES = 2**30
 """Memory that a file may take: 50 megapixels with a depth of 16 bits, twice."""
+NICE = 5
+"""The children give way: a process that is not nice gets three times as much of a busy core."""
 _lock = threading.Lock()
 
 STATM = Path("/proc/self/statm")
@@ -76,7 +79,7 @@ def _pool() -> ProcessPool:
     """The children of this process, which start with the first file that needs one."""
     # Not "fork", as this process has threads.
     context = multiprocessing.get_context("forkserver")
-    return ProcessPool(os.cpu_count() or 1, context=context)
+    return ProcessPool(os.cpu_count() or 1, initializer=os.nice, initargs=(NICE,), context=context)
 
 
 def _decode(

@@ -6,10 +6,14 @@ from PIL import Image
 
 from common.images.child_decoder import decode_in_child
 from common.images.formats import FORMATS
-from common.images.thread_decoder import decode_here, kind_of
+from common.images.thread_decoder import decode_opened, kind_of, open_checked
 
 JUDGED = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
 """Formats whose headers bound what decoding takes. Others are decoded in a child process."""
+MAX_COST = 12_000_000
+"""What is decoded in a thread, in pixels of a PNG: 0.1 s of CPU. A photo of a phone is, as a JPEG
+is decoded no larger than needed. What takes longer is decoded in a child process, too: the system
+lets others have the CPU first."""
 
 
 def decode(
@@ -32,5 +36,7 @@ def decode(
     """
     kind = kind_of(data, formats)
     if kind in JUDGED:
-        return decode_here(data, kind, max_pixels, at_least, as_shown)
+        opened = open_checked(data, kind, max_pixels, at_least)
+        if opened.cost <= MAX_COST:
+            return decode_opened(opened, max_pixels, as_shown)
     return decode_in_child(data, kind, max_pixels, at_least, as_shown)

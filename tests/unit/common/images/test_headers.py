@@ -14,7 +14,7 @@ from common.images.canvas import gif_sizes, webp_size
 from common.images.decode import decode
 from common.images.formats import format_of
 from common.images.jpeg import read_jpeg
-from common.images.png import read_png
+from common.images.png import CHUNK_BYTES, SMALL_CHUNKS, read_png
 from common.images.thread_decoder import MAX_SCANS
 from tests.front.pictures import UPRIGHT, VARIANTS, animated, encoded, noise
 from tests.hostile_images import bmp_of_runs, gif, jpeg_of_scans, segment, small_png
@@ -162,3 +162,14 @@ def test_texts_that_are_called_as_metadata_are_no_metadata() -> None:
     assert (
         decode(small_png(), MAX_PIXELS).tobytes() == decode(small_png(*texts), MAX_PIXELS).tobytes()
     )
+
+
+def test_a_png_may_have_more_chunks_the_larger_it_is() -> None:
+    """Kind I: going over chunks of no bytes costs as much as over others; rows may be chunks."""
+    rows = small_png(*[b"tEXtk\0v"] * (SMALL_CHUNKS - 10))
+    assert (8, 8) == decode(rows, MAX_PIXELS).size
+    many = [b"tEXt" + bytes(CHUNK_BYTES)] * (SMALL_CHUNKS // 8)
+    assert (8, 8) == decode(small_png(*many, *[b"tEXtk\0v"] * SMALL_CHUNKS), MAX_PIXELS).size
+    for none in (b"IDAT", b"tEXtk\0v"):
+        with pytest.raises(ServiceError, match="chunks"):
+            read_png(small_png(*[none] * 2 * SMALL_CHUNKS))
