@@ -14,6 +14,7 @@ from common.errors import BadRequest, ServiceError, TooLarge
 from common.internal_auth import InternalAuth
 from common.keys import Keys
 from common.loop import LoopThread
+from common.rate_limit import RateLimiter
 from common.server.body import READ_BYTES, close_after_reply, read_unused
 from common.server.problems import problem_response
 from common.server.request import bypasses_cache, deadline_of, embed_deadline_of
@@ -28,7 +29,6 @@ from front.image_fetch import Fetcher, Internet
 from front.images import add_images
 from front.query import read_classify_query, read_embed_request, read_query
 from front.query_image import QueryImages
-from front.rate_limit import RateLimiter
 from front.wires import add_wires
 from front.wires.backend import Backend
 from middle.client import MiddleClient

@@ -7,7 +7,7 @@ from common.config import Front
 from common.errors import Forbidden, Misdirected
 from common.hosts import Hosts
 from common.keys import Keys, Scope, check_scope
-from front.rate_limit import RateLimiter
+from common.rate_limit import RateLimiter
 
 OPEN = ("/static/", "/docs", "/redoc", "/openapi.json", "/healthz", "/ready")
 """These and the page need no key: they tell nothing of the collection."""

@@ -25,6 +25,8 @@ Content = str | bytes
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode of a tensor, by the size of its last dimension."""
 DATA_URI = "data:"
+IMAGES = ("blob", "tensor")
+"""The kinds of content that are images."""
 NUMPY = "numpy"
 """The class that docarray makes of an array."""
 
@@ -47,6 +49,11 @@ def content_of(document: Message, max_pixels: int) -> Content | None:
     if kind == "tensor":
         return png_of(array_of(document.tensor), max_pixels)
     return read_data_uri(document.uri) if document.uri else None
+
+
+def has_image(document: Message) -> bool:
+    """Whether a document holds an image, as far as can be told without reading it."""
+    return document.WhichOneof("content") in IMAGES or bool(document.uri and not document.text)
 
 
 def read_data_uri(uri: str) -> bytes:
@@ -116,7 +123,7 @@ def set_embedding(document: Message, vector: Matrix) -> None:
 
 def drop_image(document: Message) -> None:
     """Remove the image of a document, which its client has already."""
-    if document.WhichOneof("content") in ("blob", "tensor"):
+    if document.WhichOneof("content") in IMAGES:
         document.ClearField(document.WhichOneof("content"))
 
 

@@ -1,7 +1,9 @@
 """gRPC: the services that CLIP-as-service's clients call, on grpc.aio."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
@@ -64,18 +66,24 @@ class GrpcServer:
     async def _call(self, messages: AsyncIterator[bytes], context: Context) -> None:
         shown = dict(context.invocation_metadata() or ()).get("authorization", "")
         try:
-            self._access.check(str(shown))
+            caller = self._access.check(str(shown), address_of(context.peer()))
         except ServiceError as error:
             # An abort would reach clip-client while it writes, which hides the reason from it.
             refusal = error_reply(Problem.of(error)).SerializeToString()
             async for _ in messages:
                 await context.write(refusal)
             return
-        await Stream(self._answering, "grpc", context.write).run(messages)
+        turn = partial(self._access.turn, caller)
+        await Stream(self._answering, "grpc", context.write, turn).run(messages)
 
     async def _dry_run(self, _request: bytes, _context: Context) -> bytes:
         """Whether this server takes requests; whether middle is ready is for `/ready`."""
         return bytes(Status(code=SUCCESS).SerializeToString())
+
+
+def address_of(peer: str) -> str:
+    """The address in what gRPC calls its peer: ipv4:127.0.0.1:50000, ipv6:%5B::1%5D:50000."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def credentials(tls: Tls) -> grpc.ServerCredentials:

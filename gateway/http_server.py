@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -73,7 +74,7 @@ class HttpServer:
         return app
 
     async def _post(self, request: web.Request) -> web.Response:
-        self._access.check_http(request.headers)
+        caller = self._access.check_http(request.headers, request.remote)
         if self._waiting >= MAX_WAITING:
             raise Overloaded("too many requests at once: try again in a second")
         size = self._max_message_bytes if request.content_length is None else request.content_length
@@ -81,6 +82,7 @@ class HttpServer:
             raise self._too_large()
         self._waiting += 1
         try:
+            await self._access.turn(caller)
             leave = await enter_all((self._answering.bytes, size))
             try:
                 return await self._answer(await self._body(request))
@@ -115,8 +117,8 @@ class HttpServer:
         return TooLarge(f"the body is over the limit: {self._max_message_bytes} bytes")
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
-        self._access.check_http(request.headers)
-        return await self._sockets.serve(request)
+        caller = self._access.check_http(request.headers, request.remote)
+        return await self._sockets.serve(request, partial(self._access.turn, caller))
 
     async def _dry_run(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":
@@ -138,7 +140,7 @@ class HttpServer:
         return web.json_response({"status": "ready"})
 
     async def _guarded_metrics(self, request: web.Request) -> web.Response:
-        self._access.check_http(request.headers, "admin")
+        self._access.check_http(request.headers, request.remote, "admin")
         return await self._metrics(request)
 
     async def _metrics(self, _request: web.Request) -> web.Response:

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
-from common.errors import BadRequest, Problem
-from gateway.answering import Answering, error_reply
+from common.errors import BadRequest, Problem, RateLimited
+from gateway.answering import Answering, error_reply, set_error
 from gateway.room import Leave, Room
 from gateway.wire import ERROR, Message, read_request
 
@@ -14,16 +14,19 @@ MAX_UNSENT = 128
 that does not read then stops its own stream alone. clip-client has 100 under way."""
 
 Send = Callable[[bytes], Awaitable[None]]
+Turn = Callable[[], Awaitable[None]]
+"""Waits until the client may send its next request; raises RateLimited."""
 
 
 class Stream:
     """Answers the requests of one client, several at a time, in the order in which they end."""
 
-    def __init__(self, answering: Answering, protocol: str, send: Send) -> None:
-        """`send` is called for one reply after the other."""
+    def __init__(self, answering: Answering, protocol: str, send: Send, turn: Turn) -> None:
+        """`send` is called for one reply after the other, `turn` before each request."""
         self._answering = answering
         self._protocol = protocol
         self._send = send
+        self._turn = turn
         self._sending = asyncio.Lock()
         self._unsent = Room(MAX_UNSENT)
         self.has_failed = False
@@ -42,6 +45,12 @@ class Stream:
                     request = read_request(data)
                 except BadRequest as error:
                     await self._reply(error_reply(Problem.of(error)))
+                    continue
+                try:
+                    await self._turn()
+                except RateLimited as error:
+                    set_error(request, Problem.of(error))
+                    await self._reply(request)
                     continue
                 await self._unsent.enter(1)
                 try:

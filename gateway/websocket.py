@@ -7,7 +7,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from common.errors import Unavailable
 from gateway.answering import Answering
-from gateway.stream import Stream
+from gateway.stream import Stream, Turn
 from gateway.wire import SUCCESS, Status
 
 END_OF_INPUT = b"\0"
@@ -31,13 +31,14 @@ class WebSockets:
         self._limit = limit
         self._open: dict[web.WebSocketResponse, Stream] = {}
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+    async def serve(self, request: web.Request, turn: Turn) -> web.WebSocketResponse:
         """Answer a WebSocket until its client ends it; raises Unavailable over the limit."""
         if len(self._open) >= self._limit:
             raise Unavailable("too many connections are open: try again later", "overloaded")
         socket = self._socket()
         await socket.prepare(request)
-        stream = self._open[socket] = Stream(self._answering, "websocket", socket.send_bytes)
+        stream = Stream(self._answering, "websocket", socket.send_bytes, turn)
+        self._open[socket] = stream
         try:
             await stream.run(_messages(socket))
         except* ConnectionError:

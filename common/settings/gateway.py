@@ -43,8 +43,9 @@ class Gateway(Section, frozen=True):
     max_documents: Annotated[
         Positive,
         Meta(
-            description="The most documents in hand, over all clients. What comes beyond is not"
-            " read until there is room, so that clients slow down. A larger request goes alone."
+            description="The most documents in hand, over all clients; an image counts as four."
+            " What comes beyond is not read until there is room, so that clients slow down."
+            " A larger request goes alone."
         ),
     ] = 128
     prefetch: Annotated[
@@ -61,6 +62,21 @@ class Gateway(Section, frozen=True):
             " overloaded or restart. Then the request fails."
         ),
     ] = 30_000
+    rate_per_s: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(
+            description="The rate of requests of each key, and of each address without a key."
+            " What comes faster waits, unread; what would wait longer than `wait-ms` is refused:"
+            " `rate_limited`, over HTTP 429 with `Retry-After`. With null there is no limit."
+        ),
+    ] = None
+    rate_burst: Annotated[
+        Positive,
+        Meta(
+            description="The requests that a client may send at once before `rate-per-s` holds."
+            " clip-client sends up to 100."
+        ),
+    ] = 120
     max_message_bytes: Annotated[
         Positive,
         Meta(

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from common.errors import MissingPackage
-from devtools.client_environments import ENVIRONMENTS, FOLDER
+from devtools.client_environments import QUIET, programs
 from devtools.services import CHECKOUT
 
 WITHIN_S = 300
-QUIET = {"NO_VERSION_CHECK": "1", "JINA_OPTOUT_TELEMETRY": "1"}
 ENVIRONMENT_OF = {"grpc": "pydantic-1", "ws": "pydantic-1", "http": "http"}
 """One environment for each scheme that it works with."""
 
@@ -21,7 +20,7 @@ def start(
 ) -> subprocess.Popen[str]:
     """Start a module of `client_steps`, or code with `-c`."""
     try:
-        python = ENVIRONMENTS[environment].bin(FOLDER) / "python"
+        python = programs(environment) / "python"
     except MissingPackage as error:
         if os.environ.get("CI") == "true":
             raise

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from devtools.gateways import RunningGateway
 from devtools.services import Cluster
 from devtools.words import all_queries
 from tests.gateway.clients import run
-from tests.gateway.conftest import SAMPLES, RunningGateway
+from tests.gateway.conftest import SAMPLES
 
 STEPS = ("embedding.py", "finding.py")
 TEXTS = [*islice(all_queries(), 1000)]

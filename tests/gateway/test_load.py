@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from devtools.gateways import RunningGateway, gateway
 from devtools.services import Cluster, metric, running, with_section
 from tests.gateway.clients import ENVIRONMENT_OF, output_of, run, start
-from tests.gateway.conftest import RunningGateway, gateway
 from tests.memory import small_memory
 
 CLIENTS, TEXTS = 8, 250

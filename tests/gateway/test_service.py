@@ -1,16 +1,15 @@
 """The gateway as a service: TLS, keys, its routes, its start and its end."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
 
+from devtools.gateways import RunningGateway, gateway
 from devtools.services import Cluster, Service, run_command, wait_until, with_section
-from tests.gateway.clients import ENVIRONMENT_OF, run, start
-from tests.gateway.conftest import RunningGateway, gateway
+from tests.gateway.clients import ENVIRONMENT_OF, start
 
 ENCODE = """
 import sys
@@ -104,45 +103,6 @@ def test_pages_of_web_sites_are_refused(
     reply = served.service.request(method, path, headers={**upgrade, **headers})
 
     assert reply.status == status
-
-
-@pytest.fixture(scope="module")
-def guarded(services: Cluster, root: Path) -> Iterator[tuple[RunningGateway, dict[str, str]]]:
-    """A gateway with keys, and a key for each of two scopes."""
-    config = with_section(services.config, "Front", keys_file="keys.json")
-    keys = {}
-    for scope in ("search", "images"):
-        done = run_command("front/keys.py", config, scope, "--scope", scope, cwd=root)
-        assert done.returncode == 0, done.stderr
-        keys[scope] = done.stdout.strip()
-    with gateway(config, root) as served:
-        yield served, keys
-
-
-@pytest.mark.parametrize("scheme", ["grpc", "http"])
-def test_keys(guarded: tuple[RunningGateway, dict[str, str]], scheme: str) -> None:
-    """A key as the client sends it, or with Bearer; none, a wrong one, and one for other things."""
-    served, keys = guarded
-
-    def shown(*key: str) -> str:
-        return run(ENVIRONMENT_OF[scheme], ENCODE, served.url(scheme), *key)[-1]
-
-    assert shown(keys["search"]).startswith(SHAPE)
-    assert shown(f"Bearer {keys['search']}").startswith(SHAPE)
-    assert "send a valid key" in shown()
-    assert "send a valid key" in shown("wrong")
-    assert "not good for search" in shown(keys["images"])
-    assert served.service.request("GET", "/metrics").status == 401
-    assert served.service.get("/healthz")
-
-
-def test_websocket_with_keys_is_refused(guarded: tuple[RunningGateway, dict[str, str]]) -> None:
-    """clip-client sends no key over WebSocket, so that it cannot be let in."""
-    served, _ = guarded
-    (line,) = run("pydantic-1", ENCODE, served.url("ws"))[-1:]
-
-    assert line.startswith("ERROR")
-    assert "401" in line
 
 
 @pytest.mark.parametrize(

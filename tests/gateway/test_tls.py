@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from devtools.certificates import Authority
+from devtools.gateways import RunningGateway, gateway
 from devtools.services import Cluster, run_command
 from tests.gateway.clients import ENVIRONMENT_OF, run
-from tests.gateway.conftest import RunningGateway, gateway
 from tests.gateway.test_service import ENCODE, SHAPE
 
 SCHEMES = {"grpc": "grpcs", "ws": "wss", "http": "https"}

@@ -14,7 +14,6 @@ EXCEPTIONS = {
     "common.server.run_gunicorn": SERVED,
     "common.server.run_waitress": SERVED,
     "common.server.traces": "needs a collector: tests/test_observability.py runs one",
-    "gateway.grpc_server": SOCKETS,
     "gateway.http_server": SOCKETS,
     "gateway.server": SOCKETS,
     "gateway.websocket": SOCKETS,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from common.config import Inference
+from common.errors import RateLimited
 from gateway.answering import Answering
 from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints
@@ -37,6 +38,7 @@ class Client:
         self.replies: dict[str, Message] = {}
         self.reads = asyncio.Event()
         self.reads.set()
+        self.refusals: list[RateLimited] = []
 
     async def send(self, data: bytes) -> None:
         await self.reads.wait()
@@ -49,7 +51,11 @@ class Client:
             yield data
 
     async def run(self, answers: Answering) -> None:
-        await Stream(answers, "test", self.send).run(self.sent())
+        await Stream(answers, "test", self.send, self.turn).run(self.sent())
+
+    async def turn(self) -> None:
+        if self.refusals and self.read > 2:
+            raise self.refusals.pop()
 
 
 @pytest.mark.parametrize(("documents", "requests"), [(8, 1000), (1000, 4)])
@@ -94,6 +100,29 @@ async def test_an_error_is_a_reply_and_the_stream_goes_on() -> None:
     assert bad.header.status.description == "document 1 (): it is bad"
     assert client.replies[""].header.status.code == ERROR
     assert client.replies["good"].data.docs.docs[0].HasField("embedding")
+
+
+async def test_a_request_over_the_rate_is_refused_by_its_id() -> None:
+    """Its reply tells why, and the requests after it are answered."""
+    client = Client(*(message(f"{i}", "a") for i in range(6)))
+    client.refusals = [RateLimited("over the rate", 3)]
+    await client.run(answering(FakeMiddle()))
+
+    codes = {name: reply.header.status.code for name, reply in client.replies.items()}
+    assert codes == {"0": 0, "1": 0, "2": ERROR, "3": 0, "4": 0, "5": 0}
+    assert client.replies["2"].header.status.exception.name == "rate_limited"
+
+
+async def test_an_image_takes_the_room_of_four_texts() -> None:
+    """So that all that is in hand is answered within the deadline."""
+    middle = FakeMiddle(takes_s=1)
+    request = DataRequest()
+    request.header.exec_endpoint = "/encode"
+    request.data.docs.docs.extend([Document(blob=b"1"), Document(uri="data:,x")])
+    client = Client(*[bytes(request.SerializeToString())] * 10)
+    await client.run(answering(middle, documents=16))
+
+    assert middle.most_under_way == 4
 
 
 async def test_replies_have_the_times_that_profile_divides_by() -> None:

@@ -5,8 +5,8 @@ from contextlib import suppress
 import pytest
 
 from common.errors import RateLimited
+from common.rate_limit import MOST_CALLERS, RateLimiter
 from devtools.fake_clock import FakeClock
-from front.rate_limit import MOST_CALLERS, RateLimiter
 
 
 def test_the_burst_comes_back_at_the_rate() -> None:
@@ -59,6 +59,20 @@ def test_a_steady_caller_at_the_rate_is_never_refused() -> None:
             clock.advance(0.09)
             taken += 1
     assert 15 < taken < 30
+
+
+def test_a_patient_caller_gets_its_turn_in_the_line() -> None:
+    """Each request waits one interval longer; one that would wait too long changes nothing."""
+    clock = FakeClock()
+    rates = RateLimiter(2, 2, clock)
+    waits = [rates.acquire("a", patience_s=1.5) for _ in range(5)]
+    assert waits == pytest.approx([0, 0, 0.5, 1.0, 1.5])
+    for _ in range(10):
+        with pytest.raises(RateLimited) as refused:
+            rates.acquire("a", patience_s=1.5)
+    assert 1 == refused.value.retry_after_s
+    clock.advance(0.5)
+    assert rates.acquire("a", patience_s=1.5) == pytest.approx(1.5)
 
 
 def test_callers_do_not_count_for_each_other() -> None:

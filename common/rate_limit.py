@@ -20,7 +20,7 @@ class RateLimiter:
 
     The state of a caller is one number: the time when the caller's leaky bucket is empty. Each
     request moves that time on. The time may be ahead of now by a burst; a request beyond that is
-    refused. Each worker process has a limiter of its own.
+    refused, or waits if the caller is patient. Each worker process has a limiter of its own.
     """
 
     def __init__(
@@ -36,17 +36,21 @@ class RateLimiter:
         """The number of callers that are kept."""
         return len(self._empty_at)
 
-    def acquire(self, caller: str) -> None:
-        """Count a request of a caller. Raises RateLimited; a refused request is not counted."""
+    def acquire(self, caller: str, patience_s: float = 0) -> float:
+        """Count a request of a caller; returns the seconds that it has to wait.
+
+        Raises RateLimited if these are over `patience_s`; a refused request is not counted.
+        """
         now = self._clock()
         key = _network(caller) if ":" in caller else caller
         with self._lock:
             empty_at = max(self._empty_at.get(key, now), now)
             wait_s = empty_at - now - self._ahead_s
-            if wait_s <= 0:
+            if wait_s <= patience_s:
                 self._empty_at[key] = empty_at + 1 / self._per_s
-                return
-        raise RateLimited(f"over the rate of {self._per_s:g} requests a second", math.ceil(wait_s))
+                return max(0.0, wait_s)
+        detail = f"over the rate of {self._per_s:g} requests a second"
+        raise RateLimited(detail, math.ceil(wait_s - patience_s))
 
 
 def _network(caller: str) -> str:
