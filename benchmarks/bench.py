@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from benchmarks import report
 from benchmarks.plan import FOLDER, Plan
 from benchmarks.report import Figure
-from benchmarks.scenarios import inference, prepare, runtimes, search, systems
+from benchmarks.scenarios import gateway, inference, prepare, runtimes, search, systems
 from common.config import CHECKOUT, load
 from common.errors import ConfigError, MissingPackage
 from common.process import argument_parser, run
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[Plan], list[Figure]]] = {
     "search": search.measure,
     "open-loop": systems.measure_open_loop,
     "inference": inference.measure,
+    "gateway": gateway.measure,
     "prepare": prepare.measure_embedding,
     "index": prepare.measure_index,
     "growth": systems.measure_growth,

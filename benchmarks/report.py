@@ -1,10 +1,7 @@
 """The report of a run: figures with their targets, tables of figures, and the result file."""
 
-import os
 import platform
-import shutil
 import statistics
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,7 +12,8 @@ from typing import Any
 import msgspec
 
 from benchmarks.turns import Runs
-from common.config import CHECKOUT, Config
+from common.config import Config
+from devtools.machine import git, machine
 
 PACKAGES = (
     *("Flask", "gunicorn", "waitress", "granian", "numpy", "hnswlib", "faiss-cpu", "tokenizers"),
@@ -121,13 +119,13 @@ def write(
     kind: str, found: Sequence[Figure], settings: dict[str, Any], config: Config, folder: Path
 ) -> Path:
     """Write the result file, named by date, commit and kind; returns its path."""
-    now, commit = datetime.now(UTC), _git("rev-parse", "--short", "HEAD") or "unknown"
+    now, commit = datetime.now(UTC), git("rev-parse", "--short", "HEAD") or "unknown"
     versions = {each.name: each.version for each in distributions() if each.name in PACKAGES}
     document = {
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
-        "uncommitted_changes": bool(_git("status", "--porcelain")),
-        "machine": _machine(),
+        "uncommitted_changes": bool(git("status", "--porcelain")),
+        "machine": machine(),
         "versions": {"python": platform.python_version(), **versions},
         "settings": settings,
         "config": config,
@@ -138,24 +136,3 @@ def write(
     encoded = msgspec.json.encode(document, enc_hook=str)
     path.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
     return path
-
-
-def _machine() -> dict[str, Any]:
-    """The machine, read from Linux: figures depend most on the processor."""
-    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-    told = {name.strip(): value.strip() for name, _, value in lines}
-    return {
-        "cpu": told.get("model name", platform.machine()),
-        "cpu_flags": [flag for flag in told.get("flags", "").split() if flag[:3] in ("avx", "amx")],
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "kernel": f"{platform.system()} {platform.release()}",
-    }
-
-
-def _git(*arguments: str) -> str:
-    """The output of git for this checkout; empty without git or a repository."""
-    if not (program := shutil.which("git")):
-        return ""
-    command = [program, "-C", str(CHECKOUT), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,12 +1,13 @@
-"""Loads: ApacheBench (ab), wrk, and a loop in this process."""
+"""Loads: ApacheBench (ab), wrk, clip-client, and a loop in this process."""
 
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import psutil
 
+from common.config import CHECKOUT
 from common.errors import ConfigError
+from devtools.client_environments import QUIET, programs
 
 CLIENTS = 128
 WRK_THREADS = 2
@@ -138,6 +141,14 @@ def wrk(
     )
 
 
+def clip_client(url: str, batch: int, seconds: float, photos: Sequence[str] = ()) -> Measured:
+    """Texts that never repeat, or the photos in turn, by CLIP-as-service's own client."""
+    arguments = [url, str(batch), str(seconds), *photos]
+    python = str(programs("pydantic-1") / "python")
+    told = json.loads(_run(python, "-m", "devtools.clip_client_load", *arguments).splitlines()[-1])
+    return Measured(told["answers"], told["seconds"], 0, 0)
+
+
 def loop(call: Callable[[], object], items: int, seconds: float, threads: int = 1) -> Measured:
     """Repeat a call of `items` items in each thread, at least once; latencies are of calls."""
     began = perf_counter()
@@ -171,9 +182,15 @@ def _whole(seconds: float) -> int:
 
 
 def _run(program: str, *arguments: str) -> str:
-    """Run a program; returns its output, raises RuntimeError if it fails."""
-    path = shutil.which(program) or program
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+    """Run a program in the checkout; returns its output, raises RuntimeError if it fails."""
+    done = subprocess.run(
+        [shutil.which(program) or program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=CHECKOUT,
+        env={**os.environ, **QUIET},
+    )
     if done.returncode:
         raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr or done.stdout}")
     return done.stdout

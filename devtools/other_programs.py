@@ -61,7 +61,6 @@ class Command(NamedTuple):
     arguments: Sequence[str]
     folder: Path
     environment: Mapping[str, str] = {}
-    standard_input: str = ""
 
 
 @contextmanager
@@ -74,25 +73,21 @@ def serving(command: Command, url: str, message: Any) -> Iterator[None]:
     with output.open("w") as file:
         process = subprocess.Popen(
             command.arguments,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            text=True,
             cwd=command.folder,
             env={**os.environ, "HOME": str(command.folder), **command.environment},
             start_new_session=True,  # its descendants can be ended together
         )
     try:
-        assert process.stdin is not None
-        process.stdin.write(command.standard_input)
-        process.stdin.close()
         _wait(process, url, message, output)
         yield
     finally:
         _end(process)
 
 
-def _wait(process: subprocess.Popen[str], url: str, message: Any, output: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], url: str, message: Any, output: Path) -> None:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -109,7 +104,7 @@ def ask(url: str, message: Any) -> urllib3.BaseHTTPResponse:
     return http.request("POST", url, json=message, timeout=ASK_S)
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """Send SIGTERM, then SIGKILL, to the process and its descendants."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:

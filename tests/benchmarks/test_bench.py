@@ -73,6 +73,16 @@ def test_inference_is_held_against_the_model_of_the_same_round(collection: Colle
     assert set() == not_printed(tables, "inference")
 
 
+def test_clip_client_is_answered(collection: Collection) -> None:
+    """By the gateway, texts and images; the peer says why it is left out."""
+    tables, output = measured(collection, "--only", "gateway")
+
+    rates = {name: number(row["a second"]) for name, row in tables["gateway"].items()}
+    assert {"texts, gateway, fp32", "images, gateway, fp32"} == set(rates)
+    assert all(rate > 0 for rate in rates.values())
+    assert "left out: clip-server, fp32: only the random ViT-B-32 is measured" in output
+
+
 def test_a_collection_is_embedded_and_indexed(collection: Collection) -> None:
     """Of each kind of index there is what it takes and finds; each target has its answer."""
     tables, _ = measured(collection, "--only", "prepare,index")

@@ -13,7 +13,7 @@ from devtools.services import free_ports
 BROKEN = Environment("broken", ("./there-is-no-such-package.whl",))
 SERVER = """
 import http.server, os, sys
-told = sys.stdin.read() + os.environ["HOME"] + os.environ["MORE"]
+told = os.environ["HOME"] + os.environ["MORE"]
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -32,13 +32,13 @@ def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
 
 
 def test_a_server_answers_until_the_block_ends(tmp_path: Path) -> None:
-    """It has its home, its environment and its input; then nobody listens any more."""
+    """It has its home and its environment; then nobody listens any more."""
     (port,) = free_ports(1)
     arguments = [sys.executable, "-c", SERVER, str(port)]
     url = f"http://127.0.0.1:{port}"
 
-    with serving(Command(arguments, tmp_path, {"MORE": "more"}, "input "), url, {}):
-        assert f"input {tmp_path}more" == ask(url, {}).data.decode()
+    with serving(Command(arguments, tmp_path, {"MORE": "more"}), url, {}):
+        assert f"{tmp_path}more" == ask(url, {}).data.decode()
     with pytest.raises(urllib3.exceptions.HTTPError):
         ask(url, {})
 
