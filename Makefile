@@ -42,7 +42,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes 
 # What is named when make is called is handed on: compose.yaml says which variables it reads.
 COMPOSE = DEVICE=$(DEVICE) docker compose -f compose.yaml $(if $(filter cuda,$(DEVICE)),-f edge/cuda.yaml)
 
-.PHONY: help demo install dev torch lock lint format test chaos bench bench-runtimes fuzz build_all c_up c_down reference clean
+.PHONY: help demo install dev torch lock lint format test clients chaos bench bench-runtimes fuzz build_all c_up c_down reference clean
 
 help: ## this list
 	@echo "Begin with: make demo IMAGES=~/Pictures"
@@ -108,6 +108,10 @@ format: dev ## what ruff can put right by itself
 test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 	$(if $(TESTS),,OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/torch)
+
+CLIENTS := tests/gateway tests/front/test_wires.py tests/front/test_clip_retrieval.py
+clients: dev ## other projects' clients, each in its own environment (7 GB, made once), against ours
+	ALL_CLIENTS=1 $(BIN)/python -m pytest -vv --durations=0 --durations-min=1 $(CLIENTS)
 
 fuzz: dev ## search for what breaks anything that reads what others send, SECONDS each
 	$(BIN)/python -m pytest tests/fuzz/search.py tests/fuzz/test_schema.py --seconds $(SECONDS)

@@ -28,6 +28,11 @@ QUIET = {"NO_VERSION_CHECK": "1", "JINA_OPTOUT_TELEMETRY": "1"}
 """The variables that keep clip-client and clip-server from asking the Internet."""
 
 
+def is_installed(name: str) -> bool:
+    """Whether an environment is there, whole."""
+    return ENVIRONMENTS[name].is_in(FOLDER)
+
+
 def programs(name: str) -> Path:
     """The folder of the programs of an environment, installed once; raises MissingPackage."""
     return ENVIRONMENTS[name].bin(FOLDER)

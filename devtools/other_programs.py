@@ -31,15 +31,21 @@ class Environment(NamedTuple):
     def bin(self, root: Path) -> Path:
         """The folder of the programs, installed once in `root`; raises MissingPackage."""
         folder = root / self.name
-        # The file is written last: without it the installation is not complete.
-        mark = folder / "installed"
-        wanted = "\n".join(self.packages)
-        if not mark.is_file() or mark.read_text() != wanted:
+        if not self.is_in(root):
             print(f"installing {self.name} in {folder} (once)", flush=True)
             self._uv("venv", "--clear", str(folder))
             self._uv("pip", "install", "--python", str(folder / "bin/python"), *self.packages)
-            mark.write_text(wanted)
+            self._mark(root).write_text("\n".join(self.packages))
         return folder / "bin"
+
+    def is_in(self, root: Path) -> bool:
+        """Whether it is installed in `root`, with these packages."""
+        mark = self._mark(root)
+        return mark.is_file() and mark.read_text() == "\n".join(self.packages)
+
+    def _mark(self, root: Path) -> Path:
+        """The file that is written last: without it the installation is not complete."""
+        return root / self.name / "installed"
 
     def _uv(self, *arguments: str) -> None:
         if not importlib.util.find_spec("uv"):

@@ -180,7 +180,9 @@ def test_immich_embeds_texts_and_images(services: Cluster) -> None:
     (expected,) = embedded(services, texts=TEXTS[:1])
     assert json.loads(text["clip"]) == pytest.approx(expected, abs=1e-6)
     image = predict(
-        services, {"clip": {"visual": {"modelName": name}}}, image=("a.png", PICTURE)
+        services,
+        {"clip": {"visual": {"modelName": name}}},
+        image=("blob", PICTURE, "application/octet-stream"),  # as a Blob of Node is sent
     ).json()
     (expected,) = embedded(services, images=[b64encode(PICTURE).decode()])
     assert json.loads(image["clip"]) == pytest.approx(expected, abs=1e-6)
@@ -202,7 +204,9 @@ def test_what_is_not_clip_is_passed_on_to_immich(services: Cluster) -> None:
 def test_weaviate_gets_vectors(services: Cluster) -> None:
     """Of texts and of images, in one request."""
     images = [b64encode(PICTURE).decode()]
+    alone = post(services, "/vectorize", {"texts": [], "images": images}).json()
     reply = post(services, "/vectorize", {"texts": TEXTS, "images": images}).json()
+    assert (alone["textVectors"], alone["imageVectors"]) == ([], reply["imageVectors"])
     for vectors, expected in (
         (reply["textVectors"], embedded(services, texts=TEXTS)),
         (reply["imageVectors"], embedded(services, images=images)),

@@ -1,4 +1,4 @@
-"""Running scripts in the environments of clip-client."""
+"""Running scripts in the environments of other projects' clients."""
 
 import os
 import subprocess
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import pytest
 
 from common.errors import MissingPackage
-from devtools.client_environments import QUIET, programs
+from devtools.client_environments import QUIET, is_installed, programs
 from devtools.services import CHECKOUT
 
 WITHIN_S = 300
+LARGE = "clip-retrieval"
+"""This environment takes 6 GB: only `make clients` installs it."""
 ENVIRONMENT_OF = {"grpc": "pydantic-1", "ws": "pydantic-1", "http": "http"}
 """One environment for each scheme that it works with."""
 
@@ -19,6 +21,8 @@ def start(
     environment: str, module: str, *arguments: str, variables: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Start a module of `client_steps`, or code with `-c`."""
+    if environment == LARGE and not is_installed(LARGE) and "ALL_CLIENTS" not in os.environ:
+        pytest.skip("`make clients` installs it, 6 GB")
     try:
         python = programs(environment) / "python"
     except MissingPackage as error:
