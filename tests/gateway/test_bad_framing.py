@@ -2,9 +2,9 @@
 
 import pytest
 
+from devtools.gateways import RunningGateway
 from tests.front.front_client import raw_reply
 from tests.front.test_bad_framing import CHUNKS, NOT_SEEN
-from tests.gateway.conftest import RunningGateway
 
 
 @pytest.mark.parametrize("path", ["/post", "/healthz"])
