@@ -6,7 +6,7 @@ All retries happen here. A request is sent in full at most twice:
 |--------------------------------------------|--------------------------------------------------|
 | no connection, so nothing was sent         | each replica not tried yet; does not count       |
 | the connection or the reply broke off      | once, on another replica or on the only replica  |
-| an invalid reply, or a 5xx                 | once, on another replica                         |
+| an invalid reply, or a 5xx but 501         | once, on another replica                         |
 | no reply within the p95 of recent replies  | once, on another replica: a hedged request       |
 | any other status, or the deadline passed   | never                                            |
 """
@@ -18,7 +18,7 @@ from functools import partial
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from common.deadline import DEADLINE_HEADER
-from common.errors import DeadlineExceeded, InvalidResponse, ServiceError
+from common.errors import DeadlineExceeded, InvalidResponse, NotImplementedHere, ServiceError
 from common.http_client import BrokenReply, HttpClient, NotConnected, Reply, Request, checked
 from common.load_balancing import Budget, LatencyWindow
 from common.loop import within
@@ -131,7 +131,7 @@ class Upstream:
         replica = self._replicas.choose([])
         if replica is None:
             raise self._replicas.last_failure()
-        route = request.path.rpartition("/")[0] or request.path  # /images for /images/ID
+        route = (not request.body and request.path.rpartition("/")[0]) or request.path  # /images
         window = self._windows.get(route) or self._windows.setdefault(route, LatencyWindow())
         question = _Question(request, deadline, read, window, [])
         first, second = partial(self._try, question, replica), partial(self._second, question)
@@ -238,7 +238,8 @@ class Upstream:
 
 def _is_answer(error: ServiceError) -> bool:
     """Whether any replica would answer this error; otherwise another replica may succeed."""
-    return error.code == "wrong_shard" or (error.status < 500 and error.code != "no_such_version")
+    is_final = error.status < 500 or error.status == NotImplementedHere.status
+    return error.code == "wrong_shard" or (is_final and error.code != "no_such_version")
 
 
 def _outcome(error: ServiceError) -> TryOutcome:

@@ -17,7 +17,8 @@ from common.server.service import create_service, on_close
 from common.wire import MSGPACK, decode, encode
 from inference.clip.model import check_images, check_space, load_model
 from inference.clip.registry import mclip_of
-from inference.messages import IMAGE_BATCH, EmbedRequest
+from inference.messages import IMAGE_BATCH, EmbedRequest, GrabCutRequest
+from inference.segment.grabcut import GrabCut
 from inference.served_model import ServedModel
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,11 @@ def create_app(config: Config, root: Path) -> Flask:
     authorize(app, InternalAuth(config.inside, root), config.inference.address)
     check_digests(app)
     on_close(app, pool.shutdown)
-    for model in models.values():
-        model.start()
-        on_close(app, model.close)
+    grabcut = GrabCut(config.inference)
+    parts: list[ServedModel | GrabCut] = [*models.values(), grabcut]
+    for part in parts:
+        part.start()
+        on_close(app, part.close)
 
     if (port := config.inference.metrics_port) is not None:
         try:
@@ -55,6 +58,11 @@ def create_app(config: Config, root: Path) -> Flask:
         if name not in models:
             raise NotFound(missing.get(name, f"there is no model {name!r}"), "model_unavailable")
         reply = models[name].embed(decode(take_body(), EmbedRequest))
+        return Response(encode(reply), content_type=MSGPACK)
+
+    @app.post("/predictions/grabcut")
+    def cut() -> Response:
+        reply = grabcut.segment(decode(take_body(), GrabCutRequest))
         return Response(encode(reply), content_type=MSGPACK)
 
     return app

@@ -6,19 +6,29 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from common.coalescing import Coalescer
 from common.errors import NotFound, ServiceError
-from common.http_client import HttpClient, Reply, Request, digested
+from common.http_client import HttpClient, Request, digested
 from common.internal_auth import InternalAuth
 from common.loop import within
 from common.upstream import Read, Upstream
 from common.wire import Matrix, decode_reply, encode, unpack_rows
-from inference.messages import IMAGE_BATCH, EmbedReply, EmbedRequest, Logits, Region
+from inference.messages import (
+    IMAGE_BATCH,
+    EmbedReply,
+    EmbedRequest,
+    GrabCutRequest,
+    Logits,
+    Region,
+    SegmentReply,
+)
 from inference.torchserve.token import Token
 
 Role = Literal["clip", "mclip"]
 ROLES: tuple[Role, ...] = ("clip", "mclip")
+Message = EmbedRequest | GrabCutRequest
 Result = TypeVar("Result")
 
 TEXT_BATCH = 64
@@ -110,12 +120,19 @@ class InferenceClient:
         """
         return await within(deadline, self._classes.submit((data, region), deadline))
 
+    async def grabcut(self, request: GrabCutRequest, deadline: float) -> SegmentReply:
+        """The segment of a prompt without a model; raises a ServiceError.
+
+        The error is NotFound if the server cannot do so, and has status 501 if it lacks OpenCV.
+        """
+        return await self._ask("grabcut", request, SegmentReply, deadline)
+
     async def digest(self, role: Role, deadline: float) -> str:
         """The digest of the model in a role, as in `EmbedReply`; raises a ServiceError.
 
         The error is NotFound if the role has no model.
         """
-        return (await self._ask(role, EmbedRequest(describe=True), deadline)).digest
+        return (await self._embed(role, EmbedRequest(describe=True), deadline)).digest
 
     async def is_alive(self, deadline: float) -> bool:
         """Whether a server answers `GET /ping`."""
@@ -130,10 +147,9 @@ class InferenceClient:
         self, role: Role, name: str, kind: Literal["texts", "images"], max_batch: int
     ) -> Coalescer[Any, Any]:
         async def send(items: list[Any], deadline: float) -> list[Any]:
-            left_ms = 1000 * (deadline - asyncio.get_running_loop().time())
             inputs = _images(items) if kind == "images" else {"texts": items}
-            request = EmbedRequest(**inputs, classify=name == "classes", deadline_ms=left_ms)
-            reply = await self._ask(role, request, deadline)
+            request = EmbedRequest(**inputs, classify=name == "classes")
+            reply = await self._embed(role, request, deadline)
             line.set_slots(self._slots(reply.replicas))
             rows = unpack_rows(reply.rows, reply.dim)
             return [_result(reply, index, row) for index, row in enumerate(rows)]
@@ -151,10 +167,17 @@ class InferenceClient:
     def _slots(self, replicas: int) -> int:
         return (replicas + SPARE) * self._addresses
 
-    async def _ask(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
-        request = Request("POST", f"/predictions/{role}", await digested(encode(message)))
+    async def _embed(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
+        return await self._ask(role, message, EmbedReply, deadline)
+
+    async def _ask(
+        self, role: str, message: Message, kind: type[Result], deadline: float
+    ) -> Result:
+        left_ms = 1000 * (deadline - asyncio.get_running_loop().time())
+        body = await digested(encode(replace(message, deadline_ms=left_ms)))
+        request = Request("POST", f"/predictions/{role}", body)
         try:
-            return await self._send(request, deadline, _read)
+            return await self._send(request, deadline, lambda reply: decode_reply(reply.body, kind))
         except ServiceError as error:
             if error.status == 404 and error.code == ServiceError.code:  # TorchServe's, not ours
                 detail = f"the server that embeds has no model {role}"
@@ -177,10 +200,6 @@ def _images(items: list[tuple[bytes, Region | None]]) -> dict[str, Any]:
     """The fields of a request for images, each whole or a region of it."""
     regions = {place: region for place, (_, region) in enumerate(items) if region}
     return {"images": [data for data, _ in items], "regions": regions}
-
-
-def _read(reply: Reply) -> EmbedReply:
-    return decode_reply(reply.body, EmbedReply)
 
 
 def _result(reply: EmbedReply, index: int, row: Matrix) -> Embedding | Probabilities | ServiceError:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from common.errors import BadRequest
 from common.json_input import decode_json
-from inference.messages import Region
+from inference.prompt_checks import check_region
 from middle.messages import (
     MAX_EMBEDDING,
     MAX_TEXT,
@@ -22,8 +22,6 @@ BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 """Letters and symbols that show nothing: Hangul's fillers, Braille without dots, a null note."""
 
 EMPTY_IMAGE = "the image is empty"
-MIN_SIDE = 0.001
-"""The smallest side of a region, in parts of the image's side: a pixel of a large image."""
 
 Asked = TypeVar("Asked", bound=Query)
 
@@ -95,17 +93,6 @@ def _check_regions(query: EmbedQuery | ClassifyQuery) -> None:
     for place, region in enumerate(regions):
         if region is not None:
             check_region(region, f"regions[{place}]")
-
-
-def check_region(region: Region, field: str = "region") -> None:
-    """Raise BadRequest for what is not a part of an image."""
-    x0, y0, x1, y1 = region
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):  # refuses NaN, too
-        raise BadRequest(
-            f"`{field}` is [x0, y0, x1, y1] in parts of 1: 0 <= x0 < x1 <= 1, 0 <= y0 < y1 <= 1"
-        )
-    if min(x1 - x0, y1 - y0) < MIN_SIDE:
-        raise BadRequest(f"`{field}` has a side under {MIN_SIDE} of the picture")
 
 
 def check_text(text: str, where: str = "") -> None:

@@ -40,6 +40,7 @@ WIRES = {
     "middle": {
         "inference.client",
         "inference.messages",
+        "inference.prompt_checks",
         "search.client",
         "search.messages",
         "search.image_key",

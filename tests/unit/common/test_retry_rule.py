@@ -80,6 +80,18 @@ async def test_what_fails_is_asked_once_more_of_another_replica(bad: Answer) -> 
     assert extra("retry") - before == 1
 
 
+async def test_what_no_replica_can_do_is_asked_once() -> None:
+    """501 is an answer: the replica is fine, and another would say the same."""
+    http = servers(problem(501, "not_implemented"), GOOD)
+    one = upstream(http)
+    with pytest.raises(ServiceError) as refused:
+        await ask(one)
+
+    assert refused.value.status == 501
+    assert sends(http) == [1, 0]
+    assert one._replicas.all[0].failures == 0
+
+
 @pytest.mark.parametrize("bad", [BROKEN, problem(503, "overloaded")], ids=["broken", "503"])
 async def test_a_request_is_never_sent_more_than_twice(bad: Answer) -> None:
     """The third replica would answer, and is not asked."""
