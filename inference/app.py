@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,14 +15,24 @@ from common.internal_auth import InternalAuth
 from common.server.internal_auth import authorize
 from common.server.request import check_digests, take_body
 from common.server.service import create_service, on_close
-from common.wire import MSGPACK, decode, encode
+from common.wire import MSGPACK, Message, decode, encode
 from inference.clip.model import check_images, check_space, load_model
 from inference.clip.registry import mclip_of
-from inference.messages import IMAGE_BATCH, EmbedRequest, GrabCutRequest
+from inference.messages import (
+    IMAGE_BATCH,
+    EmbedRequest,
+    GrabCutRequest,
+    SamDecodeRequest,
+    SamEncodeRequest,
+)
 from inference.segment.grabcut import GrabCut
+from inference.segment.sam import load_sam
+from inference.segment.served_sam import ServedSam
 from inference.served_model import ServedModel
 
 log = logging.getLogger(__name__)
+
+NO_SAM = "no Segment Anything model: Inference.sam names none"
 
 
 def create_app(config: Config, root: Path) -> Flask:
@@ -34,9 +45,9 @@ def create_app(config: Config, root: Path) -> Flask:
     authorize(app, InternalAuth(config.inside, root), config.inference.address)
     check_digests(app)
     on_close(app, pool.shutdown)
-    grabcut = GrabCut(config.inference)
-    parts: list[ServedModel | GrabCut] = [*models.values(), grabcut]
-    for part in parts:
+    grabcut, sam = GrabCut(config.inference), _load_sam(config, root)
+    parts: list[ServedModel | GrabCut | ServedSam] = [*models.values(), grabcut]
+    for part in [*parts, sam] if sam else parts:
         part.start()
         on_close(app, part.close)
 
@@ -60,17 +71,33 @@ def create_app(config: Config, root: Path) -> Flask:
         reply = models[name].embed(decode(take_body(), EmbedRequest))
         return Response(encode(reply), content_type=MSGPACK)
 
-    @app.post("/predictions/grabcut")
-    def cut() -> Response:
-        reply = grabcut.segment(decode(take_body(), GrabCutRequest))
-        return Response(encode(reply), content_type=MSGPACK)
-
+    _add_role(app, "grabcut", GrabCutRequest, grabcut.segment)
+    if sam:
+        _add_role(app, "sam_encode", SamEncodeRequest, sam.encode)
+        _add_role(app, "sam_decode", SamDecodeRequest, sam.decode)
+    else:
+        missing |= dict.fromkeys(("sam_encode", "sam_decode"), NO_SAM)
     return app
+
+
+def _add_role(
+    app: Flask, role: str, kind: type[Message], answer: Callable[[Message], object]
+) -> None:
+    """Serve a role with a route of its own, as its requests take longer than an embedding."""
+
+    @app.post(f"/predictions/{role}", endpoint=role)
+    def predict() -> Response:
+        return Response(encode(answer(decode(take_body(), kind))), content_type=MSGPACK)
 
 
 def max_body_bytes(config: Config) -> int:
     """The limit of a request body, in bytes: a full batch of the largest images."""
     return IMAGE_BATCH * config.max_message_bytes
+
+
+def _load_sam(config: Config, root: Path) -> ServedSam | None:
+    name = config.inference.sam
+    return ServedSam(load_sam(name, config.inference, root), config.inference) if name else None
 
 
 def _load_models(

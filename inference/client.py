@@ -22,13 +22,16 @@ from inference.messages import (
     GrabCutRequest,
     Logits,
     Region,
+    SamDecodeRequest,
+    SamEncodeReply,
+    SamEncodeRequest,
     SegmentReply,
 )
 from inference.torchserve.token import Token
 
 Role = Literal["clip", "mclip"]
 ROLES: tuple[Role, ...] = ("clip", "mclip")
-Message = EmbedRequest | GrabCutRequest
+Message = EmbedRequest | GrabCutRequest | SamEncodeRequest | SamDecodeRequest
 Result = TypeVar("Result")
 
 TEXT_BATCH = 64
@@ -126,6 +129,22 @@ class InferenceClient:
         The error is NotFound if the server cannot do so, and has status 501 if it lacks OpenCV.
         """
         return await self._ask("grabcut", request, SegmentReply, deadline)
+
+    async def sam_encode(self, image: bytes, deadline: float) -> SamEncodeReply:
+        """The features of an image file; raises a ServiceError, NotFound if there is no model."""
+        return await self._ask("sam_encode", SamEncodeRequest(image), SamEncodeReply, deadline)
+
+    async def sam_decode(self, request: SamDecodeRequest, deadline: float) -> SegmentReply:
+        """The segment of a prompt on the features of an image; raises a ServiceError.
+
+        The error has the code `other_model` if the features are of another model.
+        """
+        return await self._ask("sam_decode", request, SegmentReply, deadline)
+
+    async def sam_digest(self, deadline: float) -> str:
+        """The digest of the model that segments, as in `SamEncodeReply`; raises as `sam_encode`."""
+        request = SamEncodeRequest(describe=True)
+        return (await self._ask("sam_encode", request, SamEncodeReply, deadline)).digest
 
     async def digest(self, role: Role, deadline: float) -> str:
         """The digest of the model in a role, as in `EmbedReply`; raises a ServiceError.

@@ -83,9 +83,9 @@ class SamEncodeReply(msgspec.Struct, omit_defaults=True):
     digest: str
     """The digest of everything that determines the features, and of the decoder."""
     size: tuple[int, int] = (0, 0)
-    """Height and width of the upright image, in pixels."""
+    """Height and width of the upright image, in pixels. A large JPEG is decoded smaller."""
     features: bytes = b""
-    """float16, little-endian, in the shape that the decoder takes."""
+    """float16, little-endian, [1, 256, 64, 64]."""
 
 
 class SegmentPrompt(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):

@@ -111,6 +111,14 @@ class Inference(Listed, frozen=True):
             " or `clip` itself if its name says that it is multilingual."
         ),
     ] = "auto"
+    sam: Annotated[
+        str | None,
+        Meta(
+            description="The Segment Anything model, which finds the outline of what is clicked:"
+            " a folder, a repository of the hub (`owner/name`), or null for none."
+            " It runs with ONNX Runtime, whatever `runtime` is."
+        ),
+    ] = None
     key_file: Annotated[
         str | None,
         Meta(

@@ -1,6 +1,7 @@
 """Downloading models from the Hugging Face hub into the hub's own cache."""
 
 import logging
+from collections.abc import Sequence
 from errno import EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 
@@ -17,10 +18,28 @@ OTHER_ENGINES = ["*.armnn", "*.rknn", "*/fp16/*", "*/rknpu/*", "*.md", ".gitattr
 
 
 def download(repository: str, revision: str | None = None) -> Path:
+    """Fetch the repository of a CLIP model, all of it but `OTHER_ENGINES`; as `fetch`."""
+    folder = fetch(repository, revision, leave_out=OTHER_ENGINES)
+    if not is_model(folder):
+        raise ConfigError(f"the repository {repository} holds no model in a layout that we read")
+    missing = [tower for tower in ("textual", "visual") if not (folder / tower).is_dir()]
+    if missing and hub_repository(repository):
+        raise ConfigError(f"{repository}: the download is not whole: {missing[0]} is missing")
+    return folder
+
+
+def fetch(
+    repository: str,
+    revision: str | None,
+    *,
+    only: Sequence[str] | None = None,
+    leave_out: Sequence[str] = (),
+) -> Path:
     """Download a repository, unless the cache has it; returns its folder. Raises ConfigError.
 
-    An interrupted download continues. huggingface_hub itself reads its variables `HF_HOME`,
-    `HF_HUB_OFFLINE`, `HF_TOKEN` and `HF_ENDPOINT`.
+    `only` and `leave_out` are patterns of file names. An interrupted download continues.
+    huggingface_hub itself reads its variables `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and
+    `HF_ENDPOINT`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -33,8 +52,13 @@ def download(repository: str, revision: str | None = None) -> Path:
     for client in ("httpx", "httpx2"):  # they log each request; the progress bar is enough
         logging.getLogger(client).setLevel(logging.WARNING)
     try:
-        folder = Path(
-            snapshot_download(repository, revision=revision, ignore_patterns=OTHER_ENGINES)
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(only) if only else None,
+                ignore_patterns=list(leave_out),
+            )
         )
     except GatedRepoError:
         raise ConfigError(
@@ -56,9 +80,3 @@ def download(repository: str, revision: str | None = None) -> Path:
             " that HF_HOME names, ~/.cache/huggingface by default; or name a model that is on this"
             ' machine: "starter", or a folder'
         ) from None
-    if not is_model(folder):
-        raise ConfigError(f"the repository {repository} holds no model in a layout that we read")
-    missing = [tower for tower in ("textual", "visual") if not (folder / tower).is_dir()]
-    if missing and hub_repository(repository):
-        raise ConfigError(f"{repository}: the download is not whole: {missing[0]} is missing")
-    return folder

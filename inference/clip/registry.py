@@ -13,6 +13,9 @@ from inference.clip.catalogue import (
 )
 from inference.clip.model_files import MODELS, is_model
 
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+"""`owner/name` or `owner/name@revision` of the hub."""
+
 
 def find_model(name: str, root: Path) -> Path:
     """The folder of the model `name`, downloaded if necessary; raises ConfigError.
@@ -24,7 +27,7 @@ def find_model(name: str, root: Path) -> Path:
             return folder
     repository = hub_repository(name)
     revision = REVISIONS.get(repository or "", "")
-    if not repository and re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", name):
+    if not repository and REPOSITORY.fullmatch(name):
         repository, _, revision = name.partition("@")
     if not repository:
         raise ConfigError(

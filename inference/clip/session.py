@@ -53,6 +53,8 @@ class SessionOptions(NamedTuple):
     compiled: bool = False
     replicas: int = 1
     """The sessions on this device, this session and its replicas."""
+    keep_memory: bool = True
+    """Whether ONNX Runtime keeps the memory of a run for the next run, which is a little faster."""
 
 
 def open_sessions(path: Path, settings: Inference) -> list[Session]:

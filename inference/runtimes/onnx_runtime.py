@@ -1,6 +1,6 @@
 """Sessions of ONNX Runtime, on the CPU, CUDA or TensorRT."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class OnnxSession:
         settings.intra_op_num_threads = options.threads
         # Other processes share these cores, so threads without work must not spin.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        settings.enable_cpu_mem_arena = settings.enable_mem_pattern = options.keep_memory
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path),
@@ -79,8 +80,12 @@ class OnnxSession:
 
     def run(self, feed: Mapping[str, NDArray[Any]], output: int = 0) -> Matrix:
         """Compute one output for a batch."""
-        (rows,) = self._session.run([self.outputs[output]], dict(feed))
-        return np.asarray(rows, dtype=np.float32)
+        return self.run_named(feed, [self.outputs[output]])[0]
+
+    def run_named(self, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> list[Matrix]:
+        """Compute the outputs of some names, each float32 of any shape."""
+        found = self._session.run(list(outputs), dict(feed))
+        return [np.asarray(values, dtype=np.float32) for values in found]
 
 
 def _sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:

@@ -1,0 +1,90 @@
+"""A Segment Anything model (Kirillov et al., 2023, arXiv:2304.02643), loaded by name."""
+
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from common.config import Inference
+from common.errors import BadRequest
+from common.files import sha256_of_all
+from common.images.decode import decode
+from common.images.formats import FORMATS
+from inference.clip.devices import Device, list_devices
+from inference.clip.registry import shown_name
+from inference.clip.session import SessionOptions, chosen_device, files_of
+from inference.messages import Point, Region, SegmentReply
+from inference.runtimes import onnx_runtime
+from inference.segment.masks import box_of, png_of
+from inference.segment.sam_decoder import SamDecoder, open_decoder
+from inference.segment.sam_encoder import SIDE, VERSION, SamEncoder, Size, pack, resized, unpack
+from inference.segment.sam_files import SamFiles, find_sam
+from inference.segment.sam_memory import check_memory
+
+AT_LEAST = 2 * SIDE
+"""A JPEG may be decoded smaller, to a shorter side of at least twice what an encoder sees."""
+
+
+class Sam(NamedTuple):
+    """A model. One thread at a time may call `encode`, any number `decode`."""
+
+    name: str
+    digest: str
+    """The digest of both files and the preprocessing."""
+    encoder: SamEncoder
+    decoder: SamDecoder
+
+    def encode(
+        self, data: bytes, max_pixels: int, formats: Collection[str] = FORMATS
+    ) -> tuple[Size, bytes]:
+        """The size of an upright image file and its packed features; raises as `decode` does."""
+        image = decode(data, max_pixels, AT_LEAST, formats=formats)
+        return (image.height, image.width), pack(self.encoder.encode(image))
+
+    def decode(
+        self, features: bytes, size: Size, points: Sequence[Point], box: Region | None
+    ) -> SegmentReply:
+        """The segment of a checked prompt; raises BadRequest, and as `SamDecoder.decode` does."""
+        try:
+            values = unpack(features)
+        except ValueError:
+            raise BadRequest("`features` are not those of an image") from None
+        if min(size) < 1 or min(resized(size)) < 1:
+            raise BadRequest("`size` is not the height and width of an image")
+        mask, score = self.decoder.decode(values, size, points, box)
+        return SegmentReply(box_of(mask), score, png_of(mask))
+
+
+def load_sam(name: str, settings: Inference, root: Path) -> Sam:
+    """Load the model `name` and run both parts once.
+
+    Raises ConfigError for a model that is missing, cannot run or needs more memory than there is.
+    """
+    files = find_sam(name, root, settings.precision)
+    device, threads = _device(settings), encoder_threads(settings)
+    if device.kind == "cpu":
+        check_memory(files.encoder)
+    # SAM's encoders need so much memory for a run that keeping it costs more than it saves.
+    encoder = SamEncoder(files.encoder, SessionOptions(device, threads, "fp32", keep_memory=False))
+    on_cpu = SessionOptions(Device("cpu"), 1, "fp32")
+    decoder = open_decoder(files.decoder, on_cpu, encoder.positions)
+    return Sam(shown_name(name, files.folder), digest_of(files), encoder, decoder)
+
+
+def digest_of(files: SamFiles) -> str:
+    """The digest of everything that determines a mask."""
+    content = sha256_of_all(files_of(files.encoder)), sha256_of_all(files_of(files.decoder))
+    return hashlib.sha256(f"sam {VERSION} {' '.join(content)}".encode()).hexdigest()
+
+
+def encoder_threads(settings: Inference) -> int:
+    """The threads of an encoder: by default half the cores, as searches go on meanwhile."""
+    return settings.threads or max(1, (os.cpu_count() or 1) // 2)
+
+
+def _device(settings: Inference) -> Device:
+    """The first device of the models, if ONNX Runtime runs on it, else the CPU."""
+    if onnx_runtime.HAS_CUDA and (wanted := chosen_device(settings)) not in ("cpu", "gpu"):
+        return list_devices(wanted, 1)[0]
+    return Device("cpu")
