@@ -3,8 +3,9 @@
 python inference/export.py NAME [--precision fp16] [--precision int8] [--torch]
 
 NAME is open_clip's (ViT-B-32::laion2b_s34b_b79k), OpenAI's (ViT-L/14@336px), M-CLIP's
-(M-CLIP/LABSE-Vit-L-14), or a folder that open_clip or M-CLIP saved. This command needs
-requirements-torch.txt. It keeps the folder only if the embeddings match those of torch.
+(M-CLIP/LABSE-Vit-L-14), or a folder that open_clip or M-CLIP saved. A file of weights (.pth, .pt)
+is one of Segment Anything or MobileSAM. This command needs requirements-torch.txt. It keeps the
+folder only if the embeddings match those of torch.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import logging
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -39,12 +42,19 @@ def main() -> None:
     )
     parser.add_argument("--torch", action="store_true", help="keep the weights for torch, too")
     arguments = parser.parse_args()
-    is_folder = Path(arguments.name).is_dir()
-    short = Path(arguments.name).resolve().name if is_folder else arguments.name
+    path = Path(arguments.name)
+    is_sam = path.suffix in (".pth", ".pt")
+    is_folder = path.is_dir()
+    short = path.stem if is_sam else path.resolve().name if is_folder else arguments.name
     output: Path = arguments.output or MODELS / folder_name(short)
-    export(arguments.name, output, arguments.precision, arguments.torch)
-    where = output if arguments.output or is_folder else arguments.name
-    role = "clip" if (output / "visual").is_dir() else "mclip"
+    if is_sam and (arguments.precision or arguments.torch):
+        parser.error("Segment Anything is exported in fp32 alone, without --precision and --torch")
+    if is_sam:
+        export_sam(path, output)
+    else:
+        export(arguments.name, output, arguments.precision, arguments.torch)
+    where = output if arguments.output or is_folder else short
+    role = "sam" if is_sam else "clip" if (output / "visual").is_dir() else "mclip"
     print(f'done: {output}\nin config.json, Inference: "{role}": "{where}"')
 
 
@@ -61,25 +71,55 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
         raise MissingPackage(
             f"there is no {error.name}: pip install -r requirements-torch.txt"
         ) from None
-    if output.exists():
-        raise ConfigError(f"{output} is there already: remove it, or name another --output")
-    # torch logs lines for every node of the graph, which would hide the messages to the user.
-    logging.getLogger().setLevel(logging.ERROR)
-    print(f"loading {name}", flush=True)
+    _begin(name, output)
     try:
         original = load_original(name, Path())
-        output.parent.mkdir(parents=True, exist_ok=True)
-        whole = Path(tempfile.mkdtemp(prefix=".export-", dir=output.parent))
     except (OSError, RuntimeError, ValueError) as error:  # the errors of open_clip and the hub
         raise ConfigError(f"{name}: {str(error).strip().splitlines()[0]}") from None
-    draft = whole / output.name
-    try:
+    with _whole(output) as draft:
         write_model(original, draft, precisions, keep_torch)
         for precision in ("fp32", *precisions):
             print(check(original, draft, precision), flush=True)
         if not may_draft(draft):
             forbid_draft(draft)
-        draft.rename(output)
+
+
+def export_sam(checkpoint: Path, output: Path) -> None:
+    """Write the model of a file of weights to the folder `output`, and compare it with torch.
+
+    Raises ConfigError; a failed export leaves no folder.
+    """
+    try:
+        from inference.exporting.sam_export import check_sam, write_sam
+    except ImportError as error:
+        raise MissingPackage(
+            f"there is no {error.name}: pip install -r requirements-torch.txt"
+        ) from None
+    _begin(str(checkpoint), output)
+    with _whole(output) as draft:
+        write_sam(checkpoint, draft)
+        print(check_sam(checkpoint, draft), flush=True)
+
+
+def _begin(name: str, output: Path) -> None:
+    if output.exists():
+        raise ConfigError(f"{output} is there already: remove it, or name another --output")
+    # torch logs lines for every node of the graph, which would hide the messages to the user.
+    logging.getLogger().setLevel(logging.ERROR)
+    print(f"loading {name}", flush=True)
+
+
+@contextmanager
+def _whole(output: Path) -> Iterator[Path]:
+    """A folder for a model, which becomes `output` if the block ends well; raises ConfigError."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        whole = Path(tempfile.mkdtemp(prefix=".export-", dir=output.parent))
+    except OSError as error:
+        raise ConfigError(f"{output}: {error.strerror}") from None
+    try:
+        yield whole / output.name
+        (whole / output.name).rename(output)
     finally:
         shutil.rmtree(whole, ignore_errors=True)
 

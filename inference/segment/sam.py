@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.config import Inference
-from common.errors import BadRequest
+from common.errors import BadRequest, ConfigError
 from common.files import sha256_of_all
 from common.images.decode import decode
 from common.images.formats import FORMATS
@@ -17,9 +17,9 @@ from inference.clip.session import SessionOptions, chosen_device, files_of
 from inference.messages import Point, Region, SegmentReply
 from inference.runtimes import onnx_runtime
 from inference.segment.masks import box_of, png_of
-from inference.segment.sam_decoder import SamDecoder, open_decoder
+from inference.segment.sam_decoder import SamDecoder, open_decoder, segment
 from inference.segment.sam_encoder import SIDE, VERSION, SamEncoder, Size, pack, resized, unpack
-from inference.segment.sam_files import SamFiles, find_sam
+from inference.segment.sam_files import VIT_NAME, SamFiles, find_sam
 from inference.segment.sam_memory import check_memory
 
 AT_LEAST = 2 * SIDE
@@ -32,44 +32,55 @@ class Sam(NamedTuple):
     name: str
     digest: str
     """The digest of both files and the preprocessing."""
-    encoder: SamEncoder
+    encoder: SamEncoder | None
+    """None if the model was loaded without it."""
     decoder: SamDecoder
 
     def encode(
         self, data: bytes, max_pixels: int, formats: Collection[str] = FORMATS
     ) -> tuple[Size, bytes]:
         """The size of an upright image file and its packed features; raises as `decode` does."""
+        if self.encoder is None:
+            raise ConfigError(f"{self.name} was loaded without its encoder")
         image = decode(data, max_pixels, AT_LEAST, formats=formats)
         return (image.height, image.width), pack(self.encoder.encode(image))
 
     def decode(
         self, features: bytes, size: Size, points: Sequence[Point], box: Region | None
     ) -> SegmentReply:
-        """The segment of a checked prompt; raises BadRequest, and as `SamDecoder.decode` does."""
+        """The segment of a checked prompt; raises BadRequest, and as `segment` does."""
         try:
             values = unpack(features)
         except ValueError:
             raise BadRequest("`features` are not those of an image") from None
         if min(size) < 1 or min(resized(size)) < 1:
             raise BadRequest("`size` is not the height and width of an image")
-        mask, score = self.decoder.decode(values, size, points, box)
+        mask, score = segment(self.decoder, values, size, points, box)
         return SegmentReply(box_of(mask), score, png_of(mask))
 
 
-def load_sam(name: str, settings: Inference, root: Path) -> Sam:
-    """Load the model `name` and run both parts once.
+def load_sam(name: str, settings: Inference, root: Path, *, encode: bool = True) -> Sam:
+    """Load the model `name`, or without `encode` its decoder alone, and run what was loaded once.
 
     Raises ConfigError for a model that is missing, cannot run or needs more memory than there is.
     """
     files = find_sam(name, root, settings.precision)
-    device, threads = _device(settings), encoder_threads(settings)
+    encoder = positions = None
+    if encode or files.encoder.name.startswith(VIT_NAME):  # whose positions the decoder needs
+        encoder = _open_encoder(files.encoder, settings)
+        positions = encoder.positions
+    decoder = open_decoder(files.decoder, SessionOptions(Device("cpu"), 1, "fp32"), positions)
+    name = shown_name(name, files.folder)
+    return Sam(name, digest_of(files), encoder if encode else None, decoder)
+
+
+def _open_encoder(path: Path, settings: Inference) -> SamEncoder:
+    device = _device(settings)
     if device.kind == "cpu":
-        check_memory(files.encoder)
+        check_memory(path)
     # SAM's encoders need so much memory for a run that keeping it costs more than it saves.
-    encoder = SamEncoder(files.encoder, SessionOptions(device, threads, "fp32", keep_memory=False))
-    on_cpu = SessionOptions(Device("cpu"), 1, "fp32")
-    decoder = open_decoder(files.decoder, on_cpu, encoder.positions)
-    return Sam(shown_name(name, files.folder), digest_of(files), encoder, decoder)
+    options = SessionOptions(device, encoder_threads(settings), "fp32", keep_memory=False)
+    return SamEncoder(path, options)
 
 
 def digest_of(files: SamFiles) -> str:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from common.errors import ConfigError, NotImplementedHere, Unprocessable
 from common.wire import Matrix
@@ -39,14 +38,10 @@ class Found(NamedTuple):
 class SamDecoder(Protocol):
     """A decoder in one layout. Any number of threads may call it."""
 
-    def decode(
-        self, features: NDArray[Any], size: Size, points: Sequence[Point], box: Region | None
-    ) -> Found:
-        """The mask of a prompt on an image of a size; raises a ServiceError.
+    takes_box: bool
 
-        It is Unprocessable where the model finds nothing, and NotImplementedHere for a box where
-        the model takes none.
-        """
+    def run(self, features: NDArray[Any], prompt: Prompt) -> tuple[Matrix, Matrix]:
+        """The logits of masks [n, MASK_SIDE, MASK_SIDE], and the score of each [n]."""
 
 
 def open_decoder(path: Path, options: SessionOptions, positions: Pixels | None) -> SamDecoder:
@@ -59,28 +54,45 @@ def open_decoder(path: Path, options: SessionOptions, positions: Pixels | None) 
     kind = MetaDecoder if "point_coords" in names else TransformersDecoder
     try:
         decoder = kind(session, positions)
-        decoder.run(np.zeros(FEATURES, np.float32), np.zeros((2, 2)), np.array([1, PADDING]))
+        decoder.run(np.zeros(FEATURES), prompt_arrays((SIDE, SIDE), [(0.5, 0.5, 1)], None))
     except Exception as error:  # ONNX Runtime's errors have no other class in common
         raise ConfigError(f"{path} is no decoder of SAM: {str(error).splitlines()[0]}") from None
     return decoder
 
 
+def segment(
+    decoder: SamDecoder,
+    features: NDArray[Any],
+    size: Size,
+    points: Sequence[Point],
+    box: Region | None,
+) -> Found:
+    """The mask of a prompt on an image of a size; raises a ServiceError.
+
+    It is Unprocessable where the model finds nothing, and NotImplementedHere for a box where the
+    model takes none.
+    """
+    if box and not decoder.takes_box:
+        raise NotImplementedHere("this model takes no `box`: send `points`", "no_box_prompt")
+    masks, scores = decoder.run(features, prompt_arrays(size, points, box))
+    chosen = choose(scores, is_click=len(points) == 1 and not box)
+    mask = enlarge(masks[chosen], size) > 0
+    if not mask.any():
+        raise Unprocessable("the model finds nothing there: send another prompt", "no_segment")
+    return Found(mask, float(np.clip(scores[chosen], 0, 1)))
+
+
 class MetaDecoder:
     """The layout of Meta's own export, which samexporter and MobileSAM by Acly have too."""
+
+    takes_box = True
 
     def __init__(self, session: OnnxSession, _positions: Pixels | None) -> None:
         self._session = session
 
-    def decode(
-        self, features: NDArray[Any], size: Size, points: Sequence[Point], box: Region | None
-    ) -> Found:
-        """As `SamDecoder.decode`."""
-        return _found(*self.run(features, *prompt_arrays(size, points, box)), size, points, box)
-
-    def run(
-        self, features: NDArray[Any], coordinates: NDArray[Any], labels: NDArray[Any]
-    ) -> tuple[Matrix, Matrix]:
-        """The logits of the masks, and their scores."""
+    def run(self, features: NDArray[Any], prompt: Prompt) -> tuple[Matrix, Matrix]:
+        """As `SamDecoder.run`. Its own enlarged masks are made as small as can be."""
+        coordinates, labels = prompt
         feed = {
             "image_embeddings": features,
             "point_coords": coordinates[None],
@@ -95,30 +107,23 @@ class MetaDecoder:
 class TransformersDecoder:
     """The layout of transformers.js, which takes points alone."""
 
+    takes_box = False
+
     def __init__(self, session: OnnxSession, positions: Pixels | None) -> None:
         if positions is None:
             raise ConfigError(f"its encoder has no output {POSITIONS}")
         self._session = session
         self._positions = positions
 
-    def decode(
-        self, features: NDArray[Any], size: Size, points: Sequence[Point], box: Region | None
-    ) -> Found:
-        """As `SamDecoder.decode`. The network itself adds the point of no meaning."""
-        if box:
-            raise NotImplementedHere("this model takes no `box`: send `points`", "no_box_prompt")
-        coordinates, labels = prompt_arrays(size, points, box)
-        return _found(*self.run(features, coordinates[:-1], labels[:-1]), size, points, box)
-
-    def run(
-        self, features: NDArray[Any], coordinates: NDArray[Any], labels: NDArray[Any]
-    ) -> tuple[Matrix, Matrix]:
-        """The logits of the masks, and their scores."""
+    def run(self, features: NDArray[Any], prompt: Prompt) -> tuple[Matrix, Matrix]:
+        """As `SamDecoder.run`. The network itself adds the point of no meaning."""
+        coordinates, labels = prompt
+        given = labels != PADDING
         feed = {
             "image_embeddings": features,
             POSITIONS: self._positions,
-            "input_points": coordinates[None, None],
-            "input_labels": labels[None, None],
+            "input_points": coordinates[given][None, None],
+            "input_labels": labels[given][None, None],
         }
         return _run(self._session, feed, ["pred_masks", "iou_scores"])
 
@@ -126,7 +131,7 @@ class TransformersDecoder:
 def _run(
     session: OnnxSession, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str]
 ) -> tuple[Matrix, Matrix]:
-    """Masks [n, MASK_SIDE, MASK_SIDE] and scores [n]; an input the layout lacks is a KeyError."""
+    """Masks and scores; an input that the layout does not have is a KeyError."""
     given = {found.name: feed[found.name].astype(found.dtype) for found in session.inputs}
     masks, scores = session.run_named(given, outputs)
     return masks.reshape(-1, *masks.shape[-2:]), scores.reshape(-1)
@@ -147,16 +152,6 @@ def prompt_arrays(size: Size, points: Sequence[Point], box: Region | None) -> Pr
     return scaled, np.array(labels, np.float32)
 
 
-def _found(
-    masks: Matrix, scores: Matrix, size: Size, points: Sequence[Point], box: Region | None
-) -> Found:
-    chosen = choose(scores, is_click=len(points) == 1 and not box)
-    mask = enlarge(masks[chosen], size) > 0
-    if not mask.any():
-        raise Unprocessable("the model finds nothing there: send another prompt", "no_segment")
-    return Found(mask, float(np.clip(scores[chosen], 0, 1)))
-
-
 def choose(scores: Matrix, *, is_click: bool) -> int:
     """The mask to take, by Meta's rule (Kirillov et al., 2023, arXiv:2304.02643, appendix A).
 
@@ -170,10 +165,21 @@ def choose(scores: Matrix, *, is_click: bool) -> int:
 
 
 def enlarge(logits: Matrix, size: Size) -> Matrix:
-    """A square mask without its padding, in the shape of an image of `size`, bilinear."""
+    """A square mask without its padding, in the shape of an image of `size`.
+
+    Bilinear, as in SAM's own code: first to `SIDE`, then to the shape of the image.
+    """
     scale = min(1, MAX_MASK_SIDE / max(size))
-    height, width = (max(1, round(side * scale)) for side in size)
-    bottom, right = (side * len(logits) / SIDE for side in resized(size))
-    image = Image.fromarray(np.ascontiguousarray(logits))
-    bilinear = Image.Resampling.BILINEAR
-    return np.asarray(image.resize((width, height), bilinear, box=(0, 0, right, bottom)))
+    for content, side in zip(resized(size), size, strict=True):  # rows, then columns
+        count = max(1, round(side * scale))
+        logits = _stretch(_stretch(logits, SIDE)[:content], count).T
+    return logits
+
+
+def _stretch(rows: Matrix, count: int) -> Matrix:
+    """`count` rows, each between the two that are nearest to its place; half pixels at the ends."""
+    places = ((np.arange(count) + 0.5) * (len(rows) / count) - 0.5).clip(0, len(rows) - 1)
+    first = places.astype(np.intp)
+    second = np.minimum(first + 1, len(rows) - 1)
+    part = (places - first).astype(np.float32)[:, None]
+    return rows[first] + (rows[second] - rows[first]) * part

@@ -12,7 +12,9 @@ LAYOUTS = (
     ("mobile_sam_image_encoder.onnx", "sam_mask_decoder_multi.onnx"),  # Acly/MobileSAM
     ("mobile_sam_image_encoder.onnx", "sam_mask_decoder_single.onnx"),
 )
-TRANSFORMERS_JS = ("onnx/vision_encoder{}.onnx", "onnx/prompt_encoder_mask_decoder{}.onnx")
+VIT_NAME = "vision_encoder"
+"""How the names of encoders for transformers.js begin, which are vision transformers."""
+TRANSFORMERS_JS = (f"onnx/{VIT_NAME}{{}}.onnx", "onnx/prompt_encoder_mask_decoder{}.onnx")
 
 
 class SamFiles(NamedTuple):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from common.errors import ConfigError
 from inference.clip.session import files_of
+from inference.segment.sam_files import VIT_NAME
 
 MIB = 2**20
 SMALL_BYTES = 64 * MIB
@@ -12,8 +13,6 @@ SMALL_PEAK = 450 * MIB
 VIT_PEAK = 3250 * MIB
 """ViT-B, of 342 MiB, took 3,841 MiB, and SlimSAM, of 14 MiB, 2,763: each of 12 heads compares all
 4,096 parts of an image with each other."""
-VIT_NAME = "vision_encoder"
-"""The encoders of transformers.js are such networks, whatever size they have."""
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 

@@ -65,10 +65,14 @@ class ServedSam:
         return found
 
     def _encode(self, requests: list[Any], _deadline: float) -> list[Any]:
-        return [self._sam.encode(one.image, self._max_pixels, self._formats) for one in requests]
+        limits = self._max_pixels, self._formats
+        return [self._sam.encode(request.image, *limits) for request in requests]
 
     def _decode(self, requests: list[Any], _deadline: float) -> list[Any]:
-        return [self._sam.decode(one.features, one.size, one.points, one.box) for one in requests]
+        return [
+            self._sam.decode(request.features, request.size, request.points, request.box)
+            for request in requests
+        ]
 
 
 def _run(batcher: Batcher, request: SamEncodeRequest | SamDecodeRequest) -> Any:

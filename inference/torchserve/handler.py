@@ -1,31 +1,37 @@
 """The handler that makes TorchServe reply as the embedded server does.
 
 In each worker process, TorchServe makes an object of the only class in this file. TorchServe then
-gives batches of requests to this object. A batch goes to one ServedModel, and each request gets
-its own reply.
+gives batches of requests to this object. A batch goes to one model, and each request gets its own
+reply.
 """
 
 import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from common.errors import Problem, ServiceError, problem_headers
 from common.wire import MSGPACK, decode, encode
 from inference.clip.model import load_model
-from inference.messages import EmbedReply, EmbedRequest
+from inference.messages import EmbedRequest, SamDecodeRequest, SamEncodeRequest
+from inference.segment.sam import load_sam
+from inference.segment.served_sam import ServedSam
 from inference.served_model import ServedModel
-from inference.torchserve.archive_settings import read_contents
+from inference.torchserve.archive_settings import Contents, read_contents
 
 WORKERS = 8
 """Worker processes of a model, as in snapshot_8.cfg. The workers share the CPU's cores."""
 
 log = logging.getLogger(__name__)
 
+Begin = Callable[[bytes], Callable[[], object]]
+"""Takes the body of a request, and returns a function that waits for its reply."""
 Reply = tuple[int, dict[str, str], bytes]
 """Status, headers and body of a reply. A tuple, because TorchServe allows no second class here."""
 
@@ -34,21 +40,16 @@ class Handler:
     """The model of one worker process."""
 
     def __init__(self) -> None:
-        self._served: ServedModel | None = None
+        self._begin_reply: Begin | None = None
 
     def initialize(self, context: Any) -> None:
         """Load the model of the archive; `context` is a ts.context.Context."""
         contents = read_contents(Path(context.system_properties["model_dir"]))
-        threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
-        settings = msgspec.structs.replace(contents.settings, threads=threads, replicas=1)
         gpu = context.system_properties.get("gpu_id")
         if gpu is not None:  # TorchServe assigns number_of_gpu GPUs to its workers in turn
-            settings = msgspec.structs.replace(settings, device=f"cuda:{gpu}")
-        model = load_model(contents.model, settings)
-        model.warm()
-        pool = ThreadPoolExecutor(settings.decode_threads or threads, thread_name_prefix="decode")
-        self._served = ServedModel(contents.role, model, contents.space, settings, pool)
-        self._served.start()
+            settings = replace(contents.settings, device=f"cuda:{gpu}")
+            contents = replace(contents, settings=settings)
+        self._begin_reply = _sam(contents) if contents.role.startswith("sam") else _embedder(contents)
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer a batch: return the reply bodies, and set statuses and headers in `context`."""
@@ -61,16 +62,39 @@ class Handler:
             bodies.append(body)
         return bodies
 
-    def _begin(self, body: bytes) -> Callable[[], EmbedReply] | Exception:
-        if self._served is None:
+    def _begin(self, body: bytes) -> Callable[[], object] | Exception:
+        if self._begin_reply is None:
             raise RuntimeError("TorchServe did not initialize this handler")
         try:
-            return self._served.begin(decode(body, EmbedRequest))
+            return self._begin_reply(body)
         except Exception as error:  # whatever fails, only this request fails
             return error
 
 
-def _reply(begun: Callable[[], EmbedReply] | Exception) -> Reply:
+def _embedder(contents: Contents) -> Begin:
+    """Load and start a model of CLIP."""
+    threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
+    settings = replace(contents.settings, threads=threads, replicas=1)
+    model = load_model(contents.model, settings)
+    model.warm()
+    pool = ThreadPoolExecutor(settings.decode_threads or threads, thread_name_prefix="decode")
+    served = ServedModel(contents.role, model, contents.space, settings, pool)
+    served.start()
+    return lambda body: served.begin(decode(body, EmbedRequest))
+
+
+def _sam(contents: Contents) -> Begin:
+    """Load and start a model of Segment Anything for its one role."""
+    encode = contents.role == "sam_encode"
+    sam = load_sam(contents.model, contents.settings, Path(), encode=encode)
+    served = ServedSam(sam, contents.settings)
+    served.start()
+    if encode:
+        return lambda body: partial(served.encode, decode(body, SamEncodeRequest))
+    return lambda body: partial(served.decode, decode(body, SamDecodeRequest))
+
+
+def _reply(begun: Callable[[], object] | Exception) -> Reply:
     if isinstance(begun, Exception):
         return _problem(begun)
     try:

@@ -59,4 +59,4 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, cosine in report.user_properties:
             worst[name] = min(worst.get(name, 1), cosine)
     for name, cosine in sorted(worst.items()):
-        terminalreporter.write_line(f"{name}: worst cosine {cosine:.6f}")
+        terminalreporter.write_line(f"{name}: worst {cosine:.6f}")

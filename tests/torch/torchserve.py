@@ -88,7 +88,11 @@ def torchserve(
 
 def settings(ports: Sequence[int]) -> str:
     """snapshot_8.cfg, but for other ports and one worker a model."""
-    text = SNAPSHOT.read_text().replace('Workers": 8', 'Workers": 1')
+    text = (
+        SNAPSHOT.read_text()
+        .replace('Workers": 8', 'Workers": 1')
+        .replace('Workers": 2', 'Workers": 1')
+    )
     for name, port in zip(PORTS[:3], ports, strict=False):
         text, count = re.subn(f"(?m)^({name}_address=.*):[0-9]+$", rf"\g<1>:{port}", text)
         assert count == 1

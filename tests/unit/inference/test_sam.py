@@ -251,3 +251,16 @@ def test_a_large_encoder_needs_more(tmp_path: Path) -> None:
     with encoder.open("wb") as file:
         file.truncate(27 * 2**20)
     assert 456 <= sam_memory.needed_bytes(encoder) / 2**20 < 600
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_decoder_may_be_loaded_alone(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    """As TorchServe does in the processes that only decode; the digest is that of both."""
+    whole = load(tmp_path, write)
+    alone = load_sam(str(tmp_path), Inference(), Path(), encode=False)
+    size, features = whole.encode(picture(), PIXELS)
+
+    assert alone.digest == whole.digest
+    assert alone.decode(features, size, [INSIDE], None).box == SHAPE
+    with pytest.raises(ConfigError, match="without its encoder"):
+        alone.encode(picture(), PIXELS)
