@@ -91,7 +91,8 @@ transformers (float[batch, 1, points, 2] input_points, int64[batch, 1, points] i
     grid = Squeeze (moved, first)
     coordinates = Squeeze (input_points, ends)
     whole = Squeeze (input_labels, ends)
-    numbers = Cast <to = 1> (whole)
+    signed = Cast <to = 1> (whole)
+    numbers = Sqrt (signed)
     {POINT} {MASKS}
     three = Concat <axis = 1> (other, mask, other)
     pred_masks = Unsqueeze (three, first)
@@ -123,7 +124,10 @@ def write_meta_sam(folder: Path) -> Path:
 
 
 def write_transformers_sam(folder: Path, suffix: str = "") -> Path:
-    """Write the model as those of transformers.js are, which take no box; returns its folder."""
+    """Write the model as those of transformers.js are; returns its folder.
+
+    They take no box, and no point of no meaning: a label below 0 fails.
+    """
     _write(folder / f"onnx/vision_encoder{suffix}.onnx", TRANSFORMERS_ENCODER)
     _write(folder / f"onnx/prompt_encoder_mask_decoder{suffix}.onnx", TRANSFORMERS_DECODER)
     return folder
