@@ -153,7 +153,7 @@ def torch_mask(
     )
     with torch.inference_mode():
         sparse, dense = model.prompt_encoder(
-            points=tuple(torch.from_numpy(one)[None] for one in clicks) if points else None,
+            points=tuple(torch.from_numpy(part)[None] for part in clicks) if points else None,
             boxes=torch.from_numpy(corners.reshape(1, 4)) if box else None,
             masks=None,
         )
@@ -172,8 +172,8 @@ def torch_mask(
 
 def cosine(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
     """The cosine between two arrays as vectors."""
-    one, other = ours.ravel().astype(np.float64), theirs.ravel().astype(np.float64)
-    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+    left, right = ours.ravel().astype(np.float64), theirs.ravel().astype(np.float64)
+    return float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
 
 
 def overlap(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
