@@ -96,8 +96,8 @@ def max_body_bytes(config: Config) -> int:
 
 
 def _load_sam(config: Config, root: Path) -> ServedSam | None:
-    name = config.inference.sam
-    return ServedSam(load_sam(name, config.inference, root), config.inference) if name else None
+    settings = config.inference.of("sam")
+    return ServedSam(load_sam(settings.sam, settings, root), settings) if settings.sam else None
 
 
 def _load_models(

@@ -89,7 +89,7 @@ def archive_all(config: Inference, root: Path, store: Path) -> None:
     for role in ("mclip", *SAM_ROLES):
         (store / f"{role}.mar").unlink(missing_ok=True)
     if config.sam:
-        _archive_sam(config.sam, config, root, store)
+        _archive_sam(config.sam, config.of("sam"), root, store)
     if not multilingual:
         print("no mclip.mar: config.json names no Inference.mclip")
         return

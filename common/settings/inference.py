@@ -87,6 +87,7 @@ class Roles(Section, frozen=True):
 
     clip: Role = Role()
     mclip: Role = Role()
+    sam: Role = Role()
 
 
 class Inference(Listed, frozen=True):
@@ -135,9 +136,10 @@ class Inference(Listed, frozen=True):
     roles: Annotated[
         Roles,
         Meta(
-            description="What differs for the models of one role, `clip` or `mclip`: any of"
+            description="What differs for the models of one role, `clip`, `mclip` or `sam`: any of"
             " `runtime`, `device`, `precision`, `replicas`, `threads` and `max-batch`."
             ' Another key is as in the section: `{"mclip": {"device": "cuda:1"}}`.'
+            " `sam` heeds `device`, `precision` and `threads`."
         ),
     ] = Roles()
     metrics_port: Annotated[

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.batcher import Batcher, Gather, isolating
+from common.batcher import Batcher
 from common.config import Inference
 from common.errors import NotImplementedHere
+from common.gather import Gather
 from common.images.decode import decode
 from common.images.formats import FORMATS
 from inference.messages import GrabCutRequest, Point, Region, SegmentReply
@@ -45,7 +46,7 @@ class GrabCut:
             return [cut(request) for request in requests]
 
         self._batcher = Batcher(
-            "grabcut", [isolating(run)], max_batch=1, max_queue=config.max_queue, refuse_late=True
+            "grabcut", {"cpu": [run]}, max_batch=1, max_queue=config.max_queue, refuse_late=True
         )
 
     def start(self) -> None:

@@ -13,7 +13,7 @@ from common.images.decode import decode
 from common.images.formats import FORMATS
 from inference.clip.devices import Device, list_devices
 from inference.clip.registry import shown_name
-from inference.clip.session import SessionOptions, chosen_device, files_of
+from inference.clip.session import SessionOptions, chosen_devices, files_of
 from inference.messages import Point, Region, SegmentReply
 from inference.runtimes import onnx_runtime
 from inference.segment.masks import box_of, png_of
@@ -95,7 +95,6 @@ def encoder_threads(settings: Inference) -> int:
 
 
 def _device(settings: Inference) -> Device:
-    """The first device of the models, if ONNX Runtime runs on it, else the CPU."""
-    if onnx_runtime.HAS_CUDA and (wanted := chosen_device(settings)) not in ("cpu", "gpu"):
-        return list_devices(wanted, 1)[0]
-    return Device("cpu")
+    """The first device, if it is one that ONNX Runtime runs on, else the CPU."""
+    first = list_devices(chosen_devices(settings))[0]
+    return first if first.kind == "cuda" and onnx_runtime.HAS_CUDA else Device("cpu")

@@ -37,6 +37,7 @@ class SamEncoder:
     def __init__(self, path: Path, options: SessionOptions) -> None:
         """Raises ConfigError."""
         self._session = OnnxSession(path, options)
+        self.device = options.device
         if len(self._session.inputs) != 1:
             raise ConfigError(f"{path} has {len(self._session.inputs)} inputs: no encoder of SAM")
         (self._input,) = self._session.inputs

@@ -2,12 +2,13 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from common.batcher import Batcher, Gather, Run
+from common.batcher import Batcher, Run
 from common.config import Inference
 from common.errors import BadRequest
+from common.gather import Gather
 from common.images.formats import FORMATS
 from inference.clip.session import MAX_THREADS
 from inference.messages import SamDecodeRequest, SamEncodeReply, SamEncodeRequest, SegmentReply
@@ -25,17 +26,14 @@ class ServedSam:
     """
 
     def __init__(self, sam: Sam, config: Inference) -> None:
-        """`config` has the limits of images and of the queue of decodes."""
+        """`config` is that of the role: the limits of images and of the queue of decodes."""
         self._sam = sam
         self._max_pixels = config.max_pixels
         self._formats = [name.upper() for name in config.query_formats or FORMATS]
         lanes = min(MAX_THREADS, os.cpu_count() or 1)
-        self._encodes = self._batcher("encode", [self._encode], ENCODE_QUEUE)
-        self._decodes = self._batcher("decode", [self._decode] * lanes, config.max_queue)
-
-    def _batcher(self, verb: str, runs: Sequence[Run], max_queue: int) -> Batcher:
-        name = f"{self._sam.name}-{verb}"
-        return Batcher(name, runs, max_batch=1, max_queue=max_queue, refuse_late=True)
+        kind = sam.encoder.device.kind if sam.encoder else "cpu"
+        self._encodes = _batcher("sam_encode", {kind: [self._encode]}, ENCODE_QUEUE)
+        self._decodes = _batcher("sam_decode", {"cpu": [self._decode] * lanes}, config.max_queue)
 
     def start(self) -> None:
         """Start the threads."""
@@ -73,6 +71,10 @@ class ServedSam:
             self._sam.decode(request.features, request.size, request.points, request.box)
             for request in requests
         ]
+
+
+def _batcher(role: str, runs: Mapping[str, Sequence[Run]], max_queue: int) -> Batcher:
+    return Batcher(role, runs, max_batch=1, max_queue=max_queue, refuse_late=True)
 
 
 def _run(batcher: Batcher, request: SamEncodeRequest | SamDecodeRequest) -> Any:

@@ -49,7 +49,9 @@ class Handler:
         if gpu is not None:  # TorchServe assigns number_of_gpu GPUs to its workers in turn
             settings = replace(contents.settings, device=f"cuda:{gpu}")
             contents = replace(contents, settings=settings)
-        self._begin_reply = _sam(contents) if contents.role.startswith("sam") else _embedder(contents)
+        self._begin_reply = (
+            _sam(contents) if contents.role.startswith("sam") else _embedder(contents)
+        )
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
         """Answer a batch: return the reply bodies, and set statuses and headers in `context`."""

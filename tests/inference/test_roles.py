@@ -92,7 +92,7 @@ def test_the_metrics_tell_of_each_role_and_kind_of_input(server: Service) -> Non
     [
         ({"roles": {"mclip": {"device": "cuda:99"}}}, "'cuda:99', but there are"),
         ({"roles": {"mclip": {"precision": "int8"}}}, "no model.int8.onnx"),
-        ({"roles": {"sam": {}}}, "unknown field `sam` - at `$.Inference.roles`"),
+        ({"roles": {"nobody": {}}}, "unknown field `nobody` - at `$.Inference.roles`"),
         ({"device": ["cpu", "cuda:99"]}, "'cuda:99', but there are"),
     ],
 )

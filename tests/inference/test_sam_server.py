@@ -144,7 +144,7 @@ def test_each_queue_has_its_counts(server: Service, encoded: SamEncodeReply) -> 
     metrics = server.request("GET", "/metrics").data.decode()
 
     for verb in ("encode", "decode"):
-        assert f'clip_search_batch_items_total{{batcher="tiny-sam-{verb}",outcome="ok"}}' in metrics
+        assert f'clip_search_batch_items_total{{batcher="sam_{verb}",outcome="ok"}}' in metrics
 
 
 @pytest.mark.parametrize(
