@@ -11,6 +11,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from common.cache_epoch import CacheEpoch
 from common.config import Config, Front
 from common.errors import BadRequest, ServiceError, TooLarge
+from common.http_client import Reply
 from common.internal_auth import InternalAuth
 from common.keys import Keys
 from common.loop import LoopThread
@@ -27,7 +28,12 @@ from front.docs import create_docs
 from front.embed_reply import embed_reply
 from front.image_fetch import Fetcher, Internet
 from front.images import add_images
-from front.query import read_classify_query, read_embed_request, read_query
+from front.query import (
+    read_classify_query,
+    read_embed_request,
+    read_query,
+    read_segment_request,
+)
 from front.query_image import QueryImages
 from front.wires import add_wires
 from front.wires.backend import Backend
@@ -79,6 +85,8 @@ def create_app(
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
     embed_deadline = partial(embed_deadline_of, request, middle)
     _add_search(app, client, loop, images, new_deadline, answers)
+    segment_deadline = partial(deadline_of, request, middle.segment_deadline_ms / 1000)
+    _add_segment(app, client, loop, images, segment_deadline)
     thumbnail_of = add_images(app, config, root, lambda image_id: loop.run(client.image(image_id)))
     backend = Backend(client, loop, new_deadline, embed_deadline, images.fill, thumbnail_of)
     _add_api(app, backend, answers)
@@ -121,11 +129,24 @@ def _add_search(
         reply = loop.run(asking)
         if key:
             answers.keep(key, reply, epoch)
-        response = _json(reply.body)
-        for name in CACHE_HEADERS:
-            if value := reply.headers.get(name):
-                response.headers[name] = value
-        return response
+        return _cached(reply)
+
+
+def _add_segment(
+    app: Flask,
+    client: MiddleClient,
+    loop: LoopThread,
+    images: QueryImages,
+    new_deadline: Callable[[], float],
+) -> None:
+    @app.post("/v1/segment")
+    def segment() -> Response:
+        deadline, bypass = new_deadline(), bypasses_cache(request)
+        asked = read_segment_request(request)
+        images.check(asked)
+        asking = client.segment(images.fill(asked, deadline), deadline, bypass=bypass)
+        del asked  # with its image, which the message has too
+        return _cached(loop.run(asking))
 
 
 def _add_api(app: Flask, backend: Backend, answers: AnswerCache) -> None:
@@ -190,6 +211,15 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
                 while request.environ["wsgi.input"].read(READ_BYTES):
                     pass
         return response
+
+
+def _cached(reply: Reply) -> Response:
+    """Middle's reply, with what it says of its cache."""
+    response = _json(reply.body)
+    for name in CACHE_HEADERS:
+        if value := reply.headers.get(name):
+            response.headers[name] = value
+    return response
 
 
 def _json(body: bytes) -> Response:

@@ -11,24 +11,41 @@ from msgspec import Meta
 from common.errors import BadRequest, UnsupportedMedia
 from common.json_input import decode_json, refusal
 from middle.messages import SOURCES, ClassifyQuery, EmbedQuery, Query
-from middle.query_checks import check, check_classify, check_embed, read_filter
+from middle.query_checks import check, check_classify, check_embed, check_segment, read_filter
+from middle.segment_messages import Point, SegmentQuery
 
 Message = TypeVar("Message")
 Fields = list[tuple[str, str]]
+ImageUrl = Annotated[
+    str, Meta(description="where an image is, http or https; off unless the server says so")
+]
 MAX_TEXTS = 2048
 """Texts to embed in a request: as many as OpenAI takes."""
 MAX_VALUES = 2**20
 """Commas in a request to embed, of which most are in its texts."""
 NOT_AS_TEXT = ("image", "images", "labels", "regions", "embedding")
 WHOLE_NUMBERS = ("k", "top")
+NUMBERS = ("region", "box")
+PICTURES = ("image", "image_url", "id")
 
 
 class SearchQuery(Query, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
     """What to search for, by exactly one of text, image, image_url, id and embedding."""
 
-    image_url: (
+    image_url: ImageUrl | None = None
+
+
+class SegmentRequest(SegmentQuery, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """What to find in a picture, which is exactly one of image, image_url and id."""
+
+    image_url: ImageUrl | None = None
+    id: (
         Annotated[
-            str, Meta(description="where an image is, http or https; off unless the server says so")
+            str,
+            Meta(
+                description="the id of an indexed image",
+                extra_json_schema={"pattern": "^[0-9a-f]{32}$"},
+            ),
         ]
         | None
     ) = None
@@ -48,7 +65,7 @@ def read_query(request: Request) -> SearchQuery:
         return check_query(_from_fields(_url_fields(request), {}, SearchQuery))
     _check_post(request)
     if request.mimetype == "multipart/form-data":
-        return check_query(_from_form(request))
+        return check_query(_from_form(request, SearchQuery))
     return check_query(decode_json(_json_body(request), SearchQuery))
 
 
@@ -75,9 +92,19 @@ def read_classify_query(request: Request) -> ClassifyQuery:
     return check_classify(_from_fields(others, given, ClassifyQuery))
 
 
+def read_segment_request(request: Request) -> SegmentRequest:
+    """What to find in which picture, in a request's JSON or form; raises a ServiceError."""
+    _check_post(request)
+    if request.mimetype == "multipart/form-data":
+        asked = _from_form(request, SegmentRequest)
+    else:
+        asked = decode_json(_json_body(request), SegmentRequest)
+    return check_segment(asked, PICTURES)
+
+
 def check_query(query: SearchQuery) -> SearchQuery:
     """Check what the types cannot express; raises BadRequest."""
-    return check(query, (*SOURCES, "image_url"), ("image", "image_url", "id"))
+    return check(query, (*SOURCES, "image_url"), PICTURES)
 
 
 def _check_post(request: Request) -> None:
@@ -105,11 +132,11 @@ def _url_fields(request: Request) -> Fields:
         raise BadRequest("the address holds what is not UTF-8, or too much") from None
 
 
-def _from_form(request: Request) -> SearchQuery:
+def _from_form(request: Request, kind: type[Message]) -> Message:
     files, fields = _read_form(request)
     if len(files) > 1:
         raise BadRequest("a form has one file at most, in the field `image`")
-    return _from_fields(fields, {"image": files[0]} if files else {}, SearchQuery)
+    return _from_fields(fields, {"image": files[0]} if files else {}, kind)
 
 
 def _read_form(request: Request) -> tuple[list[bytes], Fields]:
@@ -137,18 +164,26 @@ def _from_fields(
             raise BadRequest(f"parameter {name!r} is given twice")
         if name in WHOLE_NUMBERS and not value.lstrip("-").isdecimal():  # msgspec takes 1e1
             raise BadRequest(f"parameter {name!r} is a whole number")
-        match name:
-            case "region":
-                values[name] = _numbers(value)
-            case "filter":
-                values[name] = read_filter(value)
-            case _:
-                values[name] = value
+        values[name] = _value(name, value)
     try:
         # not strict, as the numbers are text here
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise refusal(error, kind) from None
+
+
+def _value(name: str, text: str) -> object:
+    """The value of a field that is written as text; raises BadRequest."""
+    if name in NUMBERS:
+        return _numbers(text)
+    if name == "filter":
+        return read_filter(text)
+    if name != "points":
+        return text
+    try:
+        return msgspec.json.decode(text, type=list[Point], strict=False)
+    except msgspec.DecodeError:
+        raise BadRequest("`points` is a list in JSON: [[x, y, 1], ...]") from None
 
 
 def _numbers(text: str) -> list[str]:

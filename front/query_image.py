@@ -1,7 +1,7 @@
 """The image file that a query means by an address, or by an id of which it has a region."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from flask import request
 
@@ -9,9 +9,11 @@ from common.errors import BadRequest, TooLarge
 from common.keys import Keys
 from common.loop import LoopThread
 from front.image_fetch import Fetcher
-from front.query import SearchQuery
+from front.query import SearchQuery, SegmentRequest
 from front.renditions import read_image
 from middle.client import MiddleClient
+
+Asked = TypeVar("Asked", SearchQuery, SegmentRequest)
 
 
 class QueryImages(NamedTuple):
@@ -26,12 +28,12 @@ class QueryImages(NamedTuple):
     """Where relative paths of images start from."""
     max_bytes: int
 
-    def check(self, query: SearchQuery) -> None:
+    def check(self, query: SearchQuery | SegmentRequest) -> None:
         """Raise Unauthorized or Forbidden for a query that reads a file which its key may not."""
         if _reads_file(query):
             self.keys.check(request.headers.get("Authorization", ""), "images")
 
-    def fill(self, query: SearchQuery, deadline: float) -> SearchQuery:
+    def fill(self, query: Asked, deadline: float) -> Asked:
         """The query with its image file; raises a ServiceError."""
         if _reads_file(query):
             query.image, query.id = self._of_id(query.id or "", deadline), None
@@ -44,7 +46,7 @@ class QueryImages(NamedTuple):
         data = read_image(image_id, self.root / found.file)
         if len(data) > self.max_bytes:
             raise TooLarge(
-                f"the file of this image has {len(data)} bytes; a region is searched for in up to"
+                f"the file of this image has {len(data)} bytes; a part of it is found in up to"
                 f" {self.max_bytes} (Front.max-body-bytes): send that part of the image itself"
             )
         return data
@@ -58,6 +60,6 @@ class QueryImages(NamedTuple):
         return self.loop.run(self.fetcher.fetch(url))
 
 
-def _reads_file(query: SearchQuery) -> bool:
+def _reads_file(query: SearchQuery | SegmentRequest) -> bool:
     """Whether a query is for a part of an indexed image, of which the index has the whole alone."""
-    return query.id is not None and query.region is not None
+    return query.id is not None and (isinstance(query, SegmentRequest) or query.region is not None)

@@ -1,11 +1,20 @@
 """Checks of regions and of segment prompts, for what their types cannot express."""
 
+from typing import Protocol
+
 from common.errors import BadRequest
-from inference.messages import Region, SegmentPrompt
+from inference.messages import Point, Region
 
 MIN_SIDE = 0.001
 """The smallest side of a region, in parts of the image's side: a pixel of a large image."""
 MAX_POINTS = 32
+
+
+class Prompt(Protocol):
+    """What is sought in an image, of any message."""
+
+    points: list[Point]
+    box: Region | None
 
 
 def check_region(region: Region, field: str = "region") -> None:
@@ -19,8 +28,8 @@ def check_region(region: Region, field: str = "region") -> None:
         raise BadRequest(f"`{field}` has a side under {MIN_SIDE} of the picture")
 
 
-def check_prompt(prompt: SegmentPrompt) -> None:
-    """Raise BadRequest for points or a box that say nothing of an image."""
+def check_prompt(prompt: Prompt) -> None:
+    """Raise BadRequest for points and a box that say nothing of an image."""
     points, box = prompt.points, prompt.box
     if len(points) > MAX_POINTS:
         raise BadRequest(f"`points` has {len(points)} points; {MAX_POINTS} is the limit")

@@ -40,7 +40,8 @@ from middle.messages import (
     Query,
 )
 from middle.pipeline import CachedAnswer
-from middle.query_checks import check, check_classify, check_embed
+from middle.query_checks import check, check_classify, check_embed, check_segment
+from middle.segment_messages import SegmentAnswer, SegmentQuery
 from middle.services import Services
 
 JSON = "application/json"
@@ -133,6 +134,12 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
         images = _image_files(query)
         return _reply(loop.run(classifier.classify(query, images, deadline, bypass=bypass)))
 
+    @app.post("/segment")
+    def segment() -> Response:
+        deadline = deadline_of(request, middle.segment_deadline_ms / 1000)
+        query = check_segment(_body(SegmentQuery))
+        return _reply(loop.run(services.segmenter.segment(query, deadline)))
+
 
 def _image_files(query: EmbedQuery | ClassifyQuery) -> list[ImageFile]:
     return list(map(image_file, query.images, query.regions or [None] * len(query.images)))
@@ -163,7 +170,7 @@ def _answered(cached: CachedAnswer) -> Response:
     return response
 
 
-def _reply(answer: Answer | EmbedAnswer | ClassifyAnswer) -> Response:
+def _reply(answer: Answer | EmbedAnswer | ClassifyAnswer | SegmentAnswer) -> Response:
     return _json(replace(answer, request_id=g.request_id))
 
 

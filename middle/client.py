@@ -13,6 +13,7 @@ from common.internal_auth import InternalAuth
 from common.upstream import Upstream
 from common.wire import UNREADABLE, encode
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
+from middle.segment_messages import SegmentQuery
 
 Message = TypeVar("Message")
 Asking = Coroutine[Any, Any, Reply]
@@ -50,6 +51,10 @@ class MiddleClient:
     def classify(self, query: ClassifyQuery, deadline: float, *, bypass: bool = False) -> Asking:
         """Ask for the `ClassifyAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
         return self._post("/classify", encode(query), deadline, bypass)
+
+    def segment(self, query: SegmentQuery, deadline: float, *, bypass: bool = False) -> Asking:
+        """Ask for the `SegmentAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
+        return self._post("/segment", encode(query), deadline, bypass)
 
     async def purge(self) -> None:
         """Empty the prediction cache of each middle server; raises a ServiceError."""

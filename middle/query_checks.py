@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from common.errors import BadRequest
 from common.json_input import decode_json
-from inference.prompt_checks import check_region
+from inference.prompt_checks import check_prompt, check_region
 from middle.messages import (
     MAX_EMBEDDING,
     MAX_TEXT,
@@ -16,6 +16,7 @@ from middle.messages import (
     EmbedQuery,
     Query,
 )
+from middle.segment_messages import SegmentQuery
 from search.filter import Filter, check_filter
 
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
@@ -24,23 +25,20 @@ BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 EMPTY_IMAGE = "the image is empty"
 
 Asked = TypeVar("Asked", bound=Query)
+SegmentAsked = TypeVar("SegmentAsked", bound=SegmentQuery)
 
 
 def check(
     query: Asked, sources: Sequence[str] = SOURCES, pictures: Sequence[str] = ("image",)
 ) -> Asked:
     """Check a search by one of `sources`; of `pictures` it may name a region. Raises BadRequest."""
-    given = [name for name in sources if getattr(query, name) is not None]
-    if len(given) != 1:
-        raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
+    source = check_source(query, sources)
     if query.text is not None:
         check_text(query.text)
-    if query.image == b"":
-        raise BadRequest(EMPTY_IMAGE)
     if query.region is not None:
         check_region(query.region)
-        if given[0] not in pictures:
-            raise BadRequest(f"`region` goes with {' or '.join(pictures)}, not with {given[0]}")
+        if source not in pictures:
+            raise BadRequest(f"`region` goes with {' or '.join(pictures)}, not with {source}")
     if query.filter is not None:
         check_filter(query.filter)
     if query.embedding is not None:
@@ -55,6 +53,16 @@ def check(
 def read_filter(text: str) -> Filter:
     """The filter in a text of JSON; raises BadRequest."""
     return decode_json(text.encode(), Filter)
+
+
+def check_source(query: Query | SegmentQuery, sources: Sequence[str]) -> str:
+    """The one of `sources` that a query has; raises BadRequest."""
+    given = [name for name in sources if getattr(query, name) is not None]
+    if len(given) != 1:
+        raise BadRequest(f"give exactly one of {', '.join(sources)}; got {len(given)}")
+    if query.image == b"":
+        raise BadRequest(EMPTY_IMAGE)
+    return given[0]
 
 
 def check_embed(query: EmbedQuery) -> EmbedQuery:
@@ -83,6 +91,13 @@ def check_classify(query: ClassifyQuery) -> ClassifyQuery:
         check_text(query.template)
         if labels:
             check_text(query.template.replace("{}", max(labels, key=len)))
+    return query
+
+
+def check_segment(query: SegmentAsked, sources: Sequence[str] = ("image",)) -> SegmentAsked:
+    """Check a segment of an image by one of `sources`; raises BadRequest."""
+    check_source(query, sources)
+    check_prompt(query)
     return query
 
 

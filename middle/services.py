@@ -13,6 +13,7 @@ from middle.embed import Embedder
 from middle.fan_out import FanOut
 from middle.pipeline import Pipeline
 from middle.prediction_cache import PredictionCache
+from middle.segmenter import Segmenter
 from middle.upstream_state import UpstreamState
 from search.client import SearchServer
 
@@ -31,6 +32,7 @@ class Services:
         self.embedder = Embedder(self._inference, self.cache, self._state)
         self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self._state, config)
         self.classifier = Classifier(self.embedder)
+        self.segmenter = Segmenter(self._inference)
 
     async def start(self) -> None:
         """Start to watch inference and search."""

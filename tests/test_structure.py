@@ -36,7 +36,12 @@ MAY_IMPORT = {
 # Whoever serves owns the wire: others see its client, its messages, its keys.
 WIRES = {
     "gateway": {"middle.client", "middle.messages"},
-    "front": {"middle.client", "middle.messages", "middle.query_checks"},
+    "front": {
+        "middle.client",
+        "middle.messages",
+        "middle.query_checks",
+        "middle.segment_messages",
+    },
     "middle": {
         "inference.client",
         "inference.messages",

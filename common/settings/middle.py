@@ -55,6 +55,12 @@ class Middle(Listed, frozen=True):
             " Without this header such a request has `deadline-ms`, too."
         ),
     ] = 10_000
+    segment_deadline_ms: Annotated[
+        Positive,
+        Meta(
+            description="The time for one segment; the header `X-Deadline-Ms` can make it shorter."
+        ),
+    ] = 10_000
     min_coverage: Annotated[
         Fraction,
         Meta(

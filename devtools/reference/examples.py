@@ -15,14 +15,14 @@ checkout while `make demo` runs.
 - **Ids.** Every reply has `X-Request-Id`: the client's own, if it sent one, or a new one. All
   services log it.
 - **Deadlines.** With `X-Deadline-Ms` a client says how long the answer is of use to it.
-  `Middle.deadline-ms` is the most.
+  `Middle.deadline-ms` is the most, of a segment `Middle.segment-deadline-ms`.
 - **Cache.** `Cache-Control: no-cache` takes nothing from the prediction cache. The new answer is
   kept.
 
 The page is at `/`; it needs no key. [metrics.md](metrics.md) lists what `/metrics` answers.
 
-Middle answers `POST /search`, `/embed` and `/classify` with the same JSON, for load tests.
-It takes neither forms nor `image_url`.
+Middle answers `POST /search`, `/segment`, `/embed` and `/classify` with the same JSON, for load
+tests. It takes neither forms nor `image_url`.
 """
 
 EXAMPLES = {
@@ -33,6 +33,11 @@ curl "http://127.0.0.1:8000/v1/search?text=a+red+flower&k=5"
 curl http://127.0.0.1:8000/v1/search -H "Content-Type: application/json" \\
      -d '{"text": "a castle", "k": 5, "dedup": "near", "min_score": 0.2}'
 curl http://127.0.0.1:8000/v1/search -F image=@samples/owl.jpg -F k=5
+""",
+    "segment": """
+curl http://127.0.0.1:8000/v1/segment -F image=@samples/owl.jpg -F "points=[[0.5, 0.5, 1]]"
+curl http://127.0.0.1:8000/v1/segment -H "Content-Type: application/json" \\
+     -d '{"id": "'$ID'", "box": [0.1, 0.1, 0.9, 0.9], "mask_format": "rle"}'
 """,
     "classify": """
 curl http://127.0.0.1:8000/v1/classify -F image=@samples/owl.jpg -F image=@samples/koala.jpg
@@ -81,6 +86,11 @@ REPLIES = {
  "index_version": "v000001", "model": "starter",
  "took_ms": {"embed": 5.1, "search": 1.9, "total": 7.0},
  "warnings": [], "request_id": "192c0b5abf3d6dea200972b1cb8aa757"}
+""",
+    "segment": """
+{"box": [0.444, 0.206, 0.797, 0.944], "score": 0.64, "mask": "iVBORw0KGgoAAAANSUhEUgAA",
+ "method": "grabcut", "took_ms": {"decode": 92.4, "total": 92.4},
+ "request_id": "7f6a1d0cf9c04a1b8e1b3b9a52d4c9aa"}
 """,
     "classify": """
 {"results": [{"classes": [{"label": "great grey owl", "score": 0.34},

@@ -55,6 +55,8 @@ SERVER = ("internal", "overloaded", "deadline_exceeded", "unavailable", "garbled
 """What may become of any request that servers behind front answer."""
 IMAGE = ("too_large", "unsupported_media_type", "unprocessable")
 """What may be wrong with an image that is sent."""
+FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
+"""What may be wrong with the address of an image."""
 INDEX = ("no_index", "no_shard", "insufficient_coverage", "model_mismatch")
 
 

@@ -71,6 +71,23 @@ CLASSIFY_FORM: dict[str, Any] = {
     "template": "a photo of a {}.",
 }
 
+SEGMENTS = {
+    "click": {
+        "summary": "What is under a click, on an image of the index",
+        "value": {"id": KITTEN, "points": [[0.5, 0.5, 1]]},
+    },
+    "box": {
+        "summary": "What is in a box of an image file in base64, without its corner",
+        "value": {
+            "image": RED_SQUARE,
+            "box": [0.1, 0.1, 0.9, 0.9],
+            "points": [[0.15, 0.15, 0]],
+            "mask_format": "rle",
+        },
+    },
+}
+SEGMENT_FORM = {"image_url": "", "id": "", "box": "", "points": "[[0.5, 0.5, 1]]"}
+
 ANSWER: dict[str, Any] = {
     "hits": [
         {
@@ -105,6 +122,14 @@ CLASSIFY_ANSWER = {
     "method": "zero-shot",
     "took_ms": {"labels": 0.4, "images": 6.5, "total": 6.9},
     "warnings": [],
+    "request_id": REQUEST_ID,
+}
+SEGMENT_ANSWER = {
+    "box": [0.25, 0.0, 0.75, 0.5],
+    "score": 0.75,
+    "mask": {"size": [4, 4], "counts": [4, 2, 3, 1, 6]},
+    "method": "grabcut",
+    "took_ms": {"decode": 140.2, "total": 140.3},
     "request_id": REQUEST_ID,
 }
 INFO = {

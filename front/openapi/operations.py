@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from common.wire import MSGPACK
 from front.openapi import examples
-from front.openapi.errors import IMAGE, INDEX, SERVER
+from front.openapi.errors import FROM_URL, IMAGE, INDEX, SERVER
 from front.openapi.parts import (
     CACHED,
     DEADLINE,
@@ -22,9 +22,11 @@ from front.openapi.parts import (
     status,
 )
 from front.openapi.schemas import Schema
+from front.openapi.segment import segment
 
 TAGS = {
     "Search": "Find images.",
+    "Segment": "Find what is under a click.",
     "Classify": "Say what is on images that are sent.",
     "Embed": "The vectors of texts and images.",
     "Images": "The files of the index.",
@@ -37,7 +39,6 @@ URL_PARAMETERS = (
     *("k", "model", "dedup", "min_score", "require_full"),
 )
 FILTERS = ("bad_filter", "unknown_field")
-FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
 MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)
 
 SEARCH = """Name exactly one of `text`, `image`, `image_url`, `id` and `embedding`. The best hits
@@ -78,6 +79,7 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
     """All of them, in the order in which they are shown; `schemas` are those of the messages."""
     return [
         *_searches(schemas["SearchQuery"]["properties"]),
+        segment(schemas["SegmentRequest"]["properties"]),
         _classify(schemas["ClassifyQuery"]["properties"]),
         Operation(
             method="post",

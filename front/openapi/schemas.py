@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from common.errors import Problem
-from front.query import EmbedRequest, SearchQuery
+from front.query import EmbedRequest, SearchQuery, SegmentRequest
 from middle.messages import (
     Answer,
     ClassifyAnswer,
@@ -15,6 +15,7 @@ from middle.messages import (
     Image,
     Info,
 )
+from middle.segment_messages import SegmentAnswer
 
 TYPES = (
     SearchQuery,
@@ -23,6 +24,8 @@ TYPES = (
     EmbedAnswer,
     ClassifyQuery,
     ClassifyAnswer,
+    SegmentRequest,
+    SegmentAnswer,
     Image,
     Info,
     Problem,

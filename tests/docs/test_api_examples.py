@@ -17,11 +17,13 @@ from devtools.reference.examples import EXAMPLES, REPLIES
 from devtools.services import Cluster
 from front.openapi.document import document
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
+from middle.segment_messages import SegmentAnswer
 
 ADDRESS = "http://127.0.0.1:8000"
 TYPES: dict[str, Any] = {
     "search": Answer,
     "classify": ClassifyAnswer,
+    "segment": SegmentAnswer,
     "embed": EmbedAnswer,
     "info": Info,
 }

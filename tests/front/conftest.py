@@ -39,6 +39,18 @@ def cluster(root: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Some photos, and one of an owl beside a castle."""
+    root = tmp_path_factory.mktemp("regions")
+    pictures.write_samples(root / "photos")
+    config: dict[str, Any] = {"Prepare": {"images": ["photos"]}, "Search": {"shards": 1}}
+    done = services.run_command("prepare/prepare.py", config, cwd=root)
+    assert done.returncode == 0, done.stderr
+    with services.cluster(config, 1, root) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Chromium."""
     with chrome(tmp_path_factory.mktemp("profile")) as running:

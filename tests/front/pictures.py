@@ -1,6 +1,7 @@
 """Image files, good and bad, as bytes."""
 
 import io
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
+from devtools.services import CHECKOUT
+
 pillow_heif.register_heif_opener()
 
 Variant = Callable[[], tuple[bytes, Image.Image]]
@@ -19,6 +22,9 @@ Variant = Callable[[], tuple[bytes, Image.Image]]
 
 COUNT = 12
 """How many images the collection has."""
+OWL, CASTLE = "owl.jpg", "neuschwanstein-castle.jpg"
+OTHERS = ("koala.jpg", "taj-mahal.jpg", "coffee-cup.jpg", "clownfish.jpg", "giraffe.jpg")
+BOTH = "both.jpg"
 
 
 def noise(seed: int = 0, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -37,6 +43,18 @@ def write_collection(folder: Path) -> None:
         Image.effect_noise((20, 20), len(name)).save(folder / name)
     for seed in range(3, COUNT - 2):
         noise(seed).save(folder / f"noise-{seed}.png")
+
+
+def write_samples(folder: Path) -> None:
+    """Some photos, and one of an owl beside a castle, 960 x 480 pixels."""
+    folder.mkdir()
+    for name in (OWL, CASTLE, *OTHERS):
+        shutil.copy(CHECKOUT / "samples" / name, folder)
+    both = Image.new("RGB", (960, 480))
+    for place, name in enumerate((OWL, CASTLE)):
+        with Image.open(CHECKOUT / "samples" / name) as photo:
+            both.paste(photo.resize((480, 480)), (place * 480, 0))
+    both.save(folder / BOTH, quality=90)
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -21,6 +21,7 @@ ROUTES = {
     ("HEAD", "/v1/search?text=red"): "search",
     ("POST", "/v1/embed"): "search",
     ("POST", "/v1/classify"): "search",
+    ("POST", "/v1/segment"): "search",
     ("GET", "/v1/info"): "search",
     ("GET", "/v1/images/ID"): "images",
     ("GET", "/v1/images/ID/thumbnail"): "images",
@@ -82,6 +83,11 @@ def test_a_part_of_an_image_needs_a_key_for_images(
     assert "hit" == ask(guarded, "GET", path, done.stdout.strip()).headers["X-Cache"]
     assert_problem(ask(guarded, "GET", path, keys["search"]), 403, "forbidden")
     assert 200 == ask(guarded, "GET", f"/v1/search?id={image_id}", keys["search"]).status
+    clicked = {"id": image_id, "points": [[0.5, 0.5, 1]]}
+    for key, status in ((keys["search"], 403), (done.stdout.strip(), 200)):
+        headers = {"Authorization": f"Bearer {key}"}
+        reply = guarded.request("POST", "/v1/segment", json=clicked, headers=headers)
+        assert status == reply.status, reply.data
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -93,8 +99,9 @@ def test_a_key_opens_what_its_scope_names(
     for scope, key in keys.items():
         reply = ask(guarded, method, path, key)
         if scope == needed:
-            # an empty query of /v1/classify is refused for what it is
-            assert reply.status in ((400,) if "classify" in path else (200, 204)), reply.data
+            # an empty query of these is refused for what it is
+            is_refused = path in ("/v1/classify", "/v1/segment")
+            assert reply.status in ((400,) if is_refused else (200, 204)), reply.data
         elif method == "HEAD":
             assert 403 == reply.status
         else:

@@ -1,13 +1,11 @@
 """The search by a part of a picture, on the page in a real browser."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
@@ -16,36 +14,14 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from devtools import services
-from devtools.services import CHECKOUT, Cluster
+from devtools.services import Cluster
 from tests.front.browsing import Browser
+from tests.front.pictures import BOTH, CASTLE, OWL
 
-OWL, CASTLE = "owl.jpg", "neuschwanstein-castle.jpg"
-OTHERS = ("koala.jpg", "taj-mahal.jpg", "coffee-cup.jpg", "clownfish.jpg", "giraffe.jpg")
-BOTH = "both.jpg"
 LEFT, RIGHT = ((0.03, 0.03), (0.47, 0.97)), ((0.97, 0.97), (0.53, 0.03))
 """Where a drag begins and ends, in parts of the picture."""
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 Drag = tuple[tuple[float, float], tuple[float, float]]
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Some photos, and one of an owl beside a castle."""
-    root = tmp_path_factory.mktemp("regions")
-    (root / "photos").mkdir()
-    for name in (OWL, CASTLE, *OTHERS):
-        shutil.copy(CHECKOUT / "samples" / name, root / "photos")
-    both = Image.new("RGB", (960, 480))
-    for place, name in enumerate((OWL, CASTLE)):
-        with Image.open(CHECKOUT / "samples" / name) as photo:
-            both.paste(photo.resize((480, 480)), (place * 480, 0))
-    both.save(root / "photos" / BOTH, quality=90)
-    config: dict[str, Any] = {"Prepare": {"images": ["photos"]}, "Search": {"shards": 1}}
-    done = services.run_command("prepare/prepare.py", config, cwd=root)
-    assert done.returncode == 0, done.stderr
-    with services.cluster(config, 1, root) as running:
-        yield running
 
 
 @pytest.fixture

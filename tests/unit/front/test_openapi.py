@@ -16,7 +16,9 @@ from front.openapi.errors import ERRORS, error_responses
 from front.openapi.operations import TAGS, operations
 from front.openapi.parts import FORM, JSON, message
 from front.openapi.schemas import schemas, without_null
+from front.openapi.segment import segment
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
+from middle.segment_messages import SegmentAnswer
 from prepare.hashes import location_hash
 
 OPERATIONS = operations(schemas())
@@ -42,13 +44,23 @@ def test_optional_fields_are_not_required_and_there_is_no_choice_of_null(has_key
     assert {"type": "string"} == without_null({"type": ["string", "null"]})
 
 
+def test_a_segment_s_prompt_is_text_in_a_form() -> None:
+    """Points as JSON, as they are in a body of JSON; a box with commas."""
+    body = segment(schemas()["SegmentRequest"]["properties"]).body
+    assert body is not None
+    fields = body[FORM]["schema"]["properties"]
+
+    assert {"image", "image_url", "id", "points", "box", "mask_format"} == set(fields)
+    assert ("string", "string") == (fields["points"]["type"], fields["box"]["type"])
+
+
 def test_null_is_nowhere_where_values_are_text() -> None:
     """In addresses and forms there is no such thing."""
     parameters = [one["schema"] for operation in OPERATIONS for one in operation.parameters]
     bodies = [operation.body or {} for operation in OPERATIONS]
     forms = [body[FORM] for body in bodies if FORM in body]
 
-    assert 2 == len(forms)
+    assert 3 == len(forms)
     assert "null" not in json.dumps([parameters, forms])
 
 
@@ -82,10 +94,12 @@ def test_examples_of_replies_are_those_of_our_types() -> None:
         (examples.ANSWER, Answer),
         (examples.EMBED_ANSWER, EmbedAnswer),
         (examples.CLASSIFY_ANSWER, ClassifyAnswer),
+        (examples.SEGMENT_ANSWER, SegmentAnswer),
         (examples.INFO, Info),
     ]
     for example, kind in pairs:
-        assert example == msgspec.to_builtins(msgspec.convert(example, kind))
+        reply = msgspec.json.encode(msgspec.convert(example, kind))
+        assert example == msgspec.json.decode(reply)
 
 
 def test_the_image_of_the_examples_is_one_that_ships() -> None:

@@ -38,6 +38,11 @@ def client() -> Iterator[FlaskClient]:
         ("/classify", {"images": []}),
         ("/classify", {"images": ["YQ=="], "labels": ["a", "a"]}),
         ("/classify", {"images": ["YQ=="], "template": "no place"}),
+        ("/segment", {}),
+        ("/segment", {"image": "YQ=="}),
+        ("/segment", {"points": [[0, 0, 1]]}),
+        ("/segment", {"image": "", "box": [0, 0, 1, 1]}),
+        ("/segment", {"image": "YQ==", "box": [0, 0, 1, 2]}),
     ],
 )
 def test_a_wrong_query_is_refused_before_anyone_is_asked(
@@ -65,6 +70,7 @@ def test_only_messages_are_read(client: FlaskClient) -> None:
         ("/search", {"embedding": [1.0]}),
         ("/embed", {"texts": ["red"]}),
         ("/classify", {"images": ["YQ=="]}),
+        ("/segment", {"image": "YQ==", "box": [0, 0, 1, 1]}),
     ],
 )
 def test_with_nobody_behind_a_query_is_unavailable(

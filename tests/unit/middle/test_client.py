@@ -10,6 +10,7 @@ from common.errors import DeadlineExceeded, InvalidResponse, Unavailable
 from middle import client
 from middle.client import GRACE_S, MiddleClient
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
+from middle.segment_messages import SegmentQuery
 from tests.unit.fake_http import FakeHttp, hang, saying
 
 ADDRESSES = ["server-0:80", "server-1:80"]
@@ -34,9 +35,11 @@ async def test_queries_go_as_messages_and_answers_come_as_they_are(http: FakeHtt
     assert (await middle.embed(EmbedQuery(texts=["red"]), soon(), bypass=True)).body == b"{}"
     assert (await middle.classify(ClassifyQuery(images=[b"x"]), soon())).body == b"{}"
 
+    assert (await middle.segment(SegmentQuery(image=b"x"), soon())).body == b"{}"
+
     requests = [one.request for one in http.sent]
-    assert [one.path for one in requests] == ["/search", "/embed", "/classify"]
-    assert ["Cache-Control" in one.headers for one in requests] == [False, True, False]
+    assert [one.path for one in requests] == ["/search", "/embed", "/classify", "/segment"]
+    assert ["Cache-Control" in one.headers for one in requests] == [False, True, False, False]
     body = requests[0].body
     assert body is not None
     assert msgspec.msgpack.decode(body.body, type=Query) == Query(text="red")
