@@ -71,7 +71,7 @@ REPLICA_OUT = Gauge(
 )
 CACHE_REQUESTS = Counter(
     "clip_search_cache_requests_total",
-    "Look-ups in the prediction cache, at the levels embedding and result: hit, miss, "
+    "Look-ups in the prediction cache, at the levels embedding, result and encoding: hit, miss, "
     "join (an equal query was under way), bypass (not asked)",
     ["level", "outcome"],
 )
@@ -80,7 +80,8 @@ CACHE_EVICTIONS = Counter(
 )
 CACHE_BYTES = Gauge(
     "clip_search_cache_bytes",
-    "Bytes of memory that the entries of the memory cache take",
+    "Bytes of memory that the entries of the memory cache take, answers and encodings apart",
+    ["store"],
     multiprocess_mode="livesum",
 )
 IN_FLIGHT = Gauge(

@@ -138,7 +138,13 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
     def segment() -> Response:
         deadline = deadline_of(request, middle.segment_deadline_ms / 1000)
         query = check_segment(_body(SegmentQuery))
-        return _reply(loop.run(services.segmenter.segment(query, deadline)))
+        image, bypass = image_file(query.image or b""), bypasses_cache(request)
+        asking = services.segmenter.segment(query, image, deadline, bypass=bypass)
+        answer, outcome = loop.run(asking)
+        response = _reply(answer)
+        if outcome:
+            response.headers["X-Cache"] = outcome
+        return response
 
 
 def _image_files(query: EmbedQuery | ClassifyQuery) -> list[ImageFile]:

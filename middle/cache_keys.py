@@ -42,6 +42,11 @@ def embedding_key(digest: str, item: str | ImageFile) -> str:
     return "embedding:" + _hash(digest, item if isinstance(item, str) else item.digest)
 
 
+def encoding_key(digest: str, image: ImageFile) -> str:
+    """The key of an image that the model with `digest` has encoded for segments."""
+    return "encoding:" + _hash(digest, image.digest)
+
+
 def result_key(query: Query, image: ImageFile | None, *about: str | int) -> str:
     """The key of a query's answer; `about` is all else that the answer depends on."""
     if image is not None:

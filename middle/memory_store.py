@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from cachetools import TLRUCache
 
@@ -16,6 +16,10 @@ ENTRY_BYTES = 700
 RENEWAL = 1 / 64
 """An entry in use is renewed once in this share of the expiry: a renewal costs three look-ups. The
 expiry is longer by the same share, so that an entry does not expire early."""
+
+
+StoreName = Literal["answers", "encodings"]
+"""Embeddings and answers are small; encodings of images, of 2 MiB each, would push them out."""
 
 
 class CacheEntry(NamedTuple):
@@ -69,9 +73,17 @@ class MemoryStore:
     is_remote = False
 
     def __init__(
-        self, settings: Middle, epoch: CacheEpoch, now: Callable[[], float] = time.monotonic
+        self,
+        settings: Middle,
+        epoch: CacheEpoch,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        name: StoreName = "answers",
     ) -> None:
         """`settings` has the size, the policy and the expiry."""
+        is_large = name == "encodings"
+        max_bytes = settings.segment_cache_bytes if is_large else settings.cache_bytes
+        self._bytes = CACHE_BYTES.labels(name)
         expiry_s = float("inf") if settings.cache_policy == "lru" else settings.cache_expiry_s
         self._renewal_s = RENEWAL * expiry_s if settings.cache_policy == "idle" else float("inf")
         if settings.cache_policy == "idle":
@@ -80,9 +92,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._epoch = epoch
         self._seen = epoch.read()
-        self._entries = _Entries(
-            settings.cache_bytes, lambda _key, _kept, then: then + expiry_s, now, _size
-        )
+        self._entries = _Entries(max_bytes, lambda _key, _kept, then: then + expiry_s, now, _size)
 
     def peek(self, key: str) -> CacheEntry | None:
         """The entry of a key."""
@@ -109,7 +119,7 @@ class MemoryStore:
         with self._lock:
             if _size(kept) <= self._entries.maxsize:
                 self._entries[key] = kept
-            CACHE_BYTES.set(self._entries.currsize)
+            self._bytes.set(self._entries.currsize)
 
     async def purge(self, _deadline: float) -> None:
         """Delete all entries; the other workers do so at their next look-up."""
@@ -122,7 +132,7 @@ class MemoryStore:
     def _clear(self) -> None:
         self._seen = self._epoch.read()
         self._entries.clear()
-        CACHE_BYTES.set(0)
+        self._bytes.set(0)
 
 
 def _size(kept: _Kept) -> int:

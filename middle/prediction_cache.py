@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from common.cache_epoch import CacheEpoch
 from common.coalescing import SingleFlight
@@ -12,7 +12,7 @@ from common.errors import BadRequest, DeadlineExceeded, ServiceError
 from common.loop import within
 from common.metrics import CACHE_REQUESTS
 from common.wire import UNREADABLE
-from middle.memory_store import CacheEntry, MemoryStore, Store
+from middle.memory_store import CacheEntry, MemoryStore, Store, StoreName
 
 HEAD_START_S = 0.005
 """A prediction waits this long for the cache server. A server in the same data centre is faster."""
@@ -31,16 +31,24 @@ Keep = Callable[[Result], bytes | None]
 
 
 class PredictionCache:
-    """The configured store, and the tiers in it."""
+    """The configured stores, and the tiers in them."""
 
     def __init__(self, settings: Middle, epoch: CacheEpoch) -> None:
         """Belongs to one event loop; opens nothing."""
         self._epoch = epoch
-        self._store = _create_store(settings, epoch)
+        self._stores = _create_stores(settings, epoch)
 
     def tier(self, name: str, read: Callable[[CacheEntry], Result]) -> "CacheTier[Result] | None":
         """A tier of the cache; None if the cache is off."""
-        return CacheTier(name, self._store, self._epoch, read) if self._store else None
+        store = self._stores.get("answers")
+        return CacheTier(name, store, self._epoch, read) if store else None
+
+    def slow_tier(
+        self, name: str, read: Callable[[CacheEntry], Result]
+    ) -> "CacheTier[Result] | None":
+        """A tier of large entries that take seconds to make; None if the cache is off."""
+        store = self._stores.get("encodings")
+        return CacheTier(name, store, self._epoch, read, head_start_s=None) if store else None
 
     def epoch(self) -> bytes:
         """The current mark of the cache epoch, which changes with each purge."""
@@ -49,32 +57,41 @@ class PredictionCache:
     async def purge(self, deadline: float) -> None:
         """Delete all entries in all workers; raises Unavailable or DeadlineExceeded."""
         self._epoch.change()  # first, so that results under way are not kept
-        if self._store:
-            await self._store.purge(deadline)
+        await asyncio.gather(*(store.purge(deadline) for store in self._stores.values()))
 
     async def close(self) -> None:
         """Write the waiting values, and close the connections."""
-        if self._store:
-            await self._store.close()
+        for store in self._stores.values():
+            await store.close()
 
 
-def _create_store(settings: Middle, epoch: CacheEpoch) -> Store | None:
+def _create_stores(settings: Middle, epoch: CacheEpoch) -> dict[StoreName, Store]:
+    names = get_args(StoreName)
     if settings.cache == "off":
-        return None
+        return {}
     if settings.cache == "memory":
-        return MemoryStore(settings, epoch)
+        return {name: MemoryStore(settings, epoch, name=name) for name in names}
     from middle.redis_store import RedisStore  # its package takes 0.1 s to import
 
-    return RedisStore(settings.cache, settings)
+    return {name: RedisStore(settings.cache, settings, name=name) for name in names}
 
 
 class CacheTier(Generic[Result]):
     """The entries of one kind. A missing entry is made once for all callers at the same time."""
 
     def __init__(
-        self, name: str, store: Store, epoch: CacheEpoch, read: Callable[[CacheEntry], Result]
+        self,
+        name: str,
+        store: Store,
+        epoch: CacheEpoch,
+        read: Callable[[CacheEntry], Result],
+        head_start_s: float | None = HEAD_START_S,
     ) -> None:
-        """`read` decodes an entry; it raises one of UNREADABLE or BadRequest for a broken entry."""
+        """`read` decodes an entry; it raises one of UNREADABLE or BadRequest for a broken entry.
+
+        A prediction waits for a look-up for `head_start_s`; None: it waits for the end.
+        """
+        self._head_start_s = head_start_s
         self._store = store
         self._epoch = epoch
         self._read = read
@@ -125,13 +142,13 @@ class CacheTier(Generic[Result]):
     async def _find_or_make(
         self, key: str, make: Make[Result], keep: Keep[Result]
     ) -> tuple[Result, bool]:
-        """The result, and whether it was kept. After HEAD_START_S of look-up, `make` runs, too."""
+        """The result, and whether it was kept. After the look-up's head start, `make` runs, too."""
         epoch = self._epoch.read()
         if not self._store.is_remote:
             self.count("miss")
             return await self._make(key, make, keep, epoch), False
         finding = asyncio.ensure_future(self._store.find(key))
-        await asyncio.wait([finding], timeout=HEAD_START_S)
+        await asyncio.wait([finding], timeout=self._head_start_s)
         if (found := self._found(finding)) is not None:
             return found, True
         self.count("miss")

@@ -11,6 +11,7 @@ from inference.prompt_checks import MAX_POINTS
 from middle.messages import RequestId
 
 MaskFormat = Literal["png", "rle"]
+SegmentMethod = Literal["sam", "grabcut"]
 RunLengths = dict[str, list[int]]
 """A mask as COCO has it, not compressed: `size`, height and width; `counts`, the lengths of the
 runs outside and inside in turn, column by column, the first one outside."""
@@ -60,7 +61,7 @@ class SegmentAnswer(msgspec.Struct):
         ),
     ]
     method: Annotated[
-        Literal["sam", "grabcut"], Meta(description="what made it: a model, or the colours alone")
+        SegmentMethod, Meta(description="what made it: a model, or the colours alone")
     ]
     took_ms: Annotated[
         dict[str, float], Meta(description="of `encode` (sam alone), `decode` and `total`")

@@ -32,7 +32,7 @@ class Services:
         self.embedder = Embedder(self._inference, self.cache, self._state)
         self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self._state, config)
         self.classifier = Classifier(self.embedder)
-        self.segmenter = Segmenter(self._inference)
+        self.segmenter = Segmenter(self._inference, self.cache, self._state)
 
     async def start(self) -> None:
         """Start to watch inference and search."""

@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Literal, NamedTuple
 
 from common.errors import ServiceError
-from inference.client import InferenceClient, Role
+from inference.client import ROLES, InferenceClient, Role
 from middle.fan_out import FanOut
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 1.0
 ABSENT = "absent"
 """In place of a digest: the inference server does not have the model."""
+
+StateRole = Role | Literal["sam"]
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +37,7 @@ class UpstreamState:
         """The caller closes both."""
         self._inference = inference
         self._fan_out = fan_out
-        self._digests: dict[Role, str] = {}
+        self._digests: dict[StateRole, str] = {}
         self._index: Index | None = None
         self._asking: asyncio.Task[None] | None = None
 
@@ -50,7 +54,7 @@ class UpstreamState:
         """The index version; None until a search server has answered."""
         return self._index
 
-    def digest(self, role: Role) -> str | None:
+    def digest(self, role: StateRole) -> str | None:
         """The digest of the model in a role, or ABSENT; None while unknown."""
         return self._digests.get(role)
 
@@ -58,8 +62,9 @@ class UpstreamState:
         while True:
             try:
                 await self._ask_search()
-                for role in ("clip", "mclip"):
-                    await self._ask_inference(role)
+                for role in ROLES:
+                    await self._ask_inference(role, partial(self._inference.digest, role))
+                await self._ask_inference("sam", self._inference.sam_digest)
             except Exception:  # the task must go on, or the state would grow old
                 log.exception("the servers behind cannot be watched")
             await asyncio.sleep(INTERVAL_S)
@@ -71,9 +76,9 @@ class UpstreamState:
             return
         self._index = Index(info.version, info.version_digest)
 
-    async def _ask_inference(self, role: Role) -> None:
+    async def _ask_inference(self, role: StateRole, ask: Callable[[float], Awaitable[str]]) -> None:
         try:
-            digest = await self._inference.digest(role, _timeout())
+            digest = await ask(_timeout())
         except ServiceError as error:
             if error.code == "model_unavailable":
                 self._digests[role] = ABSENT

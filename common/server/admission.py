@@ -41,6 +41,7 @@ class Underway(NamedTuple):
     since: float
     """The start, on time.monotonic()."""
     request_id: str
+    path: str
 
 
 class Admission:
@@ -71,7 +72,7 @@ class Admission:
             return self._app(environ, start)
         body_bytes = int(environ.get("CONTENT_LENGTH") or 0)
         try:
-            number = self._enter(request_id, body_bytes)
+            number = self._enter(request_id, environ["PATH_INFO"], body_bytes)
         except Overloaded as error:
             return self._refuse(environ, start, error)
         if "HTTP_TRANSFER_ENCODING" in environ:
@@ -93,14 +94,16 @@ class Admission:
         """The requests under way, oldest first."""
         return sorted(self._underway.copy().values(), key=lambda request: request.since)
 
-    def _enter(self, request_id: str, body_bytes: int) -> int:
+    def _enter(self, request_id: str, path: str, body_bytes: int) -> int:
         """Admit a request and return its number; raises Overloaded if a limit is reached."""
         with self._lock:
             if len(self._underway) >= self.limit:
                 raise Overloaded("too many requests at once: try again in a second")
             self.bodies.change(0, body_bytes)
             number = next(self._numbers)
-            self._underway[number] = Underway(threading.get_ident(), self._clock(), request_id)
+            self._underway[number] = Underway(
+                threading.get_ident(), self._clock(), request_id, path
+            )
             self._body_bytes[number] = body_bytes
             return number
 

@@ -59,6 +59,7 @@ class Middle(Listed, frozen=True):
         Positive,
         Meta(
             description="The time for one segment; the header `X-Deadline-Ms` can make it shorter."
+            " An image that a model encodes longer is answered with 503; it goes on and is kept."
         ),
     ] = 10_000
     min_coverage: Annotated[
@@ -83,6 +84,13 @@ class Middle(Listed, frozen=True):
             " Redis has its own limit, `maxmemory`."
         ),
     ] = 64 * 2**20
+    segment_cache_bytes: Annotated[
+        Positive,
+        Meta(
+            description="As `cache-bytes`, for images that a model has encoded for segments:"
+            " an image takes 2 MiB."
+        ),
+    ] = 128 * 2**20
     cache_expiry_s: Annotated[
         Seconds, Meta(description="How long the cache keeps an entry; see `cache-policy`.")
     ] = 1800.0

@@ -22,6 +22,7 @@ sent. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum` and `NAME_count
 | `replica` | its place in `server-list`, from 0 |
 | `batcher` | a queue: `search-0`, `inference-clip-texts`, ...; in inference `clip-text`, ... |
 | `device` | a kind of device: `cpu`, `cuda` (NVIDIA), `gpu` (Intel) |
+| `store` | a part of the memory cache: `answers` (with embeddings), `encodings` |
 | `route` | a route as the code has it, or `unknown` |
 
 The [dashboard](../observability/dashboard.json) and the [alerts](../observability/alerts.yml) are

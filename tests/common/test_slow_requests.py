@@ -33,6 +33,22 @@ def test_a_request_that_does_not_end_is_told_once(caplog: pytest.LogCaptureFixtu
     assert 0 == metric("draining", service="slow-test")
 
 
+def test_an_encoding_is_not_stuck_for_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """An image is encoded in seconds, which is no fault; what takes longer still is."""
+    clock = Clock()
+    admission = Admission("long-test", Application(), clock)
+    slow_requests = SlowRequests("long-test", admission, 6.0, clock)
+    Asked(admission, path="/predictions/sam_encode", HTTP_X_REQUEST_ID="encoding")
+    with caplog.at_level(logging.WARNING):
+        for clock.now in (7.0, 64.0):
+            slow_requests.look()
+        assert [] == caplog.records
+        clock.now = 66.0
+        slow_requests.look()
+
+    assert ["encoding"] == [vars(record)["fields"]["request_id"] for record in caplog.records]
+
+
 def test_a_look_ends_with_its_service() -> None:
     """Its thread is gone when `close` returns, and closing what never began is well."""
     admission = Admission("short-test", Application())

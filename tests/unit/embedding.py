@@ -24,12 +24,15 @@ class FakeInference:
         self.images: list[bytes] = []
         self.regions: list[Region | None] = []
 
-    async def digest(self, role: Role, _deadline: float) -> str:
+    async def digest(self, role: str, _deadline: float) -> str:
         if self.error:
             raise self.error
         if role not in self.digests:
             raise _absent(role)
         return self.digests[role]
+
+    async def sam_digest(self, deadline: float) -> str:
+        return await self.digest("sam", deadline)
 
     async def embed_text(self, role: Role, text: str, _deadline: float) -> Embedding:
         self.texts.append((role, text))
@@ -88,5 +91,5 @@ class FakeEmbedder:
         ]
 
 
-def _absent(role: Role) -> NotFound:
+def _absent(role: str) -> NotFound:
     return NotFound(f"the server that embeds has no model {role}", "model_unavailable")

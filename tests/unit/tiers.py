@@ -12,6 +12,7 @@ from common.config import Middle
 from common.errors import BadRequest
 from middle.memory_store import CacheEntry, MemoryStore, Store
 from middle.prediction_cache import (
+    HEAD_START_S,
     CacheOutcome,
     CacheTier,
 )
@@ -66,11 +67,13 @@ class Maker:
 class Tier:
     """A tier of texts, asked for the key "a"."""
 
-    def __init__(self, store: Store | None = None) -> None:
+    def __init__(
+        self, store: Store | None = None, head_start_s: float | None = HEAD_START_S
+    ) -> None:
         self.epoch = CacheEpoch()
         loop = asyncio.get_running_loop()
         self.store = store or MemoryStore(Middle(), self.epoch, loop.time)
-        self.tier: CacheTier[str] = CacheTier("unit", self.store, self.epoch, read)
+        self.tier: CacheTier[str] = CacheTier("unit", self.store, self.epoch, read, head_start_s)
 
     async def get(
         self,

@@ -41,6 +41,18 @@ async def test_a_store_that_is_quicker_than_the_making_wins() -> None:
     assert (make.calls, make.cancelled) == (1, 1)
 
 
+async def test_what_takes_seconds_to_make_waits_for_the_store() -> None:
+    """Without a limit of the head start, nothing is made beside a look-up that finds it."""
+    store, make = RemoteStore(0.2), Maker()
+    store.save("a", b"x")
+    slow = Tier(store, head_start_s=None)
+
+    assert await slow.get(make) == ("kept x", "hit")
+    assert make.calls == 0
+    store.entries.clear()
+    assert await slow.get(make) == ("made 1", "miss")
+
+
 async def test_a_slow_store_without_the_entry_changes_nothing() -> None:
     """The making goes on."""
     assert await Tier(RemoteStore(0.5)).get(Maker()) == ("made 1", "miss")

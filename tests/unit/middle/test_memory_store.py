@@ -83,7 +83,7 @@ def test_what_was_not_used_for_longest_makes_room() -> None:
 
     assert [kept.has(key) for key in "abcd"] == [True, False, True, True]
     assert counted("clip_search_cache_evictions_total") - before == 1
-    assert counted("clip_search_cache_bytes") == 3 * size
+    assert counted("clip_search_cache_bytes", store="answers") == 3 * size
 
 
 def test_a_value_larger_than_all_there_may_be_is_not_kept() -> None:

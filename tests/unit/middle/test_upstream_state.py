@@ -52,6 +52,10 @@ async def test_what_is_behind_is_asked_again_and_again() -> None:
     await behind.look()
 
     assert behind.known() == (Index("v2", "digest of v2"), "3", ABSENT)
+    assert behind.state.digest("sam") == ABSENT
+    behind.inference.digests["sam"] = "4"
+    await behind.look()
+    assert behind.state.digest("sam") == "4"
     await behind.state.close()
 
 
