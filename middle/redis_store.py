@@ -4,9 +4,9 @@ import asyncio
 import logging
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -18,6 +18,8 @@ from common.config import Middle
 from common.errors import ServiceError, Unavailable
 from common.loop import within
 from middle.memory_store import CacheEntry, StoreName
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ LIMITS: dict[StoreName, Limits] = {
     # A prediction starts long before the timeout, so the timeout only starts the pause.
     # An answer of 1,000 hits has 300 kB, so 77 MB wait at most.
     "answers": Limits(timeout_s=0.05, max_batch=64, max_queue=1024, max_writes=256),
-    # 16 values of 2 MiB take 54 ms on loopback, 64 over 200 ms.
+    # 16 values of 2 MiB take 54 ms on loopback, 32 take 114 ms.
     "encodings": Limits(timeout_s=0.2, max_batch=4, max_queue=64, max_writes=8),
 }
 
@@ -65,14 +67,14 @@ class RedisStore:
         is_lru = settings.cache_policy == "lru"
         self._expiry_ms = None if is_lru else int(1000 * settings.cache_expiry_s)
         self._renews = settings.cache_policy == "idle"
-        limits = LIMITS[name]
+        limits, self._is_large = LIMITS[name], name == "encodings"
         self._client = Redis.from_url(
             url,
             socket_timeout=limits.timeout_s,
             socket_connect_timeout=limits.timeout_s,
             retry=Retry(NoBackoff(), 0),
         )
-        prefix = "" if name == "answers" else f"{name}-"
+        prefix = f"{name}-" if self._is_large else ""
         self._lookups: Coalescer[str, CacheEntry | None] = Coalescer(
             f"cache-{prefix}lookups",
             self._read,
@@ -118,6 +120,10 @@ class RedisStore:
         await self._writes.wait_sent()
         await self._client.aclose()
 
+    async def _run(self, check: Callable[[], Result]) -> Result:
+        """Compute checksums: of large values in a thread, as they take 1.5 ms each."""
+        return await asyncio.to_thread(check) if self._is_large else check()
+
     def _is_paused(self) -> bool:
         return _now() < self._paused_until
 
@@ -129,7 +135,7 @@ class RedisStore:
         except (RedisError, OSError) as error:
             self._pause(error)
             return [None] * len(keys)
-        return [checked_value(key, value) for key, value in zip(keys, values, strict=True)]
+        return await self._run(lambda: list(map(checked_value, keys, values)))
 
     async def _get(self, keys: Sequence[str]) -> list[Any]:
         names = [PREFIX + key for key in keys]
@@ -154,9 +160,10 @@ class RedisStore:
         return [None] * len(items)
 
     async def _set(self, items: Sequence[tuple[str, bytes]]) -> None:
+        stored = await self._run(lambda: [add_checksum(*item) for item in items])
         async with self._client.pipeline(transaction=False) as pipeline:
-            for key, value in items:
-                pipeline.set(PREFIX + key, add_checksum(key, value), px=self._expiry_ms)
+            for (key, _), value in zip(items, stored, strict=True):
+                pipeline.set(PREFIX + key, value, px=self._expiry_ms)
             replies = await pipeline.execute(raise_on_error=False)
         refusals = [reply for reply in replies if isinstance(reply, Exception)]
         if refusals and not self._is_refused:

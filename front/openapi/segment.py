@@ -50,6 +50,13 @@ def segment(fields: dict[str, Schema]) -> Operation:
         replies=answer,
         errors=(
             *("bad_request", *IMAGE, *FROM_URL, *SERVER),
-            *("not_implemented", "unknown_id", "image_gone", "no_index", "wrong_shard"),
+            *(
+                "no_box_prompt",
+                "not_implemented",
+                "unknown_id",
+                "image_gone",
+                "no_index",
+                "wrong_shard",
+            ),
         ),
     )
