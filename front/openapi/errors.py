@@ -37,6 +37,7 @@ ERRORS = {
     "rate_limited": Error(429, "Too many requests. Try again after `Retry-After` seconds."),
     "internal": Error(500, "A fault of the server. Its log has the `request_id`."),
     "no_embedding": Error(500, "The model gave no finite numbers for this input."),
+    "no_box_prompt": Error(501, "The model that segments takes no box: send points."),
     "not_implemented": Error(501, "This server cannot do this. `detail` says what to do."),
     "overloaded": Error(503, "Too many requests or bytes. Try again after `Retry-After` seconds."),
     "deadline_exceeded": Error(503, "The time for the answer is over."),

@@ -1,8 +1,9 @@
 /** The search page: a query (words, an image, or the id of a hit) in, a grid of hits out. Words and ids live in the URL. */
 
 import { selectable } from './region.js';
+import { outlineOf } from './segment.js';
 
-/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string, filter?: string}} Query `filter` is JSON */
+/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string, mask?: string, filter?: string}} Query `region` is around `mask`, `filter` is JSON */
 /** @typedef {{field: string, eq?: unknown}} Test A test of a filter, as the API has it. */
 /** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean}} Hit */
 /** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
@@ -92,7 +93,7 @@ async function show(visit) {
 }
 
 /** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
-async function ask({ image, filter, ...fields }, signal) {
+async function ask({ image, mask, filter, ...fields }, signal) {
   const headers = image ? {} : { 'Content-Type': 'application/json' };
   const narrow = filter && { filter: image ? filter : JSON.parse(filter) };
   const body = image ? multipart({ ...fields, ...narrow, image }) : JSON.stringify({ ...fields, ...narrow, k: Number(fields.k), region: numbers(fields.region) });
@@ -202,7 +203,7 @@ function showSubject(query, hasFocus) {
 }
 
 /** A frame for a picture, to search by a part of it. @param {Query} query with id or image @param {string} alt @returns {HTMLElement} */
-function picture({ id, image, region }, alt) {
+function picture({ id, image, region, mask }, alt) {
   const frame = page.picture.content.firstElementChild.cloneNode(true);
   const [shown] = frame.children;
   shown.alt = alt;
@@ -211,17 +212,47 @@ function picture({ id, image, region }, alt) {
     URL.revokeObjectURL(shown.src);
   };
   shown.addEventListener('load', fit, { once: true });
-  const search = (part) => go({ ...options(), ...(id ? { id } : { image }), region: part.map((number) => Number(number.toFixed(4))).join() });
-  selectable(frame, numbers(region), search);
+  const subject = id ? { id } : { image };
+  const search = (part, mask) => go({ ...options(), ...subject, region: part.map((number) => Number(number.toFixed(4))).join(), mask });
+  selectable(frame, numbers(region), (part) => search(part), (point) => searchBySegment(frame, subject, point, search));
+  if (mask) outlineOf(mask).then((outline) => frame.append(outline));
   return frame;
+}
+
+/** Outline what is under a click on a picture, and search by it. @param {HTMLElement} frame @param {Query} subject with id or image
+ * @param {number[]} point @param {(part: number[], mask: string) => void} search */
+async function searchBySegment(frame, { id, image }, point, search) {
+  const asked = [[...point, 1]];
+  const note = frame.querySelector('.note');
+  note.textContent = 'Looking for what is there…';
+  frame.querySelector('.outline')?.remove();
+  frame.asked = asked;
+  try {
+    const headers = image ? {} : { 'Content-Type': 'application/json' };
+    const body = image ? multipart({ points: JSON.stringify(asked), image }) : JSON.stringify({ points: asked, id });
+    const response = await call('/v1/segment', { method: 'POST', headers, body, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    if (!response.ok) throw new Error(await reason(response));
+    const { box, mask } = await response.json();
+    const outline = await outlineOf(mask);
+    if (frame.asked !== asked || !frame.isConnected) return; // a newer click or another picture has taken over
+    frame.append(outline);
+    search(box, mask);
+  } catch (error) {
+    if (frame.asked === asked) note.textContent = told(error);
+  }
 }
 
 /** @param {Error} error */
 function showError({ name, message }) {
   if (name === 'KeyError') return showKeyForm(message);
   setView('error');
-  const known = { Error: message, TimeoutError: 'The server takes too long.', SyntaxError: 'The server sent no JSON.' };
-  page.status.textContent = known[name] ?? 'The server cannot be reached.';
+  page.status.textContent = told({ name, message });
+}
+
+/** @param {Error} error @returns {string} what to tell of it */
+function told({ name, message }) {
+  const known = { Error: message, KeyError: message, TimeoutError: 'The server takes too long.', SyntaxError: 'The server sent no JSON.' };
+  return known[name] ?? 'The server cannot be reached.';
 }
 
 /** @param {string} message why a key is wanted */
@@ -232,7 +263,7 @@ function showKeyForm(message) {
 }
 
 /** @param {Query} query */
-function fillForm({ text, id, image, region, ...rest }) {
+function fillForm({ text, id, image, region, mask, ...rest }) {
   for (const [name, value] of Object.entries(rest)) form.elements[name].value = value;
   page.query.value = text ?? '';
   page.chip.hidden = !id && !image;
@@ -283,7 +314,7 @@ function openViewer(index) {
   const fields = Object.entries({ ...(folder && { folder }), ...metadata }).map(([name, value]) => [create('dt', name), factValue(name, value)]);
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
-  const frame = picture({ ...current.query, id, region: undefined }, path);
+  const frame = picture({ id }, path);
   const [image] = frame.children;
   page['viewer-image'].replaceChildren(frame);
   page['viewer-path'].textContent = path;
@@ -351,7 +382,7 @@ function onKeySubmit(event) {
 }
 
 function searchByWhole() {
-  const { region, ...whole } = current.query;
+  const { region, mask, ...whole } = current.query;
   go(whole);
 }
 

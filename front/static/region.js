@@ -1,16 +1,17 @@
-/** The choice of a part of a picture: with the mouse, a finger or the keyboard. */
+/** The choice of a part of a picture, or of a point of it: with the mouse, a finger or the keyboard. */
 
 /** @typedef {number[]} Region x0, y0, x1, y1 in parts of 1, from the top left corner */
 
-const LEAST_PX = 8; // a smaller drag is a click, or an accident
+const LEAST_PX = 8; // a smaller drag is a click, or with one long side an accident
 const MAX_ASPECT = 19; // the server's limit is 20, after it has rounded to pixels
 const STEP = 0.02; // of a side, for a press of an arrow key
 const MIDDLE = [0.25, 0.25, 0.75, 0.75];
 const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
 
 /** Show a rectangle on a picture, and let it be drawn. @param {HTMLElement} frame just around the picture, with its `.part`
- * @param {Region} [chosen] @param {(region: Region) => void} onChoice called as the pointer is let go, or with Enter */
-export function selectable(frame, chosen, onChoice) {
+ * @param {Region} [chosen] @param {(region: Region) => void} onChoice called as the pointer is let go, or with Enter
+ * @param {(point: number[]) => void} onPoint called with x and y of a click, in parts of 1 */
+export function selectable(frame, chosen, onChoice, onPoint) {
   let region = chosen;
   let start = null; // of the drag under way
 
@@ -28,8 +29,10 @@ export function selectable(frame, chosen, onChoice) {
     return [(clientX - box.left) / box.width, (clientY - box.top) / box.height].map((number) => Math.min(1, Math.max(0, number)));
   }
 
-  function isChoice([x0, y0, x1, y1]) {
-    const sides = [(x1 - x0) * frame.clientWidth, (y1 - y0) * frame.clientHeight];
+  const sidesOf = ([x0, y0, x1, y1]) => [(x1 - x0) * frame.clientWidth, (y1 - y0) * frame.clientHeight];
+
+  function isChoice(drawn) {
+    const sides = sidesOf(drawn);
     return Math.min(...sides) >= LEAST_PX && Math.max(...sides) <= MAX_ASPECT * Math.min(...sides);
   }
 
@@ -48,9 +51,11 @@ export function selectable(frame, chosen, onChoice) {
   function onRelease(event) {
     if (!start || !event.isPrimary) return;
     const drawn = between(start, at(event));
+    const point = start;
     start = null;
     draw(isChoice(drawn) ? drawn : chosen);
     if (isChoice(drawn)) onChoice(drawn);
+    else if (Math.max(...sidesOf(drawn)) < LEAST_PX) onPoint(point);
   }
 
   function onCancel() {

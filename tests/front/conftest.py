@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from devtools import services
 from devtools.services import Cluster
 from devtools.tiny_model import write_tiny_model
 from tests.front import pictures
-from tests.front.browsing import chrome
+from tests.front.browsing import Browser, chrome
 
 MAX_BODY_BYTES = 300_000
 CONFIG: dict[str, Any] = {
@@ -55,3 +56,27 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """Chromium."""
     with chrome(tmp_path_factory.mktemp("profile")) as running:
         yield running
+
+
+@pytest.fixture
+def both(samples: Cluster, tmp_path: Path) -> str:
+    """A file to upload: the two, which the index also has."""
+    hits = samples.front.get("/v1/search?text=an+owl&k=9")["hits"]
+    (image_id,) = (hit["id"] for hit in hits if hit["path"].endswith(pictures.BOTH))
+    path = tmp_path / "upload.jpg"
+    path.write_bytes(samples.front.request("GET", f"/v1/images/{image_id}").data)
+    return str(path)
+
+
+@pytest.fixture
+def browser(samples: Cluster, driver: Chrome, tmp_path: Path) -> Iterator[Browser]:
+    """A browser that must not complain, and must ask nobody but our server."""
+    screenshots = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
+    screenshots.mkdir(parents=True, exist_ok=True)
+    browser = Browser(driver, f"http://{samples.front.address}", screenshots)
+    browser.open("/")
+    yield browser
+    assert [] == browser.complaints()
+    assert [] == browser.strangers()
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.driver.get("about:blank")  # nothing of this test goes on
