@@ -67,7 +67,7 @@ def is_hit(middle: Service) -> bool:
 
 def encodes(services: Cluster) -> int:
     """How many images the model has encoded."""
-    name = 'batch_items_total{batcher="tiny-sam-encode",outcome="ok"}'
+    name = 'batch_items_total{batcher="sam_encode",outcome="ok"}'
     return int(metric(services.inference, name))
 
 

@@ -11,10 +11,12 @@ from common.errors import (
     Overloaded,
     Unavailable,
 )
+from middle import prediction_cache
 from middle.segmenter import ENCODE_S as OWN_S
 from middle.segmenter import MAX_ENCODING
 from middle.upstream_state import ABSENT
 from tests.unit.segmenting import BOX, ENCODE_S, Segments, absent
+from tests.unit.tiers import RemoteStore
 
 
 async def test_an_image_is_encoded_once_and_prompted_often() -> None:
@@ -54,6 +56,16 @@ async def test_an_encoding_outlasts_who_waits_for_it_and_is_kept() -> None:
     await asyncio.sleep(ENCODE_S)
 
     assert (await segments.ask(seconds=0.2))[1] == "hit"
+    assert len(segments.inference.encoded) == 1
+
+
+async def test_a_cache_on_another_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a look-up that finds the encoding, none is made."""
+    stores = {"answers": RemoteStore(), "encodings": RemoteStore(0.2)}
+    monkeypatch.setattr(prediction_cache, "_create_stores", lambda *_: stores)
+    segments = Segments()
+
+    assert [(await segments.ask())[1] for _ in range(2)] == ["miss", "hit"]
     assert len(segments.inference.encoded) == 1
 
 
