@@ -52,8 +52,9 @@ class Segmenter:
         if self._state.digest("sam") != ABSENT:
             try:
                 return await self._by_model(query, image, deadline, bypass)
-            except NotFound:  # the state is not known yet
-                pass
+            except ServiceError as error:
+                if error.status != NotFound.status:
+                    raise  # else the state is not known yet, or has just changed
         return await self._by_colours(query, image, deadline), None
 
     async def _by_model(
@@ -104,7 +105,9 @@ class Segmenter:
         request = GrabCutRequest(image=image.data, points=query.points, box=query.box)
         try:
             reply = await self._inference.grabcut(request, deadline)
-        except NotFound as error:
+        except ServiceError as error:
+            if error.status != NotFound.status:
+                raise
             raise NotImplementedHere(f"this server finds no segments: {error.detail}") from None
         took_s = _now() - began
         return answer(query, reply, "grabcut", {"decode": took_s, "total": took_s})

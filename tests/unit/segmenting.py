@@ -9,7 +9,7 @@ from PIL import Image
 
 from common.cache_epoch import CacheEpoch
 from common.config import Middle
-from common.errors import NotFound, ServiceError
+from common.errors import ServiceError
 from inference.client import InferenceClient
 from inference.messages import (
     GrabCutRequest,
@@ -90,6 +90,6 @@ class Segments:
         return await self.segmenter.segment(query, image_file(image), deadline, bypass=bypass)
 
 
-def absent(role: str) -> NotFound:
-    """What a server without a role answers."""
-    return NotFound(f"no model {role}", "model_unavailable")
+def absent(role: str) -> ServiceError:
+    """What a server without a role answers, as it comes over HTTP."""
+    return ServiceError(f"no model {role}", "model_unavailable", 404)
