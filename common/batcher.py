@@ -10,6 +10,7 @@ one in its batch. The oldest item is passed over `MAX_PASSES` times at most.
 """
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -54,12 +55,14 @@ class Batcher:
         *,
         max_size: int = sys.maxsize,
         refuse_late: bool = False,
+        leaves_shares: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`runs` are by the kind of device that they run on, the fastest kind first.
 
         A batch has at most `max_batch` items, and the size `max_size` if it has more than one.
-        With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`.
+        With `refuse_late`, an item is refused if its estimated wait is too long: `QueueWait`. With
+        `leaves_shares`, a worker leaves to each other of its kind as many items as it takes.
         """
         self.name = name
         self._refuse_late = refuse_late
@@ -77,6 +80,7 @@ class Batcher:
         self._lock = threading.Lock()
         self._changed = {kind: threading.Condition(self._lock) for kind in runs}
         self._idle = workers
+        self._sharing = dict(workers) if leaves_shares else dict.fromkeys(workers, 1)
         self._closed = False
         self._workers = [
             threading.Thread(
@@ -144,7 +148,7 @@ class Batcher:
                 self._queue = [entry for entry in self._queue if self._is_live(entry)]
                 waiting = len(self._queue)
                 if most := waiting if self._closed else self._shares.most(kind, waiting):
-                    batch = self._choose(most)
+                    batch = self._choose(math.ceil(most / self._sharing[kind]))
                     self._idle[kind] -= 1
                     self._wake()
                     return batch

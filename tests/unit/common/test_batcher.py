@@ -20,8 +20,10 @@ SOON_S = 10.0
 
 
 @contextmanager
-def batching(*runs: Run, max_batch: int = 64, max_queue: int = 64) -> Iterator[Batcher]:
-    batcher = Batcher("test", {"cpu": runs}, max_batch, max_queue)
+def batching(
+    *runs: Run, max_batch: int = 64, max_queue: int = 64, leaves_shares: bool = False
+) -> Iterator[Batcher]:
+    batcher = Batcher("test", {"cpu": runs}, max_batch, max_queue, leaves_shares=leaves_shares)
     batcher.start()
     try:
         yield batcher
@@ -80,6 +82,27 @@ def test_a_batch_has_a_limit() -> None:
         gate.go.release(3)
         gather.wait()
     assert gate.batches == [[0], [1, 2], [3]]
+
+
+def test_a_worker_leaves_their_shares_to_others() -> None:
+    """The first that is free takes half of what waits, as the other will be free before its end."""
+    first, second = Gate(), Gate()
+    with batching(first, second, leaves_shares=True) as batcher:
+        gather = Gather(9, soon())
+        for item in (0, 1):
+            batcher.submit(item, gather, item)
+        for gate in (first, second):
+            assert gate.entered.acquire(timeout=SOON_S)
+        for item in range(2, 9):
+            batcher.submit(item, gather, item)
+        first.go.release()
+        assert first.entered.acquire(timeout=SOON_S)
+        second.go.release()
+        assert second.entered.acquire(timeout=SOON_S)
+        assert ([2, 3, 4, 5], [6, 7]) == (first.batches[1], second.batches[1])
+        for gate in (first, second):
+            gate.go.release(3)
+        gather.wait()
 
 
 def test_a_full_queue_refuses_and_says_so() -> None:
