@@ -107,7 +107,8 @@ REPLIES = {
  "warnings": [], "request_id": "9b0c5f0f6f0d4d7f8d0d3c6a4b1e2f30"}
 """,
     "info": """
-{"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2}
+{"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2,
+ "fields": {"folder": ["text"], "format": ["text"], "offline": ["boolean"], "path": ["text"]}}
 """,
 }
 """Shortened replies, by the operationId of a route."""

@@ -1,6 +1,5 @@
 """The batcher: together what waits together, and every item settled exactly once."""
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,12 @@ from common.isolating import isolating
 from common.metrics import BATCH_ITEMS
 from common.request_context import CONTEXT, RequestContext
 from devtools.fake_clock import FakeClock
-
-SOON_S = 10.0
+from tests.unit.gates import SOON_S, Gate
 
 
 @contextmanager
-def batching(
-    *runs: Run, max_batch: int = 64, max_queue: int = 64, leaves_shares: bool = False
-) -> Iterator[Batcher]:
-    batcher = Batcher("test", {"cpu": runs}, max_batch, max_queue, leaves_shares=leaves_shares)
+def batching(*runs: Run, max_batch: int = 64, max_queue: int = 64) -> Iterator[Batcher]:
+    batcher = Batcher("test", {"cpu": runs}, max_batch, max_queue)
     batcher.start()
     try:
         yield batcher
@@ -38,21 +34,6 @@ def soon() -> float:
 def outcomes() -> dict[str, float]:
     names = ("ok", "failed", "expired", "abandoned", "refused")
     return {name: BATCH_ITEMS.labels("test", name)._value.get() for name in names}
-
-
-class Gate:
-    """A run that waits until it is let go, and remembers its batches."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self.go = threading.Semaphore(0)
-        self.batches: list[list[int]] = []
-
-    def __call__(self, items: Sequence[int], _deadline: float) -> list[int]:
-        self.batches.append(list(items))
-        self.entered.release()
-        assert self.go.acquire(timeout=SOON_S)
-        return [10 * item for item in items]
 
 
 def test_what_waits_while_a_batch_runs_goes_together() -> None:
@@ -82,27 +63,6 @@ def test_a_batch_has_a_limit() -> None:
         gate.go.release(3)
         gather.wait()
     assert gate.batches == [[0], [1, 2], [3]]
-
-
-def test_a_worker_leaves_their_shares_to_others() -> None:
-    """The first that is free takes half of what waits, as the other will be free before its end."""
-    first, second = Gate(), Gate()
-    with batching(first, second, leaves_shares=True) as batcher:
-        gather = Gather(9, soon())
-        for item in (0, 1):
-            batcher.submit(item, gather, item)
-        for gate in (first, second):
-            assert gate.entered.acquire(timeout=SOON_S)
-        for item in range(2, 9):
-            batcher.submit(item, gather, item)
-        first.go.release()
-        assert first.entered.acquire(timeout=SOON_S)
-        second.go.release()
-        assert second.entered.acquire(timeout=SOON_S)
-        assert ([2, 3, 4, 5], [6, 7]) == (first.batches[1], second.batches[1])
-        for gate in (first, second):
-            gate.go.release(3)
-        gather.wait()
 
 
 def test_a_full_queue_refuses_and_says_so() -> None:

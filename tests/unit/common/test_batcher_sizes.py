@@ -1,13 +1,14 @@
 """Items of different sizes in a batcher: what is small does not wait for what is large."""
 
 import threading
+import time
 from collections.abc import Sequence
 
 from common.batcher import MAX_PASSES, Batcher
 from common.gather import Gather
 from devtools.fake_clock import FakeClock
+from tests.unit.gates import SOON_S, Gate
 
-SOON_S = 10.0
 LONG, SHORT = 514, 8
 
 
@@ -68,3 +69,25 @@ def test_a_long_text_is_passed_over_a_few_times_only() -> None:
     tower.run(LONG, *[SHORT] * 64 * 8, max_size=64 * SHORT)
 
     assert 1 + MAX_PASSES == tower.batches.index([LONG])
+
+
+def test_a_worker_leaves_their_shares_to_others() -> None:
+    """The first that is free takes half of what waits, as the other is soon free, too."""
+    first, second = Gate(), Gate()
+    batcher = Batcher("shares", {"cpu": [first, second]}, 64, 64, leaves_shares=True)
+    batcher.start()
+    gather = Gather(9, time.monotonic() + SOON_S)
+    for item in (0, 1):
+        batcher.submit(item, gather, item)
+    for gate in (first, second):
+        assert gate.entered.acquire(timeout=SOON_S)
+    for item in range(2, 9):
+        batcher.submit(item, gather, item)
+    for gate in (first, second):
+        gate.go.release()
+        assert gate.entered.acquire(timeout=SOON_S)
+    assert ([2, 3, 4, 5], [6, 7]) == (first.batches[1], second.batches[1])
+    for gate in (first, second):
+        gate.go.release(3)
+    assert gather.wait() == [10 * item for item in range(9)]
+    batcher.close()
