@@ -42,11 +42,8 @@ def schemas() -> dict[str, Schema]:
 
 def without_null(schema: Schema) -> Schema:
     """The schema of a field where it is written as text, in an address or a form."""
-    kinds = schema.get("type")
-    if not isinstance(kinds, list):
-        return schema
-    (kind,) = (kind for kind in kinds if kind != "null")
-    return {**schema, "type": kind}
+    kinds = [kind for kind in _kinds(schema) if kind != "null"]
+    return {**schema, "type": kinds if len(kinds) > 1 else kinds[0]} if kinds else schema
 
 
 def _takes_null(schema: Schema) -> bool:
@@ -81,8 +78,14 @@ def _plain(node: Any, takes_null: bool) -> Any:
         del found["default"]
         if not takes_null:
             options.remove(NULL)
-    kinds = [option["type"] for option in options if "type" in option]
+    kinds = [kind for option in options for kind in _kinds(option)]
     merged = {name: value for option in options for name, value in option.items()}
     if len(kinds) > 1:
         merged["type"] = kinds
     return {**merged, **found}
+
+
+def _kinds(schema: Schema) -> list[str]:
+    """The types of a schema."""
+    kinds = schema.get("type", [])
+    return kinds if isinstance(kinds, list) else [kinds]

@@ -34,7 +34,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "drop the deadline",
-        "common/batcher.py",
+        "common/gather.py",
         "self._done.wait(max(0.0, self.deadline - time.monotonic()))",
         "self._done.wait(30)",
         "tests/unit/common/test_gather.py::test_waiting_ends_at_the_deadline",

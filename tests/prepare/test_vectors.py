@@ -151,7 +151,8 @@ def files_of(workspace: Workspace) -> tuple[set[str], set[str], set[str]]:
     manifest, (index, paths, hashes) = workspace.manifest(), workspace.folders.all()
     names: dict[Path, set[str]] = {index: {"MANIFEST"}, paths: set(), hashes: set()}
     for shard in manifest.shards:
-        of_paths = [(paths, shard.records), (paths, shard.offsets)]
+        assert shard.columns
+        of_paths = [(paths, file) for file in (shard.records, shard.offsets, shard.columns)]
         of_index = [(index, shard.index), (index, shard.canaries)]
         for folder, file in [*of_index, *of_paths, (hashes, shard.hashes)]:
             path = folder / manifest.version / file.name
