@@ -33,7 +33,8 @@ class DeviceShares:
 
     def observe(self, kind: str, size: int, took_s: float) -> None:
         """Count a batch of a worker: the sum of its items' sizes, and its duration."""
-        self._item_s[kind].append(took_s / size)
+        if size:  # an empty text has none
+            self._item_s[kind].append(took_s / size)
         self._last_s[kind] = self._now()
 
     def most(self, kind: str, waiting: int) -> int:

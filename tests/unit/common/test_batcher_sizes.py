@@ -91,3 +91,14 @@ def test_a_worker_leaves_their_shares_to_others() -> None:
         gate.go.release(3)
     assert gather.wait() == [10 * item for item in range(9)]
     batcher.close()
+
+
+def test_an_item_without_a_size_ends_no_worker() -> None:
+    """An empty text has no token; what comes after it is answered, too."""
+    batcher = Batcher("none", {"cpu": [lambda items, _deadline: items]}, 64, 64)
+    batcher.start()
+    for item in (0, 1):
+        gather = Gather(1, time.monotonic() + SOON_S)
+        batcher.submit(item, gather, 0, size=item)
+        assert [item] == gather.wait()
+    batcher.close()
