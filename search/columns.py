@@ -123,11 +123,11 @@ class Columns:
         if tree.or_ is not None:
             return reduce(np.logical_or, map(self._passing, tree.or_))
         columns = self._columns.get(tree.field or "", {})
-        has = self._any(column.codes > 0 for column in columns.values())
         if tree.exists is not None:
+            has = self._has(columns)
             return has if tree.exists else np.logical_not(has)
         if tree.ne is not None:
-            return has & ~self._equal(columns, [tree.ne])
+            return self._has(columns) & ~self._equal(columns, [tree.ne])
         if tree.eq is not None:
             return self._equal(columns, [tree.eq])
         if tree.in_ is not None:
@@ -137,6 +137,9 @@ class Columns:
         if column is None:
             return np.zeros(self._rows, np.bool_)
         return column.begins(tree.prefix) if tree.prefix is not None else column.between(tree)
+
+    def _has(self, columns: Mapping[Kind, Column]) -> Mask:
+        return self._any(column.codes > 0 for column in columns.values())
 
     def _equal(self, columns: Mapping[Kind, Column], values: Sequence[Value]) -> Mask:
         return self._any(
