@@ -63,14 +63,10 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
 
     Raises ConfigError; a failed export leaves no folder.
     """
-    try:
+    with _torch_packages():
         from inference.exporting.export_checks import check, may_draft
         from inference.exporting.onnx_export import forbid_draft, write_model
         from inference.exporting.torch_models import load_original
-    except ImportError as error:
-        raise MissingPackage(
-            f"there is no {error.name}: pip install -r requirements-torch.txt"
-        ) from None
     _begin(name, output)
     try:
         original = load_original(name, Path())
@@ -89,12 +85,8 @@ def export_sam(checkpoint: Path, output: Path) -> None:
 
     Raises ConfigError; a failed export leaves no folder.
     """
-    try:
+    with _torch_packages():
         from inference.exporting.sam_export import check_sam, write_sam
-    except ImportError as error:
-        raise MissingPackage(
-            f"there is no {error.name}: pip install -r requirements-torch.txt"
-        ) from None
     _begin(str(checkpoint), output)
     with _whole(output) as draft:
         write_sam(checkpoint, draft)
@@ -107,6 +99,17 @@ def _begin(name: str, output: Path) -> None:
     # torch logs lines for every node of the graph, which would hide the messages to the user.
     logging.getLogger().setLevel(logging.ERROR)
     print(f"loading {name}", flush=True)
+
+
+@contextmanager
+def _torch_packages() -> Iterator[None]:
+    """Imports of what serving does not need; raises MissingPackage that says how to get it."""
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackage(
+            f"there is no {error.name}: pip install -r requirements-torch.txt"
+        ) from None
 
 
 @contextmanager
