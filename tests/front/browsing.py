@@ -122,6 +122,18 @@ class Browser:
         return entries
 
 
+@contextmanager
+def browsing(driver: Chrome, address: str, tmp_path: Path) -> Iterator[Browser]:
+    """A browser that must not complain, and must ask nobody but the server at `address`."""
+    screenshots = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
+    screenshots.mkdir(parents=True, exist_ok=True)
+    browser = Browser(driver, f"http://{address}", screenshots)
+    yield browser
+    assert [] == browser.complaints()
+    assert [] == browser.strangers()
+    driver.get("about:blank")  # nothing of this test goes on
+
+
 def _of(events: list[dict[str, Any]], method: str) -> list[dict[str, Any]]:
     return [event["params"] for event in events if event["method"] == method]
 

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from devtools import services
 from devtools.services import Cluster
 from devtools.tiny_model import write_tiny_model
 from tests.front import pictures
-from tests.front.browsing import Browser, chrome
+from tests.front.browsing import Browser, browsing, chrome
 
 MAX_BODY_BYTES = 300_000
 CONFIG: dict[str, Any] = {
@@ -71,12 +70,7 @@ def both(samples: Cluster, tmp_path: Path) -> str:
 @pytest.fixture
 def browser(samples: Cluster, driver: Chrome, tmp_path: Path) -> Iterator[Browser]:
     """A browser that must not complain, and must ask nobody but our server."""
-    screenshots = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
-    screenshots.mkdir(parents=True, exist_ok=True)
-    browser = Browser(driver, f"http://{samples.front.address}", screenshots)
-    browser.open("/")
-    yield browser
-    assert [] == browser.complaints()
-    assert [] == browser.strangers()
-    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.driver.get("about:blank")  # nothing of this test goes on
+    with browsing(driver, samples.front.address, tmp_path) as browser:
+        browser.open("/")
+        yield browser
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

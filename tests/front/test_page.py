@@ -1,4 +1,3 @@
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from selenium.webdriver.common.by import By
 
 from devtools import services
 from devtools.services import CHECKOUT, Cluster
-from tests.front.browsing import Browser
+from tests.front.browsing import Browser, browsing
 from tests.front.front_client import ask
 from tests.front.pictures import encoded
 
@@ -36,13 +35,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def browser(samples: Cluster, driver: Chrome, tmp_path: Path) -> Iterator[Browser]:
     """A browser that must not complain, and must ask nobody but our server."""
-    screenshots = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
-    screenshots.mkdir(parents=True, exist_ok=True)
-    browser = Browser(driver, f"http://{samples.front.address}", screenshots)
-    yield browser
-    assert [] == browser.complaints()
-    assert [] == browser.strangers()
-    browser.driver.get("about:blank")  # nothing of this test goes on
+    with browsing(driver, samples.front.address, tmp_path) as browser:
+        yield browser
 
 
 def found(cluster: Cluster, **query: Any) -> list[str]:

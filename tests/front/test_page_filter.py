@@ -1,6 +1,5 @@
 """Filters on the page in a real browser: a value in the viewer narrows the search."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from selenium.webdriver.common.by import By
 
 from devtools.collection import Collection
 from devtools.services import Cluster, cluster
-from tests.front.browsing import Browser
+from tests.front.browsing import Browser, browsing
 
 IMAGES = 12
 
@@ -31,13 +30,9 @@ def albums(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def browser(albums: Cluster, driver: Chrome, tmp_path: Path) -> Iterator[Browser]:
     """A browser that must not complain, and must ask nobody but our server."""
-    screenshots = Path(os.environ.get("PAGE_SCREENSHOTS", tmp_path))
-    screenshots.mkdir(parents=True, exist_ok=True)
-    browser = Browser(driver, f"http://{albums.front.address}", screenshots)
-    browser.open("/")
-    yield browser
-    assert [] == browser.complaints()
-    assert [] == browser.strangers()
+    with browsing(driver, albums.front.address, tmp_path) as browser:
+        browser.open("/")
+        yield browser
 
 
 def names(browser: Browser) -> set[int]:
