@@ -1,4 +1,4 @@
-"""Photographs for benchmarks: crops of the samples, always the same for the same number."""
+"""Photographs for benchmarks and tests, always the same for the same number."""
 
 import functools
 import io
@@ -48,3 +48,14 @@ def write_photos(folder: Path, count: int, long_side: int = LONG_SIDE) -> list[P
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(write, [number for number in range(count) if not paths[number].exists()]))
     return paths
+
+
+def turned(image: Image.Image, kind: str, orientation: int) -> bytes:
+    """The file of a camera that was held so; `orientation` is that of EXIF, 1 or 6."""
+    if orientation == 6:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    image.save(file, kind, exif=exif, quality=95)
+    return file.getvalue()

@@ -5,13 +5,14 @@ middle of a box. So a shape of one colour, whose edges are edges of cells, is ex
 Pixels count where the longer side of the image has 1,024.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 from PIL import Image
+
+from devtools.photos import turned
 
 CLICK_SCORE, BOX_SCORE = 0.8, 0.95
 """The score of the right mask for a click, and for a prompt of several parts."""
@@ -141,13 +142,7 @@ def picture(kind: str = "PNG", orientation: int = 1) -> bytes:
     image = Image.new("RGB", (1024, 512), "red")
     x0, y0, x1, y1 = (int(part * image.size[place % 2]) for place, part in enumerate(SHAPE))
     image.paste("white", (x0, y0, x1, y1))
-    if orientation == 6:
-        image = image.transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = io.BytesIO()
-    image.save(file, kind, exif=exif, quality=95)
-    return file.getvalue()
+    return turned(image, kind, orientation)
 
 
 def _write(path: Path, text: str) -> None:

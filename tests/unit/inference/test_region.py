@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from common.errors import BadRequest
+from devtools.photos import turned
 from inference.clip import images
 from inference.clip.images import DRAFT, Preprocessing, decode_for
 from inference.messages import Region
@@ -22,13 +23,7 @@ def quarters(kind: str = "PNG", orientation: int = 1, scale: int = 10) -> bytes:
     image.paste("lime", (2 * scale, 0, 4 * scale, 3 * scale // 2))
     image.paste("blue", (0, 3 * scale // 2, 2 * scale, 3 * scale))
     image.paste("white", (2 * scale, 3 * scale // 2, 4 * scale, 3 * scale))
-    if orientation == 6:
-        image = image.transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    file = io.BytesIO()
-    image.save(file, kind, exif=exif, quality=95)
-    return file.getvalue()
+    return turned(image, kind, orientation)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
