@@ -11,6 +11,7 @@ from common.settings.front import Front
 from common.settings.gateway import Gateway
 from common.settings.inference import Inference
 from common.settings.inside import Inside
+from common.settings.live import Live
 from common.settings.middle import Middle
 from common.settings.prepare import IndexKind, Prepare
 from common.settings.process import Process
@@ -26,6 +27,7 @@ __all__ = [
     "Inference",
     "Inside",
     "Listed",
+    "Live",
     "Loaded",
     "Middle",
     "Prepare",
@@ -48,6 +50,7 @@ class Config(Section, frozen=True, rename="pascal"):
     gateway: Gateway | None = None
     inside: Inside = Inside()
     prepare: Prepare = Prepare()
+    live: Live = Live()
     process: Process = Process()
 
     @property

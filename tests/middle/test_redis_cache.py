@@ -1,72 +1,19 @@
 """The prediction cache in a real Redis server, and that no fault of it changes an answer."""
 
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
-from redis.exceptions import RedisError
 
 from devtools.collection import Collection
 from devtools.services import Cluster, Service, free_ports, hanging, wait_until
-from middle.redis_store import PREFIX, add_checksum, checked_value
+from middle.redis_store import add_checksum, checked_value
 from tests.cache_probe import ask, caching, embedded, fresh, hits, outcome
+from tests.redis_server import RedisServer, redis_server
 
 TEXTS = ["a red square", "the blue photo", "green"]
-
-
-@dataclass
-class RedisServer:
-    """A redis-server that keeps nothing on disk."""
-
-    port: int
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def client(self) -> Redis:
-        return Redis.from_url(self.url)
-
-    def names(self) -> list[bytes]:
-        with self.client as client:
-            return list(client.scan_iter(f"{PREFIX}*"))
-
-
-@contextmanager
-def redis_server(folder: Path, port: int | None = None) -> Iterator[RedisServer]:
-    """Run redis-server; where there is none skip, or fail under CI=true."""
-    program = shutil.which("redis-server")
-    if program is None:
-        absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        absent("redis-server is not installed (package redis-server)")
-    port = port or free_ports(1)[0]
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-    process = subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL)
-    try:
-        server = RedisServer(port, process)
-        wait_until(lambda: pings(server))
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-
-
-def pings(server: RedisServer) -> bool:
-    with server.client as client:
-        try:
-            return bool(client.ping())
-        except RedisError:
-            return False
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from devtools.tiny_sam import SHAPE, picture, write_meta_sam
 from middle.redis_store import RedisStore
 from tests.cache_probe import Reply, ask, caching, outcome
 from tests.front.front_client import in_base64
-from tests.middle.test_redis_cache import RedisServer, redis_server
+from tests.redis_server import RedisServer, redis_server
 
 INSIDE = [0.3, 0.6, 1]
 VALUE = bytes(2**21)

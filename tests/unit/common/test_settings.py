@@ -8,7 +8,17 @@ import pytest
 
 from common.config import Config, parse
 from common.errors import ConfigError
-from common.settings import front, gateway, inference, inside, middle, prepare, process, search
+from common.settings import (
+    front,
+    gateway,
+    inference,
+    inside,
+    live,
+    middle,
+    prepare,
+    process,
+    search,
+)
 from common.settings.inference import Inference, Role
 from common.settings.section import Listed, Section
 
@@ -20,6 +30,7 @@ SECTIONS: tuple[type[Section], ...] = (
     gateway.Gateway,
     inside.Inside,
     prepare.Prepare,
+    live.Live,
     process.Process,
 )
 MAX_WORDS = 25
