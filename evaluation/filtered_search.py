@@ -28,7 +28,8 @@ from search.ann_index import Build
 from search.fields import fields_of_index
 from search.filter import Filter
 from search.image_key import IMAGE_KEY
-from search.index import Segment, SegmentRows, load_shard, write_shard
+from search.index import SegmentRows, load_shard, write_shard
+from search.segment import Segment
 from search.manifest import Folders
 from search.messages import Record
 

@@ -28,7 +28,8 @@ from prepare.recall import recall
 from prepare.versions import chunks_of_versions, find_version, next_version
 from search.ann_index import Build
 from search.fields import fields_of_index
-from search.index import Segment, ef_of_shard, ann_module, load_shard, write_shard
+from search.index import ef_of_shard, ann_module, load_shard, write_shard
+from search.segment import Segment
 from search.manifest import (
     DISTANCE,
     BadIndex,

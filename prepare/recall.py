@@ -6,8 +6,8 @@ import numpy as np
 
 from common.wire import Matrix
 from search.image_key import IMAGE_KEY
-from search.index import Segment
 from search.messages import Hits
+from search.segment import Segment
 
 ROUNDING = 1e-5
 """float32 scores differ by about this much when their terms are added in another order."""

@@ -1,7 +1,7 @@
 """The index of a shard's vectors: the interface that every kind of index has."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,22 @@ class AnnIndex(Protocol):
         """Rows and cosines of the k nearest of each unit vector, best first, both [n, k].
 
         With a mask, of its rows alone: 0 < k <= rows. With `threads` 0, each core runs a thread.
+        Fewer than k are found if rows are hidden meanwhile.
         """
 
     def vectors(self, rows: Numbers) -> Matrix:
         """The vectors of some rows, float32 [n, dim]."""
+
+
+@runtime_checkable
+class HidingIndex(AnnIndex, Protocol):
+    """An index that hides rows faster than by a mask for each search."""
+
+    def hide(self, rows: Numbers) -> None:
+        """Leave out some rows, none of which is hidden."""
+
+    def show(self, rows: Numbers) -> None:
+        """Let some rows, all of which are hidden, be found again."""
 
 
 class AnnModule(Protocol):

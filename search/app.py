@@ -21,7 +21,7 @@ from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
 from search.filter import check_fields
 from search.image_key import is_short, parse_id, shard_of
-from search.index import Segment, ef_of_shard
+from search.index import ef_of_shard
 from search.index_versions import IndexVersions, Version
 from search.messages import (
     MAX_SHARD_HITS,
@@ -32,6 +32,7 @@ from search.messages import (
     SearchRequest,
     ShardHits,
 )
+from search.shard import Found
 
 MAX_BODY_BYTES = 64 * 2**20
 
@@ -70,11 +71,11 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
     @app.post("/lookup")
     def lookup() -> Response:
         version = versions.newest()
-        shard, row = _find(version, decode(take_body(), LookupRequest).id)
+        part, row = _find(version, decode(take_body(), LookupRequest).id)
         manifest = version.manifest
-        vector = pack_rows(shard.vector(row))
+        vector = pack_rows(part.vector(row))
         reply = LookupReply(
-            shard.record(row), manifest.dim, vector, manifest.version, manifest.space
+            part.record(row), manifest.dim, vector, manifest.version, manifest.space
         )
         return Response(encode(reply), content_type=MSGPACK)
 
@@ -144,18 +145,18 @@ def _vectors(message: SearchRequest, dim: int) -> Matrix:
     return vectors
 
 
-def _find(version: Version, image_id: str) -> tuple[Segment, int]:
-    """The shard and the row of an id, or of the start of an id that makes its number."""
+def _find(version: Version, image_id: str) -> Found:
+    """The image of an id, or of the start of an id that makes its number."""
     if is_short(image_id):
         number = int(image_id, 16)
-        found = [(shard, shard.find_number(number)) for shard in version.shards.values()]
+        found = [shard.find_number(number) for shard in version.shards.values()]
     else:
         content, location = parse_id(image_id)
         held = version.shards.get(shard_of(content, len(version.manifest.shards)))
         if held is None:
             raise Unavailable("this server does not hold the shard of this id", "wrong_shard")
-        found = [(held, held.find(content, location))]
-    for shard, row in found:
-        if row is not None:
-            return shard, row
+        found = [held.find(content, location)]
+    for image in found:
+        if image is not None:
+            return image
     raise NotFound("no image has this id", "unknown_id")

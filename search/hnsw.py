@@ -85,7 +85,22 @@ class Hnsw:
     def __init__(self, index: hnswlib.Index, vectors: Vectors) -> None:
         self._index = index
         self._vectors = vectors
+        self._alive = np.ones(index.get_current_count(), np.bool_)
         self._lock = threading.Lock()  # ef is set on the index: one batch at a time
+
+    def hide(self, rows: Numbers) -> None:
+        """See `ann_index.HidingIndex`."""
+        with self._lock:
+            self._alive[rows] = False
+            for row in rows.tolist():
+                self._index.mark_deleted(row)
+
+    def show(self, rows: Numbers) -> None:
+        """See `ann_index.HidingIndex`."""
+        with self._lock:
+            self._alive[rows] = True
+            for row in rows.tolist():
+                self._index.unmark_deleted(row)
 
     def nearest(
         self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None = None
@@ -97,8 +112,7 @@ class Hnsw:
             try:
                 labels, distances = self._index.knn_query(vectors, k, threads, passes)
             except RuntimeError:  # the search found fewer than k
-                count = self._index.get_current_count()
-                rows = np.arange(count) if mask is None else np.flatnonzero(mask)
+                rows = np.flatnonzero(self._alive if mask is None else mask)
                 return nearest_of(self, rows, vectors, k)
         return labels, 1 - distances
 

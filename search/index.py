@@ -1,6 +1,5 @@
-"""One shard: an index with the keys and records of its images, as files and in memory."""
+"""The files of a segment: an index with the keys and records of its images, written and loaded."""
 
-import bisect
 import math
 import mmap
 from collections.abc import Sequence
@@ -9,20 +8,18 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from common.config import IndexKind
 from common.files import replace_bytes, write_whole
 from common.wire import Matrix
 from search import canaries, exact, hnsw
-from search.ann_index import AnnIndex, AnnModule, AnnPaths, Build
+from search.ann_index import AnnModule, AnnPaths, Build
 from search.columns import Columns
-from search.exact import nearest_of
 from search.fields import pack
-from search.filter import Filter
-from search.image_key import IMAGE_KEY, SHORT, Keys
+from search.image_key import IMAGE_KEY, Keys
 from search.manifest import BadIndex, Folders, ShardFiles, describe, verify
-from search.messages import Fields, Hits, Record
+from search.messages import Fields, Record
+from search.segment import Segment
 
 
 class SegmentRows(NamedTuple):
@@ -85,101 +82,6 @@ def write_shard(
 def _write_all(path: Path, parts: Sequence[bytes]) -> None:
     with path.open("wb") as file:
         file.writelines(parts)
-
-
-class Segment:
-    """A loaded shard; it may be searched from any thread."""
-
-    def __init__(
-        self,
-        ann: AnnIndex,
-        keys: Keys,
-        records: mmap.mmap | bytes,
-        offsets: NDArray[np.int64],
-        columns: Columns,
-    ) -> None:
-        self.count = len(keys)
-        self._columns = columns
-        self._ann = ann
-        self._keys = keys
-        self._records = memoryview(records)
-        self._offsets = offsets
-
-    def search(
-        self,
-        vectors: Matrix,
-        ks: Sequence[int],
-        ef: int,
-        threads: int,
-        passing: Filter | None = None,
-    ) -> list[Hits]:
-        """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
-        found: list[Hits] = [EMPTY] * len(ks)
-        mask = None if passing is None else self._columns.passing(passing)
-        count = self.count if mask is None else int(np.count_nonzero(mask))
-        if not count:
-            return found
-        groups: dict[int, list[int]] = {}
-        for i, k in enumerate(ks):  # a query with a large k must not slow the others down
-            groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
-        labels: NDArray[np.integer]
-        for wide, group in groups.items():
-            k = min(max(ks[i] for i in group), count)
-            if mask is not None and (count <= k or self._is_exact(count, len(group))):
-                labels, scores = nearest_of(self._ann, np.flatnonzero(mask), vectors[group], k)
-            else:
-                labels, scores = self._ann.nearest(vectors[group], k, wide, threads, mask)
-            # one look-up for all queries, as each call of numpy has a fixed cost
-            keys = self._keys[labels]
-            starts, ends = self._offsets[labels].tolist(), self._offsets[labels + 1].tolist()
-            for row, i in enumerate(group):
-                found[i] = Hits(
-                    scores[row, : ks[i]].tobytes(),
-                    keys[row, : ks[i]].tobytes(),
-                    [
-                        msgspec.Raw(self._records[start:end])
-                        for start, end in zip(starts[row][: ks[i]], ends[row], strict=False)
-                    ],
-                )
-        return found
-
-    def _is_exact(self, count: int, queries: int) -> bool:
-        """Whether to compare all of `count` images that pass costs less than graph searches."""
-        exact_us = count * (GATHER_US + COMPARE_US * queries)
-        return exact_us < queries * WALK_US * self.count / count
-
-    def find(self, content: int, location: int) -> int | None:
-        """The row of the image with the two hashes of an id, None if it is not in this shard."""
-        wanted = (content, location)
-        row = bisect.bisect_left(range(self.count), wanted, key=self._id)
-        return row if row < self.count and self._id(row) == wanted else None
-
-    def find_number(self, number: int) -> int | None:
-        """The first row of an image with the number of an id, None if there is none."""
-        row = bisect.bisect_left(range(self.count), (number << _REST, 0), key=self._id)
-        found = row < self.count and self._id(row)[0] >> _REST == number
-        return row if found else None
-
-    def _id(self, row: int) -> tuple[int, int]:
-        content, location, _ = self._keys[row].item()
-        return content, location
-
-    def record(self, row: int) -> Record:
-        """The record of a row."""
-        data = self._records[self._offsets[row] : self._offsets[row + 1]]
-        return msgspec.msgpack.decode(data, type=Record)
-
-    def vector(self, row: int) -> Matrix:
-        """The vector of a row, float32 [dim]."""
-        vector: Matrix = self._ann.vectors(np.array([row]))[0]
-        return vector
-
-
-EMPTY = Hits(b"", b"", [])
-GATHER_US, COMPARE_US, WALK_US = 0.2, 0.02, 150.0
-"""CPU microseconds, measured with 100,000 images of 512 numbers: to gather a vector, once for all
-queries of a batch; to compare a query with it; of a graph search, by the share that passes."""
-_REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
 
 
 def ef_of_shard(ef_search: int, shard_count: int) -> int:

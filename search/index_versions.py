@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from common.errors import MissingPackage, NotFound, Unavailable
 from common.metrics import INDEX_IN_USE, INDEX_REFUSED
-from search.index import Segment, load_shard
+from search.index import load_shard
 from search.manifest import (
     BadIndex,
     Current,
@@ -20,6 +20,7 @@ from search.manifest import (
     newest_first,
     read_current,
 )
+from search.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Version(NamedTuple):
     """A loaded version: its manifest and the shards that this server holds."""
 
     manifest: Manifest
-    shards: dict[int, Segment]
+    shards: dict[int, Shard]
 
 
 class Refusal(NamedTuple):
@@ -54,8 +55,12 @@ def load_version(folders: Folders, named: VersionRef, choose: Choose) -> Version
     """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage."""
     manifest = manifest_of(folders, named)
     loaded = {
-        shard: load_shard(
-            folders, named.version, manifest.dim, manifest.shards[shard], manifest.count
+        shard: Shard(
+            [
+                load_shard(
+                    folders, named.version, manifest.dim, manifest.shards[shard], manifest.count
+                )
+            ]
         )
         for shard in choose(len(manifest.shards))
         if shard < len(manifest.shards)

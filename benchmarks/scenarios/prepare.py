@@ -30,8 +30,9 @@ from prepare.collection import read_collection
 from prepare.embed import Decoding, decode_source
 from prepare.recall import recall
 from prepare.sources import find_sources
-from search.index import Segment, load_shard
+from search.index import load_shard
 from search.manifest import folders_of, manifest_in_use
+from search.segment import Segment
 
 SMALL = 64  # pixels of the long side of the photos that have not changed
 KINDS: dict[str, dict[str, Any]] = {
@@ -163,9 +164,8 @@ def _build(plan: Plan, name: str, keys: dict[str, Any], source: str) -> tuple[fl
         memory = resident_bytes([service.process.pid], with_files=False)
     folders = folders_of(plan.folder, *names)
     manifest = manifest_in_use(folders)
-    (files,) = manifest.shards
-    segment = load_shard(folders, manifest.version, manifest.dim, files, manifest.count)
-    return built_s, memory, segment
+    files, version, count = manifest.shards[0], manifest.version, manifest.count
+    return built_s, memory, load_shard(folders, version, manifest.dim, files, count)
 
 
 def _search(segment: Segment, queries: Matrix, seconds: float) -> Load:

@@ -196,7 +196,7 @@ class Workspace:
             name = manifest.shards[number].hashes.name
             keys = np.fromfile(self.folders.hashes / manifest.version / name, dtype=IMAGE_KEY)
             for row, key in enumerate(keys):
-                found[image_id(key.tobytes())] = shard.record(row)
+                found[image_id(key.tobytes())] = shard.parts[0].record(row)
         assert manifest.count == len(found) == len({one.path for one in found.values()})
         return found
 

@@ -5,11 +5,17 @@ import numpy as np
 from common.wire import Matrix
 from search.image_key import IMAGE_KEY, image_id
 from search.index_versions import Version
+from search.shard import Part
+
+
+def parts(version: Version) -> list[Part]:
+    """The parts of all shards of a version."""
+    return [part for shard in version.shards.values() for part in shard.parts]
 
 
 def brute_force(version: Version, queries: Matrix, k: int) -> Matrix:
     """The k best scores of each query, best first, over every vector of a version."""
-    vectors = [shard.vector(row) for shard in version.shards.values() for row in range(shard.count)]
+    vectors = [part.vector(row) for part in parts(version) for row in range(part.count)]
     scores: Matrix = -np.sort(-(queries @ np.stack(vectors).T), axis=1)
     return scores[:, :k]
 

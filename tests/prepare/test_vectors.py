@@ -13,7 +13,7 @@ from search.image_key import IMAGE_KEY, shard_of
 from search.index_versions import Version
 from tests.prepare.odd_files import write_bad, write_good
 from tests.prepare.prepared_folder import Workspace, add_images
-from tests.prepare.searching import brute_force, search, unit_queries
+from tests.prepare.searching import brute_force, parts, search, unit_queries
 
 IMAGES = 300
 K = 20
@@ -101,10 +101,10 @@ def test_keys_are_sorted_and_in_the_shard_of_their_content(
 def test_the_index_holds_the_vectors_of_its_records(many: Workspace, sharded: Version) -> None:
     """Row by row, the vector in the index is that of the image that the record names."""
     vectors = many.vectors()
-    for shard in sharded.shards.values():
-        for row in range(shard.count):
-            record = shard.record(row)
-            assert vectors[record.path].tolist() == shard.vector(row).tolist(), record.path
+    for part in parts(sharded):
+        for row in range(part.count):
+            record = part.record(row)
+            assert vectors[record.path].tolist() == part.vector(row).tolist(), record.path
     assert len(vectors) == sum(shard.count for shard in sharded.shards.values())
 
 
@@ -118,9 +118,9 @@ def test_an_image_is_found_by_its_id_and_by_its_vector(many: Workspace, sharded:
             assert ids[path] == found
         content, location = int(ids[path][:16], 16), int(ids[path][16:], 16)
         shard = sharded.shards[shard_of(content, len(sharded.shards))]
-        row = shard.find(content, location)
-        assert row is not None
-        assert path == shard.record(row).path
+        image = shard.find(content, location)
+        assert image is not None
+        assert path == image.part.record(image.row).path
 
 
 def test_sharded_is_single_is_brute_force(many: Workspace, sharded: Version) -> None:

@@ -10,9 +10,10 @@ from devtools.vectors import clustered, unit
 from search.ann_index import Build
 from search.fields import fields_of_index
 from search.image_key import IMAGE_KEY
-from search.index import Segment, SegmentRows, load_shard, write_shard
+from search.index import SegmentRows, load_shard, write_shard
 from search.manifest import Folders, ShardFiles
 from search.messages import Record
+from search.segment import Segment
 
 VERSION = "v000001"
 

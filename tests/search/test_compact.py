@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from common.wire import Matrix
-from search.index import Segment, load_shard
+from search.index import load_shard
 from search.manifest import BadIndex, Folders, ShardFiles, describe
+from search.segment import Segment
 from tests.search.shards import (
     VERSION,
     folders_in,

@@ -7,7 +7,7 @@ from common.config import IndexKind
 from common.wire import Matrix
 from search.filter import Filter
 from search.image_key import IMAGE_KEY
-from search.index import Segment
+from search.segment import Segment
 from tests.search.shards import load_vectors, make_clusters
 
 COUNT = 6000

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from prepare.recall import recall
-from search.index import Segment, load_shard
+from search.index import load_shard
 from search.messages import Hits
+from search.segment import Segment
 from tests.unit.indexing import folders_in, write_version
 
 VECTORS = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)

@@ -21,6 +21,7 @@ from search.messages import (
     SearchReply,
     SearchRequest,
 )
+from search.shard import Shard
 from tests.unit.indexing import folders_in, write_version
 
 VECTORS: Matrix = np.eye(4, dtype=np.float32)
@@ -35,7 +36,7 @@ class OneVersion:
         folders = folders_in(root)
         manifest = write_version(folders, "v000001", VECTORS, (0, 1))
         shard = load_shard(folders, "v000001", 4, manifest.shards[0], 1_000_000)
-        self.version: Version | None = Version(manifest, {0: shard})
+        self.version: Version | None = Version(manifest, {0: Shard([shard])})
 
     def newest(self) -> Version:
         if self.version is None:

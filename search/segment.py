@@ -1,0 +1,154 @@
+"""A segment: images that never change, searched by their index; single images can be hidden."""
+
+import bisect
+import mmap
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from common.wire import Matrix
+from search.ann_index import AnnIndex, HidingIndex, Mask, Numbers
+from search.columns import Columns
+from search.exact import nearest_of
+from search.filter import Filter
+from search.image_key import SHORT, Keys
+from search.messages import Hits, Record
+
+EMPTY = Hits(b"", b"", [])
+GATHER_US, COMPARE_US, WALK_US = 0.2, 0.02, 150.0
+"""CPU microseconds, measured with 100,000 images of 512 numbers: to gather a vector, once for all
+queries of a batch; to compare a query with it; of a graph search, by the share that passes."""
+_REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
+
+
+class Alive(NamedTuple):
+    """The rows that are not hidden, bool [rows] that is never changed, and their number."""
+
+    mask: Mask
+    total: int
+
+
+class Segment:
+    """A loaded segment; its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        ann: AnnIndex,
+        keys: Keys,
+        records: mmap.mmap | bytes,
+        offsets: NDArray[np.int64],
+        columns: Columns,
+    ) -> None:
+        self.rows = len(keys)
+        self._columns = columns
+        self._ann = ann
+        self._hider = ann if isinstance(ann, HidingIndex) else None
+        self._keys = keys
+        self._records = memoryview(records)
+        self._offsets = offsets
+        self._alive = Alive(np.ones(len(keys), np.bool_), len(keys))
+        self._hiding = threading.Lock()
+
+    @property
+    def count(self) -> int:
+        """The images that are not hidden."""
+        return self._alive.total
+
+    def hide(self, rows: Numbers) -> None:
+        """Make tombstones of some rows: they are found no more."""
+        with self._hiding:
+            self._turn(rows, is_alive=False)
+
+    def show(self, rows: Numbers) -> None:
+        """Undo `hide`."""
+        with self._hiding:
+            self._turn(rows, is_alive=True)
+
+    def _turn(self, rows: Numbers, *, is_alive: bool) -> None:
+        turned = np.unique(rows[self._alive.mask[rows] != is_alive])
+        mask = self._alive.mask.copy()  # searches under way use the one before
+        mask[turned] = is_alive
+        self._alive = Alive(mask, int(np.count_nonzero(mask)))
+        if self._hider:
+            (self._hider.show if is_alive else self._hider.hide)(turned)
+
+    def search(
+        self,
+        vectors: Matrix,
+        ks: Sequence[int],
+        ef: int,
+        threads: int,
+        passing: Filter | None = None,
+    ) -> list[Hits]:
+        """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
+        found: list[Hits] = [EMPTY] * len(ks)
+        mask, count = self._alive
+        if passing is not None:
+            mask = mask & self._columns.passing(passing)
+            count = int(np.count_nonzero(mask))
+        if not count:
+            return found
+        needs_mask = count < self.rows and (passing is not None or not self._hider)
+        groups: dict[int, list[int]] = {}
+        for i, k in enumerate(ks):  # a query with a large k must not slow the others down
+            groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
+        labels: NDArray[np.integer]
+        for wide, group in groups.items():
+            k = min(max(ks[i] for i in group), count)
+            if count < self.rows and (count <= k or self._is_exact(count, len(group))):
+                labels, scores = nearest_of(self._ann, np.flatnonzero(mask), vectors[group], k)
+            else:
+                needed = mask if needs_mask else None
+                labels, scores = self._ann.nearest(vectors[group], k, wide, threads, needed)
+            # one look-up for all queries, as each call of numpy has a fixed cost
+            keys = self._keys[labels]
+            starts, ends = self._offsets[labels].tolist(), self._offsets[labels + 1].tolist()
+            for row, i in enumerate(group):
+                found[i] = Hits(
+                    scores[row, : ks[i]].tobytes(),
+                    keys[row, : ks[i]].tobytes(),
+                    [
+                        msgspec.Raw(self._records[start:end])
+                        for start, end in zip(starts[row][: ks[i]], ends[row], strict=False)
+                    ],
+                )
+        return found
+
+    def _is_exact(self, count: int, queries: int) -> bool:
+        """Whether to compare all of `count` images that pass costs less than graph searches."""
+        exact_us = count * (GATHER_US + COMPARE_US * queries)
+        return exact_us < queries * WALK_US * self.rows / count
+
+    def find(self, content: int, location: int) -> int | None:
+        """The row of the image with the two hashes of an id, None if it is not here."""
+        wanted = (content, location)
+        row = bisect.bisect_left(range(self.rows), wanted, key=self._id)
+        found = row < self.rows and self._id(row) == wanted
+        return row if found and self._alive.mask[row] else None
+
+    def find_number(self, number: int) -> int | None:
+        """The first row of an image with the number of an id, None if there is none."""
+        row = bisect.bisect_left(range(self.rows), (number << _REST, 0), key=self._id)
+        while row < self.rows and self._id(row)[0] >> _REST == number:
+            if self._alive.mask[row]:
+                return row
+            row += 1
+        return None
+
+    def _id(self, row: int) -> tuple[int, int]:
+        content, location, _ = self._keys[row].item()
+        return content, location
+
+    def record(self, row: int) -> Record:
+        """The record of a row."""
+        data = self._records[self._offsets[row] : self._offsets[row + 1]]
+        return msgspec.msgpack.decode(data, type=Record)
+
+    def vector(self, row: int) -> Matrix:
+        """The vector of a row, float32 [dim]."""
+        vector: Matrix = self._ann.vectors(np.array([row]))[0]
+        return vector

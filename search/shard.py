@@ -1,0 +1,128 @@
+"""A shard as it is searched: its segments, the newest last, as one."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from common.wire import Matrix
+from search.ann_index import Numbers
+from search.filter import Filter
+from search.image_key import IMAGE_KEY, Keys
+from search.messages import Hits, Record
+from search.segment import EMPTY
+
+ATTEMPTS = 2
+"""An image that is being replaced may take two places among the k best, so that one is missing."""
+
+
+class Part(Protocol):
+    """A part of a shard; its methods may be called from any thread."""
+
+    @property
+    def count(self) -> int:
+        """The images that are not hidden."""
+
+    def search(
+        self,
+        vectors: Matrix,
+        ks: Sequence[int],
+        ef: int,
+        threads: int,
+        passing: Filter | None = None,
+    ) -> list[Hits]:
+        """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
+
+    def hide(self, rows: Numbers) -> None:
+        """Make tombstones of some rows: they are found no more."""
+
+    def find(self, content: int, location: int) -> int | None:
+        """The row of the image with the two hashes of an id, None if it is not here."""
+
+    def find_number(self, number: int) -> int | None:
+        """A row of an image with the number of an id, None if there is none."""
+
+    def record(self, row: int) -> Record:
+        """The record of a row."""
+
+    def vector(self, row: int) -> Matrix:
+        """The vector of a row, float32 [dim]."""
+
+
+class Found(NamedTuple):
+    """An image of a shard: a row of one of its parts."""
+
+    part: Part
+    row: int
+
+
+class Shard:
+    """The parts of a shard; it may be searched from any thread.
+
+    Of an image that is in several parts, the one in the newest part counts. Whoever replaces an
+    image adds the new row to the newest part, then hides the old one. All methods here ask the
+    oldest part first: so a search beside a change finds the old row, the new one or both, and never
+    none.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        """`parts` are the oldest first."""
+        self.parts = parts
+
+    @property
+    def count(self) -> int:
+        """The images that are not hidden."""
+        return sum(part.count for part in self.parts)
+
+    def search(
+        self,
+        vectors: Matrix,
+        ks: Sequence[int],
+        ef: int,
+        threads: int,
+        passing: Filter | None = None,
+    ) -> list[Hits]:
+        """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
+        for _ in range(ATTEMPTS):
+            found = [
+                part.search(vectors, ks, ef, threads, passing) for part in self.parts if part.count
+            ]
+            if len(found) < 2:
+                return found[0] if found else [EMPTY] * len(ks)
+            merged = [_merge(hits, k) for hits, k in zip(zip(*found, strict=True), ks, strict=True)]
+            if not any(was_twice for _, was_twice in merged):
+                break
+        return [hits for hits, _ in merged]
+
+    def find(self, content: int, location: int) -> Found | None:
+        """The image with the two hashes of an id, None if it is not here."""
+        return self._newest(lambda part: part.find(content, location))
+
+    def find_number(self, number: int) -> Found | None:
+        """An image with the number of an id, None if there is none."""
+        return self._newest(lambda part: part.find_number(number))
+
+    def _newest(self, find: Callable[[Part], int | None]) -> Found | None:
+        rows = [(part, find(part)) for part in self.parts]
+        found = [Found(part, row) for part, row in rows if row is not None]
+        return found[-1] if found else None
+
+
+def _merge(parts: Sequence[Hits], k: int) -> tuple[Hits, bool]:
+    """One query's k best hits in all parts, and whether an image was in two of them."""
+    held = [hits for hits in parts if hits.records]
+    if len(held) < 2:
+        return held[0] if held else EMPTY, False
+    scores = np.frombuffer(b"".join([hits.scores for hits in held]), "<f4")
+    keys = np.frombuffer(b"".join([hits.keys for hits in held]), IMAGE_KEY)
+    records = [record for hits in held for record in hits.records]
+    # Of each image the last place, which is in the newest part.
+    places = np.array(list({image: place for place, image in enumerate(_ids(keys))}.values()))
+    best = places[np.argsort(-scores[places], kind="stable")[:k]]
+    hits = Hits(scores[best].tobytes(), keys[best].tobytes(), [records[i] for i in best.tolist()])
+    return hits, len(places) < len(records)
+
+
+def _ids(keys: Keys) -> list[tuple[int, int]]:
+    ids: list[tuple[int, int]] = keys[["content", "location"]].tolist()
+    return ids

@@ -1,0 +1,100 @@
+"""The parts of a shard as one: merged by score, and of an image its newest row."""
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.wire import Matrix
+from search.columns import Columns
+from search.exact import Exact
+from search.image_key import IMAGE_KEY
+from search.messages import Hits, Record
+from search.segment import Segment
+from search.shard import Part, Shard
+
+VECTORS = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
+VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
+
+
+def segment(numbers: list[int], name: str = "", vectors: Matrix = VECTORS) -> Segment:
+    """Image i has the vector i; its path is i and the name."""
+    keys = np.zeros(len(numbers), IMAGE_KEY)
+    keys["content"] = numbers
+    packed = [msgspec.msgpack.encode(Record(f"{number}{name}")) for number in numbers]
+    offsets = np.cumsum([0, *map(len, packed)])
+    columns = Columns(b"", len(numbers))
+    return Segment(Exact(vectors[numbers]), keys, b"".join(packed), offsets, columns)
+
+
+def found(shard: Shard | Part, k: int, queries: Matrix = VECTORS[:3]) -> list[list[str]]:
+    """The paths of the k best of each query."""
+    return [paths(hits) for hits in shard.search(queries, [k] * len(queries), 64, 1)]
+
+
+def paths(hits: Hits) -> list[str]:
+    assert len(hits.scores) == 4 * len(hits.records)
+    assert len(hits.keys) == 24 * len(hits.records)
+    return [msgspec.msgpack.decode(record, type=Record).path for record in hits.records]
+
+
+@pytest.mark.parametrize("cuts", [[20], [0], [40], [1, 2, 39], [10, 10, 10]])
+@pytest.mark.parametrize("k", [1, 10, 100])
+def test_several_parts_answer_as_one(cuts: list[int], k: int) -> None:
+    """However the images are dealt to them, also to parts without any."""
+    parts = [segment(part.tolist()) for part in np.split(np.arange(40), cuts)]
+
+    assert found(segment(list(range(40))), k) == found(Shard(parts), k)
+    assert 40 == Shard(parts).count
+
+
+def test_queries_have_their_own_k() -> None:
+    """As in a segment."""
+    shard = Shard([segment([0, 1, 2]), segment([3, 4])])
+    hits = shard.search(VECTORS[:3], [1, 4, 9], 64, 1)
+
+    assert [1, 4, 5] == [len(query.records) for query in hits]
+
+
+def test_of_an_image_in_two_parts_the_newest_counts() -> None:
+    """Its score and its record, also where the old row would be better."""
+    moved = VECTORS.copy()
+    moved[0] = -VECTORS[0]
+    shard = Shard([segment([0, 1, 2]), segment([3], "-new"), segment([0], "-new", moved)])
+
+    assert "0-new" == found(shard, 4, VECTORS[:1])[0][-1]
+    assert ["0-new"] == found(shard, 1, -VECTORS[:1])[0]
+    assert 4 == len(found(shard, 9, VECTORS[:1])[0])
+    image = shard.find(0, 0)
+    assert image is not None
+    assert "0-new" == image.part.record(image.row).path
+    assert (image.part.vector(image.row) == -VECTORS[0]).all()
+    assert shard.find(5, 0) is None
+    number = shard.find_number(0)
+    assert number is not None
+    assert number.part is shard.parts[2]
+    assert shard.find_number(1) is None
+
+
+class Replacing(Segment):
+    """A segment in which an image is hidden after the first search, as it has a new row."""
+
+    def search(self, *args: object) -> list[Hits]:
+        hits = super().search(*args)  # type: ignore[arg-type]
+        self.hide(np.array([0]))
+        return hits
+
+
+def test_an_image_that_is_being_replaced_takes_no_place_of_another() -> None:
+    """Found twice, it is searched for again: all k are there."""
+    old = segment([0, 1, 2])
+    old.__class__ = Replacing
+
+    assert [2] * 3 == [len(query) for query in found(Shard([old, segment([0])]), 2)]
+
+
+def test_a_shard_without_images_finds_none() -> None:
+    """Neither one without parts."""
+    for shard in (Shard([]), Shard([segment([])]), Shard([segment([]), segment([])])):
+        assert [[], [], []] == found(shard, 5)
+        assert shard.find(0, 0) is None
+        assert 0 == shard.count
