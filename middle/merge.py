@@ -146,4 +146,5 @@ def _hit(candidate: Candidate) -> Hit:
         f"/v1/images/{identity}/thumbnail",
         record.metadata,
         record.offline,
+        record.facts,
     )

@@ -95,6 +95,10 @@ class Hit(msgspec.Struct):
     thumbnail: Annotated[str, Meta(description="the address of a small JPEG of the image")]
     metadata: Annotated[dict[str, Scalar], Meta(description="the other columns of its table")]
     offline: Annotated[bool, Meta(description="whether its file was absent at the last prepare")]
+    facts: Annotated[
+        dict[str, str | int],
+        Meta(description="of its file: `size` in bytes, `modified`, and of EXIF `taken`, `camera`"),
+    ] = {}
 
 
 class ShardCounts(msgspec.Struct):

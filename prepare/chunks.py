@@ -37,6 +37,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     perceptual: str
     metadata: dict[str, Scalar] = {}
     """Of chunks of earlier releases alone: members have it now."""
+    facts: dict[str, str] = {}
+    """What its EXIF tells, `taken` and `camera`: nothing in chunks of earlier releases."""
 
 
 class Skipped(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +14,7 @@ from common.errors import ConfigError
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.hashes import location_hash
-from prepare.members import has_members, read_members
+from prepare.members import Member, has_members, read_members
 from search.image_key import IMAGE_KEY, Keys, shard_of
 from search.index import SegmentRows
 from search.messages import Record
@@ -58,7 +60,10 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
     rows = {chunk: embeddings.rows(chunk) for chunk in used}
     keys = np.array([_key(rows[m.chunk][m.row], m.path) for m in chosen], dtype=IMAGE_KEY)
     order = np.argsort(keys, order=("content", "location"))
-    records = [Record(m.path, m.metadata, m.told_from, m.offline) for m in chosen]
+    records = [
+        Record(m.path, m.metadata, m.told_from, m.offline, _facts(rows[m.chunk][m.row], m))
+        for m in chosen
+    ]
     places = np.array([(member.chunk, member.row) for member in chosen], dtype=np.int32)
     return Collection(
         keys[order],
@@ -69,6 +74,15 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
         _digest(places, records, [entries[chunk] for chunk in sorted(used)]),
         {member.chunk for member in members},
     )
+
+
+def _facts(row: Row, member: Member) -> dict[str, str | int]:
+    """What is known of a file: `size` and `modified`, and what its EXIF tells."""
+    facts: dict[str, str | int] = {"size": member.size_bytes}
+    with suppress(OverflowError):  # a file system with a clock of its own
+        modified = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=member.mtime_ns // 10**9)
+        facts["modified"] = modified.isoformat()
+    return facts | row.facts
 
 
 def _key(row: Row, path: str) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from common.errors import ServiceError, TooLarge
 from common.files import content_hash
+from common.images.facts import facts_of
 from common.images.raw import MissingReader
 from common.images.renditions import RenditionFolder, render
 from common.wire import Matrix
@@ -170,7 +171,10 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Copy | Skippe
         return _skip(source, error.strerror or "cannot be read", again=True)
     except ServiceError as error:
         return _skip(source, error.detail, again=isinstance(error, (TooLarge, MissingReader)))
-    row = Row(source.path, source.size_bytes, source.mtime_ns, content, perceptual_hash(image))
+    row = Row(
+        *(source.path, source.size_bytes, source.mtime_ns, content, perceptual_hash(image)),
+        facts=facts_of(data),
+    )
     _render(source.path, content, status, data, decoding)
     return Decoded(source, row, pixels)
 

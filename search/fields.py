@@ -41,7 +41,7 @@ class Head(msgspec.Struct, array_like=True):
 def fields_of_record(record: Record) -> dict[str, Value | None]:
     """What filters see of an image: the columns of its table, and what prepare knows of it.
 
-    A column of the same name comes first.
+    A column of the same name comes first. `when` is the time that `taken` tells, else `modified`.
     """
     told = PurePosixPath(record.told_path)
     known: dict[str, Value | None] = {
@@ -50,7 +50,9 @@ def fields_of_record(record: Record) -> dict[str, Value | None]:
         "format": told.suffix.removeprefix(".").lower(),
         "offline": record.offline,
     }
-    return known | record.metadata
+    fields = known | record.facts | record.metadata
+    times = (fields.get(name) for name in ("taken", "modified"))
+    return {"when": next((time for time in times if time and isinstance(time, str)), None)} | fields
 
 
 def fields_of_index(records: Iterable[Record]) -> Fields:

@@ -67,6 +67,8 @@ class Record(msgspec.Struct, array_like=True):
     """Where the part of `path` begins that answers tell."""
     offline: bool = False
     """Whether the file was absent when the index was built."""
+    facts: dict[str, str | int] = {}
+    """What is known of the file: `size` in bytes, `modified`, `taken`, `camera`."""
 
     @property
     def told_path(self) -> str:

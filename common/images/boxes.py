@@ -1,4 +1,4 @@
-"""Boxes, of which HEIF and JPEG 2000 files are made (ISO/IEC 14496-12, 4.2)."""
+"""Boxes, of which HEIF and JPEG 2000 files are made (ISO/IEC 14496-12, 4.2); chunks of a WEBP."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -30,3 +30,14 @@ def boxes(data: bytes, at: int, end: int) -> Iterator[Box]:
 def big_endian(data: bytes, at: int, size: int) -> int:
     """The unsigned number in `size` bytes of the file; behind its end, of fewer."""
     return int.from_bytes(data[at : at + size], "big")
+
+
+def riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a WEBP file, which is a RIFF: the name and the content of each (RFC 9649)."""
+    at = 12
+    for _ in range(MAX_BOXES):
+        if at + 8 > len(data):
+            return
+        end = at + 8 + int.from_bytes(data[at + 4 : at + 8], "little")
+        yield data[at : at + 4], data[at + 8 : end]
+        at = end + end % 2

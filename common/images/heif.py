@@ -4,7 +4,7 @@ The container is ISO/IEC 14496-12 and 23008-12. What it says of a picture's size
 so the headers of the coded pictures are read too (`common/images/codecs.py`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from common.errors import TooLarge, Unprocessable
 from common.images.boxes import Box, big_endian, boxes
@@ -41,6 +41,18 @@ def read_heif(data: bytes, max_pixels: int) -> ImageFile:
     if not sizes:
         raise Unprocessable("the image has no picture that we read")
     return ImageFile(bytes(changed))
+
+
+def exif_of_heif(data: bytes) -> bytes:
+    """The EXIF of an AVIF or HEIC file, empty if it has none; raises Unprocessable, IndexError."""
+    meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
+    if meta is None:
+        return b""
+    parts = {box.kind: box for box in boxes(data, meta.start + 4, meta.end)}
+    kinds = {number: kind for number, kind, _ in _items(data, parts.get(b"iinf"))}
+    for _, content in _contents(data, parts, kinds, (b"Exif",)):
+        return content[4 + big_endian(content, 0, 4) :]  # ISO/IEC 23008-12, A.2.1
+    return b""
 
 
 def _items(data: bytes, box: Box | None) -> Iterator[tuple[int, bytes, int]]:
@@ -84,9 +96,12 @@ def _sizes(data: bytes, parts: dict[bytes, Box], kinds: dict[int, bytes]) -> Ite
 
 
 def _contents(
-    data: bytes, parts: dict[bytes, Box], kinds: dict[int, bytes]
+    data: bytes,
+    parts: dict[bytes, Box],
+    kinds: dict[int, bytes],
+    wanted: Collection[bytes] = PICTURES,
 ) -> Iterator[tuple[bytes, bytes]]:
-    """The type and the content of each item that an `iloc` box places."""
+    """The type and the content of each item of the `wanted` types that an `iloc` box places."""
     box = parts.get(b"iloc")
     if box is None:
         return
@@ -114,7 +129,7 @@ def _contents(
             left -= len(pieces[-1])
             if left < 0:
                 raise Unprocessable("the image is broken: its pictures share their bytes")
-        if kinds.get(number) in PICTURES:
+        if kinds.get(number) in wanted:
             yield kinds[number], b"".join(pieces)
 
 

@@ -2,9 +2,10 @@
 
 import re
 import struct
-from typing import Literal
 
 from PIL import Image
+
+from common.images.exif import Exif
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -16,7 +17,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """The turn that undoes each orientation, from the EXIF standard (CIPA DC-008, 4.6.4)."""
-_EXIF_BEGINS = re.compile(rb"^(?:Exif\0\0){1,2}")
 _IN_XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
 
 
@@ -34,23 +34,14 @@ def exif_of(orientation: int) -> bytes:
 def _orientation(image: Image.Image) -> int:
     """The orientation, 1 to 8: from EXIF, else from XMP, else 1."""
     exif, xmp = (image.info.get(name) for name in ("exif", "xmp"))
-    turned = _turned(_EXIF_BEGINS.sub(b"", exif, count=1)) if exif else None
+    turned = _turned(exif) if exif else None
     if turned is None and xmp and (found := _IN_XMP.search(xmp)):
         return int(found[1])
     return turned or 1
 
 
-def _turned(tiff: bytes) -> int | None:
-    """The orientation in the first directory of EXIF (TIFF 6.0, pages 13 to 16), else None."""
-    order: Literal["little", "big"] = "little" if tiff.startswith(b"II*\0") else "big"
-    if order == "big" and not tiff.startswith(b"MM\0*"):
-        return None
-
-    def number(at: int, size: int) -> int:
-        return int.from_bytes(tiff[at : at + size], order)
-
-    start = number(4, 4)
-    for entry in range(start + 2, start + 2 + 12 * number(start, 2), 12):
-        if number(entry, 2) == 0x0112 and number(entry + 4, 4) == 1:
-            return number(entry + 8, {3: 2, 4: 4}.get(number(entry + 2, 2), 0))
-    return None
+def _turned(data: bytes) -> int | None:
+    """The orientation in the first directory of EXIF, else None."""
+    exif = Exif(data)
+    found = (entry for entry in exif.first() if entry.tag == 0x0112 and entry.values == 1)
+    return next(map(exif.number, found), None)

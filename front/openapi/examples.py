@@ -97,6 +97,7 @@ ANSWER: dict[str, Any] = {
             "thumbnail": f"/v1/images/{KITTEN}/thumbnail",
             "metadata": {},
             "offline": False,
+            "facts": {"size": 21630, "modified": "2026-06-03T08:14:51+00:00"},
         }
     ],
     "coverage": {
@@ -138,5 +139,9 @@ INFO = {
     "model": "starter",
     "dim": 384,
     "shards": 2,
-    "fields": {"path": ["text"], "folder": ["text"], "format": ["text"], "offline": ["boolean"]},
+    "fields": {
+        **{name: ["text"] for name in ("path", "folder", "format", "modified", "when")},
+        "size": ["number"],
+        "offline": ["boolean"],
+    },
 }

@@ -113,8 +113,11 @@ def test_info_tells_what_can_be_searched(cluster: Cluster) -> None:
         "fields": {
             "folder": ["text"],
             "format": ["text"],
+            "modified": ["text"],
             "offline": ["boolean"],
             "path": ["text"],
+            "size": ["number"],
+            "when": ["text"],
         },
     } == cluster.front.get("/v1/info")
 

@@ -45,6 +45,17 @@ def test_only_images_that_pass_are_found(services: Cluster) -> None:
     assert set() == found(services, {"field": "number", "gt": 99})
 
 
+def test_hits_tell_what_is_known_of_their_files(services: Cluster) -> None:
+    """And each of it is a field of its own."""
+    hit = services.front.post("/v1/search", {"text": "red", "k": 1})["hits"][0]
+    facts, number = hit["facts"], hit["metadata"]["number"]
+
+    assert {"size", "modified"} == facts.keys()
+    for name, value in {**facts, "when": facts["modified"]}.items():
+        assert number in found(services, {"field": name, "eq": value})
+    assert set() == found(services, {"field": "when", "gte": "9999"})
+
+
 def test_a_filter_goes_with_every_way_to_ask(services: Cluster) -> None:
     """An id, an image in a form, and an address, whose filter is JSON as text."""
     asked = {"field": "number", "in": [1, 2, 3]}
@@ -123,7 +134,10 @@ def test_the_fields_are_told(services: Cluster) -> None:
         "album": ["text"],
         "folder": ["text"],
         "format": ["text"],
+        "modified": ["text"],
         "number": ["number"],
         "offline": ["boolean"],
         "path": ["text"],
+        "size": ["number"],
+        "when": ["text"],
     } == fields

@@ -64,6 +64,22 @@ def test_an_image_is_called_what_it_is_called_now(folder: EmbeddingFolder) -> No
     assert {("moved.jpg", False), ("20.jpg", True)} == {(one.path, one.offline) for one in records}
 
 
+def test_the_facts_of_a_file_are_those_of_now(folder: EmbeddingFolder) -> None:
+    """What its content tells is from its embedding; a copy has a size and a time of its own."""
+    vectors = np.array([[3, 0]], np.float32)
+    told = Row("30.jpg", 3, 0, "3", "0", facts={"taken": "2024-05-01T12:00:00", "camera": "X"})
+    folder.write(3, Chunk(vectors, [told], []), "clip", "space")
+    noon = 1714564800 * 10**9
+    copies = [Member("30.jpg", 3, noon, 3, 0), Member("b.jpg", 4, 10**30, 3, 0), member(1, 0)]
+    write_members(folder, copies)
+
+    facts = {record.path: record.facts for record in read_collection(folder).records}
+
+    assert {"size": 3, "modified": "2024-05-01T12:00:00+00:00", **told.facts} == facts["30.jpg"]
+    assert {"size": 4, **told.facts} == facts["b.jpg"]
+    assert {"size": 3, "modified": "1970-01-01T00:00:00+00:00"} == facts["10.jpg"]
+
+
 def test_without_images_or_chunks_there_is_nothing_to_index(folder: EmbeddingFolder) -> None:
     """And the message says what to run."""
     folder.drop([2])

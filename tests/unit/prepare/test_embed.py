@@ -123,6 +123,18 @@ def test_a_raw_photo_is_looked_at_again_once_it_can_be_read(
     assert (True, True) == (skipped.again, "pip install rawpy" in skipped.reason)
 
 
+def test_a_row_has_what_the_camera_tells(root: Path) -> None:
+    """It is read with the image, and not asked for again."""
+    exif = Image.Exif()
+    exif[0x010F] = "Leica"
+    (root / "photo.jpg").write_bytes(encoded(noise(), "JPEG", exif=exif.tobytes()))
+
+    decoded = decode_source(source("photo.jpg"), Decoding(root, PREPROCESSING, 10_000))
+
+    assert isinstance(decoded, Decoded)
+    assert {"camera": "Leica"} == decoded.row.facts
+
+
 def test_renditions_are_made_on_request(root: Path) -> None:
     """`Prepare.renditions`: they lie where front looks for them, under the id of the image."""
     folder = RenditionFolder(root / "kept", 10**6)

@@ -127,6 +127,22 @@ def test_whole_numbers_are_compared_as_such() -> None:
     assert [False, False, True] == found.passing(Filter(field="n", gt=2**53 + 1)).tolist()
 
 
+def test_a_column_of_a_table_comes_before_what_a_file_tells() -> None:
+    """Then `when` is the time that it tells; without any, that of the file."""
+    facts: dict[str, str | int] = {"size": 5, "modified": "2026", "taken": "2024", "camera": "a"}
+    tables: list[dict[str, str | int | float | bool | None]] = [
+        {},
+        {"taken": "1999", "size": "large"},
+        {"taken": 7},
+        {"taken": None},
+        {"when": "now"},
+    ]
+    fields = [fields_of_record(Record("a.jpg", table, facts=facts)) for table in tables]
+    assert ["2024", "1999", "2026", "2026", "now"] == [one["when"] for one in fields]
+    assert [5, "large", 5, 5, 5] == [one["size"] for one in fields]
+    assert fields_of_record(Record("a.jpg"))["when"] is None
+
+
 def test_a_value_of_another_kind_is_another_value() -> None:
     """The text "1", the number 1 and true in one field, each found by itself, also when kept."""
     found = columns([Record(str(n), {"x": x}) for n, x in enumerate(["1", 1, True, None])])
