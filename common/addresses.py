@@ -8,9 +8,9 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def split_address(address: str, section: str = "Search") -> tuple[str, int]:
-    """Split "host:port"; raises ConfigError that names the list of `section`."""
+def split_address(address: str, key: str = "Search.server-list") -> tuple[str, int]:
+    """Split "host:port"; raises ConfigError that names the key of config.json."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"config: {section}.server-list: {address!r} is not ip:port")
+        raise ConfigError(f"config: {key}: {address!r} is not ip:port")
     return host.strip("[]"), int(port)

@@ -16,7 +16,7 @@ from common.settings.middle import Middle
 from common.settings.prepare import IndexKind, Prepare
 from common.settings.process import Process
 from common.settings.search import Search
-from common.settings.section import Listed, Section
+from common.settings.section import Listed, Section, Server
 
 __all__ = [
     "CHECKOUT",
@@ -33,6 +33,7 @@ __all__ = [
     "Prepare",
     "Process",
     "Search",
+    "Server",
     "load",
     "parse",
 ]
@@ -81,7 +82,10 @@ def parse(text: str | bytes) -> Config:
         raise ConfigError("config: Search.server-list is empty")
     for name in ("middle", "inference", "search"):
         for address in getattr(config, name).addresses:
-            split_address(address, name.title())
+            split_address(address, f"{name.title()}.server-list")
+    for name in ("front", "middle", "inference", "search", "gateway"):
+        if listen := getattr(getattr(config, name), "listen", None):
+            split_address(listen, f"{name.title()}.listen")
     return config
 
 

@@ -94,7 +94,7 @@ def check_exposure(
         return
     options = " ".join(f"--scope {scope}" for scope in scopes)
     raise ConfigError(
-        f"{section}.address {address} can be reached by others, and there is no key: set"
+        f"{section} listens on {address}, which others can reach, and there is no key: set"
         f" Front.keys-file and run python front/keys.py NAME {options};"
         f" or set {section}.open to let everybody ask"
     )

@@ -106,7 +106,8 @@ def port_failures(addresses: "list[tuple[str, tuple[str, int]]]") -> "list[str]"
             continue
         seen[host, port] = key
         try:
-            socket.create_server((host, port)).close()
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            socket.create_server((host, port), family=family).close()
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             who = who_listens(port) or f"Stop what listens there ({WHOSE_PORT.format(port)})"
@@ -159,13 +160,15 @@ def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":
         keys = ("port", "http-port") if name == "Gateway" else ("port",)
         host = section.get("address", "")
         entries = [(f"{name}.{key}", f"{host}:{section.get(key, '')}") for key in keys]
-        if section.get("server-list"):
+        if section.get("listen"):
+            entries = [(f"{name}.listen", str(section["listen"]))]
+        elif section.get("server-list"):
             listed = _flat(section["server-list"])
             entries = [(f"{name}.server-list {address}", address) for address in listed]
         for key, address in entries:
             host, _, port = address.rpartition(":")
             if host and port.isdigit():
-                found.append((key, (host, int(port))))
+                found.append((key, (host.strip("[]"), int(port))))
     return found
 
 

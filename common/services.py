@@ -3,8 +3,7 @@
 import sys
 from pathlib import Path
 
-from common.addresses import split_address
-from common.config import CHECKOUT, Config, Listed
+from common.config import CHECKOUT, Config, Listed, Search, Server
 from common.errors import ConfigError
 from common.preflight import port_failures
 from common.process import ERROR, SUPERVISED
@@ -48,26 +47,32 @@ def _listed(name: str, section: Listed) -> dict[str, list[str]]:
 
 
 def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
-    """For each service, the key of config.json that sets its address, and the address."""
+    """For each service, the key of config.json that sets its address, and what it binds."""
     search = config.search
     found = []
     if search.server_list:
-        found.append(("Front.port", (config.front.address, config.front.port)))
+        found.append((_key("Front", config.front, "port"), config.front.bound))
     if gateway := config.gateway:
-        found.append(("Gateway.http-port", (gateway.address, gateway.http_port)))
+        found.append(("Gateway.http-port", (gateway.bound[0], gateway.http_port)))
         if "grpc" in gateway.protocols:
-            found.append(("Gateway.port", (gateway.address, gateway.port)))
+            found.append((_key("Gateway", gateway, "port"), gateway.bound))
     sections: list[tuple[str, Listed]] = [("Middle", config.middle)]
     if not config.inference.key_file:
         sections.append(("Inference", config.inference))
     for name, section in sections:
-        for address in section.addresses:
-            key = f"{name}.server-list {address}" if section.server_list else f"{name}.port"
-            found.append((key, split_address(address)))
+        for index, address in enumerate(section.addresses):
+            otherwise = f"server-list {address}" if section.server_list else "port"
+            found.append((_key(name, section, otherwise), section.at(index).bound))
     for server in range(len(search.server_list)):
-        for replica in search.replicas(server):
-            found.append((f"Search.server-list {replica}", split_address(replica)))
+        for replica, address in enumerate(search.replicas(server)):
+            key = _key("Search", search, f"server-list {address}")
+            found.append((key, search.bound(server, replica)))
     return found
+
+
+def _key(name: str, section: Server | Search, otherwise: str) -> str:
+    """The key of config.json that says what a server binds."""
+    return f"{name}.{'listen' if section.listen else otherwise}"
 
 
 def check_ports(config: Config) -> None:

@@ -31,7 +31,7 @@ def authorize(app: Flask, keys: Keys, rates: RateLimiter | None, front: Front) -
 
     All that is before the body is read.
     """
-    hosts = Hosts(front.address, front.hosts, has_keys=keys.are_on)
+    hosts = Hosts(front.bound[0], front.hosts, has_keys=keys.are_on)
     if front.proxies:  # they name the caller in X-Forwarded-For
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=front.proxies, x_proto=0

@@ -20,12 +20,11 @@ def main() -> None:
     loaded = load(argument_parser(__doc__).parse_args().config)
     front = loaded.config.front
     keys = Keys(loaded.path(front.keys_file) if front.keys_file else None)
-    check_exposure("Front", front.address, keys, front.open, ("search", "images"))
+    check_exposure("Front", front.bound[0], keys, front.open, ("search", "images"))
     InternalAuth(loaded.config.inside, loaded.root)  # raises here if its files are bad
     files = front.tls_cert, front.tls_key, None, front.tls_key_password_file
     serving = Serving(
-        front.address,
-        front.port,
+        *front.bound,
         threads_for("Front", front.max_in_flight, front.threads),
         front.max_body_bytes,
         front.workers,

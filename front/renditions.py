@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from common.cores import usable_cores
 from common.errors import Gone, ServiceError
 from common.files import MAX_IMAGE_BYTES, content_hash, read_regular
 from common.images.formats import FORMATS, format_of
@@ -30,7 +31,7 @@ class Renditions:
         """`max_pixels` is the largest area of an image, `cache_bytes` the limit in memory."""
         self._max_pixels = max_pixels
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(os.cpu_count() or 1)
+        self._slots = threading.Semaphore(usable_cores())
         self._cache: LRUCache[str, Kept] = LRUCache(cache_bytes, lambda kept: len(kept.jpeg))
         self._folder = folder
 

@@ -18,7 +18,7 @@ class Access:
 
     def __init__(self, keys: Keys, gateway: Gateway) -> None:
         self._keys = keys
-        self._hosts = Hosts(gateway.address, (), has_keys=keys.are_on)
+        self._hosts = Hosts(gateway.bound[0], (), has_keys=keys.are_on)
         self._rates = None
         if gateway.rate_per_s:
             clock = asyncio.get_running_loop().time

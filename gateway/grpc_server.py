@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import grpc
 
+from common.addresses import join_address
 from common.config import Gateway
 from common.errors import ConfigError, MissingPackage, Problem, ServiceError
 from common.tls import DECRYPT, Tls
@@ -47,8 +48,7 @@ class GrpcServer:
 
     async def start(self, gateway: Gateway, tls: Tls | None) -> int:
         """Listen; returns the port. Raises ConfigError."""
-        host = f"[{gateway.address}]" if ":" in gateway.address else gateway.address
-        address = f"{host}:{gateway.port}"
+        address = join_address(*gateway.bound)
         try:
             if tls:
                 port = self._server.add_secure_port(address, credentials(tls))

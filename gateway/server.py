@@ -30,7 +30,8 @@ async def serve(loaded: Loaded) -> None:
     if gateway is None:
         raise ConfigError('config: there is no section Gateway: add "Gateway": {}')
     keys = Keys(loaded.path(config.front.keys_file) if config.front.keys_file else None)
-    check_exposure("Gateway", gateway.address, keys, gateway.open, ("search",))
+    host, _ = gateway.bound
+    check_exposure("Gateway", host, keys, gateway.open, ("search",))
     files = gateway.tls_cert, gateway.tls_key, None, gateway.tls_key_password_file
     tls = tls_of("Gateway", root, *files)
     middle = MiddleClient(
@@ -48,7 +49,7 @@ async def serve(loaded: Loaded) -> None:
 
     if "grpc" in gateway.protocols:
         print(f"grpc {await grpc.start(gateway, tls)}", flush=True)
-    listener = bind(Serving(gateway.address, gateway.http_port, 0, gateway.max_message_bytes))
+    listener = bind(Serving(host, gateway.http_port, 0, gateway.max_message_bytes))
     runner = _runner(http, gateway)
     await runner.setup()
     context = server_context(tls) if tls else None
@@ -63,7 +64,7 @@ async def serve(loaded: Loaded) -> None:
     metrics = web.AppRunner(http.metrics_app(), access_log=None, handle_signals=False)
     await metrics.setup()
     if gateway.metrics_port is not None:
-        own = Serving(gateway.address, gateway.metrics_port, 0, 0)
+        own = Serving(host, gateway.metrics_port, 0, 0)
         await web.SockSite(metrics, bind(own)).start()
     announce(listener.getsockname()[1])
     await told.wait()

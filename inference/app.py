@@ -1,7 +1,6 @@
 """The embedded inference server: TorchServe's inference API without Java and without torch."""
 
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ from flask import Flask, Response
 from prometheus_client import start_http_server
 
 from common.config import Config
+from common.cores import usable_cores
 from common.errors import ConfigError, MissingPackage, NotFound
 from common.internal_auth import InternalAuth
 from common.server.internal_auth import authorize
@@ -38,11 +38,12 @@ NO_SAM = "no Segment Anything model: Inference.sam names none"
 def create_app(config: Config, root: Path) -> Flask:
     """Load and warm the models of `config`, and serve each under its role, clip or mclip."""
     pool = ThreadPoolExecutor(
-        config.inference.decode_threads or os.cpu_count(), thread_name_prefix="decode"
+        config.inference.decode_threads or usable_cores(), thread_name_prefix="decode"
     )
     models, missing = _load_models(config, root, pool)
     app = create_service("inference", lambda: None, max_body_bytes(config))
-    authorize(app, InternalAuth(config.inside, root), config.inference.address)
+    host, _ = config.inference.bound
+    authorize(app, InternalAuth(config.inside, root), host)
     check_digests(app)
     on_close(app, pool.shutdown)
     grabcut, sam = GrabCut(config.inference), _load_sam(config, root)
@@ -53,7 +54,7 @@ def create_app(config: Config, root: Path) -> Flask:
 
     if (port := config.inference.metrics_port) is not None:
         try:
-            server, thread = start_http_server(port, config.inference.address)
+            server, thread = start_http_server(port, host)
         except OSError as error:
             raise ConfigError(f"Inference.metrics-port {port}: {error.strerror}") from None
         on_close(app, thread.join)

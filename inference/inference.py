@@ -24,8 +24,7 @@ def main() -> None:
     config = loaded.config
     inference = config.inference.at(arguments.server_index)
     serving = Serving(
-        inference.address,
-        inference.port,
+        *inference.bound,
         THREADS,
         max_body_bytes(config),
         process=config.process,

@@ -61,7 +61,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     app = create_service(
         "middle", lambda: loop.run(services.why_not_ready(new_deadline())), config.max_message_bytes
     )
-    authorize(app, inside, config.middle.address)
+    authorize(app, inside, config.middle.bound[0])
     check_digests(app)
     read_unused(app)
     is_english("a")  # loads the dictionary, so that no query waits for it

@@ -20,8 +20,7 @@ def main() -> None:
     config = loaded.config
     middle = config.middle.at(arguments.server_index)
     serving = Serving(
-        middle.address,
-        middle.port,
+        *middle.bound,
         threads_for("Middle", middle.max_in_flight, middle.threads),
         config.max_message_bytes,
         middle.workers,

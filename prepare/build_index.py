@@ -1,7 +1,6 @@
 """Build an index version from the embeddings: python prepare/build_index.py."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import numpy as np
 
 from common.config import Loaded, load
+from common.cores import usable_cores
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from common.wire import Matrix
@@ -126,7 +126,7 @@ def _write_shards(
 ) -> list[ShardFiles]:
     """Build `count` shards in parallel; the result is in shard order."""
     prepare = loaded.config.prepare
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     threads = max(1, cores // count)
     ef = ef_of_shard(loaded.config.search.ef_search, count)
     build = Build(prepare.index, prepare.M, prepare.ef_construction, threads, ef)

@@ -13,6 +13,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from msgspec.structs import replace
 
 from common.config import Loaded, load
+from common.cores import usable_cores
 from common.errors import ConfigError
 from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
@@ -135,7 +136,7 @@ def _embed_all(
         loaded.root, model.preprocessing, max_pixels, *_renditions(loaded), known=known
     )
     number = 1 + max((entry.chunk for entry in folder.entries()), default=0)
-    threads = prepare.threads or os.cpu_count() or 1
+    threads = prepare.threads or usable_cores()
     replicas = sum(tower.replicas.values())
     embedded = 0
     with (

@@ -6,13 +6,13 @@ search are then scored by their float16 vectors. Scores are exact to 1e-3; the o
 """
 
 import mmap
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.cores import usable_cores
 from common.errors import MissingPackage
 from common.files import write_whole
 from common.wire import Matrix
@@ -103,7 +103,7 @@ class Compact:
     ) -> tuple[Numbers, Matrix]:
         """The k best candidates of the graph search; exactly, if that finds fewer than k."""
         wide = min(max(OVERSAMPLE * ef, k), len(self._exact))
-        parts = np.array_split(vectors, min(threads or os.cpu_count() or 1, len(vectors)))
+        parts = np.array_split(vectors, min(threads or usable_cores(), len(vectors)))
         if len(parts) == 1:
             return self._nearest(vectors, k, wide, mask)
         # Not by faiss's own threads: OpenMP threads spin while they wait. On busy cores, they

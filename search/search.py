@@ -1,6 +1,5 @@
 """Start a search server: python search/search.py --server-index 0 --index 0[,1...]."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 
 from common.addresses import split_address
 from common.config import load
+from common.cores import usable_cores
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
@@ -35,13 +35,12 @@ def main() -> None:
     process = loaded.config.process
     try:
         replicas = search.replicas(arguments.server_index)
-        host, port = split_address(replicas[arguments.replica])
+        host, port = search.bound(arguments.server_index, arguments.replica)
+        listed, _ = split_address(replicas[arguments.replica])
         named = [int(number) for number in arguments.index.split(",")] if arguments.index else []
     except (IndexError, ValueError):
         raise ConfigError("no such entry, replica or shard: see --help") from None
-    threads = search.threads or max(1, (os.cpu_count() or 1) // search.beside(host))
-    if search.inner_port is not None:  # the listed address is a load balancer's or a container's
-        host, port = "0.0.0.0", search.inner_port  # noqa: S104 # nosec B104
+    threads = search.threads or max(1, usable_cores() // search.beside(listed))
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
 
     def choose(shard_count: int) -> list[int]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from pebble import ProcessExpired, ProcessPool
 from PIL import Image
 
+from common.cores import usable_cores
 from common.errors import TooLarge, Unprocessable
 from common.images.thread_decoder import decode_here
 
@@ -79,7 +80,7 @@ def _pool() -> ProcessPool:
     """The children of this process, which start with the first file that needs one."""
     # Not "fork", as this process has threads.
     context = multiprocessing.get_context("forkserver")
-    return ProcessPool(os.cpu_count() or 1, initializer=os.nice, initargs=(NICE,), context=context)
+    return ProcessPool(usable_cores(), initializer=os.nice, initargs=(NICE,), context=context)
 
 
 def _decode(

@@ -10,7 +10,7 @@ from common.settings.section import (
     Natural,
     Port,
     Positive,
-    Section,
+    Server,
 )
 
 Host = Annotated[str, Meta(pattern=r"^[0-9A-Za-z.:_-]+$")]
@@ -18,7 +18,7 @@ Wire = Literal["openai", "clip-retrieval", "immich", "weaviate"]
 CorsOrigin = Annotated[str, Meta(pattern=r"^https?://[^/*\s]+$")]
 
 
-class Front(Section, frozen=True):
+class Front(Server, frozen=True):
     """The public server: HTTP API, page, thumbnails, documentation."""
 
     address: Annotated[

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from common.settings.section import Port, Positive, Section
+from common.settings.section import Port, Positive, Server
 
 Protocol = Literal["grpc", "http", "websocket"]
 
 
-class Gateway(Section, frozen=True):
+class Gateway(Server, frozen=True):
     """What clients of CLIP-as-service ask. There is no gateway unless this section is named."""
 
     address: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from common.addresses import split_address
-from common.settings.section import Natural, Port, Positive, Seconds, Section
+from common.settings.section import Listen, Natural, Port, Positive, Seconds, Section
 
 MAX_SHARD_IMAGES = 200_000
 """The images in a shard, at most on average, where prepare chooses the number of shards.
@@ -28,11 +28,12 @@ class Search(Section, frozen=True):
             " there are no search servers, and the supervisor starts no front."
         ),
     ] = ("127.0.0.1:9000",)
+    listen: Listen = None
     inner_port: Annotated[
         Port | None,
         Meta(
-            description="The port to bind if it differs from the listed one, as in containers."
-            " The server then listens on all addresses of its machine."
+            description="As `listen`, on all IPv4 addresses of the machine."
+            " It has no effect beside `listen`."
         ),
     ] = None
     ef_search: Annotated[
@@ -79,6 +80,15 @@ class Search(Section, frozen=True):
         """The addresses of server-list entry `server`."""
         entry = self.server_list[server]
         return (entry,) if isinstance(entry, str) else entry
+
+    def bound(self, server: int, replica: int) -> tuple[str, int]:
+        """The host and the port that a replica of an entry binds; raises IndexError."""
+        listed = split_address(self.replicas(server)[replica])
+        if self.listen:
+            return split_address(self.listen)
+        if self.inner_port is not None:
+            return "0.0.0.0", self.inner_port  # noqa: S104 # nosec B104
+        return listed
 
     def beside(self, host: str) -> int:
         """How many servers, replicas too, listen on a host."""

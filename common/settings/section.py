@@ -26,6 +26,15 @@ IN_FLIGHT_BYTES = 256 * 2**20
 """The default, 12 of the largest images."""
 
 
+Listen = Annotated[
+    str | None,
+    Meta(
+        description="The `host:port` to bind, where it is not the address by which others reach the"
+        " server, as in containers: `0.0.0.0:8001`. null: that address."
+    ),
+]
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     """A section of config.json; its keys are written in kebab-case there.
 
@@ -33,8 +42,8 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="k
     """
 
 
-class Listed(Section, frozen=True):
-    """Servers of which there may be several, all the same."""
+class Server(Section, frozen=True):
+    """A server and what it binds."""
 
     address: Annotated[
         str,
@@ -44,6 +53,17 @@ class Listed(Section, frozen=True):
         ),
     ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="The port that the server listens on.")] = 0
+    listen: Listen = None
+
+    @property
+    def bound(self) -> tuple[str, int]:
+        """The host and the port that the server binds."""
+        return split_address(self.listen) if self.listen else (self.address, self.port)
+
+
+class Listed(Server, frozen=True):
+    """Servers of which there may be several, all the same."""
+
     server_list: Annotated[
         tuple[str, ...],
         Meta(

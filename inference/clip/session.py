@@ -1,6 +1,5 @@
 """Sessions, which run a tower on one device; each replica of the tower has a session."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from numpy.typing import NDArray
 
 from common.config import Inference
+from common.cores import usable_cores
 from common.errors import ConfigError
 from common.settings.inference import listed
 from common.wire import Matrix
@@ -62,7 +62,7 @@ def open_sessions(path: Path, settings: Inference) -> list[Session]:
 
     Raises ConfigError for a device or precision that this machine lacks, and MissingPackage.
     """
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     devices = deal_out(
         list_devices(chosen_devices(settings)),
         settings.replicas,

@@ -1,12 +1,12 @@
 """A Segment Anything model (Kirillov et al., 2023, arXiv:2304.02643), loaded by name."""
 
 import hashlib
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from common.config import Inference
+from common.cores import usable_cores
 from common.errors import BadRequest, ConfigError
 from common.files import sha256_of_all
 from common.images.decode import decode
@@ -91,7 +91,7 @@ def digest_of(files: SamFiles) -> str:
 
 def encoder_threads(settings: Inference) -> int:
     """The threads of an encoder: by default half the cores, as searches go on meanwhile."""
-    return settings.threads or max(1, (os.cpu_count() or 1) // 2)
+    return settings.threads or max(1, usable_cores() // 2)
 
 
 def _device(settings: Inference) -> Device:

@@ -1,12 +1,12 @@
 """A Segment Anything model as it is served: encodes and decodes have a queue each."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from common.batcher import Batcher, Run
 from common.config import Inference
+from common.cores import usable_cores
 from common.errors import BadRequest
 from common.gather import Gather
 from common.images.formats import FORMATS
@@ -30,7 +30,7 @@ class ServedSam:
         self._sam = sam
         self._max_pixels = config.max_pixels
         self._formats = [name.upper() for name in config.query_formats or FORMATS]
-        lanes = min(MAX_THREADS, os.cpu_count() or 1)
+        lanes = min(MAX_THREADS, usable_cores())
         kind = sam.encoder.device.kind if sam.encoder else "cpu"
         self._encodes = _batcher("sam_encode", {kind: [self._encode]}, ENCODE_QUEUE)
         self._decodes = _batcher("sam_decode", {"cpu": [self._decode] * lanes}, config.max_queue)

@@ -6,7 +6,6 @@ reply.
 """
 
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from common.cores import usable_cores
 from common.errors import Problem, ServiceError, problem_headers
 from common.wire import MSGPACK, decode, encode
 from inference.clip.model import load_model
@@ -75,7 +75,7 @@ class Handler:
 
 def _embedder(contents: Contents) -> Begin:
     """Load and start a model of CLIP."""
-    threads = contents.settings.threads or max(1, (os.cpu_count() or 1) // WORKERS)
+    threads = contents.settings.threads or max(1, usable_cores() // WORKERS)
     settings = replace(contents.settings, threads=threads, replicas=1)
     model = load_model(contents.model, settings)
     model.warm()

@@ -178,7 +178,7 @@ def test_a_public_address_without_a_key_refuses_to_start(
         config = with_section(cluster.config, "Front", address=address, port=0, **front)
         done = run_command("front/front.py", config, cwd=tmp_path)
         assert 2 == done.returncode
-        assert done.stderr.startswith(f"error: Front.address {address} can be reached by others")
+        assert done.stderr.startswith(f"error: Front listens on {address}, which others can reach")
         assert "Front.keys-file" in done.stderr
         assert "Front.open" in done.stderr
         assert 1 == done.stderr.count("\n")

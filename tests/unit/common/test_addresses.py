@@ -21,7 +21,7 @@ def test_an_address_is_joined_and_split(host: str, port: int, address: str) -> N
 def test_what_is_no_address_stops_the_start(address: str) -> None:
     """The section is named."""
     with pytest.raises(ConfigError, match=r"Middle\.server-list"):
-        split_address(address, "Middle")
+        split_address(address, "Middle.server-list")
     with pytest.raises(ConfigError, match=r"Inference\.server-list"):
         parse(f'{{"Inference": {{"server-list": ["{address}"]}}}}')
 

@@ -87,6 +87,7 @@ def test_rust_is_asked_for_where_there_is_no_wheel(monkeypatch: pytest.MonkeyPat
         {"Inference": {"address": "127.0.0.1", "port": 8080, "key-file": "key_file.json"}},
         {"Middle": {"server-list": ["127.0.0.1:1", "127.0.0.1:2"]}},
         {"Gateway": {"address": "127.0.0.1", "port": 6, "http-port": 7}},
+        {"Middle": {"address": "middle", "port": 1, "listen": "[::]:2"}},
         {"Search": {"server-list": ["127.0.0.1:3", ["127.0.0.1:4", "127.0.0.1:5"]]}},
     ],
 )

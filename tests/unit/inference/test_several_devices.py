@@ -1,6 +1,5 @@
 """Towers on several kinds of device, which stand-ins on the CPU play."""
 
-import os
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from common.config import Inference
+from common.cores import usable_cores
 from common.wire import unpack_rows
 from devtools.tiny_model import SIZE, write_tiny_model
 from inference.clip import devices, session
@@ -68,7 +68,7 @@ def test_a_list_opens_replicas_on_each_device(folder: Path, opened: list[Session
     assert {"cuda": 4, "cpu": 1} == pool.replicas
     assert ["cuda", "cpu"] == list(pool.replicas)
     assert [2, 2, 1] == [one.replicas for one in opened]
-    assert {os.cpu_count()} == {options.threads for options in opened}
+    assert {usable_cores()} == {options.threads for options in opened}
 
 
 class Busy:
