@@ -57,6 +57,13 @@ class Embedding(NamedTuple):
     """As in `EmbedReply`."""
 
 
+class NewImage(NamedTuple):
+    """The embedding of an image that is to be found, and its perceptual hash: 16 hex digits."""
+
+    embedding: Embedding
+    perceptual: str
+
+
 class Probabilities(NamedTuple):
     """The class probabilities of an image by the model's classifier: float32 [labels], sum 1."""
 
@@ -92,6 +99,7 @@ class InferenceClient:
             role: self._line(role, "long-texts", "texts", LONG_TEXT_BATCH) for role in ROLES
         }
         self._images = self._line("clip", "images", "images", IMAGE_BATCH)
+        self._new_images = self._line("clip", "new-images", "images", IMAGE_BATCH)
         self._classes = self._line("clip", "classes", "images", IMAGE_BATCH)
 
     async def close(self) -> None:
@@ -112,6 +120,11 @@ class InferenceClient:
         """Embed an image file, or a region of it; raises a ServiceError."""
         sent = self._images.submit((data, region), deadline)
         found: Embedding = await within(deadline, sent)
+        return found
+
+    async def embed_new_image(self, data: bytes, deadline: float) -> NewImage:
+        """Embed an image file that is put into the index; raises a ServiceError."""
+        found: NewImage = await within(deadline, self._new_images.submit((data, None), deadline))
         return found
 
     async def classify_image(
@@ -167,7 +180,9 @@ class InferenceClient:
     ) -> Coalescer[Any, Any]:
         async def send(items: list[Any], deadline: float) -> list[Any]:
             inputs = _images(items) if kind == "images" else {"texts": items}
-            request = EmbedRequest(**inputs, classify=name == "classes")
+            request = EmbedRequest(
+                **inputs, classify=name == "classes", perceptual=name == "new-images"
+            )
             reply = await self._embed(role, request, deadline)
             line.set_slots(self._slots(reply.replicas))
             rows = unpack_rows(reply.rows, reply.dim)
@@ -221,10 +236,13 @@ def _images(items: list[tuple[bytes, Region | None]]) -> dict[str, Any]:
     return {"images": [data for data, _ in items], "regions": regions}
 
 
-def _result(reply: EmbedReply, index: int, row: Matrix) -> Embedding | Probabilities | ServiceError:
+def _result(
+    reply: EmbedReply, index: int, row: Matrix
+) -> Embedding | NewImage | Probabilities | ServiceError:
     if index in reply.problems:
         return reply.problems[index].error()
     if reply.labels:
         return Probabilities(row, reply.labels, reply.space, reply.model)
     warning = reply.warnings.get(index)
-    return Embedding(row, reply.space, reply.model, warning, reply.logits, reply.digest)
+    found = Embedding(row, reply.space, reply.model, warning, reply.logits, reply.digest)
+    return NewImage(found, reply.perceptual[index]) if reply.perceptual else found

@@ -41,6 +41,8 @@ class EmbedRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     """Of an image, by its place: the part to embed. The others are embedded whole."""
     classify: bool = False
     """Reply with class probabilities, not embeddings, if the model has a classifier."""
+    perceptual: bool = False
+    """Reply with the perceptual hashes of images, too."""
     deadline_ms: float = 10_000
     describe: bool = False
     """Embed nothing. The reply describes the model and has no rows."""
@@ -63,6 +65,8 @@ class EmbedReply(msgspec.Struct, omit_defaults=True):
     digest: str = ""
     """The digest of everything that determines an embedding. If two replies have equal digests,
     equal inputs have equal embeddings."""
+    perceptual: dict[int, str] = {}
+    """If it is asked for, the perceptual hash of each image that has a row: 16 hex digits."""
     replicas: int = 1
     """How many batches the server computes at a time, for each kind of input."""
 

@@ -17,8 +17,10 @@ from common.images.formats import FORMATS
 from common.isolating import isolating
 from common.wire import Matrix, pack_rows
 from inference.clip.model import Model
+from inference.clip.perceptual_hash import perceptual_hash
 from inference.messages import EmbedReply, EmbedRequest
 
+NOTHING: Mapping[int, str] = {}
 BATCH_TOKENS = 4
 """The tokens of a batch of texts, for each of `max_batch`: 256 by default. A CPU embeds no more
 texts a second with more, and a query that comes meanwhile waits for them."""
@@ -98,15 +100,15 @@ class ServedModel:
         Raises BadRequest.
         """
         if request.describe:
-            return partial(self._reply, Gather(0, 0.0), {}, [])
+            return partial(self._reply, Gather(0, 0.0))
         if bool(request.texts) == bool(request.images):
             raise BadRequest("give texts or images, one of the two")
         deadline = time.monotonic() + request.deadline_ms / 1000
         if request.texts:
             return self._embed_texts(request.texts, deadline)
         if request.classify and self._classes and self._model.classifier:
-            gather = self._run_images(request, self._classes, deadline)
-            return partial(self._reply, gather, {}, self._model.classifier.labels)
+            gather, _ = self._run_images(request, self._classes, deadline)
+            return partial(self._reply, gather, labels=self._model.classifier.labels)
         return self._embed_images(request, deadline)
 
     def _embed_texts(self, texts: list[str], deadline: float) -> Callable[[], EmbedReply]:
@@ -120,25 +122,32 @@ class ServedModel:
             if prepared.warning:
                 warnings[slot] = prepared.warning
             batcher.submit(prepared.value, gather, slot, prepared.size)
-        return partial(self._reply, gather, warnings, [])
+        return partial(self._reply, gather, warnings=warnings)
 
     def _embed_images(self, request: EmbedRequest, deadline: float) -> Callable[[], EmbedReply]:
         batcher = self._image
         if batcher is None:
             raise BadRequest(f"model {self._model.name} embeds no images", "model_unavailable")
-        return partial(self._reply, self._run_images(request, batcher, deadline), {}, [])
+        gather, hashes = self._run_images(request, batcher, deadline)
+        return partial(self._reply, gather, hashes=hashes)
 
-    def _run_images(self, request: EmbedRequest, batcher: Batcher, deadline: float) -> Gather:
+    def _run_images(
+        self, request: EmbedRequest, batcher: Batcher, deadline: float
+    ) -> tuple[Gather, dict[int, str]]:
+        """Queue images; the dict has their perceptual hashes, if wanted, once all have ended."""
         files, regions = request.images, request.regions
-        gather = Gather(len(files), deadline)
+        gather, hashes = Gather(len(files), deadline), dict[int, str]()
 
         def prepare(slot: int) -> None:
             if gather.abandoned:
                 return
             try:
-                pixels = self._model.preprocess(
+                image = self._model.decode(
                     files[slot], self._max_pixels, self._formats, regions.get(slot)
                 )
+                if request.perceptual:
+                    hashes[slot] = perceptual_hash(image)
+                pixels = self._model.pixels(image)
             except Exception as error:  # whatever fails, only this image fails
                 gather.set_result(slot, error)
             else:
@@ -146,9 +155,16 @@ class ServedModel:
 
         for slot in range(len(files)):
             self._pool.submit(prepare, slot)
-        return gather
+        return gather, hashes
 
-    def _reply(self, gather: Gather, warnings: dict[int, str], labels: list[str]) -> EmbedReply:
+    def _reply(
+        self,
+        gather: Gather,
+        *,
+        warnings: Mapping[int, str] = NOTHING,
+        labels: Sequence[str] = (),
+        hashes: Mapping[int, str] = NOTHING,
+    ) -> EmbedReply:
         dim = len(labels) or self._model.dim
         rows = np.zeros((len(results := gather.wait()), dim), dtype=np.float32)
         problems = {}
@@ -163,10 +179,11 @@ class ServedModel:
             dim=dim,
             rows=pack_rows(rows),
             problems=problems,
-            warnings=warnings,
+            warnings=dict(warnings),
             logits=self._model.logits,
-            labels=labels,
+            labels=list(labels),
             digest=self._digest,
+            perceptual={slot: hashes[slot] for slot in hashes if slot not in problems},
             replicas=self._replicas,
         )
 

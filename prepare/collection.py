@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from common.errors import ConfigError
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
-from prepare.hashes import location_hash
 from prepare.members import Member, has_members, read_members
-from search.image_key import IMAGE_KEY, Keys, shard_of
+from search.image_key import IMAGE_KEY, Keys, location_hash, shard_of
 from search.index import SegmentRows
 from search.messages import Record
 

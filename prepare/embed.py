@@ -20,9 +20,10 @@ from common.images.renditions import RenditionFolder, render
 from common.wire import Matrix
 from inference.clip import images
 from inference.clip.images import Pixels, Preprocessing
+from inference.clip.perceptual_hash import perceptual_hash
 from prepare.chunks import Chunk, Row, Skipped
-from prepare.hashes import location_hash, perceptual_hash
 from prepare.sources import Source
+from search.image_key import location_hash
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

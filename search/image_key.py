@@ -1,5 +1,6 @@
 """The key of an image: three hashes that give its id, its shard and its look."""
 
+import hashlib
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,16 @@ holds exactly. Copies of a file have the same number."""
 
 Keys = NDArray[np.void]
 Hash = TypeVar("Hash", int, NDArray[np.uint64])
+
+
+def location_hash(path: str) -> int:
+    """64 bits of BLAKE2b over a path."""
+    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big")
+
+
+def key_of(content: str, path: str, perceptual: str) -> bytes:
+    """The bytes of the key of an image, from two of its hashes in hex and its path."""
+    return bytes.fromhex(f"{content}{location_hash(path):016x}{perceptual}")
 
 
 def image_id(key: bytes) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL.Image import Image
 
 from common.config import Inference
 from common.errors import ConfigError
@@ -44,10 +45,21 @@ class Model(NamedTuple):
         region: Region | None = None,
     ) -> Pixels:
         """The pixels of an image file of `formats`, or of a region; raises as `decode_for` does."""
-        if self.preprocessing is None:
-            raise ConfigError(f"model {self.name} has no image tower")
-        image = images.decode_for(data, self.preprocessing, max_pixels, formats, region)
-        return images.preprocess(image, self.preprocessing)
+        return self.pixels(self.decode(data, max_pixels, formats, region))
+
+    def decode(
+        self,
+        data: bytes,
+        max_pixels: int,
+        formats: Collection[str] = FORMATS,
+        region: Region | None = None,
+    ) -> Image:
+        """An image file of `formats`, or a region of it, as large as is needed for `pixels`."""
+        return images.decode_for(data, self._as_trained(), max_pixels, formats, region)
+
+    def pixels(self, image: Image) -> Pixels:
+        """The pixels that the image tower takes of a decoded image."""
+        return images.preprocess(image, self._as_trained())
 
     def warm(self) -> None:
         """Run each replica of each tower once; raises ConfigError for rows of a wrong length."""
@@ -66,9 +78,12 @@ class Model(NamedTuple):
 
     def blank(self) -> Pixels:
         """Pixels for the image tower that are all zero."""
+        return np.zeros((3, *self._as_trained().height_width), dtype=np.float32)
+
+    def _as_trained(self) -> Preprocessing:
         if self.preprocessing is None:
             raise ConfigError(f"model {self.name} has no image tower")
-        return np.zeros((3, *self.preprocessing.height_width), dtype=np.float32)
+        return self.preprocessing
 
     def encode_text(self, texts: Sequence[str]) -> Matrix:
         """Embed texts: unit rows, float32 [n, dim]."""

@@ -8,8 +8,7 @@ import pytest
 from common.files import content_hash, sha256_of
 from devtools.services import with_section
 from inference.clip.model import load_model
-from prepare.hashes import location_hash
-from search.image_key import IMAGE_KEY, shard_of
+from search.image_key import IMAGE_KEY, location_hash, shard_of
 from search.index_versions import Version
 from tests.prepare.odd_files import write_bad, write_good
 from tests.prepare.prepared_folder import Workspace, add_images

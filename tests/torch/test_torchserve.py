@@ -39,6 +39,7 @@ MESSAGES: dict[str, Any] = {
     "a text without an embedding": {"texts": ["a", ""]},
     "images": {"images": [PHOTO, PHOTO[:1000] + PHOTO[1000:]]},
     "broken images": {"images": [PHOTO, b"no image", PHOTO[: len(PHOTO) // 2], PHOTO]},
+    "new images": {"images": [b"no image", PHOTO], "perceptual": True},
     "no time left": {"texts": ["a"], "deadline_ms": 0},
     "nothing": {},
     "both kinds": {"texts": ["a"], "images": [PHOTO]},
@@ -122,7 +123,7 @@ def test_requests_that_share_a_batch_are_answered_one_by_one(
     server: TorchServe, embedded: Service
 ) -> None:
     """All bodies at once, many times: a bad one takes no other along and answers are not mixed."""
-    names = list(BODIES) * 6  # 90: TorchServe queues 100 of a model
+    names = list(BODIES) * 6  # 96: TorchServe queues 100 of a model
     with ThreadPoolExecutor(len(names)) as pool:
         answers = list(pool.map(lambda name: ask(server, "clip", BODIES[name]), names))
 

@@ -19,7 +19,7 @@ from front.openapi.schemas import schemas, without_null
 from front.openapi.segment import segment
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 from middle.segment_messages import SegmentAnswer
-from prepare.hashes import location_hash
+from search.image_key import location_hash
 
 OPERATIONS = operations(schemas())
 MESSAGES = {"components": {"schemas": schemas()}}

@@ -14,8 +14,9 @@ from common.errors import BadRequest
 from common.wire import Matrix, unpack_rows
 from inference.clip.classifier import Classifier
 from inference.clip.encoders import ImageTower, Prepared, TextTower
-from inference.clip.images import Preprocessing
+from inference.clip.images import Preprocessing, decode_for
 from inference.clip.model import Model
+from inference.clip.perceptual_hash import perceptual_hash
 from inference.messages import EmbedReply, EmbedRequest, Logits
 from inference.served_model import ServedModel
 
@@ -140,6 +141,15 @@ def test_only_formats_that_may_be_sent_are_decoded(pool: ThreadPoolExecutor) -> 
     jpegs_alone = embed(served(pool, settings=JPEG), images=[png()])
 
     assert "not an image we read (JPEG)" == jpegs_alone.problems[0].detail
+
+
+def test_images_are_hashed_if_it_is_asked_for(pool: ThreadPoolExecutor) -> None:
+    """As prepare hashes them; a broken one has no hash, and without a wish none has."""
+    asked = embed(served(pool), images=[b"no image", png()], perceptual=True)
+    decoded = decode_for(png(), PREPROCESSING, 100)
+
+    assert asked.perceptual == {1: perceptual_hash(decoded)}
+    assert embed(served(pool), images=[png()]).perceptual == {}
 
 
 def test_a_request_is_for_one_kind(pool: ThreadPoolExecutor) -> None:

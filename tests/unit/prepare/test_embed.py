@@ -17,8 +17,8 @@ from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Skipped
 from prepare.embed import Decoded, Decoding, Embedding, decode_source, embed_chunk
-from prepare.hashes import location_hash
 from prepare.sources import Source
+from search.image_key import location_hash
 from tests.front.pictures import encoded, noise
 from tests.raw_photos import dng
 

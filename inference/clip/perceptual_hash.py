@@ -1,6 +1,4 @@
-"""Two hashes of an image: the location hash of its path, the perceptual hash of its look."""
-
-import hashlib
+"""The perceptual hash of an image: nearly the same for images that look the same."""
 
 import numpy as np
 from PIL import Image
@@ -11,11 +9,6 @@ _SIDE = 32
 _KEPT = 8
 # The first rows of the type II discrete cosine transform: the low frequencies.
 _COSINES = np.cos(np.pi / _SIDE * np.outer(np.arange(_KEPT), np.arange(_SIDE) + 0.5))
-
-
-def location_hash(path: str) -> int:
-    """64 bits of BLAKE2b over a path."""
-    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big")
 
 
 def perceptual_hash(image: Image.Image) -> str:

@@ -7,7 +7,7 @@ from PIL import Image
 from common.images.colours import MODES
 from common.images.decode import decode
 from devtools.photos import photo
-from prepare.hashes import perceptual_hash
+from inference.clip.perceptual_hash import perceptual_hash
 
 
 def bits(one: str, other: str) -> int:
