@@ -2,6 +2,9 @@
 
 from common.errors import ConfigError
 
+DNS = "dns:"
+"""The start of an entry that names several servers: `dns:NAME:PORT`."""
+
 
 def join_address(host: str, port: int) -> str:
     """Join a host and a port; an IPv6 host gets brackets."""
@@ -11,6 +14,6 @@ def join_address(host: str, port: int) -> str:
 def split_address(address: str, key: str = "Search.server-list") -> tuple[str, int]:
     """Split "host:port"; raises ConfigError that names the key of config.json."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    if not host or host.startswith(DNS) or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"config: {key}: {address!r} is not ip:port")
     return host.strip("[]"), int(port)

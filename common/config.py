@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from common.addresses import split_address
+from common.addresses import DNS, split_address
 from common.errors import ConfigError
 from common.settings.front import Front
 from common.settings.gateway import Gateway
@@ -82,7 +82,8 @@ def parse(text: str | bytes) -> Config:
         raise ConfigError("config: Search.server-list is empty")
     for name in ("middle", "inference", "search"):
         for address in getattr(config, name).addresses:
-            split_address(address, f"{name.title()}.server-list")
+            entry = address if name == "search" else address.removeprefix(DNS)
+            split_address(entry, f"{name.title()}.server-list")
     for name in ("front", "middle", "inference", "search", "gateway"):
         if listen := getattr(getattr(config, name), "listen", None):
             split_address(listen, f"{name.title()}.listen")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
@@ -9,11 +10,13 @@ from typing import NamedTuple
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from common.digest import DIGEST, WANTED, DigestedBody, content_digest
 from common.errors import InvalidResponse, Problem, ServiceError, Unauthorized, Unavailable
 from common.internal_auth import InternalAuth
+from common.names import Names
 from common.request_context import CONTEXT
 from common.wire import MSGPACK
 
@@ -74,6 +77,7 @@ class HttpClient:
         self._now, self._started_at = now, now()
         self._reached: set[str] = set()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self.names = Names()
 
     async def send(
         self,
@@ -82,9 +86,11 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         *,
         new_connection: bool = False,
+        tls_name: str | None = None,
     ) -> Reply:
         """Send a request once to "host:port"; returns the reply, also one with an error status.
 
+        With TLS, the certificate must be for `tls_name`, or else for the host.
         A retry uses a new connection, since the kept connection may be the fault. Raises
         NotConnected and BrokenReply.
         """
@@ -98,6 +104,7 @@ class HttpClient:
                 headers=self._headers(request, headers or {}),
                 allow_redirects=False,
                 ssl=tls or True,
+                server_hostname=tls_name,
                 middlewares=() if request.method == "POST" else (send_once,),
             ) as response:
                 self._reached.add(address)
@@ -124,6 +131,7 @@ class HttpClient:
         """Close the connections."""
         while self._sessions:
             await self._sessions.popitem()[1].close()
+        await self.names.close()
 
     def _headers(self, request: Request, headers: Mapping[str, str]) -> dict[str, str]:
         ours = {WANTED: "sha-256=1", **CONTEXT.get().headers()}
@@ -137,13 +145,47 @@ class HttpClient:
     def _session(self, new_connection: bool) -> aiohttp.ClientSession:
         if new_connection not in self._sessions:
             self._sessions[new_connection] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, force_close=new_connection),
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    force_close=new_connection,
+                    resolver=_Resolver(self.names),
+                    use_dns_cache=False,
+                ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 skip_auto_headers=NO_USER_AGENT,
                 auto_decompress=False,
             )
         return self._sessions[new_connection]
+
+
+class _Resolver(AbstractResolver):
+    """Gives aiohttp the last known addresses of names."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a name; raises OSError without any."""
+        found = await self._names.first(host)
+        if not found:
+            raise OSError(None, f"no address of {host} is known")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in found
+        ]
+
+    async def close(self) -> None:
+        """The names are the client's."""
 
 
 async def send_once(

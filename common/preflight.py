@@ -167,7 +167,7 @@ def written_addresses(config: object) -> "list[tuple[str, tuple[str, int]]]":
             entries = [(f"{name}.server-list {address}", address) for address in listed]
         for key, address in entries:
             host, _, port = address.rpartition(":")
-            if host and port.isdigit():
+            if host and port.isdigit() and not host.startswith("dns:"):
                 found.append((key, (host.strip("[]"), int(port))))
     return found
 

@@ -7,12 +7,14 @@ import math
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Literal
 
 from common.errors import ServiceError, Unavailable
 from common.http_client import HttpClient, Request
 from common.load_balancing import PeakEwma
 from common.metrics import REPLICA_OUT, REPLIES
+from common.names import Target, Targets
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,10 @@ TryOutcome = Literal["late", "unreachable", "refused", "garbled", "other-version
 class Replica:
     """One address of a service, with its latency and its health."""
 
-    def __init__(self, number: int, address: str) -> None:
+    def __init__(self, number: int, target: Target) -> None:
         self.number = number
-        self.address = address
+        self.target = target
+        self.address = target.address
         self.latency = PeakEwma()
         self.in_flight = 0
         self.failures = 0
@@ -61,12 +64,26 @@ class ReplicaSet:
         """
         self._keeps_last = keeps_last
         self._name = name
-        self.all = [Replica(number, address) for number, address in enumerate(addresses)]
+        self._targets = Targets(addresses, http.names)
+        self._changes = -1
+        self._all: list[Replica] = []
         self._http = http
         self._probe_request = Request("GET", probe_path)
         self._probes: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self._last_failure: ServiceError = Unavailable("a server behind this one is down")
+
+    @property
+    def all(self) -> list[Replica]:
+        """The replicas; they change with the addresses of names."""
+        if self._changes != self._targets.changes:
+            self._changes = self._targets.changes
+            self._update(self._targets.all())
+        return self._all
+
+    async def wait(self) -> None:
+        """Wait for the first addresses of names, for a short time after the start."""
+        await self._targets.wait()
 
     def choose(self, tried: Sequence[Replica]) -> Replica | None:
         """The better of two random replicas that are not ejected and not tried; None without any.
@@ -152,12 +169,15 @@ class ReplicaSet:
         get lost while a replica starts.
         """
         loop = asyncio.get_running_loop()
-        while True:
+        while replica in self.all:
             status, sent_at = 0, loop.time()
             with suppress(ServiceError, TimeoutError):
                 async with asyncio.timeout(PROBE_S):
                     reply = await self._http.send(
-                        replica.address, self._probe_request, new_connection=True
+                        replica.address,
+                        self._probe_request,
+                        new_connection=True,
+                        tls_name=replica.target.name,
                     )
                     status = reply.status
             is_silent = not status and replica.answered_at < sent_at
@@ -169,11 +189,20 @@ class ReplicaSet:
                 return
             await asyncio.sleep(sent_at + PROBE_EVERY_S - loop.time())
 
+    def _update(self, targets: list[Target]) -> None:
+        """Replace the replicas by those of `targets`; those that stay keep what is known."""
+        kept = {replica.target: replica for replica in self._all if replica.target in targets}
+        for gone in set(self._all) - set(kept.values()):
+            self._set_ejected(gone, is_ejected=False, reason="its name has left it")
+        taken = {replica.number for replica in kept.values()}
+        free = (number for number in count() if number not in taken)
+        self._all = [kept.get(target) or Replica(next(free), target) for target in targets]
+
     def _is_last(self, replica: Replica) -> bool:
         return all(other.is_ejected for other in self.all if other is not replica)
 
     def _set_ejected(self, replica: Replica, *, is_ejected: bool, reason: str) -> None:
-        if replica.is_ejected == is_ejected:
+        if replica.is_ejected == is_ejected or replica not in self._all:
             return
         state, level = ("ejected", logging.WARNING) if is_ejected else ("readmitted", logging.INFO)
         if is_ejected and self._http.is_starting(replica.address):

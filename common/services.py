@@ -38,12 +38,13 @@ def commands(config: Config, config_file: Path) -> dict[str, list[str]]:
 def _listed(name: str, section: Listed) -> dict[str, list[str]]:
     """The commands of all servers of a section, by their names."""
     script = f"{name}/{name}.py"
-    if not section.server_list:
-        return {name: [script]}
-    return {
-        f"{name}-{index}": [script, "--server-index", str(index)]
-        for index in range(len(section.server_list))
-    }
+    found: dict[str, list[str]] = {}
+    for index in section.own:
+        if index is None:
+            found[name] = [script]
+        else:
+            found[f"{name}-{index}"] = [script, "--server-index", str(index)]
+    return found
 
 
 def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
@@ -60,8 +61,8 @@ def addresses(config: Config) -> list[tuple[str, tuple[str, int]]]:
     if not config.inference.key_file:
         sections.append(("Inference", config.inference))
     for name, section in sections:
-        for index, address in enumerate(section.addresses):
-            otherwise = f"server-list {address}" if section.server_list else "port"
+        for index in section.own:
+            otherwise = "port" if index is None else f"server-list {section.server_list[index]}"
             found.append((_key(name, section, otherwise), section.at(index).bound))
     for server in range(len(search.server_list)):
         for replica, address in enumerate(search.replicas(server)):

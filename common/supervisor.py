@@ -121,7 +121,9 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop())
         try:
-            inference = url_of(config.inference.at(0), encrypted=bool(config.inside.tls_cert))
+            inference = url_of(
+                config.inference.at(config.inference.own[0]), encrypted=bool(config.inside.tls_cert)
+            )
             if not config.inference.key_file:
                 # No limit: inference may download gigabytes first.
                 wait_until_ready("inference", inference, process, errors, math.inf, inside)

@@ -12,13 +12,13 @@ All retries happen here. A request is sent in full at most twice:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from common.deadline import DEADLINE_HEADER
 from common.errors import DeadlineExceeded, InvalidResponse, NotImplementedHere, ServiceError
+from common.hedging import Try, hedged, retried
 from common.http_client import BrokenReply, HttpClient, NotConnected, Reply, Request, checked
 from common.load_balancing import Budget, LatencyWindow
 from common.loop import within
@@ -27,7 +27,6 @@ from common.replicas import Replica, ReplicaSet, TryOutcome
 from common.wire import DRAINING_HEADER
 
 Result = TypeVar("Result")
-Try = Callable[[], Awaitable[Result]]
 Read = Callable[[Reply], Result]
 """Decodes a reply; raises InvalidResponse for an invalid reply."""
 
@@ -35,52 +34,6 @@ HEDGE_SHARE = 0.05
 """The share of requests that may be hedged: sent to a second replica, as the first is slow."""
 RETRY_SHARE = 0.2
 """The share of requests that may be sent again because the first try failed."""
-
-
-async def hedged(
-    first: Try[Result],
-    second: Callable[[BaseException | None], Try[Result] | None],
-    after_s: float,
-) -> Result:
-    """The first good result of at most two tries; the other try is cancelled.
-
-    If the first try takes longer than `after_s`, `second(None)` gives the hedge. If the first try
-    fails without a hedge, `second(failure)` gives the retry. `second` returns None to refuse a
-    try. Raises the error of the last try.
-    """
-    tries = [asyncio.ensure_future(first())]
-    try:
-        await asyncio.wait(tries, timeout=after_s)
-        other = None if tries[0].done() else second(None)
-        if other is None:
-            await asyncio.wait(tries)
-            failure = tries[0].exception()
-            if failure is None:
-                return tries[0].result()
-            other = second(failure)
-        if other:
-            tries.append(asyncio.ensure_future(other()))
-        for done in asyncio.as_completed(tries):
-            with suppress(Exception):
-                return await done
-        return await tries[-1]
-    finally:
-        for task in tries:
-            task.cancel()
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-
-async def retried(
-    first: Try[Result], second: Callable[[BaseException | None], Try[Result] | None]
-) -> Result:
-    """The result of the first try, or of a retry. Costs half of `hedged`, as it needs no task."""
-    try:
-        return await first()
-    except ServiceError as failure:
-        other = second(failure)
-        if other is None:
-            raise
-    return await other()
 
 
 class _Question(NamedTuple, Generic[Result]):
@@ -119,6 +72,11 @@ class Upstream:
         self._windows: dict[str, LatencyWindow] = {}
         self._budgets = {"hedge": Budget(HEDGE_SHARE), "retry": Budget(RETRY_SHARE)}
 
+    @property
+    def size(self) -> int:
+        """The number of replicas, as far as is known."""
+        return len(self._replicas.all)
+
     async def ask(self, request: Request, deadline: float, read: Read[Result]) -> Result:
         """The first good reply, decoded, by the table above; `deadline` is on the loop's clock.
 
@@ -128,6 +86,7 @@ class Upstream:
             raise DeadlineExceeded("no time is left to ask a server behind this one")
         for budget in self._budgets.values():
             budget.earn()
+        await self._find(deadline)
         replica = self._replicas.choose([])
         if replica is None:
             raise self._replicas.last_failure()
@@ -146,12 +105,18 @@ class Upstream:
 
     async def ask_all(self, request: Request, deadline: float) -> list[Reply | ServiceError]:
         """Ask each replica once; returns the reply or the error of each, in order."""
+        await self._find(deadline)
         asking = [self._ask_alone(request, deadline, replica) for replica in self._replicas.all]
         return await asyncio.gather(*asking)
 
     async def close(self) -> None:
         """Stop probing."""
         await self._replicas.close()
+
+    async def _find(self, deadline: float) -> None:
+        """Wait for the first addresses of names after the start; raises DeadlineExceeded."""
+        if not self._replicas.all:
+            await within(deadline, self._replicas.wait())
 
     async def _ask_alone(
         self, request: Request, deadline: float, replica: Replica
@@ -211,7 +176,11 @@ class Upstream:
         try:
             headers = {DEADLINE_HEADER: str(left_ms)}
             reply = await self._http.send(
-                replica.address, question.request, headers, new_connection=new_connection
+                replica.address,
+                question.request,
+                headers,
+                new_connection=new_connection,
+                tls_name=replica.target.name,
             )
             if DRAINING_HEADER in reply.headers:
                 self._replicas.eject(replica, "it is draining")

@@ -92,8 +92,8 @@ class InferenceClient:
         """
         self._token = Token(key_file)
         self._http = HttpClient(None if key_file else inside)
+        self._listed = len(addresses)
         self._upstream = Upstream("inference", addresses, self._http, probe_path="/ping")
-        self._addresses = len(addresses)
         self._texts = {role: self._line(role, "texts", "texts", TEXT_BATCH) for role in ROLES}
         self._long_texts = {
             role: self._line(role, "long-texts", "texts", LONG_TEXT_BATCH) for role in ROLES
@@ -191,7 +191,7 @@ class InferenceClient:
         line: Coalescer[Any, Any] = Coalescer(
             f"inference-{role}-{name}",
             send,
-            slots=self._slots(replicas=1),
+            slots=(1 + SPARE) * self._listed,
             max_batch=max_batch,
             max_queue=MAX_QUEUE,
             refuse_late=True,
@@ -199,7 +199,7 @@ class InferenceClient:
         return line
 
     def _slots(self, replicas: int) -> int:
-        return (replicas + SPARE) * self._addresses
+        return (replicas + SPARE) * self._upstream.size
 
     async def _embed(self, role: Role, message: EmbedRequest, deadline: float) -> EmbedReply:
         return await self._ask(role, message, EmbedReply, deadline)

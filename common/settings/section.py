@@ -5,7 +5,7 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
-from common.addresses import join_address, split_address
+from common.addresses import DNS, join_address, split_address
 from common.errors import ConfigError
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -70,6 +70,8 @@ class Listed(Server, frozen=True):
             description="The `host:port` of each of several equal servers, which share the queries."
             " Each server is started with its `--server-index`."
             " If the list is empty, there is one server, at `address` and `port`."
+            " An entry `dns:NAME:PORT` is a server at each address that the name has, now or later;"
+            " those are started elsewhere, without `--server-index`."
         ),
     ] = ()
 
@@ -77,6 +79,12 @@ class Listed(Server, frozen=True):
     def addresses(self) -> tuple[str, ...]:
         """The "host:port" of each."""
         return self.server_list or (join_address(self.address, self.port),)
+
+    @property
+    def own(self) -> list[int | None]:
+        """The entries that are one server each; [None], the section's own, if there are none."""
+        entries = enumerate(self.server_list)
+        return [index for index, entry in entries if not entry.startswith(DNS)] or [None]
 
     def at(self, index: int | None) -> Self:
         """With the address of one entry of the list; None: as it is. Raises ConfigError."""

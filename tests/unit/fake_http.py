@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, cast
 
 from common.http_client import HttpClient, Reply, Request
+from common.names import Names
 
 Answer = Callable[[], Awaitable[Reply]]
 
@@ -16,6 +17,7 @@ class Sent(NamedTuple):
     request: Request
     headers: Mapping[str, str]
     new_connection: bool
+    tls_name: str | None = None
 
 
 class FakeHttp:
@@ -28,6 +30,7 @@ class FakeHttp:
         self.probed: list[str] = []
         self.starting: set[str] = set()
         self.is_closed = False
+        self.names = Names()
         self._probe_path = probe_path
 
     async def send(
@@ -37,12 +40,13 @@ class FakeHttp:
         headers: Mapping[str, str] | None = None,
         *,
         new_connection: bool = False,
+        tls_name: str | None = None,
     ) -> Reply:
         """What an HttpClient's `send` does."""
         if request.path == self._probe_path:
             self.probed.append(address)
             return await self.probes[address]()
-        self.sent.append(Sent(address, request, headers or {}, new_connection))
+        self.sent.append(Sent(address, request, headers or {}, new_connection, tls_name))
         return await self.answers[address]()
 
     def is_starting(self, address: str) -> bool:

@@ -1,10 +1,13 @@
 """Addresses of servers, as config.json has them."""
 
+from pathlib import Path
+
 import pytest
 
 from common.addresses import join_address, split_address
 from common.config import parse
 from common.errors import ConfigError
+from common.services import addresses, commands
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,22 @@ def test_one_of_several_servers_listens_at_its_entry() -> None:
     assert several.at(None) == several
     with pytest.raises(ConfigError, match="no entry 2"):
         several.at(2)
+
+
+def test_an_entry_may_be_a_name_of_several_servers() -> None:
+    """Those are started elsewhere; a search server has a place in the list, so no name will do."""
+    several = parse('{"Middle": {"server-list": ["dns:middle:8001", "b:2"]}}')
+    named = parse('{"Inference": {"server-list": ["dns:inference:8080"]}}')
+
+    assert [1] == several.middle.own
+    assert [None] == named.inference.own == several.inference.own
+    assert ("127.0.0.1", 8080) == dict(addresses(named))["Inference.port"]
+    assert {"middle-1", "inference"} <= commands(several, Path("config.json")).keys()
+    for text, wrong in (
+        ('{"Search": {"server-list": ["dns:search:9000"]}}', r"Search\.server-list"),
+        ('{"Middle": {"server-list": ["dns:middle"]}}', r"Middle\.server-list: 'middle' is not"),
+    ):
+        with pytest.raises(ConfigError, match=wrong):
+            parse(text)
+    with pytest.raises(ConfigError, match="'dns:middle:8001' is not ip:port"):
+        several.middle.at(0)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from common.errors import Unavailable
-from common.upstream import hedged
+from common.hedging import hedged
 
 AFTER_S = 1.0
 Try = Callable[[], Awaitable[str]]
