@@ -1,5 +1,8 @@
 """The chart is read by Helm, and what it makes by Kubernetes' schemas; its values are checked."""
 
+import re
+from pathlib import Path
+
 import pytest
 import yaml
 from kubernetes_validate import validate
@@ -62,6 +65,17 @@ def test_a_mistake_stops_the_installation(options: tuple[str, ...], complaint: s
 
     assert 0 != done.returncode
     assert complaint in done.stderr
+
+
+def test_the_values_of_the_guide_are_values(tmp_path: Path) -> None:
+    """Those that docs/guide/growing.md shows, over those for 10 million images."""
+    page = (CHECKOUT / "docs/guide/growing.md").read_text()
+    (shown,) = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "values.yaml").write_text(shown)
+    config = config_of(render(*SIZES["10m"][2:], f"--values={tmp_path}/values.yaml"))
+
+    assert "s3://photos-index/clip-search" == config.prepare.index_url
+    assert ("compact", 1) == (config.prepare.index, config.front.proxies)
 
 
 def test_values_are_laid_over_what_the_chart_writes() -> None:

@@ -23,6 +23,8 @@ REASONS = {
     "needs a second machine",
     "needs a collector of traces",  # tests/test_observability.py has one
     "needs docker",
+    "needs a cluster",  # tests/deploy renders the chart
+    "needs a host with systemd",  # tests/deploy has systemd read the units
     "needs the Internet",
     "needs the model hub",
     "needs torch",  # 6.9 GB: tests/torch exports models and runs TorchServe
