@@ -6,14 +6,14 @@
 - name: config
   secret: {secretName: {{ $name }}-config}
 - name: tmp
-  emptyDir: {}
+  emptyDir: {sizeLimit: 2Gi}
 {{- with $secrets.inside }}
 - name: inside
-  secret: {secretName: {{ . }}, items: [{key: token, path: token}]}
+  secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: token, path: token}]}
 {{- end }}
 {{- if and $secrets.keys (has .role (list "front" "gateway")) }}
 - name: keys
-  secret: {secretName: {{ $secrets.keys }}, items: [{key: keys.json, path: keys.json}]}
+  secret: {secretName: {{ $secrets.keys }}, defaultMode: 0440, items: [{key: keys.json, path: keys.json}]}
 {{- end }}
 {{- if eq .data "scratch" }}
 - name: data
