@@ -22,7 +22,9 @@ from inference.clip import images
 from prepare.chunks import EmbeddingFolder
 from prepare.collection import Collection, read_collection
 from prepare.rollout import roll_out
+from prepare.live_log import trim
 from prepare.lock import locked
+from prepare.members import Folded, read_folded
 from prepare.progress import Progress
 from prepare.recall import recall
 from prepare.versions import chunks_of_versions, find_version, next_version
@@ -63,8 +65,9 @@ def build(loaded: Loaded) -> Manifest:
     inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
         collection = read_collection(embeddings)
+        folded = read_folded(embeddings)
         count = loaded.config.search.shards_for(len(collection.keys))
-        inputs = _digest(loaded, collection, count)
+        inputs = _digest(loaded, collection, count, folded)
         manifest = find_version(folders, inputs)
         if manifest is None:
             if loaded.config.search.shards is None:
@@ -73,10 +76,13 @@ def build(loaded: Loaded) -> Manifest:
             version = next_version(folders)
             fields = fields_of_index(collection.records)
             shards = _write_shards(loaded, folders, version, collection, count, fields)
-            manifest = _describe(loaded, folders, version, collection, shards, inputs, fields)
+            manifest = _describe(
+                loaded, folders, version, collection, shards, inputs, fields, folded
+            )
             manifest = write_manifest(folders, manifest)
         roll_out(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
         _drop_unused(embeddings, folders, collection)
+        trim(loaded, folders)
         return manifest
 
 
@@ -103,8 +109,12 @@ def _choice(folders: Folders, shards: int, images: int) -> str:
     return told
 
 
-def _digest(loaded: Loaded, collection: Collection, shard_count: int) -> str:
-    """Digest of everything that decides the files of a version."""
+def _digest(loaded: Loaded, collection: Collection, shard_count: int, folded: Folded) -> str:
+    """Digest of everything that decides the files of a version.
+
+    With an entry of the log that changed something there is a new version, though its files may be
+    as before: search servers then need not hold the entry any more.
+    """
     prepare = loaded.config.prepare
     settings = (
         FORMAT,
@@ -112,6 +122,8 @@ def _digest(loaded: Loaded, collection: Collection, shard_count: int) -> str:
         shard_count,
         prepare.M,
         prepare.ef_construction,
+        folded.log_id,
+        folded.changed,
     )
     return hashlib.sha256(f"{settings} {collection.digest}".encode()).hexdigest()
 
@@ -154,6 +166,7 @@ def _describe(
     shards: list[ShardFiles],
     inputs: str,
     fields: Fields,
+    folded: Folded,
 ) -> Manifest:
     """The manifest of the written files, with the recall of the index."""
     prepare, entry = loaded.config.prepare, collection.entry
@@ -173,6 +186,8 @@ def _describe(
         shards,
         sorted(collection.chunks),
         fields,
+        log_id=folded.log_id,
+        log_position=folded.position,
     )
 
 

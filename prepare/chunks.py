@@ -113,6 +113,10 @@ class EmbeddingFolder:
                         f"{path} is not as it was written: delete the chunk's line in {JOURNAL}"
                     )
 
+    def next_chunk(self) -> int:
+        """The number of the next chunk."""
+        return 1 + max((entry.chunk for entry in self.entries()), default=0)
+
     def write(self, number: int, chunk: Chunk, model: str, space: str) -> JournalEntry:
         """Write the files of a chunk, then its journal line, which makes the chunk finished."""
         dim = chunk.vectors.shape[1]
@@ -177,11 +181,11 @@ def replace_lines(path: Path, lines: Iterable[Any]) -> None:
     replace_bytes(path, _lines(lines))
 
 
-def read_lines(path: Path, kind: type[Line]) -> list[Line]:
-    """The lines of a file, without an unfinished last line; raises ConfigError."""
+def read_lines(path: Path, kind: type[Line], begin: int = 0) -> list[Line]:
+    """The lines of a file from a byte on, but for an unfinished last line; raises ConfigError."""
     try:
         data = path.read_bytes()
-        return msgspec.json.Decoder(kind).decode_lines(data[: data.rfind(b"\n") + 1])
+        return msgspec.json.Decoder(kind).decode_lines(data[begin : data.rfind(b"\n") + 1])
     except FileNotFoundError:
         if path.name == JOURNAL:
             return []

@@ -27,6 +27,10 @@ class EmbedRun(NamedTuple):
     added: list[str]
     removed: list[str]
     left_out: list[LeftOut]
+    live: Mapping[str, int] = {}
+    """How much was put, patched and deleted live since the last run."""
+    deleted_files: int = 0
+    """How many files are there whose images were deleted live."""
 
 
 def report(outcome: EmbedRun, *, list_left_out: bool) -> None:
@@ -43,6 +47,15 @@ def report(outcome: EmbedRun, *, list_left_out: bool) -> None:
     for names, what in ((outcome.added, "added to"), (outcome.removed, "removed from")):
         for name in names:
             print(printable(f"{what} the collection: {name}"))
+    if outcome.live:
+        words = (("put", "put"), ("patch", "patched"), ("delete", "deleted"))
+        counts = ", ".join(f"{outcome.live.get(op, 0)} {word}" for op, word in words)
+        print(f"live since the last run: {counts}")
+    if outcome.deleted_files:
+        print(
+            f"files that stay out, as their images were deleted live: {outcome.deleted_files};"
+            " prepare.py add FILE takes one back"
+        )
     print(
         f"{outcome.images} images, {outcome.read} looked at in this run, "
         f"{len(outcome.skipped)} skipped, {outcome.embedded} embedded, "

@@ -1,6 +1,10 @@
-"""The members of a collection: a line for each file of it in members.jsonl, after the last run."""
+"""The members of a collection: a line for each file of it in members.jsonl, after the last run.
+
+Before them is a line with what the log of live changes (search/log.py) has told, if there is one.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,11 +38,38 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the part of the path begins that answers tell."""
     offline: bool = False
     """Whether the image is searchable though its file was absent in the last run."""
+    source_metadata: dict[str, Scalar] | None = None
+    """What the roots tell of the file, if `metadata` has what was put or patched live."""
 
     @property
     def is_searchable(self) -> bool:
         """Whether there is an embedding."""
         return self.row >= 0
+
+
+class Removed(NamedTuple):
+    """An image that was deleted live: it stays out, although its file may be there."""
+
+    path: str
+    content: str
+    size_bytes: int
+    mtime_ns: int
+    """Of the file when it was looked at last; it need not be read again to be left out."""
+
+
+class Folded(NamedTuple):
+    """How far the members follow the log, and what it told that is no member."""
+
+    log_id: str = ""
+    """"" before there was a log."""
+    position: int = 0
+    """Of the last entry that is in the members."""
+    changed: int = 0
+    """The position of the last entry that changed something."""
+    removed: tuple[Removed, ...] = ()
+
+
+NOTHING_FOLDED = Folded()
 
 
 def has_members(folder: EmbeddingFolder) -> bool:
@@ -49,14 +80,37 @@ def has_members(folder: EmbeddingFolder) -> bool:
 def read_members(folder: EmbeddingFolder) -> list[Member]:
     """The members after the last run, none before the first; raises ConfigError."""
     if (folder.path / MEMBERS).exists():
-        return read_lines(folder.path / MEMBERS, Member)
+        return read_lines(folder.path / MEMBERS, Member, len(_first_line(folder)))
     return _members_of_live(folder)
 
 
-def write_members(folder: EmbeddingFolder, members: Sequence[Member]) -> None:
-    """Replace the members, in one step."""
-    replace_lines(folder.path / MEMBERS, members)
+def read_folded(folder: EmbeddingFolder) -> Folded:
+    """What the members have of the log; raises ConfigError."""
+    line = _first_line(folder)
+    try:
+        return msgspec.json.decode(line, type=Folded) if line else NOTHING_FOLDED
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{folder.path / MEMBERS} cannot be read: {error}") from None
+
+
+def write_members(
+    folder: EmbeddingFolder, members: Sequence[Member], folded: Folded = NOTHING_FOLDED
+) -> None:
+    """Replace the members and what they have of the log, in one step."""
+    first = [] if folded == NOTHING_FOLDED else [folded]
+    replace_lines(folder.path / MEMBERS, [*first, *members])
     (folder.path / LIVE).unlink(missing_ok=True)
+
+
+def _first_line(folder: EmbeddingFolder) -> bytes:
+    """The line of `Folded` in members.jsonl; empty without one."""
+    try:
+        with (folder.path / MEMBERS).open("rb") as file:
+            return file.readline() if file.peek(1)[:1] == b"[" else b""
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(f"{folder.path / MEMBERS} cannot be read: {error}") from None
 
 
 def _members_of_live(folder: EmbeddingFolder) -> list[Member]:

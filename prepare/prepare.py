@@ -23,6 +23,7 @@ from common.errors import ConfigError
 from common.process import argument_parser, run
 from prepare import build_index, save_embedding, status
 from prepare.embed_run import check, report
+from prepare.options import absolute, add_arguments
 from prepare.roots import Change
 from search.index import ann_module
 
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("words", nargs="*", metavar="[COMMAND] [PATH ...]")
-    save_embedding.add_arguments(parser)
+    add_arguments(parser)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     command, names = _split(arguments.words)
@@ -50,7 +51,9 @@ def main() -> None:
 def _prepare(loaded: Loaded, change: Change, options: Namespace) -> None:
     """Embed the images, then build the index."""
     ann_module(loaded.config.prepare.index)  # a missing package stops the run before the work
-    outcome = save_embedding.save_embeddings(loaded, change, accept_loss=options.accept_loss)
+    outcome = save_embedding.save_embeddings(
+        loaded, change, accept_loss=options.accept_loss, accept_log=options.accept_log
+    )
     report(outcome, list_left_out=options.list_left_out)
     build_index.report(build_index.build(loaded))
     check(outcome, options.max_bad)
@@ -67,7 +70,7 @@ def _change(command: str, names: Sequence[str]) -> Change:
     """What a command changes; raises ConfigError."""
     if command and not names:
         raise ConfigError(f"{command} needs a path; a folder of this name is ./{command}")
-    paths = save_embedding.absolute(names)
+    paths = absolute(names)
     if command == "remove":
         return Change(remove=paths)
     return Change(add=paths, inner=command == "add")

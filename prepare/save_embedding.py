@@ -2,8 +2,7 @@
 
 import os
 import sys
-from argparse import ArgumentParser
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,11 +20,15 @@ from inference.clip.model import Model, load_model, space_of_model
 from prepare.chunks import EmbeddingFolder, Skipped
 from prepare.embed import Decoding, Embedding, embed_chunk
 from prepare.embed_run import EmbedRun, check, report, told
-from prepare.left_out import LIST_OPTION, Kind
+from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
+from prepare.left_out import Kind
+from prepare.live_log import live_log, log_to_follow, pages
 from prepare.lock import locked
 from prepare.losses import Kept, keep_absent
-from prepare.members import Member, read_members, write_members
+from prepare.members import Member, read_folded, read_members, write_members
+from prepare.options import absolute, add_arguments
 from prepare.progress import Progress
+from prepare.removals import Result
 from prepare.roots import Change, changed, read_roots, write_roots
 from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
 from prepare.sources import Source, name_of
@@ -36,45 +39,65 @@ ROOTS = "folders, lists (.txt), tables (.csv, .tsv, .jsonl, .parquet) or files"
 NO_CHANGE = Change()
 UNWANTED: set[Kind] = {"excluded file", "excluded folder", "link"}
 """What a setting leaves out: it is not absent."""
+NOT_EMBEDDED = "it was put when there was another model, and the file is not there"
 
 
 def save_embeddings(
-    loaded: Loaded, change: Change = NO_CHANGE, *, accept_loss: bool = False
+    loaded: Loaded,
+    change: Change = NO_CHANGE,
+    *,
+    accept_loss: bool = False,
+    accept_log: bool = False,
 ) -> EmbedRun:
     """Change the roots of the collection, and embed what is new in it; raises ConfigError.
 
-    Images that are absent stay as offline (prepare/losses.py), unless `accept_loss`.
+    What was put and deleted live is taken up first (prepare/fold.py). Images that are absent stay
+    as offline (prepare/losses.py), unless `accept_loss`.
     """
     folder = EmbeddingFolder(loaded.path(loaded.config.prepare.embedding_dir))
-    with locked(folder.path):
+    with locked(folder.path), live_log(loaded) as log:
         before = read_members(folder)
+        folded = log_to_follow(log, read_folded(folder), accept=accept_log)
+        end = log.end() if log else 0  # before the scan: the files of these puts are there
         scans, added, removed = _scan(loaded, folder.path, change, before)
-        sources, roots = merged(scans)
         space = space_of_model(loaded.config.inference.clip, loaded.root)
-        stored = StoredRows(folder, space, before)
-        found = [(source, stored.unchanged(source)) for source in sources]
+        stored = StoredRows(folder, space)
+        fold = Fold(before, folded, scans, loaded)
+        for entries in pages(log, folded.position, end, loaded.config.prepare.chunk_size):
+            store_vectors(entries, folder, stored, loaded, space)
+            fold.apply(entries, stored)
+        fold.removals.end_at({name_of(path, loaded.root) for path in change.add})
+        scans += scan_uploads(fold.images.values(), loaded)
+        sources, roots = merged(scans)
+        read = fold.removals.to_read(sources)
+        found = [
+            (source, stored.unchanged(source, fold.images.get(source.path))) for source in read
+        ]
         todo = [source for source, stored_row in found if stored_row is None]
         embedded = _embed_all(loaded, folder, stored, todo, space)
-        results = [(source, stored_row or stored.of(source.path)) for source, stored_row in found]
-        told_roots = set[str]().union(*(scan.found.roots for scan in scans))
-        begins = told_from([source.path for source in sources], told_roots)
-        now = [
-            result.member(source, roots[source.path], begin)
-            for (source, result), begin in zip(results, begins, strict=True)
-        ]
-        kept = Kept([], {}) if accept_loss else _keep_absent(loaded, before, now, scans, stored)
-        members = sorted([*now, *kept.members], key=lambda member: member.path)
-        write_members(folder, members)
+        results = [(source, row or stored.of(source.path)) for source, row in found]
+        results = fold.keep_out(sources, results)
+        now = [fold.written(member) for member in _members(results, roots, scans)]
+        images = list(fold.images.values())
+        kept = Kept([], {}) if accept_loss else _keep_absent(loaded, images, now, scans, stored)
+        waiting = fold.waiting(sources)
+        members = sorted([*now, *kept.members, *waiting], key=lambda member: member.path)
+        write_members(folder, members, fold.folded)
         folder.sweep()
     return EmbedRun(
         sum(member.is_searchable for member in members),
         len(todo),
         embedded,
-        [result.told for _, result in results if isinstance(result.told, Skipped)],
+        [
+            *(result.told for _, result in results if isinstance(result.told, Skipped)),
+            *(Skipped(member.path, 0, 0, NOT_EMBEDDED) for member in waiting),
+        ],
         kept.reasons,
         added,
         removed,
         [left for scan in scans for left in scan.found.left_out],
+        fold.changes,
+        len(sources) - len(results),
     )
 
 
@@ -83,7 +106,8 @@ def _scan(
 ) -> tuple[list[RootScan], list[str], list[str]]:
     """Change the roots and look through them; gives the names that came and those that went."""
     roots = read_roots(folder)
-    known = roots.names if roots else {root for member in members for root in member.roots}
+    held = {root for member in members for root in member.roots if root != UPLOADS}
+    known = roots.names if roots else held
     new = changed(roots, change, loaded, known)
     added = [name for name in new.names if name not in known]
     removed = [name for name in known if name not in new.names]
@@ -92,6 +116,18 @@ def _scan(
     if new != roots:
         write_roots(folder, new)
     return scans, added, removed
+
+
+def _members(
+    results: Sequence[Result], roots: Mapping[str, tuple[str, ...]], scans: Iterable[RootScan]
+) -> list[Member]:
+    """The members that files are; `roots` has the roots of each path."""
+    told_roots = set[str]().union(*(scan.found.roots for scan in scans))
+    begins = told_from([source.path for source, _ in results], told_roots)
+    return [
+        result.member(source, roots[source.path], begin)
+        for (source, result), begin in zip(results, begins, strict=True)
+    ]
 
 
 def _keep_absent(
@@ -183,28 +219,14 @@ def main() -> None:
     parser.add_argument("paths", nargs="*", metavar="PATH", help=f"{ROOTS}, to be added")
     add_arguments(parser)
     arguments = parser.parse_args()
-    change = Change(absolute(arguments.paths), inner=False)
-    outcome = save_embeddings(load(arguments.config), change, accept_loss=arguments.accept_loss)
+    outcome = save_embeddings(
+        load(arguments.config),
+        Change(absolute(arguments.paths), inner=False),
+        accept_loss=arguments.accept_loss,
+        accept_log=arguments.accept_log,
+    )
     report(outcome, list_left_out=arguments.list_left_out)
     check(outcome, arguments.max_bad)
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options that this step and prepare.py share."""
-    parser.add_argument(
-        "--max-bad", type=int, metavar="N", help="fail when more than N images are skipped"
-    )
-    parser.add_argument(
-        "--accept-loss", action="store_true", help="let the images leave that are absent"
-    )
-    parser.add_argument(
-        LIST_OPTION, action="store_true", help="name each file and folder that is not looked at"
-    )
-
-
-def absolute(names: Sequence[str]) -> tuple[Path, ...]:
-    """The paths that a command line names; ~ is the home, also where the shell left it."""
-    return tuple(Path(os.path.abspath(Path(name).expanduser())) for name in names)
 
 
 if __name__ == "__main__":

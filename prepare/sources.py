@@ -67,7 +67,7 @@ def find_sources(given: Path, root: Path, walk: Walk | None = None) -> Found:
     found: dict[str, Source] = {}
     others: dict[str, str] = {}
     for path, metadata in _listed(given, walk):
-        source = _examine(path, metadata, root)
+        source = examine(path, metadata, root)
         found[source.path] = source
         add_root(others, own, source.path)
     left_out = [left._replace(path=name_of(left.path, root)) for left in walk.left_out[begin:]]
@@ -97,7 +97,8 @@ def name_of(path: str | Path, root: Path) -> str:
     return os.path.relpath(name, root) if name.startswith(f"{root}{os.sep}") else name
 
 
-def _examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
+def examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
+    """A file as it is now."""
     name = name_of(path, root)
     try:
         name.encode()

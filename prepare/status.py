@@ -4,8 +4,9 @@ from collections import Counter
 
 from common.config import Loaded
 from prepare.chunks import EmbeddingFolder
+from prepare.fold import UPLOADS
 from prepare.left_out import printable
-from prepare.members import read_members
+from prepare.members import read_folded, read_members
 from prepare.roots import read_roots
 from prepare.versions import current_of
 from search.manifest import BadIndex, folders_of, manifest_of
@@ -28,11 +29,15 @@ def print_status(loaded: Loaded) -> None:
     for member in read_members(folder):
         state = "skipped" if not member.is_searchable else "searchable"
         counts.update((root, "offline" if member.offline else state) for root in member.roots)
+    if any(root == UPLOADS for root, _ in counts):
+        names = [*names, UPLOADS]
     width = max([len("root"), *(len(printable(name)) for name in names)])
     print(f"{'root':{width}}  searchable  offline  skipped")
     for name in names:
         shown = [counts[name, state] for state in ("searchable", "offline", "skipped")]
         print(f"{printable(name):{width}}  {shown[0]:10}  {shown[1]:7}  {shown[2]:7}")
+    if removed := read_folded(folder).removed:
+        print(f"deleted live: {len(removed)}")
     print(f"version in use: {_version(loaded)}")
 
 

@@ -16,11 +16,16 @@ class StoredRow(NamedTuple):
     row: int
     told: Row | Skipped
 
+    @property
+    def content(self) -> str:
+        """The content hash, in hex; "" of a skipped file."""
+        return self.told.content if isinstance(self.told, Row) else ""
+
     def member(self, source: Source, roots: tuple[str, ...], told_from: int) -> Member:
         """The member that a file with this result is."""
         return Member(
             *(source.path, source.size_bytes, source.mtime_ns, self.chunk, self.row),
-            content=self.told.content if isinstance(self.told, Row) else "",
+            content=self.content,
             roots=roots,
             metadata=source.metadata if isinstance(self.told, Row) else {},
             told_from=told_from,
@@ -28,12 +33,11 @@ class StoredRow(NamedTuple):
 
 
 class StoredRows:
-    """The finished chunks of one model, and the members after the last run."""
+    """The finished chunks of one model."""
 
-    def __init__(self, folder: EmbeddingFolder, space: str, members: Iterable[Member]) -> None:
+    def __init__(self, folder: EmbeddingFolder, space: str) -> None:
         self.by_content: dict[str, StoredRow] = {}
         self._by_path: dict[str, StoredRow] = {}
-        self._members = {member.path: member for member in members if member.is_searchable}
         for entry in folder.entries():
             if entry.space == space:
                 self.add(entry.chunk, folder.rows(entry.chunk), folder.skipped(entry.chunk))
@@ -58,8 +62,11 @@ class StoredRows:
         """The newest result of a path; raises KeyError."""
         return self._by_path[path]
 
-    def unchanged(self, source: Source) -> StoredRow | None:
-        """The result of a file that need not be read: it is as it was by size and time."""
+    def unchanged(self, source: Source, member: Member | None) -> StoredRow | None:
+        """The result of a file that need not be read: it is as it was by size and time.
+
+        `member` is the image at its path after the last run.
+        """
         stored = self._by_path.get(source.path)
         if stored and not _is_as(source, stored.told):
             stored = None
@@ -68,7 +75,6 @@ class StoredRows:
             return stored if is_known and not stored.told.again else None
         if source.problem:
             return None
-        member = self._members.get(source.path)
         if member and _is_as(source, member) and member.content in self.by_content:
             return self.by_content[member.content]
         return stored

@@ -51,21 +51,23 @@ def find_version(folders: Folders, inputs: str) -> Manifest | None:
     return None
 
 
+def kept_manifests(folders: Folders) -> list[Manifest] | None:
+    """The manifests of the kept versions; None if one cannot be read."""
+    names = version_names(folders.index)
+    whole = [name for name in names if (folders.index / name / MANIFEST).exists()]
+    try:
+        return [read_manifest(folders, name) for name in whole]
+    except BadIndex as error:
+        log.warning("no embeddings are dropped, and nothing of the log: %s", error)
+        return None
+
+
 def chunks_of_versions(folders: Folders) -> set[int] | None:
     """The chunks of embeddings that the kept versions are from; None if one does not tell."""
-    chunks: set[int] = set()
-    for name in version_names(folders.index):
-        if not (folders.index / name / MANIFEST).exists():
-            continue
-        try:
-            of_version = read_manifest(folders, name).chunks
-        except BadIndex as error:
-            log.warning("no embeddings are dropped: %s", error)
-            return None
-        if of_version is None:
-            return None
-        chunks.update(of_version)
-    return chunks
+    kept = kept_manifests(folders)
+    if kept is None or any(manifest.chunks is None for manifest in kept):
+        return None
+    return {chunk for manifest in kept for chunk in manifest.chunks or ()}
 
 
 def current_of(folders: Folders) -> Current | None:

@@ -86,6 +86,9 @@ class Manifest(msgspec.Struct, frozen=True):
     """The chunks of embeddings that the version is from; None of an earlier release."""
     fields: Fields = {}
     """What filters can test; nothing in an index of an earlier release."""
+    log_id: str = ""
+    """The log of which the version has all entries up to `log_position`; "" for none."""
+    log_position: int = 0
     sha256: str = ""
     """The digest of the manifest itself: see search/self_hash.py."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from devtools.services import CHECKOUT
+from prepare.members import read_folded
+from tests.prepare.live import delete, id_of, patch, put, span
 from tests.prepare.prepared_folder import Workspace, add_images
 
 Dies = Callable[[Workspace, int], int]
@@ -46,18 +48,24 @@ def dies() -> Iterator[Dies]:
 def changed(tmp_path: Path, model: Path) -> Workspace:
     """Two versions and a collection changed since, so that a run does all that a run can do.
 
-    It takes a root from the configuration, embeds a chunk, skips an image, knows a moved one,
-    writes a version, deletes the oldest, and drops the chunk that only that one was from.
+    It takes a root from the configuration, embeds a chunk, skips an image, knows a moved one, takes
+    up what was put, patched and deleted live, writes a version, deletes the oldest, drops the chunk
+    that only that one was from, and trims the log.
     """
     workspace = Workspace(tmp_path / "changed", model, {"chunk-size": 4}, shards=1)
     add_images(workspace.images, range(8))
     workspace.prepare()
+    uploaded = add_images(workspace.root / "data/uploads", [20, 21])
+    put(workspace, uploaded[0], 1, title="first")
     for number in range(4):
         (workspace.images / f"{number:05}.png").unlink()
     workspace.prepare()
     add_images(workspace.images, [9, 10])
     (workspace.images / "broken.png").write_bytes(b"broken")
     (workspace.images / "00007.png").rename(workspace.images / "moved.png")
+    put(workspace, uploaded[1], 2, title="second")
+    patch(workspace, id_of(workspace, uploaded[0]), year=2020)
+    delete(workspace, id_of(workspace, workspace.images / "00005.png"))
     add_images(workspace.root / "more", [11])
     return workspace.having(shards=1, images=["images", "more"])
 
@@ -69,7 +77,8 @@ def result(workspace: Workspace) -> tuple[object, ...]:
     paths = workspace.folders.paths / (workspace.current() or "none")
     records = {path.name: path.read_bytes() for path in paths.iterdir()}
     rows, skipped = workspace.rows(), workspace.skipped()
-    return rows, skipped, vectors, embeddings, records, workspace.ids()
+    live = span(workspace), workspace.manifest().log_position, read_folded(workspace.embeddings)
+    return rows, skipped, vectors, embeddings, records, workspace.ids(), live
 
 
 def test_killed_at_every_step(changed: Workspace, tmp_path: Path, dies: Dies) -> None:
@@ -77,11 +86,14 @@ def test_killed_at_every_step(changed: Workspace, tmp_path: Path, dies: Dies) ->
     unbroken = changed.copy(tmp_path / "unbroken")
     steps = dies(unbroken, 0)
     assert steps > 40
+    assert span(unbroken) == (1, 4)
     for step in range(1, steps + 1):
         workspace = changed.copy(tmp_path / f"step-{step}")
         dies(workspace, step)
         assert workspace.load().manifest.version in ("v000002", "v000003"), step
         assert workspace.vectors(), f"{step}: what the last run collected can be read"
+        begin, _ = span(workspace)
+        assert begin <= workspace.manifest().log_position, f"{step}: servers need these entries"
 
         dies(workspace, 0)
 

@@ -7,7 +7,8 @@ import pytest
 
 from common.config import Loaded, parse
 from prepare.chunks import EmbeddingFolder
-from prepare.members import Member, write_members
+from prepare.fold import UPLOADS
+from prepare.members import Folded, Member, Removed, write_members
 from prepare.roots import Root, Roots, write_roots
 from prepare.status import list_roots, print_status
 from prepare.versions import put_in_use
@@ -43,6 +44,22 @@ def test_counts_by_root(loaded: Loaded, capsys: pytest.CaptureFixture[str]) -> N
     ]
     list_roots(loaded)
     assert capsys.readouterr().out == "a\nmy\\nlist.txt\n"
+
+
+def test_what_was_written_live(loaded: Loaded, capsys: pytest.CaptureFixture[str]) -> None:
+    """Uploads have a line of their own, and deletions are counted."""
+    folder = EmbeddingFolder(loaded.root / "data/embeddings")
+    uploaded = Member("data/uploads/a.png", 1, 0, 1, 3, roots=(UPLOADS,))
+    write_members(folder, [uploaded], Folded("id", 2, 2, (Removed("a/5.png", "c", 1, 0),)))
+
+    print_status(loaded)
+
+    told = capsys.readouterr().out.splitlines()
+    assert told[3:] == [
+        "Live.upload-dir           1        0        0",
+        "deleted live: 1",
+        "version in use: none",
+    ]
 
 
 def test_the_version_in_use(loaded: Loaded, capsys: pytest.CaptureFixture[str]) -> None:

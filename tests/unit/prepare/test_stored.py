@@ -28,33 +28,33 @@ def folder(tmp_path: Path) -> EmbeddingFolder:
 
 def test_a_file_as_it_was_need_not_be_read(folder: EmbeddingFolder) -> None:
     """By size and time; nor one that is broken, but one that a limit refused."""
-    stored = StoredRows(folder, "space", ())
+    stored = StoredRows(folder, "space")
 
-    assert stored.unchanged(A) == stored.of("a.jpg")
-    assert stored.unchanged(replace(A, mtime_ns=2)) is None
-    assert stored.unchanged(replace(A, size_bytes=2)) is None
-    assert stored.unchanged(replace(A, problem="empty")) is None
-    assert stored.unchanged(Source("b.jpg", 3, 2)) is None, "that is of another model"
-    broken = stored.unchanged(Source("broken.jpg", 3, 1))
+    assert stored.unchanged(A, None) == stored.of("a.jpg")
+    assert stored.unchanged(replace(A, mtime_ns=2), None) is None
+    assert stored.unchanged(replace(A, size_bytes=2), None) is None
+    assert stored.unchanged(replace(A, problem="empty"), None) is None
+    assert stored.unchanged(Source("b.jpg", 3, 2), None) is None, "that is of another model"
+    broken = stored.unchanged(Source("broken.jpg", 3, 1), None)
     assert broken is not None
     assert (broken.chunk, broken.row) == (1, -1)
-    assert stored.unchanged(Source("broken.jpg", 3, 1, problem="empty")) is None
-    assert stored.unchanged(Source("large.jpg", 3, 1)) is None
+    assert stored.unchanged(Source("broken.jpg", 3, 1, problem="empty"), None) is None
+    assert stored.unchanged(Source("large.jpg", 3, 1), None) is None
 
 
 def test_the_last_run_knows_where_files_went(folder: EmbeddingFolder) -> None:
     """G: a member has the embedding of its content, also under another name and time."""
-    members = [Member("new.jpg", 3, 7, 1, 0, "c"), Member("lost.jpg", 3, 7, 9, 0, "unknown")]
-    stored = StoredRows(folder, "space", members)
+    new, lost = Member("new.jpg", 3, 7, 1, 0, "c"), Member("lost.jpg", 3, 7, 9, 0, "unknown")
+    stored = StoredRows(folder, "space")
 
-    assert stored.unchanged(Source("new.jpg", 3, 7)) == stored.by_content["c"]
-    assert stored.unchanged(Source("new.jpg", 3, 8)) is None
-    assert stored.unchanged(Source("lost.jpg", 3, 7)) is None
+    assert stored.unchanged(Source("new.jpg", 3, 7), new) == stored.by_content["c"]
+    assert stored.unchanged(Source("new.jpg", 3, 8), new) is None
+    assert stored.unchanged(Source("lost.jpg", 3, 7), lost) is None
 
 
 def test_what_a_run_found_has_a_member(folder: EmbeddingFolder) -> None:
     """With the file as it is now, its roots and its metadata; skipped files have none."""
-    stored = StoredRows(folder, "space", ())
+    stored = StoredRows(folder, "space")
     copy = Source("copy.jpg", 5, 6, {"year": 1})
     stored.add(3, [], [Skipped("a.jpg", 9, 9, "broken")], [Copy(copy, "d")])
 

@@ -1,0 +1,151 @@
+"""The entries of a log, applied to a collection one after the other."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from common.config import Loaded, parse
+from prepare import fold as fold_module
+from prepare.chunks import Chunk, EmbeddingFolder, Row
+from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
+from prepare.members import Folded, Member, Removed
+from prepare.scan import RootScan
+from prepare.sources import Found, Source
+from prepare.stored import StoredRows
+from search.image_key import key_of
+from search.log import Entry
+from search.messages import Record
+
+CONTENTS = "a" * 16, "b" * 16
+SPACE = "space"
+
+
+class Collection:
+    """A collection of one image, photos/a, with metadata of a table."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = EmbeddingFolder(root)
+        row = Row("photos/a", 1, 1, CONTENTS[0], "0")
+        self.folder.write(1, Chunk(np.eye(1, 2, dtype=np.float32), [row], []), "clip", SPACE)
+        self.stored = StoredRows(self.folder, SPACE)
+        self.loaded = Loaded(parse("{}"), root)
+        told = Source("photos/a", 1, 1, {"year": 1})
+        scans = [
+            RootScan("photos", Found([told], [], set())),
+            RootScan("a.csv", Found([], [], set())),
+        ]
+        held = Member("photos/a", 1, 1, 1, 0, CONTENTS[0], ("photos",), {"year": 1})
+        skipped = Member("photos/broken", 1, 1, 1, -1)
+        self.fold = Fold([held, skipped], Folded("id", 3, 2), scans, self.loaded)
+
+    def apply(self, *entries: Entry) -> None:
+        """Apply entries that follow what is folded."""
+        numbered = list(enumerate(entries, self.fold.folded.position + 1))
+        store_vectors(numbered, self.folder, self.stored, self.loaded, SPACE)
+        self.fold.apply(numbered, self.stored)
+
+    def metadata(self) -> dict[str, Any]:
+        """What is told of each image."""
+        return {path: image.metadata for path, image in self.fold.images.items()}
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Collection:
+    """A collection, whose model need not be there."""
+    monkeypatch.setattr(fold_module, "find_model", lambda name, _: Path(name))
+    return Collection(tmp_path)
+
+
+def put(path: str, content: str, space: str = SPACE, **metadata: Any) -> Entry:
+    vector = np.array([0, 1], "<f4").tobytes()
+    record = msgspec.msgpack.encode(Record(path, metadata))
+    return Entry("put", key_of(content, path, "1" * 16), space, vector, record)
+
+
+def patch(path: str, content: str, **metadata: Any) -> Entry:
+    return Entry("patch", key_of(content, path, "")[:16], record=msgspec.msgpack.encode(metadata))
+
+
+def delete(path: str, content: str) -> Entry:
+    return Entry("delete", key_of(content, path, "")[:16])
+
+
+def test_an_image_that_is_put(made: Collection) -> None:
+    """With the embedding of the log, below its root, or among the uploads."""
+    a, b = CONTENTS
+    made.apply(put("photos/b", b, title="x"), put("data/uploads/b", b), put("photos/a", a))
+
+    images = made.fold.images
+    new = Member("photos/b", 0, 0, 2, 0, b, ("photos",), {"title": "x"}, source_metadata={})
+    assert images["photos/b"] == new
+    assert (images["data/uploads/b"].roots, images["data/uploads/b"].chunk) == ((UPLOADS,), 2)
+    known = images["photos/a"]
+    assert (known.chunk, known.mtime_ns, known.metadata, known.source_metadata) == (
+        *(1, 1, {}),
+        {"year": 1},
+    )
+    assert [entry.rows for entry in made.folder.entries()] == [1, 1], "each content once"
+    assert made.fold.folded == Folded("id", 6, 6)
+    assert made.fold.changes == {"put": 3}
+
+
+def test_an_image_of_another_space(made: Collection) -> None:
+    """It waits for its file, until it is deleted."""
+    b = CONTENTS[1]
+    made.apply(put("photos/b", b, space="other"))
+
+    assert [image.path for image in made.fold.waiting([])] == ["photos/b"]
+    assert made.fold.waiting([Source("photos/b", 1, 1)]) == []
+    made.apply(delete("photos/b", b))
+    assert made.fold.waiting([]) == []
+
+
+def test_patches_are_of_what_is_there(made: Collection) -> None:
+    """Fields are set and removed; a patch before its put is nothing."""
+    a, b = CONTENTS
+    made.apply(
+        patch("photos/a", a, title="x", year=None),
+        patch("photos/b", b, title="y"),
+        patch("photos/a", b, title="z"),
+    )
+    assert made.metadata() == {"photos/a": {"title": "x"}}
+    assert made.fold.folded == Folded("id", 6, 4), "two changed nothing"
+    made.apply(patch("photos/a", a, title=None), patch("photos/a", a, year=2))
+    assert made.metadata() == {"photos/a": {"year": 2}}
+
+
+def test_what_is_deleted_is_remembered(made: Collection) -> None:
+    """Until it is put; also if the same path has other content by then."""
+    a, b = CONTENTS
+    made.apply(delete("photos/a", a), put("photos/a", b), delete("photos/a", a))
+    assert made.fold.images["photos/a"].content == b
+    assert made.fold.folded.removed == (Removed("photos/a", a, 1, 1),)
+
+    made.apply(delete("photos/a", b), put("photos/a", a))
+    assert made.fold.images["photos/a"].content == a
+    assert made.fold.folded.removed == (Removed("photos/a", b, 0, 0),)
+
+
+def test_an_image_that_replaces_another_has_no_more_of_its_id(made: Collection) -> None:
+    """The id of the content before finds nothing at the path."""
+    a, b = CONTENTS
+    made.apply(put("photos/a", b), patch("photos/a", a, title="x"), delete("photos/a", a))
+    assert made.metadata() == {"photos/a": {}}
+
+
+def test_uploads_are_looked_at_by_name(made: Collection) -> None:
+    """Those that are there; other files of their folder are nothing to prepare."""
+    assert scan_uploads(made.fold.images.values(), made.loaded) == []
+    made.apply(put("data/uploads/b", CONTENTS[1]), put("data/uploads/gone", CONTENTS[1]))
+    for name in ("b", "other"):
+        path = made.loaded.path(f"data/uploads/{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"file")
+
+    (scan,) = scan_uploads(made.fold.images.values(), made.loaded)
+
+    assert [source.path for source in scan.found.sources] == ["data/uploads/b"]
+    assert scan.root == UPLOADS
