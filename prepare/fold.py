@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from common.config import Loaded
+from common.files import MAX_IMAGE_BYTES, content_hash, read_regular
+from common.images.facts import facts_of
 from inference.clip.registry import find_model, shown_name
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.members import Folded, Member
@@ -172,9 +175,7 @@ def store_vectors(
             new[content] = entry
     if not new:
         return
-    rows = [
-        Row(_path(entry), 0, 0, content, entry.key[16:24].hex()) for content, entry in new.items()
-    ]
+    rows = [_row(entry, content, loaded.root) for content, entry in new.items()]
     vectors = np.stack([np.frombuffer(entry.vector, "<f4") for entry in new.values()])
     number = folder.next_chunk()
     name = loaded.config.inference.clip
@@ -183,8 +184,14 @@ def store_vectors(
     stored.add(number, rows, ())
 
 
-def _path(entry: Entry) -> str:
-    return msgspec.msgpack.decode(entry.record, type=Record).path
+def _row(entry: Entry, content: str, root: Path) -> Row:
+    """The row of an image that is put, with what its EXIF tells while its file is there."""
+    path = msgspec.msgpack.decode(entry.record, type=Record).path
+    facts: dict[str, str] = {}
+    with suppress(OSError):
+        data = read_regular(root / path, MAX_IMAGE_BYTES)
+        facts = facts_of(data) if content_hash(data) == content else {}
+    return Row(path, 0, 0, content, entry.key[16:24].hex(), facts=facts)
 
 
 def scan_uploads(images: Iterable[Member], loaded: Loaded) -> list[RootScan]:

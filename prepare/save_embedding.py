@@ -1,6 +1,5 @@
 """Embed the images of a collection: python prepare/save_embedding.py [PATH ...]."""
 
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

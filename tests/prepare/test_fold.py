@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from devtools.tiny_model import write_tiny_model
 from tests.prepare.live import delete, id_of, log_of, metadata_of, patch, put, span
@@ -59,6 +60,20 @@ def test_a_file_that_was_put_and_is_found_is_one_member(twelve: Workspace) -> No
     np.testing.assert_array_equal(embedded, vectors["images/00003.png"])
     assert "13 images, 0 looked at" in twelve.prepare()
     assert metadata == metadata_of(twelve)
+
+
+def test_what_its_exif_tells_is_known_of_an_upload(twelve: Workspace) -> None:
+    """As of an image that prepare embeds."""
+    path, exif = upload(twelve, 20), Image.Exif()
+    exif[ExifTags.Base.Make] = "Leica"
+    noise(20).save(path, exif=exif)
+    put(twelve, path)
+
+    twelve.prepare()
+
+    facts = {record.path: record.facts for record in twelve.indexed().values()}
+    told = facts[f"{UPLOADS}/00020.png"]
+    assert (told["camera"], told["size"]) == ("Leica", path.stat().st_size)
 
 
 def test_what_was_deleted_stays_out(twelve: Workspace) -> None:
