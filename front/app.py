@@ -29,7 +29,9 @@ from front.embed_reply import embed_reply
 from front.image_fetch import Fetcher, Internet
 from front.images import add_images
 from front.query import (
+    read_browse_query,
     read_classify_query,
+    read_counts_query,
     read_embed_request,
     read_query,
     read_segment_request,
@@ -167,6 +169,16 @@ def _add_api(app: Flask, backend: Backend, answers: AnswerCache) -> None:
         asking = client.classify(
             read_classify_query(request), backend.new_deadline(), bypass=bypass
         )
+        return _json(loop.run(asking).body)
+
+    @app.get("/v1/images")
+    def browse() -> Response:
+        asking = client.browse(read_browse_query(request), backend.new_deadline())
+        return _json(loop.run(asking).body)
+
+    @app.get("/v1/facets")
+    def facets() -> Response:
+        asking = client.facets(read_counts_query(request), backend.new_deadline())
         return _json(loop.run(asking).body)
 
     @app.delete("/v1/cache")

@@ -10,8 +10,16 @@ from msgspec import Meta
 
 from common.errors import BadRequest, UnsupportedMedia
 from common.json_input import decode_json, refusal
+from middle.browse_messages import BrowseQuery, CountsQuery
 from middle.messages import SOURCES, ClassifyQuery, EmbedQuery, Query
-from middle.query_checks import check, check_classify, check_embed, check_segment, read_filter
+from middle.query_checks import (
+    check,
+    check_browse,
+    check_classify,
+    check_embed,
+    check_segment,
+    read_filter,
+)
 from middle.segment_messages import Point, SegmentQuery
 
 Message = TypeVar("Message")
@@ -24,7 +32,7 @@ MAX_TEXTS = 2048
 MAX_VALUES = 2**20
 """Commas in a request to embed, of which most are in its texts."""
 NOT_AS_TEXT = ("image", "images", "labels", "regions", "embedding")
-WHOLE_NUMBERS = ("k", "top")
+WHOLE_NUMBERS = ("k", "top", "limit")
 NUMBERS = ("region", "box")
 PICTURES = ("image", "image_url", "id")
 
@@ -100,6 +108,19 @@ def read_segment_request(request: Request) -> SegmentRequest:
     else:
         asked = decode_json(_json_body(request), SegmentRequest)
     return check_segment(asked, PICTURES)
+
+
+def read_browse_query(request: Request) -> BrowseQuery:
+    """Which images to list, in a request's URL; raises a ServiceError."""
+    return check_browse(_from_fields(_url_fields(request), {}, BrowseQuery))
+
+
+def read_counts_query(request: Request) -> CountsQuery:
+    """Which values to count, in a request's URL; raises a ServiceError."""
+    fields = _url_fields(request)
+    named = [value for name, value in fields if name == "field"]
+    others = [field for field in fields if field[0] != "field"]
+    return check_browse(_from_fields(others, {"field": named}, CountsQuery))
 
 
 def check_query(query: SearchQuery) -> SearchQuery:

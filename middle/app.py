@@ -1,5 +1,6 @@
 """The middle server: queries in JSON (load tests, scripts) or msgpack (front), answers in JSON."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from common.server.request import (
 )
 from common.server.service import create_service, on_close
 from common.wire import CACHE_VERSION_HEADER, MSGPACK, decode
+from middle.browse_messages import BrowseAnswer, BrowseQuery, CountsQuery, FacetsAnswer
 from middle.cache_keys import ImageFile, image_file, normal_text
 from middle.embed import answer_inputs
 from middle.language import is_english
@@ -40,7 +42,7 @@ from middle.messages import (
     Query,
 )
 from middle.pipeline import CachedAnswer
-from middle.query_checks import check, check_classify, check_embed, check_segment
+from middle.query_checks import check, check_browse, check_classify, check_embed, check_segment
 from middle.segment_messages import SegmentAnswer, SegmentQuery
 from middle.services import Services
 
@@ -70,6 +72,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     on_close(app, loop.close)
     on_close(app, lambda: loop.run(services.close()))
     _add_queries(app, services, loop, config.middle)
+    _add_browsing(app, services, loop, new_deadline)
 
     @app.delete("/cache")
     def purge() -> Response:
@@ -147,6 +150,22 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
         return response
 
 
+def _add_browsing(
+    app: Flask, services: Services, loop: LoopThread, new_deadline: Callable[[], float]
+) -> None:
+    browser = services.browser
+
+    @app.post("/browse")
+    def browse() -> Response:
+        deadline = new_deadline()
+        return _reply(loop.run(browser.browse(check_browse(_body(BrowseQuery)), deadline)))
+
+    @app.post("/facets")
+    def facets() -> Response:
+        deadline = new_deadline()
+        return _reply(loop.run(browser.facets(check_browse(_body(CountsQuery)), deadline)))
+
+
 def _image_files(query: EmbedQuery | ClassifyQuery) -> list[ImageFile]:
     return list(map(image_file, query.images, query.regions or [None] * len(query.images)))
 
@@ -176,7 +195,9 @@ def _answered(cached: CachedAnswer) -> Response:
     return response
 
 
-def _reply(answer: Answer | EmbedAnswer | ClassifyAnswer | SegmentAnswer) -> Response:
+def _reply(
+    answer: Answer | BrowseAnswer | ClassifyAnswer | EmbedAnswer | FacetsAnswer | SegmentAnswer,
+) -> Response:
     return _json(replace(answer, request_id=g.request_id))
 
 

@@ -12,6 +12,7 @@ from common.http_client import HttpClient, Reply, Request, digested
 from common.internal_auth import InternalAuth
 from common.upstream import Upstream
 from common.wire import UNREADABLE, encode
+from middle.browse_messages import BrowseQuery, CountsQuery
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 from middle.segment_messages import SegmentQuery
 
@@ -55,6 +56,14 @@ class MiddleClient:
     def segment(self, query: SegmentQuery, deadline: float, *, bypass: bool = False) -> Asking:
         """Ask for the `SegmentAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
         return self._post("/segment", encode(query), deadline, bypass)
+
+    def browse(self, query: BrowseQuery, deadline: float) -> Asking:
+        """Ask for the `BrowseAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
+        return self._post("/browse", encode(query), deadline, bypass=False)
+
+    def facets(self, query: CountsQuery, deadline: float) -> Asking:
+        """Ask for the `FacetsAnswer` to a query, in JSON; awaiting it raises a ServiceError."""
+        return self._post("/facets", encode(query), deadline, bypass=False)
 
     async def purge(self) -> None:
         """Empty the prediction cache of each middle server; raises a ServiceError."""

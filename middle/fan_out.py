@@ -2,42 +2,28 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError, Unavailable
+from msgspec.structs import replace
+
+from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError
 from common.metrics import BATCH_SIZE
 from common.wire import Matrix
-from middle.messages import Coverage, ShardCounts
-from search.client import QueryBatch, QueryKind, SearchServer, ShardResult, VectorQuery
+from middle.fan_out_result import FanOutResult, coverage_of, why_none
+from middle.first_answer import any_answer, first_answer
+from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed
+from search.client import QueryBatch, QueryKind, Result, SearchServer, ShardResult, VectorQuery
 from search.filter import Filter
 from search.image_key import is_short, parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
 
-Answer = TypeVar("Answer")
+Found = TypeVar("Found")
+Servers = Sequence[SearchServer]
+Told = ShardResult[Found] | Exception
 Deal = Callable[[int, int], list[int]]
 """Gives the shards that a server holds, from its number and the shard count of the index."""
 MAX_BATCH = 256
 """Queries in one message, more than a worker of middle usually has under way."""
-
-
-class FanOutResult(NamedTuple):
-    """The hits of the shards of one index version, and the coverage."""
-
-    version: str
-    version_digest: str
-    space: str
-    shards: dict[int, Hits]
-    coverage: Coverage
-
-    def without(self, shard: int) -> "FanOutResult":
-        """This result with a shard counted as failed; raises Unavailable if no shard is left."""
-        left = {number: hits for number, hits in self.shards.items() if number != shard}
-        if not left:
-            raise Unavailable("no shard answered", "no_shard")
-        counts = self.coverage.shards
-        return self._replace(
-            shards=left, coverage=_coverage(counts.total, len(left), counts.timeout)
-        )
 
 
 class FanOut:
@@ -64,30 +50,36 @@ class FanOut:
 
     async def search(
         self, vector: Matrix, k: int, deadline: float, passing: Filter | None = None
-    ) -> FanOutResult:
+    ) -> FanOutResult[Hits]:
         """The k nearest of each shard that pass, of one version; raises if no shard answered."""
         self._check()
         query = VectorQuery(vector, k, filter=passing)
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
-        self._learn(results)
-        answers = [found for found in results if isinstance(found, ShardResult)]
-        for version, digest in sorted({(found.version, found.version_digest) for found in answers}):
-            others = [
-                server
-                for server, found in zip(self._servers, results, strict=True)
-                if isinstance(found, ShardResult)
-                and (found.version, found.version_digest) != (version, digest)
-            ]
-            if not others:
-                break
-            # During a swap, all servers still hold one of the two versions: ask the others for it.
-            again = await self._ask_again(query._replace(version_digest=digest), others, deadline)
-            answers += [found for found in again if isinstance(found, ShardResult)]
-            if all(isinstance(found, ShardResult) for found in again):
-                break
-        failures = {i: error for i, error in enumerate(results) if isinstance(error, Exception)}
-        return self._outcome(answers, failures)
+
+        async def ask(servers: Servers, version: str | None) -> list[Result | Exception]:
+            batch = QueryBatch()
+            place = batch.add(query._replace(version_digest=version), deadline)
+            batch.send(servers)
+            return await batch.results(place, deadline)
+
+        return await self._of_one_version(results, ask)
+
+    async def browse(self, message: BrowseRequest, deadline: float) -> FanOutResult[list[Listed]]:
+        """The next images of each shard, of one version; raises if no shard answered."""
+        return await self._ask_all(
+            lambda server, version: server.browse(
+                replace(message, version_digest=version), deadline
+            )
+        )
+
+    async def counts(self, message: CountRequest, deadline: float) -> FanOutResult[Counts]:
+        """The counts of each shard, of one version; raises if no shard answered."""
+        return await self._ask_all(
+            lambda server, version: server.counts(
+                replace(message, version_digest=version), deadline
+            )
+        )
 
     async def lookup(self, image_id: str, deadline: float) -> LookupReply:
         """The indexed image of an id, from a server with its shard; raises that server's error.
@@ -100,22 +92,24 @@ class FanOut:
             return server.lookup(image_id, deadline)
 
         if is_short(image_id):
-            return await _any(self._servers, ask, deadline)
+            return await any_answer(self._servers, ask, deadline)
         shard = shard_of(parse_id(image_id)[0], self.shard_count)
         servers = [(server, self._held(i)) for i, server in enumerate(self._servers)]
         holders = [server for server, held in servers if shard in held]
         try:
-            return await _first(holders, ask, deadline)
+            return await first_answer(holders, ask, deadline)
         except ServiceError as error:
             if error.code != "wrong_shard":  # wrong_shard: the servers hold other shards now
                 raise
         others = [server for server, held in servers if shard not in held]
-        return await _first(others, ask, deadline)
+        return await first_answer(others, ask, deadline)
 
     async def info(self, deadline: float) -> Info:
         """The facts of the index, from the first server that answers; raises the last error."""
         self._check()
-        return await _first(self._servers, lambda server, deadline: server.info(deadline), deadline)
+        return await first_answer(
+            self._servers, lambda server, deadline: server.info(deadline), deadline
+        )
 
     def _check(self) -> None:
         if not self.has_servers:
@@ -137,92 +131,77 @@ class FanOut:
         BATCH_SIZE.labels("fan-out").observe(len(batch.queries))
         batch.send(self._servers)
 
-    async def _ask_again(
-        self, query: VectorQuery, servers: Sequence[SearchServer], deadline: float
-    ) -> list[ShardResult | Exception]:
-        batch = QueryBatch()
-        place = batch.add(query, deadline)
-        batch.send(servers)
-        return await batch.results(place, deadline)
+    async def _ask_all(
+        self, ask_one: Callable[[SearchServer, str | None], Awaitable[ShardResult[Found]]]
+    ) -> FanOutResult[Found]:
+        """What each server answers to a question that is sent alone."""
+        self._check()
+
+        async def ask(servers: Servers, version: str | None) -> list[Told[Found]]:
+            asking = (ask_one(server, version) for server in servers)
+            found = await asyncio.gather(*asking, return_exceptions=True)
+            return [_no_signal(answer) for answer in found]
+
+        return await self._of_one_version(await ask(self._servers, None), ask)
+
+    async def _of_one_version(
+        self,
+        results: Sequence[Told[Found]],
+        ask: Callable[[Servers, str], Awaitable[Sequence[Told[Found]]]],
+    ) -> FanOutResult[Found]:
+        """The results of one version; servers that have answered of another one are asked again."""
+        self._learn(results)
+        answers = [found for found in results if isinstance(found, ShardResult)]
+        for version, digest in sorted({(found.version, found.version_digest) for found in answers}):
+            others = [
+                server
+                for server, found in zip(self._servers, results, strict=True)
+                if isinstance(found, ShardResult)
+                and (found.version, found.version_digest) != (version, digest)
+            ]
+            if not others:
+                break
+            # During a swap, all servers still hold one of the two versions: ask the others for it.
+            again = await ask(others, digest)
+            answers += [found for found in again if isinstance(found, ShardResult)]
+            if all(isinstance(found, ShardResult) for found in again):
+                break
+        failures = {i: error for i, error in enumerate(results) if isinstance(error, Exception)}
+        return self._outcome(answers, failures)
 
     def _held(self, server: int) -> list[int]:
         """The shards of a server, as far as is known."""
         return self._holds.get(server) or self._deal(server, self.shard_count)
 
-    def _learn(self, results: Sequence[ShardResult | Exception]) -> None:
+    def _learn(self, results: Sequence[Told[Any]]) -> None:
         for server, found in enumerate(results):
             if isinstance(found, ShardResult):
                 self._holds[server] = list(found.shards)
                 self.shard_count = found.shard_count
 
-    def _outcome(self, answers: list[ShardResult], failures: dict[int, Exception]) -> FanOutResult:
+    def _outcome(
+        self, answers: list[ShardResult[Found]], failures: dict[int, Exception]
+    ) -> FanOutResult[Found]:
         """The result of the version with the most shards; of equals, of the newest version."""
-        by_version: dict[tuple[str, str, str, int], dict[int, Hits]] = {}
+        by_version: dict[tuple[str, str, str, int], dict[int, Found]] = {}
         for found in answers:
             # Two servers may give different indexes the same version name: keep the two apart.
             named = (found.version, found.version_digest, found.space, found.shard_count)
             by_version.setdefault(named, {}).update(found.shards)
         if not any(by_version.values()):
-            raise _why_none(list(failures.values()))
+            raise why_none(list(failures.values()))
         best = max(by_version, key=lambda named: (len(by_version[named]), named))
         version, digest, space, total = best
         shards = by_version[best]
         late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
         timeout = sum(len(self._held(server)) for server in late)
-        return FanOutResult(version, digest, space, shards, _coverage(total, len(shards), timeout))
+        return FanOutResult(
+            version, digest, space, shards, coverage_of(total, len(shards), timeout)
+        )
 
 
-def _coverage(total: int, answered: int, timeout: int) -> Coverage:
-    missing = total - answered
-    timeout = min(missing, timeout)
-    counts = ShardCounts(total, answered, timeout, missing - timeout)
-    return Coverage(counts, answered / total, missing > 0)
-
-
-async def _first(
-    servers: Sequence[SearchServer],
-    ask: Callable[[SearchServer, float], Awaitable[Answer]],
-    deadline: float,
-) -> Answer:
-    """The first answer. Each server gets a share of the time, since any server may hang."""
-    failure: ServiceError = Unavailable("no search server holds this shard", "wrong_shard")
-    for place, server in enumerate(servers):
-        now = asyncio.get_running_loop().time()
-        try:
-            return await ask(server, now + (deadline - now) / (len(servers) - place))
-        except ServiceError as error:
-            if error.status < 500:
-                raise
-            failure = error
-    raise failure
-
-
-async def _any(
-    servers: Sequence[SearchServer],
-    ask: Callable[[SearchServer, float], Awaitable[Answer]],
-    deadline: float,
-) -> Answer:
-    """An answer of all servers; their worst error if there is none."""
-    answers = await asyncio.gather(
-        *(ask(server, deadline) for server in servers), return_exceptions=True
-    )
-    failures: list[ServiceError] = []
-    for answer in answers:
-        if isinstance(answer, ServiceError):
-            failures.append(answer)
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            return answer
-    raise max(failures, key=lambda error: error.status)
-
-
-def _why_none(failures: Sequence[Exception]) -> ServiceError:
-    """The error of a query that no shard answered; an error of the client comes first."""
-    told = [error for error in failures if isinstance(error, ServiceError)]
-    for error in told:
-        if error.status < 500 or error.code == "no_index":
-            return error
-    if told and all(isinstance(error, DeadlineExceeded) for error in told):
-        return DeadlineExceeded("no shard answered within the deadline")
-    return Unavailable("no shard answered", "no_shard")
+def _no_signal(found: Found | BaseException) -> Found | Exception:
+    """What a server has answered; raises what ends the process or the caller."""
+    if isinstance(found, BaseException) and not isinstance(found, Exception):
+        raise found
+    return found

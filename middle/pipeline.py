@@ -13,13 +13,14 @@ from common.errors import ServiceError, Unavailable
 from common.wire import encode, unpack_rows
 from middle.cache_keys import ImageFile, cache_version, result_key
 from middle.embed import Embedded, Embedder, choose_role
-from middle.fan_out import FanOut, FanOutResult
+from middle.fan_out import FanOut
+from middle.fan_out_result import FanOutResult
 from middle.memory_store import CacheEntry
 from middle.merge import BrokenShard, hits_per_shard, is_complete, merge
 from middle.messages import Answer, Hit, Query
 from middle.prediction_cache import CacheOutcome, PredictionCache
 from middle.upstream_state import ABSENT, UpstreamState
-from search.messages import MAX_SHARD_HITS
+from search.messages import MAX_SHARD_HITS, Hits
 
 log = logging.getLogger(__name__)
 
@@ -147,10 +148,7 @@ class Pipeline:
         embedded = await self._embed(query, image, deadline, bypass)
         embedded_at = time.perf_counter()
         found, hits = await self._find(query, embedded, deadline)
-        coverage = found.coverage
-        if coverage.fraction < (1.0 if query.require_full else self._min_coverage):
-            told = f"{coverage.shards.ok} of {coverage.shards.total} shards answered"
-            raise Unavailable(told, "insufficient_coverage")
+        found.check(1.0 if query.require_full else self._min_coverage)
         ended = time.perf_counter()
         took_ms = {
             "embed": _ms(embedded_at - started),
@@ -158,7 +156,7 @@ class Pipeline:
             "total": _ms(ended - started),
         }
         warnings = list(embedded.warnings)
-        answer = Answer(hits, coverage, found.version, embedded.model, took_ms, warnings)
+        answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
         return SearchResult(answer, embedded.digest, found.version_digest)
 
     async def _embed(
@@ -182,11 +180,11 @@ class Pipeline:
 
     async def _find(
         self, query: Query, embedded: Embedded, deadline: float
-    ) -> tuple[FanOutResult, list[Hit]]:
+    ) -> tuple[FanOutResult[Hits], list[Hit]]:
         """Ask each shard for a share of the hits, and again for more if the share was too small."""
         # the query's own image is found, then left out
         fetch = hits_per_shard(query.k + (query.id is not None), self._fan_out.shard_count)
-        last: tuple[FanOutResult, list[Hit]] | None = None
+        last: tuple[FanOutResult[Hits], list[Hit]] | None = None
         while True:
             try:
                 found = await self._fan_out.search(embedded.vector, fetch, deadline, query.filter)
@@ -218,7 +216,7 @@ def read_result(entry: CacheEntry) -> SearchResult:
     return SearchResult(_answers.decode(entry.value), "", "", entry.age_s)
 
 
-def _merge(query: Query, found: FanOutResult) -> tuple[FanOutResult, list[Hit]]:
+def _merge(query: Query, found: FanOutResult[Hits]) -> tuple[FanOutResult[Hits], list[Hit]]:
     """The fan-out result without shards whose records cannot be read, and the merged hits."""
     while True:
         try:

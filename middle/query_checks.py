@@ -8,6 +8,7 @@ from typing import TypeVar
 from common.errors import BadRequest
 from common.json_input import decode_json
 from inference.prompt_checks import check_prompt, check_region
+from middle.browse_messages import BrowseQuery, CountsQuery
 from middle.messages import (
     MAX_EMBEDDING,
     MAX_TEXT,
@@ -25,6 +26,7 @@ BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 EMPTY_IMAGE = "the image is empty"
 
 Asked = TypeVar("Asked", bound=Query)
+Browsed = TypeVar("Browsed", BrowseQuery, CountsQuery)
 SegmentAsked = TypeVar("SegmentAsked", bound=SegmentQuery)
 
 
@@ -47,6 +49,13 @@ def check(
         length = math.hypot(*query.embedding)
         if not 1e-18 < length < 1e18:  # so that the square is finite and not zero
             raise BadRequest("an embedding must be finite and not zero")
+    return query
+
+
+def check_browse(query: Browsed) -> Browsed:
+    """Check the filter of a query that has no picture and no text; raises BadRequest."""
+    if query.filter is not None:
+        check_filter(query.filter)
     return query
 
 

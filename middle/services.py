@@ -8,6 +8,7 @@ from common.errors import ServiceError
 from common.http_client import HttpClient
 from common.internal_auth import InternalAuth
 from inference.client import InferenceClient
+from middle.browse import Browser
 from middle.classify import Classifier
 from middle.embed import Embedder
 from middle.fan_out import FanOut
@@ -31,6 +32,7 @@ class Services:
         self.cache = PredictionCache(config.middle, epoch)
         self.embedder = Embedder(self._inference, self.cache, self._state)
         self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self._state, config)
+        self.browser = Browser(self.fan_out, config.middle.min_coverage)
         self.classifier = Classifier(self.embedder)
         self.segmenter = Segmenter(self._inference, self.cache, self._state)
 

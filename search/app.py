@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, request
 
@@ -19,7 +21,14 @@ from common.server.internal_auth import authorize
 from common.server.request import check_digests, deadline_of, is_gone, take_body
 from common.server.service import create_service, on_close
 from common.wire import MSGPACK, Matrix, decode, encode, pack_rows, unpack_rows
-from search.filter import check_fields
+from search.browse_messages import (
+    MAX_FIELDS,
+    MAX_LISTED,
+    BrowseRequest,
+    CountRequest,
+    ShardReply,
+)
+from search.filter import Filter, check_field, check_fields
 from search.image_key import is_short, parse_id, shard_of
 from search.index import ef_of_shard
 from search.index_versions import IndexVersions, Version
@@ -32,7 +41,7 @@ from search.messages import (
     SearchRequest,
     ShardHits,
 )
-from search.shard import Found
+from search.shard import Found, Shard
 
 MAX_BODY_BYTES = 64 * 2**20
 
@@ -98,7 +107,33 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
         )
         return Response(encode(reply), content_type=MSGPACK)
 
+    _add_browsing(app, versions)
     return app
+
+
+def _add_browsing(app: Flask, versions: IndexVersions) -> None:
+    @app.post("/browse")
+    def browse() -> Response:
+        message = decode(take_body(), BrowseRequest)
+        if not 0 < message.limit <= MAX_LISTED:
+            raise BadRequest(f"list 1 to {MAX_LISTED} images")
+        return _of_shards(
+            versions.get(message.version_digest),
+            message.filter,
+            lambda shard: shard.browse(message.filter, message.after, message.limit),
+        )
+
+    @app.post("/counts")
+    def counts() -> Response:
+        message = decode(take_body(), CountRequest)
+        if not 0 < len(message.fields) <= MAX_FIELDS:
+            raise BadRequest(f"count the values of 1 to {MAX_FIELDS} fields")
+        version = versions.get(message.version_digest)
+        for field in message.fields:
+            check_field(field, version.manifest.fields, "field")
+        return _of_shards(
+            version, message.filter, lambda shard: shard.counts(message.filter, message.fields)
+        )
 
 
 def _check_wanted(deadline: float) -> None:
@@ -108,6 +143,23 @@ def _check_wanted(deadline: float) -> None:
     if is_gone(request):
         DROPPED.labels("search", "caller_gone").inc()
         raise ClientDisconnected("whoever asked has closed the connection")
+
+
+def _of_shards(version: Version, passing: Filter | None, find: Callable[[Shard], Any]) -> Response:
+    """What is found in each shard of a version.
+
+    Raises BadRequest, DeadlineExceeded, ClientDisconnected.
+    """
+    deadline, manifest = deadline_of(request, math.inf), version.manifest
+    if passing:
+        check_fields(passing, manifest.fields)
+    shards = {}
+    for number, shard in version.shards.items():
+        _check_wanted(deadline)
+        shards[number] = find(shard)
+    named, total = manifest.named, len(manifest.shards)
+    reply = ShardReply(named.version, named.sha256, manifest.space, total, shards)
+    return Response(encode(reply), content_type=MSGPACK)
 
 
 def _search(

@@ -1,10 +1,10 @@
 """The client of the search servers: it sends queries in batches and checks the replies."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,9 +17,16 @@ from common.loop import within
 from common.request_context import CONTEXT, merge_contexts
 from common.upstream import Upstream
 from common.wire import Matrix, encode, pack_rows
+from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed, ShardReply
 from search.filter import Filter
 from search.messages import Hits, Info, LookupReply, LookupRequest, SearchRequest
-from search.reply_validation import validate_info, validate_lookup, validate_search
+from search.reply_validation import (
+    validate_browse,
+    validate_counts,
+    validate_info,
+    validate_lookup,
+    validate_search,
+)
 
 MAX_BATCH = 32
 """Most query batches in one request. Only a server that has fallen behind gets more than one.
@@ -31,6 +38,9 @@ SLOTS = 1
 """Requests in flight to a replica. With two, batches are half as large: 21 servers then need
 8.3 ms of CPU for a query instead of 4.5 ms."""
 
+Asked = TypeVar("Asked")
+Found = TypeVar("Found")
+Validate = Callable[[bytes, Asked], ShardReply[Found]]
 QueryKind = tuple[str | None, int, bytes]
 
 
@@ -49,14 +59,17 @@ class VectorQuery(NamedTuple):
         return self.version_digest, len(self.vector), encode(self.filter) if self.filter else b""
 
 
-class ShardResult(NamedTuple):
-    """One query's hits from one server, by shard. All shards are of one version."""
+class ShardResult(NamedTuple, Generic[Found]):
+    """What one server found for one query, by shard. All shards are of one version."""
 
     version: str
     version_digest: str
     space: str
     shard_count: int
-    shards: dict[int, Hits]
+    shards: dict[int, Found]
+
+
+Result = ShardResult[Hits]
 
 
 class QueryBatch:
@@ -67,7 +80,7 @@ class QueryBatch:
         self.deadline = 0.0
         """The latest deadline of its queries, on the loop's clock."""
         self._contexts = [CONTEXT.get()]
-        self._results: list[asyncio.Future[list[ShardResult]]] = []
+        self._results: list[asyncio.Future[list[Result]]] = []
         self._missing = 0
         self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting = 0
@@ -88,7 +101,7 @@ class QueryBatch:
         for result in self._results:
             result.add_done_callback(self._count)
 
-    async def results(self, place: int, deadline: float) -> list[ShardResult | Exception]:
+    async def results(self, place: int, deadline: float) -> list[Result | Exception]:
         """Each server's result for the query at `place`; DeadlineExceeded for a late server."""
         left_s = deadline - asyncio.get_running_loop().time()
         try:
@@ -114,7 +127,7 @@ class QueryBatch:
         """The message as bytes, with their digest."""
         return with_digest(encode(self.request))
 
-    def _count(self, result: "asyncio.Future[list[ShardResult]]") -> None:
+    def _count(self, result: "asyncio.Future[list[Result]]") -> None:
         if not result.cancelled():
             result.exception()  # read here, as asyncio complains of an exception that is never read
         self._missing -= 1
@@ -128,7 +141,7 @@ class SearchServer:
     def __init__(self, name: str, addresses: Sequence[str], http: HttpClient) -> None:
         """The caller closes `http`."""
         self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
-        self._batches: Coalescer[QueryBatch, list[ShardResult]] = Coalescer(
+        self._batches: Coalescer[QueryBatch, list[Result]] = Coalescer(
             name,
             self._send,
             slots=SLOTS * len(addresses),
@@ -140,7 +153,7 @@ class SearchServer:
         """Stop probing."""
         await self._upstream.close()
 
-    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[ShardResult]]":
+    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[Result]]":
         """Queue a batch. The future gets this server's result for each query."""
         return self._batches.submit(batch, batch.deadline)
 
@@ -151,6 +164,22 @@ class SearchServer:
             request, deadline, lambda reply: validate_lookup(reply.body)
         )
 
+    async def browse(self, message: BrowseRequest, deadline: float) -> ShardResult[list[Listed]]:
+        """The next images of each shard. Raises as `lookup`."""
+        return await self._ask("/browse", message, deadline, validate_browse)
+
+    async def counts(self, message: CountRequest, deadline: float) -> ShardResult[Counts]:
+        """The counts of each shard. Raises as `lookup`."""
+        return await self._ask("/counts", message, deadline, validate_counts)
+
+    async def _ask(
+        self, path: str, message: Asked, deadline: float, validate: Validate[Asked, Found]
+    ) -> ShardResult[Found]:
+        request = Request("POST", path, with_digest(encode(message)))
+        reply = await self._upstream.ask(request, deadline, lambda it: validate(it.body, message))
+        named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
+        return ShardResult(*named, reply.shards)
+
     async def info(self, deadline: float) -> Info:
         """What this server holds. Raises ServiceError, Unavailable, DeadlineExceeded."""
         return await self._upstream.ask(
@@ -159,9 +188,9 @@ class SearchServer:
 
     async def _send(
         self, batches: list[QueryBatch], deadline: float
-    ) -> list[list[ShardResult] | Exception]:
+    ) -> list[list[Result] | Exception]:
         """Send the batches of each kind in one request; results or an error for each batch."""
-        results: dict[QueryBatch, list[ShardResult] | Exception] = {}
+        results: dict[QueryBatch, list[Result] | Exception] = {}
         kinds = {batch: batch.queries[0].kind for batch in batches}
         for kind in set(kinds.values()):
             alike = [batch for batch in batches if kinds[batch] == kind]
@@ -172,9 +201,7 @@ class SearchServer:
                 results |= dict.fromkeys(alike, error)
         return [results[batch] for batch in batches]
 
-    async def _send_alike(
-        self, batches: list[QueryBatch], deadline: float
-    ) -> Iterator[ShardResult]:
+    async def _send_alike(self, batches: list[QueryBatch], deadline: float) -> Iterator[Result]:
         ks = [query.k for batch in batches for query in batch.queries]
         version = batches[0].queries[0].version_digest
         request = Request("POST", "/search", _body_of(batches))
@@ -201,7 +228,7 @@ async def fetch_info(http: HttpClient, address: str, timeout_s: float) -> Info:
     return validate_info((await checked(reply)).body)
 
 
-def _result(result: "asyncio.Future[list[ShardResult]]", place: int) -> ShardResult | Exception:
+def _result(result: "asyncio.Future[list[Result]]", place: int) -> Result | Exception:
     if not result.done():
         return DeadlineExceeded("a search server did not answer within the deadline")
     error = result.exception()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from common.wire import encode
 from search.ann_index import Mask
+from search.browse_messages import MAX_COUNTED, Counts, ValueCount, too_many_values
 from search.fields import ALIGNED, CODE, Head, kind_of
 from search.filter import BOUNDS, Filter, Value
 from search.messages import Kind
@@ -37,7 +38,7 @@ class Column(NamedTuple):
         """The rows with one of some values of this kind."""
         wanted = np.zeros(len(self.values) + 1, np.bool_)
         for value in values:
-            place = self._place(value)
+            place = self.place(value)
             if place < len(self.values) and self._value(place) == _own(value):
                 wanted[place + 1] = True
         return wanted[self.codes]
@@ -46,25 +47,30 @@ class Column(NamedTuple):
         """The rows within the bounds of a test."""
         first, end = 0, len(self.values)
         if test.gt is not None:
-            first = self._place(test.gt, after=True)
+            first = self.place(test.gt, after=True)
         if test.gte is not None:
-            first = self._place(test.gte)
+            first = self.place(test.gte)
         if test.lt is not None:
-            end = self._place(test.lt)
+            end = self.place(test.lt)
         if test.lte is not None:
-            end = self._place(test.lte, after=True)
+            end = self.place(test.lte, after=True)
         return self._span(first, end)
 
     def begins(self, prefix: str) -> Mask:
         """The rows whose text begins so."""
         start = prefix.encode()
         after = bisect.bisect_left(range(len(self.values)), start + b"\xff", key=self._value)
-        return self._span(self._place(prefix), after)
+        return self._span(self.place(prefix), after)
+
+    def value(self, place: int) -> Value:
+        """The value at a place among the sorted ones."""
+        value: Value = self._value(place)
+        return value.decode(errors="ignore") if isinstance(value, bytes) else value
 
     def _span(self, first: int, end: int) -> Mask:
         return (self.codes > first) & (self.codes <= end)
 
-    def _place(self, value: Value, *, after: bool = False) -> int:
+    def place(self, value: Value, *, after: bool = False) -> int:
         """The place of a value among the sorted ones, or behind it."""
         find = bisect.bisect_right if after else bisect.bisect_left
         return find(range(len(self.values)), _own(value), key=self._value)
@@ -114,6 +120,30 @@ class Columns:
             with self._lock:
                 self._kept[key] = kept
         return kept
+
+    def counts(self, fields: Sequence[str], mask: Mask | None = None) -> Counts:
+        """How many of the rows of a mask, or of all, have each value of some fields.
+
+        Raises BadRequest for a field with too many values.
+        """
+        images = self._rows if mask is None else int(np.count_nonzero(mask))
+        return Counts(images, [self._counts(field, mask) for field in fields])
+
+    def _counts(self, field: str, mask: Mask | None) -> list[ValueCount]:
+        found: list[ValueCount] = []
+        for column in self._columns.get(field, {}).values():
+            counts = np.bincount(column.codes if mask is None else column.codes[mask], minlength=1)
+            places = np.flatnonzero(counts[1:])
+            if len(found) + len(places) > MAX_COUNTED:
+                raise too_many_values(field)
+            values = (column.value(place) for place in places.tolist())
+            found += map(ValueCount, values, counts[places + 1].tolist())
+        return found
+
+    def texts(self, field: str) -> Column:
+        """The texts of a field; without any, every row has none."""
+        none = Column(np.zeros(self._rows, CODE), np.empty(0, "<i8"), memoryview(b""))
+        return self._columns.get(field, {}).get("text", none)
 
     def _passing(self, tree: Filter) -> Mask:
         if tree.not_ is not None:

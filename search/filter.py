@@ -90,12 +90,16 @@ def check_fields(tree: Filter, known: Collection[str]) -> None:
     """Raise BadRequest if a filter tests a field that no image has."""
     check_filter(tree)
     for where, test in _tests(tree, "filter", 1):
-        if test.field not in known:
-            fields = ", ".join(sorted(known)) or "none: run prepare once more"
-            raise BadRequest(
-                f"`{where}`: no image has a field {test.field!r}; the fields are {fields}",
-                "unknown_field",
-            )
+        check_field(test.field or "", known, where)
+
+
+def check_field(field: str, known: Collection[str], where: str) -> None:
+    """Raise BadRequest if no image has a field."""
+    if field not in known:
+        fields = ", ".join(sorted(known)) or "none: run prepare once more"
+        raise BadRequest(
+            f"`{where}`: no image has a field {field!r}; the fields are {fields}", "unknown_field"
+        )
 
 
 def _tests(tree: Filter, where: str, depth: int) -> Iterator[tuple[str, Filter]]:

@@ -3,12 +3,22 @@
 A wrong hit looks like any other hit after the merge. One wrong value is enough to refuse a reply.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
 from common.errors import InvalidResponse
 from common.wire import decode_reply
+from search.browse_messages import (
+    MAX_COUNTED,
+    BrowseRequest,
+    CountRequest,
+    Counts,
+    Listed,
+    ShardReply,
+    is_in_order,
+)
 from search.image_key import IMAGE_KEY, shard_of
 from search.messages import Hits, Info, LookupReply, SearchReply, ShardHits
 
@@ -23,10 +33,8 @@ def validate_search(body: bytes, ks: Sequence[int], version_digest: str | None) 
     """
     reply = decode_reply(body, SearchReply)
     numbers = [shard_hits.shard for shard_hits in reply.shards]
-    _expect(version_digest in (None, reply.version_digest), "another version")
-    _expect(reply.shard_count > 0, "that an index has no shards")
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
-    _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
+    _check_version(reply, numbers, version_digest)
     for shard_hits in reply.shards:
         _check_shard(shard_hits, ks, reply.shard_count)
     return reply
@@ -44,6 +52,39 @@ def validate_lookup(body: bytes) -> LookupReply:
 def validate_info(body: bytes) -> Info:
     """Decode what a server holds; raises InvalidResponse."""
     return decode_reply(body, Info)
+
+
+def validate_browse(body: bytes, request: BrowseRequest) -> ShardReply[list[Listed]]:
+    """Decode the images that a server lists; raises InvalidResponse."""
+    reply = decode_reply(body, ShardReply[list[Listed]])
+    _check_version(reply, reply.shards, request.version_digest)
+    for listed in reply.shards.values():
+        places = [image.place for image in listed]
+        _expect(len(listed) <= request.limit, "more images than were asked for")
+        _expect(all(len(image.key) == IMAGE_KEY.itemsize for image in listed), "no key")
+        before = [request.after] if request.after else []
+        _expect(is_in_order([*before, *places]), "images that are not in order")
+    return reply
+
+
+def validate_counts(body: bytes, request: CountRequest) -> ShardReply[Counts]:
+    """Decode a server's counts of values; raises InvalidResponse."""
+    reply = decode_reply(body, ShardReply[Counts])
+    _check_version(reply, reply.shards, request.version_digest)
+    for found in reply.shards.values():
+        _expect(len(found.fields) == len(request.fields), "not an answer for each field")
+        for counts in found.fields:
+            _expect(len(counts) <= MAX_COUNTED, "too many values")
+            _expect(all(0 < value.count <= found.images for value in counts), "no count")
+    return reply
+
+
+def _check_version(
+    reply: SearchReply | ShardReply[Any], numbers: Collection[int], version_digest: str | None
+) -> None:
+    _expect(version_digest in (None, reply.version_digest), "another version")
+    _expect(reply.shard_count > 0, "that an index has no shards")
+    _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
 
 
 def _check_shard(shard_hits: ShardHits, ks: Sequence[int], shard_count: int) -> None:

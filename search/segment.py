@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from common.wire import Matrix
 from search.ann_index import AnnIndex, HidingIndex, Mask, Numbers
+from search.browse_messages import WHEN, Counts, Listed, Place
 from search.columns import Columns
 from search.exact import nearest_of
 from search.filter import Filter
 from search.image_key import SHORT, Keys
 from search.messages import Hits, Record
+from search.newest import Newest
 
 EMPTY = Hits(b"", b"", [])
 GATHER_US, COMPARE_US, WALK_US = 0.2, 0.02, 150.0
@@ -47,6 +49,7 @@ class Segment:
         self._columns = columns
         self._ann = ann
         self._hider = ann if isinstance(ann, HidingIndex) else None
+        self._newest = Newest(columns.texts(WHEN), keys)
         self._keys = keys
         self._records = memoryview(records)
         self._offsets = offsets
@@ -117,6 +120,22 @@ class Segment:
                     ],
                 )
         return found
+
+    def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
+        """The first images that pass and come after a place."""
+        rows = self._newest.page(after, limit, self._mask(passing)).tolist()
+        return [self._newest.listed(row, self.record(row)) for row in rows]
+
+    def counts(self, passing: Filter | None, fields: Sequence[str]) -> Counts:
+        """The values of some fields among the images that pass; raises BadRequest."""
+        return self._columns.counts(fields, self._mask(passing))
+
+    def _mask(self, passing: Filter | None) -> Mask | None:
+        """The rows that pass and are not hidden; None for all."""
+        mask, count = self._alive
+        if passing is not None:
+            return mask & self._columns.passing(passing)
+        return mask if count < self.rows else None
 
     def _is_exact(self, count: int, queries: int) -> bool:
         """Whether to compare all of `count` images that pass costs less than graph searches."""

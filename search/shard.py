@@ -1,12 +1,13 @@
 """A shard as it is searched: its segments, the newest last, as one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from common.wire import Matrix
 from search.ann_index import Numbers
+from search.browse_messages import Counts, Listed, Place, merge_counts, merge_listed
 from search.filter import Filter
 from search.image_key import IMAGE_KEY, Keys
 from search.messages import Hits, Record
@@ -32,6 +33,12 @@ class Part(Protocol):
         passing: Filter | None = None,
     ) -> list[Hits]:
         """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
+
+    def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
+        """The first images that pass and come after a place."""
+
+    def counts(self, passing: Filter | None, fields: Sequence[str]) -> Counts:
+        """The values of some fields among the images that pass; raises BadRequest."""
 
     def hide(self, rows: Numbers) -> None:
         """Make tombstones of some rows: they are found no more."""
@@ -94,6 +101,22 @@ class Shard:
                 break
         return [hits for hits, _ in merged]
 
+    def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
+        """The first images that pass and come after a place."""
+        for _ in range(ATTEMPTS):
+            parts = [part.browse(passing, after, limit) for part in self.parts if part.count]
+            ids = [image.place.id for listed in parts for image in listed]
+            if len(set(ids)) == len(ids):
+                break
+        return merge_listed(_each_once(parts), limit)
+
+    def counts(self, passing: Filter | None, fields: Sequence[str]) -> Counts:
+        """The values of some fields among the images that pass; raises BadRequest.
+
+        An image that is being replaced may be counted twice.
+        """
+        return merge_counts([part.counts(passing, fields) for part in self.parts])
+
     def find(self, content: int, location: int) -> Found | None:
         """The image with the two hashes of an id, None if it is not here."""
         return self._newest(lambda part: part.find(content, location))
@@ -106,6 +129,14 @@ class Shard:
         rows = [(part, find(part)) for part in self.parts]
         found = [Found(part, row) for part, row in rows if row is not None]
         return found[-1] if found else None
+
+
+def _each_once(parts: Sequence[Sequence[Listed]]) -> Iterator[list[Listed]]:
+    """The lists of parts, the oldest first; of each image its place in the newest part."""
+    seen = set[bytes]()
+    for listed in reversed(parts):
+        yield [image for image in listed if image.place.id not in seen]
+        seen.update(image.place.id for image in listed)
 
 
 def _merge(parts: Sequence[Hits], k: int) -> tuple[Hits, bool]:

@@ -37,6 +37,7 @@ MAY_IMPORT = {
 WIRES = {
     "gateway": {"middle.client", "middle.messages"},
     "front": {
+        "middle.browse_messages",
         "middle.client",
         "middle.messages",
         "middle.query_checks",
@@ -46,6 +47,7 @@ WIRES = {
         "inference.client",
         "inference.messages",
         "inference.prompt_checks",
+        "search.browse_messages",
         "search.client",
         "search.messages",
         "search.image_key",

@@ -60,6 +60,12 @@ curl "http://127.0.0.1:8000/v1/images/$ID/thumbnail" -o thumbnail.jpg
     "preview": """
 curl "http://127.0.0.1:8000/v1/images/$ID/preview" -o preview.jpg
 """,
+    "browse": """
+curl "http://127.0.0.1:8000/v1/images?limit=5"
+""",
+    "facets": """
+curl "http://127.0.0.1:8000/v1/facets?field=folder&field=format"
+""",
     "info": """
 curl http://127.0.0.1:8000/v1/info
 """,

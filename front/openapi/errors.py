@@ -19,7 +19,9 @@ class Error(NamedTuple):
 ERRORS = {
     "bad_request": Error(400, "The request is wrong. `detail` says how."),
     "bad_filter": Error(400, "The filter is no test and no node, or over a limit."),
-    "unknown_field": Error(400, "No image of the index has a field of the filter."),
+    "unknown_field": Error(400, "No image of the index has a field that is named."),
+    "bad_cursor": Error(400, "The cursor is none that this server gave."),
+    "too_many_values": Error(400, "The field has more than 10,000 values among these images."),
     "wrong_length": Error(400, "The embedding has more or fewer numbers than those of the index."),
     "model_unavailable": Error(400, "The server has no such model."),
     "image_url_off": Error(400, "This server fetches no images: `Front.image-url` is off."),

@@ -12,7 +12,7 @@ RED_SQUARE = (
 )
 """A PNG of 16 x 16 pixels: any image file may stand here, in base64."""
 
-IN_URL = {"text": "a cat", "k": 3}
+IN_URL: dict[str, Any] = {"text": "a cat", "k": 3, "field": ["folder", "format"], "limit": 3}
 SEARCHES = {
     "text": {"summary": "By text", "value": {"text": "a cat", "k": 3}},
     "image": {"summary": "By an image file in base64", "value": {"image": RED_SQUARE, "k": 3}},
@@ -109,6 +109,26 @@ ANSWER: dict[str, Any] = {
     "model": "starter",
     "took_ms": {"embed": 5.1, "search": 1.9, "total": 7.0},
     "warnings": [],
+    "request_id": REQUEST_ID,
+}
+BROWSE_ANSWER: dict[str, Any] = {
+    "images": [{name: value for name, value in ANSWER["hits"][0].items() if name != "score"}],
+    "next": "krkyMDI2LTA2LTAzVDA4OjE0OjUxKzAwOjAwxBB0_tFVzy2YFY5e-UUssC6m",
+    "coverage": ANSWER["coverage"],
+    "index_version": "v000001",
+    "request_id": REQUEST_ID,
+}
+FACETS_ANSWER = {
+    "images": 69,
+    "facets": {
+        "folder": {"values": [{"value": "samples", "count": 69}], "more": 0},
+        "format": {
+            "values": [{"value": "jpg", "count": 69}],
+            "more": 0,
+        },
+    },
+    "coverage": ANSWER["coverage"],
+    "index_version": "v000001",
     "request_id": REQUEST_ID,
 }
 EMBED_ANSWER = {

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from common.wire import MSGPACK
 from front.openapi import examples
+from front.openapi.collection import collection
 from front.openapi.errors import FROM_URL, IMAGE, INDEX, SERVER
 from front.openapi.parts import (
     CACHED,
@@ -68,7 +69,6 @@ IMAGE_FILE = "Ranges and `If-None-Match` are understood."
 THUMBNAIL = "Its longer side has at most as many pixels as `Front.thumbnail-pixels`."
 PREVIEW = """Its longer side has at most as many pixels as `Front.preview-pixels`. It is there for
 every image, also for one that browsers cannot show (HEIC, TIFF, RAW)."""
-INFO = "How many images the index has, its version, and the model that made its vectors."
 PURGE = "Needs a key, also on a server where nothing else does."
 HEALTHZ = "Asks no other server. Where nothing is answered, start the process anew."
 READY = "Whether searches can be answered now. A load balancer asks this."
@@ -94,16 +94,7 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
             errors=MODEL,
         ),
         *_images(),
-        Operation(
-            method="get",
-            path="/v1/info",
-            id="info",
-            tag="Collection",
-            summary="What can be searched",
-            description=INFO,
-            replies=reply("The collection", "Info", examples.INFO),
-            errors=("no_index", *SERVER),
-        ),
+        *collection(schemas),
         Operation(
             method="delete",
             path="/v1/cache",

@@ -7,6 +7,7 @@ import msgspec
 
 from common.errors import Problem
 from front.query import EmbedRequest, SearchQuery, SegmentRequest
+from middle.browse_messages import BrowseAnswer, BrowseQuery, CountsQuery, FacetsAnswer
 from middle.messages import (
     Answer,
     ClassifyAnswer,
@@ -19,7 +20,11 @@ from middle.segment_messages import SegmentAnswer
 
 TYPES = (
     SearchQuery,
+    BrowseQuery,
+    CountsQuery,
     Answer,
+    BrowseAnswer,
+    FacetsAnswer,
     EmbedRequest,
     EmbedAnswer,
     ClassifyQuery,

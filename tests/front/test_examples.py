@@ -34,7 +34,7 @@ def requests() -> Iterator[Any]:
             filled = path.replace("{id}", named.pop("id", ""))
             bodies = operation.get("requestBody", {}).get("content", {})
             if not bodies:
-                address = f"{filled}?{urlencode(named)}" if named else filled
+                address = f"{filled}?{urlencode(named, doseq=True)}" if named else filled
                 yield pytest.param(Sent(method, address, {}), id=f"{method} {path}")
             for name, example in bodies.get(JSON, {}).get("examples", {}).items():
                 how = {"json": example["value"]}

@@ -23,6 +23,8 @@ ROUTES = {
     ("POST", "/v1/classify"): "search",
     ("POST", "/v1/segment"): "search",
     ("GET", "/v1/info"): "search",
+    ("GET", "/v1/images"): "search",
+    ("GET", "/v1/facets?field=format"): "search",
     ("GET", "/v1/images/ID"): "images",
     ("GET", "/v1/images/ID/thumbnail"): "images",
     ("GET", "/v1/images/ID/preview"): "images",

@@ -11,7 +11,8 @@ from common.errors import NotFound, Unavailable
 from common.loop import within
 from common.wire import Matrix
 from middle.fan_out import FanOut
-from search.client import QueryBatch, SearchServer, ShardResult
+from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed
+from search.client import QueryBatch, Result, SearchServer, ShardResult
 from search.image_key import IMAGE_KEY
 from search.messages import Hits, Info, LookupReply, Record
 
@@ -49,13 +50,15 @@ class FakeServer:
         self.shard_count = shard_count
         self.space = SPACE
         self.found: dict[int, Hits] = {}
+        self.listed: dict[int, list[Listed]] = {}
+        self.counted: dict[int, Counts] = {}
         self.error: Exception | None = None
         self.batches: list[QueryBatch] = []
         self.cancelled = 0
         self.lookups = 0
         self.is_closed = False
 
-    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[ShardResult]]":
+    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[Result]]":
         self.batches.append(batch)
         return asyncio.ensure_future(self._search(batch))
 
@@ -63,6 +66,17 @@ class FakeServer:
         self.lookups += 1
         await self._take_time(deadline)
         return lookup_reply(self.space)
+
+    async def browse(self, message: BrowseRequest, deadline: float) -> ShardResult[list[Listed]]:
+        await self._take_time(deadline)
+        shards = {n: self.listed.get(n, [])[: message.limit] for n in self.shards}
+        return ShardResult(*self._named(message.version_digest), shards)
+
+    async def counts(self, message: CountRequest, deadline: float) -> ShardResult[Counts]:
+        await self._take_time(deadline)
+        none = Counts(0, [[] for _ in message.fields])
+        shards = {n: self.counted.get(n, none) for n in self.shards}
+        return ShardResult(*self._named(message.version_digest), shards)
 
     async def info(self, deadline: float) -> Info:
         await self._take_time(deadline)
@@ -72,7 +86,7 @@ class FakeServer:
     async def close(self) -> None:
         self.is_closed = True
 
-    async def _search(self, batch: QueryBatch) -> list[ShardResult]:
+    async def _search(self, batch: QueryBatch) -> list[Result]:
         try:
             await asyncio.sleep(self.after_s)
         except asyncio.CancelledError:
@@ -82,13 +96,16 @@ class FakeServer:
             raise self.error
         return [self._result(query.version_digest, query.k) for query in batch.queries]
 
-    def _result(self, version_digest: str | None, k: int) -> ShardResult:
+    def _result(self, version_digest: str | None, k: int) -> Result:
+        shards = {shard: _first(self.found.get(shard, hits()), k) for shard in self.shards}
+        return ShardResult(*self._named(version_digest), shards)
+
+    def _named(self, version_digest: str | None) -> tuple[str, str, str, int]:
         known = {f"digest of {version}": version for version in self.versions}
         if version_digest is not None and version_digest not in known:
             raise NotFound("no version with this digest is loaded", "no_such_version")
         version = known[version_digest] if version_digest else self.versions[0]
-        shards = {shard: _first(self.found.get(shard, hits()), k) for shard in self.shards}
-        return ShardResult(version, f"digest of {version}", self.space, self.shard_count, shards)
+        return version, f"digest of {version}", self.space, self.shard_count
 
     async def _take_time(self, deadline: float) -> None:
         await within(deadline, asyncio.sleep(self.after_s))

@@ -11,12 +11,14 @@ from common import errors
 from common.files import content_hash
 from devtools.services import CHECKOUT
 from front.openapi import examples
+from front.openapi.collection import collection
 from front.openapi.document import document
 from front.openapi.errors import ERRORS, error_responses
 from front.openapi.operations import TAGS, operations
 from front.openapi.parts import FORM, JSON, message
 from front.openapi.schemas import schemas, without_null
 from front.openapi.segment import segment
+from middle.browse_messages import BrowseAnswer, FacetsAnswer
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 from middle.segment_messages import SegmentAnswer
 from search.image_key import location_hash
@@ -92,6 +94,8 @@ def test_examples_of_replies_are_those_of_our_types() -> None:
     """With every field, as they come."""
     pairs: list[tuple[Any, type]] = [
         (examples.ANSWER, Answer),
+        (examples.BROWSE_ANSWER, BrowseAnswer),
+        (examples.FACETS_ANSWER, FacetsAnswer),
         (examples.EMBED_ANSWER, EmbedAnswer),
         (examples.CLASSIFY_ANSWER, ClassifyAnswer),
         (examples.SEGMENT_ANSWER, SegmentAnswer),
@@ -141,3 +145,11 @@ def test_a_body_in_json_has_its_examples() -> None:
     content = message("SearchQuery", examples.SEARCHES)[JSON]
 
     assert {"text": "a cat", "k": 3} == next(iter(content["examples"].values()))["value"]
+
+
+def test_a_field_to_count_may_be_repeated_in_the_address() -> None:
+    """It is a list there, and wanted; the filter is text."""
+    _, facets, _ = collection(schemas())
+    by_name = {one["name"]: one for one in facets.parameters}
+    assert ("array", True) == (by_name["field"]["schema"]["type"], by_name["field"]["required"])
+    assert "string" == by_name["filter"]["schema"]["type"]

@@ -12,12 +12,14 @@ from common.errors import (
     ServiceError,
     Unavailable,
 )
-from middle.fan_out import MAX_BATCH, FanOut, FanOutResult
+from middle.fan_out import MAX_BATCH, FanOut
+from middle.fan_out_result import FanOutResult
 from middle.messages import ShardCounts
+from search.messages import Hits
 from tests.unit.shards import VECTOR, FakeServer, down, fan_out_of, hits
 
 
-async def search(fan_out: FanOut, seconds: float = 5.0, k: int = 3) -> FanOutResult:
+async def search(fan_out: FanOut, seconds: float = 5.0, k: int = 3) -> FanOutResult[Hits]:
     return await fan_out.search(VECTOR, k, asyncio.get_running_loop().time() + seconds)
 
 

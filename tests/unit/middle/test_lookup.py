@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from common.errors import NotFound, Unavailable
+from middle.first_answer import first_answer
 from tests.unit.shards import FakeServer, fan_out_of
 
 
@@ -39,3 +40,10 @@ async def test_the_start_of_an_id_is_looked_up_everywhere() -> None:
     servers[1].error = NotFound("no such image", "unknown_id")
     with pytest.raises(NotFound):
         await fan_out.lookup("0" * 13, soon)
+
+
+async def test_where_no_server_holds_the_shard_that_is_told() -> None:
+    """It is no fault of whoever asks."""
+    soon = asyncio.get_running_loop().time() + 5
+    with pytest.raises(Unavailable, match="no search server holds this shard"):
+        await first_answer([], lambda server, deadline: server.info(deadline), soon)

@@ -11,6 +11,16 @@ from flask.testing import FlaskClient
 from common.errors import NotFound, Unavailable
 from common.wire import Matrix, encode, pack_rows
 from search.app import create_app
+from search.browse_messages import (
+    MAX_FIELDS,
+    MAX_LISTED,
+    BrowseRequest,
+    CountRequest,
+    Counts,
+    Listed,
+    ShardReply,
+)
+from search.filter import Filter
 from search.index import load_shard
 from search.index_versions import IndexVersions, Version
 from search.messages import (
@@ -101,6 +111,48 @@ def test_what_cannot_be_searched_for_is_refused(
     status, body = ask(client, "/search", message)
 
     assert status in (400, 404)
+    assert msgspec.json.decode(body)["code"] == code
+
+
+def test_images_are_listed_and_counted(client: FlaskClient, versions: OneVersion) -> None:
+    """Those of each shard that is held, page by page; the fields are those of the version."""
+    assert versions.version
+    manifest = msgspec.structs.replace(versions.version.manifest, fields={"path": ["text"]})
+    versions.version = Version(manifest, versions.version.shards)
+    paths: list[str] = []
+    after = None
+    for _ in range(3):
+        status, body = ask(client, "/browse", BrowseRequest(1, after))
+        reply = msgspec.msgpack.decode(body, type=ShardReply[list[Listed]])
+        paths += [one.record.path for one in reply.shards[0]]
+        after = reply.shards[0][0].place if reply.shards[0] else after
+    assert (200, ["0.jpg", "2.jpg"]) == (status, paths)
+
+    status, body = ask(client, "/counts", CountRequest(["path"]))
+    found = msgspec.msgpack.decode(body, type=ShardReply[Counts])
+    assert (200, 2, "v000001", 2) == (
+        *(status, found.shards[0].images, found.version, found.shard_count),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "code"),
+    [
+        ("/browse", BrowseRequest(0), "bad_request"),
+        ("/browse", BrowseRequest(MAX_LISTED + 1), "bad_request"),
+        ("/browse", BrowseRequest(1, filter=Filter(field="a", eq=1)), "unknown_field"),
+        ("/browse", BrowseRequest(1, version_digest="digest"), "no_such_version"),
+        ("/browse", BrowseRequest(1, filter=Filter(field="a")), "bad_filter"),
+        ("/counts", CountRequest([]), "bad_request"),
+        ("/counts", CountRequest(["a"] * (MAX_FIELDS + 1)), "bad_request"),
+        ("/counts", CountRequest(["a"]), "unknown_field"),
+    ],
+)
+def test_what_cannot_be_listed_is_refused(
+    client: FlaskClient, path: str, message: Any, code: str
+) -> None:
+    """As what cannot be searched for."""
+    _, body = ask(client, path, message)
     assert msgspec.json.decode(body)["code"] == code
 
 

@@ -12,7 +12,7 @@ from common.errors import DeadlineExceeded, NotFound, Unavailable
 from common.http_client import Reply
 from common.wire import encode, unpack_rows
 from search.client import MAX_BATCH, QueryBatch, SearchServer, ShardResult, VectorQuery
-from search.messages import Info, SearchReply, SearchRequest, ShardHits
+from search.messages import Hits, Info, SearchReply, SearchRequest, ShardHits
 from tests.unit.fake_http import FakeHttp
 from tests.unit.shards import VECTOR, hits, lookup_reply
 
@@ -63,7 +63,7 @@ def batch(
     return one
 
 
-def scores(results: Sequence[ShardResult]) -> list[float]:
+def scores(results: Sequence[ShardResult[Hits]]) -> list[float]:
     return [float(np.frombuffer(one.shards[0].scores, "<f4")[0]) for one in results]
 
 

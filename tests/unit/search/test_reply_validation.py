@@ -9,8 +9,23 @@ import pytest
 
 from common.errors import InvalidResponse
 from common.wire import encode
-from search.messages import Hits, Info, SearchReply, ShardHits
-from search.reply_validation import validate_info, validate_lookup, validate_search
+from search.browse_messages import (
+    BrowseRequest,
+    CountRequest,
+    Counts,
+    Listed,
+    Place,
+    ShardReply,
+    ValueCount,
+)
+from search.messages import Hits, Info, Record, SearchReply, ShardHits
+from search.reply_validation import (
+    validate_browse,
+    validate_counts,
+    validate_info,
+    validate_lookup,
+    validate_search,
+)
 from tests.unit.shards import hits, lookup_reply
 
 KS = [2, 3]
@@ -66,6 +81,59 @@ def test_the_hits_of_the_next_query_may_be_better() -> None:
     of_two = of_shard_one(hits((0.1, 1)), hits((0.9, 1)))
 
     assert validate_search(encode(of_two), KS, None) == of_two
+
+
+def listing(*images: Listed, shard: int = 0) -> ShardReply[list[Listed]]:
+    return ShardReply("v1", "digest", "space", 2, {shard: list(images)})
+
+
+def listed(when: str | None, number: int, size: int = 24) -> Listed:
+    return Listed(when, number.to_bytes(size, "big"), Record("a.jpg"))
+
+
+ASKED = BrowseRequest(2, Place("2024", bytes(16)), version_digest="digest")
+
+
+def test_a_proper_list_is_taken() -> None:
+    """The newest first, then those without a time; and one of nothing."""
+    for found in (listing(listed("2023", 2), listed(None, 1)), listing()):
+        assert found == validate_browse(encode(found), ASKED)
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        (listing(shard=2), "a shard that is none"),
+        (listing(*[listed("2023", n) for n in range(3)]), "more images"),
+        (listing(listed("2023", 1, 23)), "no key"),
+        (listing(listed("2022", 1), listed("2023", 2)), "not in order"),
+        (listing(listed("2025", 1)), "not in order"),
+        (listing(listed("2023", 1), listed("2023", 1)), "not in order"),
+        (msgspec.structs.replace(listing(), version_digest="other"), "another version"),
+    ],
+)
+def test_a_list_that_cannot_be_true_is_refused(lie: ShardReply[list[Listed]], told: str) -> None:
+    """Each image comes after the one before, also after the last of the page before."""
+    with pytest.raises(InvalidResponse, match=told):
+        validate_browse(encode(lie), ASKED)
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        (Counts(1, []), "each field"),
+        (Counts(1, [[ValueCount("a", 2)]]), "no count"),
+        (Counts(1, [[ValueCount("a", 0)]]), "no count"),
+        (Counts(9, [[ValueCount(n, 1) for n in range(10_001)]]), "too many values"),
+    ],
+)
+def test_counts_that_cannot_be_true_are_refused(counts: Counts, told: str) -> None:
+    """No value is more often there than there are images."""
+    message = CountRequest(["tag"])
+    proper = ShardReply("v1", "digest", "space", 2, {1: Counts(2, [[ValueCount("a", 2)]])})
+    assert proper == validate_counts(encode(proper), message)
+    with pytest.raises(InvalidResponse, match=told):
+        validate_counts(encode(msgspec.structs.replace(proper, shards={1: counts})), message)
 
 
 @pytest.mark.parametrize(

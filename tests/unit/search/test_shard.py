@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from common.wire import Matrix
+from search.browse_messages import Place
 from search.columns import Columns
 from search.exact import Exact
+from search.fields import fields_of_index, pack
+from search.filter import Filter
 from search.image_key import IMAGE_KEY
 from search.messages import Hits, Record
 from search.segment import Segment
@@ -98,3 +101,46 @@ def test_a_shard_without_images_finds_none() -> None:
         assert [[], [], []] == found(shard, 5)
         assert shard.find(0, 0) is None
         assert 0 == shard.count
+
+
+def timed(numbers: list[int], times: list[str], name: str = "") -> Segment:
+    """Image i has a time; its path is i and the name."""
+    keys = np.zeros(len(numbers), IMAGE_KEY)
+    keys["content"] = numbers
+    records = [
+        Record(f"{number}{name}", facts={"modified": time})
+        for number, time in zip(numbers, times, strict=True)
+    ]
+    packed = [msgspec.msgpack.encode(record) for record in records]
+    columns = Columns(pack(records, fields_of_index(records)), len(numbers))
+    offsets = np.cumsum([0, *map(len, packed)])
+    return Segment(Exact(VECTORS[numbers]), keys, b"".join(packed), offsets, columns)
+
+
+def test_parts_are_browsed_and_counted_as_one() -> None:
+    """Without what is hidden; a filter counts in each part."""
+    shard = Shard([timed([0, 1, 2], ["2020", "2022", "2024"]), timed([3, 4], ["2021", "2023"])])
+    assert ["2", "4", "1", "3", "0"] == listed(shard, 9)
+    first = shard.browse(None, None, 2)
+    assert ["1", "3"] == listed(shard, 2, first[-1].place)
+    assert (5, 5) == ((all_of := shard.counts(None, ["when"])).images, len(all_of.fields[0]))
+
+    shard.parts[0].hide(np.array([1]))
+    assert ["2", "4", "3", "0"] == listed(shard, 9)
+    since = Filter(field="when", gte="2023")
+    assert ["2", "4"] == [image.record.path for image in shard.browse(since, None, 9)]
+    counts = shard.counts(since, ["when"])
+    assert (2, {("2024", 1), ("2023", 1)}) == (
+        counts.images,
+        {(found.value, found.count) for found in counts.fields[0]},
+    )
+
+
+def test_of_an_image_that_is_listed_twice_the_newest_counts() -> None:
+    """As one that is put anew is, for a moment."""
+    shard = Shard([timed([0, 1], ["2024", "2023"]), timed([0, 2], ["2022", "2021"], "new")])
+    assert ["1", "0new", "2new"] == listed(shard, 9)
+
+
+def listed(shard: Shard, limit: int, after: Place | None = None) -> list[str]:
+    return [image.record.path for image in shard.browse(None, after, limit)]
