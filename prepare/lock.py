@@ -7,22 +7,25 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.errors import ConfigError
-from search.manifest import BadIndex
+from search.manifest import LOCK, BadIndex, StoreError
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process.
 
-    Raises ConfigError when the lock is taken, and for errors of the disk under the lock.
+    Raises ConfigError when the lock is taken, and for errors of the disk and of the object storage
+    under the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             yield
     except Timeout:
         raise ConfigError(f"another run is writing into {folder}") from None
     except OSError as error:
         raise ConfigError(f"cannot write into {folder}: {error}") from None
+    except StoreError as error:
+        raise ConfigError(str(error)) from None
     except BadIndex as error:  # hnswlib reports no error when the disk is full
         raise ConfigError(f"cannot write into {folder}, is the disk full? {error}") from None

@@ -1,7 +1,7 @@
 """The manifest of an index version: its contents, its settings, the digest of every file."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,8 @@ from search.self_hash import Message, read_self_hashed, with_self_hash
 
 CURRENT = "CURRENT"
 MANIFEST = "MANIFEST"
+LOCK = ".lock"
+"""In a folder: one process at a time writes into it."""
 DISTANCE = "ip"
 """hnswlib's name for 1 - inner product, which for unit vectors is 1 - cosine."""
 MAX_BYTES = 2**28
@@ -23,6 +25,10 @@ VERSION = re.compile(r"v\d{6,}")
 
 class BadIndex(Exception):
     """A version cannot be loaded; the message says which file and why."""
+
+
+class StoreError(Exception):
+    """The object storage did not do what it was asked to; the message says where and why."""
 
 
 class File(msgspec.Struct, frozen=True):
@@ -207,17 +213,25 @@ def verify(folder: Path, file: File) -> Path:
 
 def verify_files(folders: Folders, manifest: Manifest) -> None:
     """Check every file of a version; raises BadIndex that names the first changed file."""
+    for folder, file in files_of(folders, manifest):
+        verify(folder, file)
+
+
+def files_of(
+    folders: Folders, manifest: Manifest, shards: Collection[int] | None = None
+) -> Iterator[tuple[Path, File]]:
+    """The files of a version, or of some of its shards, each after the folder that it lies in."""
     index, paths, hashes = (folder / manifest.version for folder in folders.all())
-    for shard in manifest.shards:
-        verify(index, shard.index)
-        verify(index, shard.canaries)
-        if shard.vectors:
-            verify(index, shard.vectors)
-        verify(paths, shard.records)
-        verify(paths, shard.offsets)
-        if shard.columns:
-            verify(paths, shard.columns)
-        verify(hashes, shard.hashes)
+    for number, shard in enumerate(manifest.shards):
+        if shards is not None and number not in shards:
+            continue
+        for file in (shard.index, shard.canaries, shard.vectors):
+            if file:
+                yield index, file
+        for file in (shard.records, shard.offsets, shard.columns):
+            if file:
+                yield paths, file
+        yield hashes, shard.hashes
 
 
 def folders_of(root: Path, index_dir: str, path_dir: str, hash_dir: str) -> Folders:
