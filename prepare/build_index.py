@@ -26,6 +26,7 @@ from prepare.live_log import trim
 from prepare.lock import locked
 from prepare.members import Folded, read_folded
 from prepare.progress import Progress
+from prepare.publishing import begin_publishing
 from prepare.recall import recall
 from prepare.versions import chunks_of_versions, find_version, next_version
 from search.ann_index import Build
@@ -64,6 +65,7 @@ def build(loaded: Loaded) -> Manifest:
     ann_module(prepare.index)  # a missing package stops the run before the work
     inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
+        publisher = begin_publishing(prepare.index_url, folders)
         collection = read_collection(embeddings)
         folded = read_folded(embeddings)
         count = loaded.config.search.shards_for(len(collection.keys))
@@ -80,7 +82,13 @@ def build(loaded: Loaded) -> Manifest:
                 loaded, folders, version, collection, shards, inputs, fields, folded
             )
             manifest = write_manifest(folders, manifest)
-        roll_out(folders, manifest, loaded.config.search, prepare.keep_versions, inside)
+        keep, publish = prepare.keep_versions, None
+        if publisher:
+            publisher.upload(manifest)
+            publish = publisher.publish
+        roll_out(folders, manifest, loaded.config.search, keep, inside, publish)
+        if publisher:
+            publisher.sweep(keep)
         _drop_unused(embeddings, folders, collection)
         trim(loaded, folders)
         return manifest

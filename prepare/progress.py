@@ -9,15 +9,16 @@ EVERY_S = 5.0
 
 
 class Progress:
-    """Counts images; a context manager."""
+    """Counts images, or another `unit`; a context manager."""
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, unit: str = "images") -> None:
         self._what = what
+        self._unit = unit
         self._total = total
         self._done = 0
         self._started = self._told = time.monotonic()
         self._bar = tqdm(
-            total=total, desc=what, unit=" images", disable=not sys.stderr.isatty(), smoothing=0.1
+            total=total, desc=what, unit=f" {unit}", disable=not sys.stderr.isatty(), smoothing=0.1
         )
 
     def __enter__(self) -> "Progress":
@@ -27,7 +28,7 @@ class Progress:
         self._bar.close()
 
     def add(self, count: int) -> None:
-        """Count `count` more images as done."""
+        """Count `count` more as done."""
         self._done += count
         self._bar.update(count)
         now = time.monotonic()
@@ -36,7 +37,5 @@ class Progress:
             rate = self._done / max(1e-9, now - self._started)
             left_s = (self._total - self._done) / max(1e-9, rate)
             left = f"{int(left_s) // 60}:{int(left_s) % 60:02} left"
-            line = (
-                f"{self._what}: {self._done} of {self._total} images, {rate:.1f} images/s, {left}"
-            )
-            print(line, file=sys.stderr, flush=True)
+            counted = f"{self._done} of {self._total} {self._unit}, {rate:.1f} {self._unit}/s"
+            print(f"{self._what}: {counted}, {left}", file=sys.stderr, flush=True)

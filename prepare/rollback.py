@@ -10,6 +10,7 @@ from common.config import load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from prepare.lock import locked
+from prepare.publishing import begin_publishing
 from search.manifest import (
     BadIndex,
     Current,
@@ -23,12 +24,13 @@ from search.manifest import (
 )
 
 
-def roll_back(folders: Folders) -> Manifest:
+def roll_back(folders: Folders, url: str | None = None) -> Manifest:
     """Check the previous version and put it in use; a second call undoes this.
 
-    Raises ConfigError.
+    `url` is that of the object storage, if there is one. Raises ConfigError, MissingPackage.
     """
     with locked(folders.index):
+        publisher = begin_publishing(url, folders)
         try:
             current = read_current(folders)
         except BadIndex as error:
@@ -36,11 +38,17 @@ def roll_back(folders: Folders) -> Manifest:
         if current is None or current.before is None:
             raise ConfigError(f"{folders.index} tells of no version to go back to")
         try:
-            manifest = manifest_of(folders, current.before)
-            verify_files(folders, manifest)
+            if publisher:
+                manifest = publisher.find(current.before)
+            else:
+                manifest = manifest_of(folders, current.before)
+                verify_files(folders, manifest)
         except BadIndex as error:
             raise ConfigError(f"the version before cannot be used: {error}") from None
-        write_current(folders, Current(manifest.named, current.now))
+        back = Current(manifest.named, current.now)
+        if publisher:
+            publisher.publish(back)
+        write_current(folders, back)
     return manifest
 
 
@@ -49,7 +57,7 @@ def main() -> None:
     loaded = load(argument_parser(__doc__).parse_args().config)
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
-    manifest = roll_back(folders)
+    manifest = roll_back(folders, prepare.index_url)
     print(f"version {manifest.version}: {manifest.count} images", flush=True)
 
 

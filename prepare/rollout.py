@@ -8,9 +8,9 @@ from common.config import Search
 from common.errors import ConfigError, DeadlineExceeded, ServiceError
 from common.http_client import HttpClient, NotConnected
 from common.internal_auth import InternalAuth
-from prepare.versions import current_of, put_in_use
+from prepare.versions import Publish, current_of, put_in_use
 from search.client import fetch_info
-from search.manifest import Current, Folders, Manifest, VersionRef, write_current
+from search.manifest import Folders, Manifest, VersionRef
 
 TIMEOUT_S = 2.0
 INTERVAL_S = 0.1
@@ -22,7 +22,12 @@ log = logging.getLogger(__name__)
 
 
 def roll_out(
-    folders: Folders, manifest: Manifest, search: Search, keep: int, inside: InternalAuth
+    folders: Folders,
+    manifest: Manifest,
+    search: Search,
+    keep: int,
+    inside: InternalAuth,
+    publish: Publish | None = None,
 ) -> None:
     """Put a version in use and wait until the running search servers use it.
 
@@ -31,13 +36,13 @@ def roll_out(
     """
     before = current_of(folders)
     if before is None or before.now == manifest.named:
-        put_in_use(folders, manifest.named, keep)
+        put_in_use(folders, manifest.named, keep, publish)
         return
     followers = asyncio.run(_followers(search, before.now, manifest, inside))
-    put_in_use(folders, manifest.named, keep)
+    put_in_use(folders, manifest.named, keep, publish)
     refusal = asyncio.run(_wait(followers, manifest.named, inside))
     if refusal:
-        write_current(folders, Current(before.now, manifest.named))
+        put_in_use(folders, before.now, keep, publish)
         raise ConfigError(f"{refusal}; {before.now.version} is in use again")
 
 

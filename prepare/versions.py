@@ -1,7 +1,7 @@
 """The index versions in their three folders: new names, look-up, putting in use, deletion."""
 
 import logging
-import shutil
+from collections.abc import Callable
 
 from common.files import sync
 from search.manifest import (
@@ -17,6 +17,10 @@ from search.manifest import (
     version_names,
     write_current,
 )
+from search.version_folders import delete_old, delete_unfinished
+
+Publish = Callable[[Current], None]
+"""Puts a version in use in an object storage (`publishing.Publisher.publish`)."""
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +31,11 @@ def next_version(folders: Folders) -> str:
     Versions without a manifest are deleted: killed runs left them. The name is new in all three
     folders, as another index may share one of them.
     """
-    for name in version_names(folders.index):
-        if not (folders.index / name / MANIFEST).exists():
-            _delete(folders, name)
-    numbers = [int(name[1:]) for folder in folders.all() for name in version_names(folder)]
+    delete_unfinished(folders)
+    names = [name for folder in folders.all() for name in version_names(folder)]
+    if current := current_of(folders):  # in an object storage, it may be another machine's
+        names.append(current.now.version)
+    numbers = [int(name[1:]) for name in names]
     version = f"v{max(numbers, default=0) + 1:06}"
     for folder in folders.all():
         (folder / version).mkdir(parents=True)
@@ -79,27 +84,19 @@ def current_of(folders: Folders) -> Current | None:
         return None
 
 
-def put_in_use(folders: Folders, named: VersionRef, keep: int) -> None:
-    """Put a version in use, and delete old versions.
+def put_in_use(
+    folders: Folders, named: VersionRef, keep: int, publish: Publish | None = None
+) -> None:
+    """Put a version in use, in an object storage first if there is one; delete old versions.
 
     `keep` versions stay: first this version, then the previous version, then the newest others.
     """
-    current = current_of(folders)
+    before = current_of(folders)
+    current = before
     if current is None or current.now != named:
-        current = Current(named, current.now if current else None)
+        current = Current(named, before.now if before else None)
+    if publish:
+        publish(current)
+    if current != before:
         write_current(folders, current)
-    before = current.before.version if current.before else None
-    others = [name for name in version_names(folders.index) if name not in (named.version, before)]
-    others += [before] if before else []
-    for name in others[: max(0, len(others) - (keep - 1))]:
-        _delete(folders, name)
-
-
-def _delete(folders: Folders, version: str) -> None:
-    """Delete a version: first its manifest, last its index folder.
-
-    So a version with a manifest is complete, and `next_version` finds the rest after a kill.
-    """
-    (folders.index / version / MANIFEST).unlink(missing_ok=True)
-    for folder in reversed(folders.all()):
-        shutil.rmtree(folder / version, ignore_errors=True)
+    delete_old(folders, current, keep)

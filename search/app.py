@@ -102,7 +102,7 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
             len(manifest.shards),
             manifest.sha256,
             refusal.named.sha256 if refusal and refusal.named else "",
-            refusal.reason if refusal else "",
+            refusal.reason if refusal else versions.store_error,
             manifest.fields,
         )
         return Response(encode(reply), content_type=MSGPACK)

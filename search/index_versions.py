@@ -4,8 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from common.errors import MissingPackage, NotFound, Unavailable
 from common.metrics import INDEX_IN_USE, INDEX_REFUSED
@@ -15,12 +16,16 @@ from search.manifest import (
     Current,
     Folders,
     Manifest,
+    StoreError,
     VersionRef,
     manifest_of,
     newest_first,
     read_current,
 )
 from search.shard import Shard
+
+if TYPE_CHECKING:  # it needs a package that only an object storage needs
+    from search.version_cache import VersionCache
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,11 @@ Choose = Callable[[int], Sequence[int]]
 """Gives the shards that a server holds, from the shard count of the index."""
 MayLoad = Callable[[Current], bool]
 """Says whether the version that CURRENT names may be loaded now (`turns.Turns`)."""
+
+
+def at_once(_current: Current) -> bool:
+    """May load any version now."""
+    return True
 
 
 class Version(NamedTuple):
@@ -77,13 +87,20 @@ class IndexVersions:
         choose: Choose,
         reload_s: float,
         now: Callable[[], float] = time.monotonic,
-        may_load: MayLoad = lambda _current: True,
+        may_load: MayLoad = at_once,
+        cache: "VersionCache | None" = None,
     ) -> None:
-        """`may_load` is asked before a version is loaded beside another one."""
+        """`may_load` is asked before a version is loaded beside another one.
+
+        With a `cache`, the versions are those of its object storage.
+        """
         self.refusal: Refusal | None = None
         """Why the version that CURRENT names was refused; None when that version is in use."""
+        self.store_error = ""
+        """Why the object storage is not followed now; "" if it is."""
         self._folders = folders
         self._choose = choose
+        self._cache = cache
         self._reload_s = reload_s
         self._now = now
         self._may_load = may_load
@@ -93,8 +110,12 @@ class IndexVersions:
         self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
 
     def start(self) -> None:
-        """Load the version in use, if any, then follow CURRENT; raises MissingPackage."""
-        self.refresh()
+        """Load the version in use, if any, then follow CURRENT; raises MissingPackage.
+
+        With an object storage, the thread loads the first version, too: it may be long in coming.
+        """
+        if self._cache is None:
+            self.refresh()
         self._thread.start()
 
     def close(self) -> None:
@@ -124,12 +145,18 @@ class IndexVersions:
 
         A version that cannot be loaded is refused, and tried again later. Raises MissingPackage.
         """
+        self._refresh(self._cache.current if self._cache else partial(read_current, self._folders))
+
+    def _refresh(self, read: Callable[[], Current | None]) -> None:
         current = None
         try:
-            current = read_current(self._folders)
+            current = read()
             if current and self._is_due(current.now) and self._has_turn(current):
                 self._activate(current.now)
                 self.refusal = None
+            self._note_store("")
+        except StoreError as error:
+            self._note_store(str(error))
         except BadIndex as error:
             self._refuse(current, str(error))
         except MissingPackage as error:
@@ -153,7 +180,9 @@ class IndexVersions:
         """Put a version in use, and load it if needed; raises BadIndex, MissingPackage."""
         held = [version for version in self._versions if version.manifest.named == named]
         began = self._now()
-        version = held[0] if held else load_version(self._folders, named, self._choose)
+        version = held[0] if held else self._load(named)
+        if self._cache:
+            self._cache.note(named)
         others = [other for other in self._versions if other is not version][:1]
         if others and others[0].manifest.space != version.manifest.space:
             raise BadIndex(
@@ -166,6 +195,17 @@ class IndexVersions:
         INDEX_IN_USE.labels(named.version).set(1)
         shards, took_s = sorted(version.shards), self._wanted - began
         log.info("version %s: shards %s, loaded in %.3f s", named.version, shards, took_s)
+
+    def _load(self, named: VersionRef) -> Version:
+        load = partial(load_version, self._folders, named, self._choose)
+        return self._cache.load(named, load, self._closed.is_set) if self._cache else load()
+
+    def _note_store(self, error: str) -> None:
+        if error and not self.store_error:
+            log.error("the object storage is not followed now: %s", error)
+        elif self.store_error and not error:
+            log.info("the object storage is followed again")
+        self.store_error = error
 
     def _refuse(self, current: Current | None, reason: str) -> None:
         """Keep the loaded version. If none is loaded, put another version in use."""
@@ -191,17 +231,24 @@ class IndexVersions:
                 continue
             try:
                 self._activate(named)
-            except BadIndex as error:
+            except (BadIndex, StoreError) as error:
                 log.error("nor is version %s whole: %s", named.version, error)
             else:
                 log.error("version %s is in use in its place", named.version)
                 return
 
     def _follow(self) -> None:
-        while not self._closed.wait(self._reload_s):
-            try:
-                self.refresh()
-            except MissingPackage:
-                continue  # `_refuse` has logged it
-            except Exception:  # the edge of the thread: the next try may succeed
-                log.exception("looking for a new version failed")
+        if self._cache:  # what is on the disk needs no storage, and answers at once
+            self._look(partial(self._refresh, self._cache.on_disk))
+        while True:
+            self._look(self.refresh)
+            if self._closed.wait(self._reload_s):
+                return
+
+    def _look(self, refresh: Callable[[], None]) -> None:
+        try:
+            refresh()
+        except MissingPackage:
+            return  # `_refuse` has logged it
+        except Exception:  # the edge of the thread: the next try may succeed
+            log.exception("looking for a new version failed")

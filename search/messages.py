@@ -109,5 +109,5 @@ class Info(msgspec.Struct):
     refused: str = ""
     """The digest of a newer version that this server refused; "" if none."""
     reason: str = ""
-    """Why that version was refused."""
+    """Why that version was refused, or why the object storage is not followed now."""
     fields: Fields = {}

@@ -15,7 +15,7 @@ from common.process import argument_parser, run
 from common.server.serve import Serving, serve_threads
 from search.app import MAX_BODY_BYTES, start_app
 from search.manifest import folders_of
-from search.index_versions import IndexVersions
+from search.index_versions import IndexVersions, MayLoad, at_once
 
 THREADS = 8
 """Requests at a time. Each worker of middle sends one or two at a time, with many queries."""
@@ -50,12 +50,19 @@ def main() -> None:
     serving = Serving(host, port, THREADS, MAX_BODY_BYTES, process=process, tls=inside.tls)
 
     def versions() -> IndexVersions:
-        if arguments.replica == 0:
-            return IndexVersions(folders, choose, search.reload_s)
-        from search.turns import Turns  # imported here, as its HTTP client takes 11 MB
+        may_load: MayLoad = at_once
+        if arguments.replica > 0:
+            from search.turns import Turns  # imported here, as its HTTP client takes 11 MB
 
-        turns = Turns(replicas[: arguments.replica], search.reload_s, inside)
-        return IndexVersions(folders, choose, search.reload_s, may_load=turns.has_come)
+            may_load = Turns(replicas[: arguments.replica], search.reload_s, inside).has_come
+        cache = None
+        if prepare.index_url:
+            from search.object_store import ObjectStore  # imported here, as it is optional
+            from search.version_cache import VersionCache
+
+            store = ObjectStore(prepare.index_url)
+            cache = VersionCache(folders, store, choose, prepare.keep_versions)
+        return IndexVersions(folders, choose, search.reload_s, may_load=may_load, cache=cache)
 
     serve_threads(lambda: start_app(versions(), search.ef_search, threads, inside, host), serving)
 

@@ -8,6 +8,7 @@ from msgspec import Meta
 from common.settings.section import Fraction, Natural, Positive, Section
 
 IndexKind = Literal["hnsw", "compact"]
+Url = Annotated[str, Meta(pattern=r"^(s3://[^/]|file:///)")]
 EXCLUDE = (
     ".*",
     "._*",
@@ -50,6 +51,14 @@ class Prepare(Section, frozen=True):
     hash_dir: Annotated[
         str, Meta(description="The folder of the images' hashes, by index version.")
     ] = "data/hashes"
+    index_url: Annotated[
+        Url | None,
+        Meta(
+            description="The object storage of the index versions, as `s3://bucket/prefix`;"
+            " null: there is none. prepare uploads each version; search servers fetch their shards"
+            " into their three folders. Needs `pip install -r requirements-s3.txt`."
+        ),
+    ] = None
     feature_dim: Annotated[
         Positive | None,
         Meta(

@@ -40,7 +40,7 @@ VECTORS: Matrix = np.eye(4, dtype=np.float32)
 class OneVersion:
     """Versions that hold the first of two shards, or nothing."""
 
-    refusal = None
+    refusal, store_error = None, ""
 
     def __init__(self, root: Path) -> None:
         folders = folders_in(root)
