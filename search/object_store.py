@@ -1,7 +1,7 @@
 """An object storage: files under keys, and a small object that changes by compare-and-swap."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,11 +22,12 @@ except ImportError:
 
 PART = ".part"
 """Ends the name of a file that is not whole yet."""
-BLOCK_BYTES, UPLOAD_BYTES, BLOCKS = 8 * 2**20, 8 * 2**20, 4
-"""What one request fetches or writes (S3 takes no parts under 5 MiB); how many there are at a time.
-"""
-TIMEOUT_S, RETRY_S, CONNECT_S = 30, 10, 3
-"""For a request, its retries, a connection. 1.1 MB a second is fast enough for all blocks."""
+BLOCK_BYTES = 8 * 2**20
+"""What a fetch hands over at a time, and the part of an upload: S3 takes none under 5 MiB."""
+UPLOADS = 4
+"""Parts under way at a time. At 1.1 MB a second all are through within READ_S."""
+CONNECT_S, READ_S, RETRY_S, REQUEST_H = 3, 30, 10, 24
+"""For a connection, for the next bytes, for all tries, and for a file."""
 LOCAL = "file://"
 
 
@@ -71,7 +72,8 @@ class ObjectStore:
                     client_options={
                         "allow_http": True,  # for an endpoint that says http://
                         "connect_timeout": timedelta(seconds=CONNECT_S),
-                        "timeout": timedelta(seconds=TIMEOUT_S),
+                        "read_timeout": timedelta(seconds=READ_S),
+                        "timeout": timedelta(hours=REQUEST_H),
                     },
                     retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=RETRY_S)},
                 )
@@ -96,7 +98,7 @@ class ObjectStore:
         """Write an object, from memory or from a file; it is whole or absent."""
         with self._errors(key):
             obstore.put(
-                *(self._store, key, content), chunk_size=UPLOAD_BYTES, max_concurrency=BLOCKS
+                *(self._store, key, content), chunk_size=BLOCK_BYTES, max_concurrency=UPLOADS
             )
 
     def replace(self, key: str, data: bytes, known: Content | None) -> Content:
@@ -165,18 +167,16 @@ class ObjectStore:
         raise BadIndex(f"{self.url}/{key}: {file.name} is not what was written")
 
     def _append(self, key: str, part: Path, size: int, is_stopped: Callable[[], bool]) -> None:
-        def block(start: int) -> bytes:
-            length = min(BLOCK_BYTES, size - start)
+        """Fetch what `part` has not; if a connection breaks, obstore asks for the rest."""
+        with part.open("ab") as out:
+            if out.tell() >= size:
+                return
             with self._errors(key):
-                return bytes(obstore.get_range(self._store, key, start=start, length=length))
-
-        with part.open("ab") as out, ThreadPoolExecutor(BLOCKS) as pool:
-            while (start := out.tell()) < size:
-                if is_stopped():
-                    raise StoreError(f"{self.url}/{key}: stopped")
-                starts = range(start, min(size, start + BLOCKS * BLOCK_BYTES), BLOCK_BYTES)
-                for data in pool.map(block, starts):
-                    out.write(data)
+                found = obstore.get(self._store, key, options={"range": {"offset": out.tell()}})
+                for block in found.stream(BLOCK_BYTES):
+                    if is_stopped():
+                        raise StoreError(f"{self.url}/{key}: stopped")
+                    out.write(block)
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
@@ -186,12 +186,14 @@ class ObjectStore:
             yield
         except (exceptions.PreconditionError, exceptions.AlreadyExistsError):
             raise ObjectChanged(f"{where}: another writer was first") from None
-        except FileNotFoundError:
-            raise NoObject(f"{where}: there is no such object") from None
         except (exceptions.BaseError, OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
+                raise NoObject(f"{where}: there is no such object") from None
             raise StoreError(f"{where}: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    """The first line of a message; what follows is for who debugs the client."""
-    return str(error).partition("\n")[0]
+    """What obstore says on its first line, and the code of S3; the rest is for its developers."""
+    first = str(error).partition("\n")[0].partition(": <?xml")[0]
+    code = re.search(r"<Code>(\w+)</Code>", str(error))
+    return f"{first}: {code[1]}" if code else first

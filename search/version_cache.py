@@ -1,8 +1,10 @@
 """The three folders of a search server as a cache of the versions in an object storage."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +33,8 @@ from search.object_store import Content, NoObject, ObjectStore
 from search.stored_versions import FILES, decoded, read_stored
 from search.version_folders import delete_old, delete_unfinished
 
+FETCHES = 4
+"""Files at a time: S3 gives each connection some 80 MB a second."""
 Load = Callable[[], Version]
 IsStopped = Callable[[], bool]
 IsGood = Callable[[Path, File], bool]
@@ -115,9 +119,7 @@ class VersionCache:
             with self._alone():
                 if data:
                     path.unlink(missing_ok=True)  # of another version with this name
-                for folder, file in bad:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    self._store.fetch(f"{FILES}/{file.sha256}", file, folder, is_stopped)
+                self._fetch_files(bad, is_stopped)
                 if data:
                     replace_bytes(path, data)
         except Timeout:
@@ -128,6 +130,22 @@ class VersionCache:
         told = (named.version, len(bad), size_mb, took_s)
         log.info("version %s: fetched %d files, %.1f MB, in %.3f s", *told)
         return True
+
+    def _fetch_files(self, files: Sequence[tuple[Path, File]], is_stopped: IsStopped) -> None:
+        """Fetch some files at a time; the first that fails stops the others."""
+        failed = threading.Event()
+
+        def fetch(folder: Path, file: File) -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            key = f"{FILES}/{file.sha256}"
+            self._store.fetch(key, file, folder, lambda: failed.is_set() or is_stopped())
+
+        with ThreadPoolExecutor(FETCHES) as pool:
+            fetches = [pool.submit(fetch, folder, file) for folder, file in files]
+            done, _ = wait(fetches, return_when=FIRST_EXCEPTION)
+            failed.set()
+            for ended in done:
+                ended.result()
 
     def _manifest(self, named: VersionRef) -> tuple[Manifest, bytes]:
         """The manifest of a version, and its bytes if it is not on the disk."""
