@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from devtools.tiny_model import write_tiny_model
-from tests.prepare.live import delete, id_of, log_of, metadata_of, patch, put, span
+from tests.prepare.live import delete, id_of, log_of, metadata_of, patch, put
 from tests.prepare.prepared_folder import Workspace, add_images, noise
 
 UPLOADS = "data/uploads"
@@ -249,14 +249,3 @@ def test_uploads_that_are_absent_are_offline(twelve: Workspace) -> None:
     twelve.prepare()
     assert set() == twelve.offline()
     assert metadata_of(twelve)[f"{UPLOADS}/00020.png"] == {"title": "owl"}
-
-
-def test_the_log_is_trimmed_to_what_kept_versions_need(twelve: Workspace) -> None:
-    """Never beyond the version before, to which one may go back."""
-    for number in range(20, 24):
-        put(twelve, upload(twelve, number))
-        twelve.prepare()
-        assert span(twelve) == (number - 20, number - 19), "v000001 needs all"
-
-    twelve.prepare(script="prepare/rollback.py")
-    assert twelve.manifest().log_position == 3

@@ -139,3 +139,14 @@ def test_a_folder_for_the_log_is_not_made(workspace: Workspace) -> None:
     workspace.prepare()
 
     assert not (workspace.root / Path(LOG)).exists()
+
+
+def test_the_log_is_trimmed_to_what_kept_versions_need(twelve: Workspace) -> None:
+    """Never beyond the version before, to which one may go back."""
+    for number in range(20, 24):
+        put(twelve, add_images(twelve.root / "data/uploads", [number])[0])
+        twelve.prepare()
+        assert span(twelve) == (number - 20, number - 19), "v000001 needs all"
+
+    twelve.prepare(script="prepare/rollback.py")
+    assert twelve.manifest().log_position == 3
