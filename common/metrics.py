@@ -137,6 +137,26 @@ INDEX_IN_USE = Gauge(
 INDEX_REFUSED = Counter(
     "clip_search_index_refused_total", "Index versions that a search server refused to load"
 )
+LOG_POSITION = Gauge(
+    "clip_search_log_position",
+    "Position of the last entry of the log that a search server has applied",
+)
+LOG_REFUSED = Counter(
+    "clip_search_log_entries_refused_total",
+    "Entries of the log that a search server cannot apply, such as vectors of another model",
+)
+DELTA_ROWS = Gauge(
+    "clip_search_delta_rows",
+    "Images that were put since the version was made, in the shards of a search server",
+)
+TOMBSTONES = Gauge(
+    "clip_search_tombstones",
+    "Images that were deleted or replaced since, in the shards of a search server",
+)
+PREPARE_DUE = Gauge(
+    "clip_search_prepare_due",
+    "1 if prepare should run: the deltas or the tombstones make searches slower",
+)
 
 
 def exposition() -> tuple[bytes, str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
-from search.index_versions import load_version
 from search.manifest import Folders, manifest_in_use
+from search.version import load_version
 
 TICK_S = 0.001
 

@@ -49,11 +49,16 @@ class FanOut:
             await server.close()
 
     async def search(
-        self, vector: Matrix, k: int, deadline: float, passing: Filter | None = None
+        self,
+        vector: Matrix,
+        k: int,
+        deadline: float,
+        passing: Filter | None = None,
+        min_position: int = 0,
     ) -> FanOutResult[Hits]:
         """The k nearest of each shard that pass, of one version; raises if no shard answered."""
         self._check()
-        query = VectorQuery(vector, k, filter=passing)
+        query = VectorQuery(vector, k, filter=passing, min_position=min_position)
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
 
@@ -81,7 +86,7 @@ class FanOut:
             )
         )
 
-    async def lookup(self, image_id: str, deadline: float) -> LookupReply:
+    async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
         """The indexed image of an id, from a server with its shard; raises that server's error.
 
         The start of an id that makes its number may be in any shard.
@@ -89,7 +94,7 @@ class FanOut:
         self._check()
 
         def ask(server: SearchServer, deadline: float) -> Awaitable[LookupReply]:
-            return server.lookup(image_id, deadline)
+            return server.lookup(image_id, deadline, min_position)
 
         if is_short(image_id):
             return await any_answer(self._servers, ask, deadline)
@@ -193,11 +198,11 @@ class FanOut:
         best = max(by_version, key=lambda named: (len(by_version[named]), named))
         version, digest, space, total = best
         shards = by_version[best]
+        position = min(found.position for found in answers if found[:4] == best)
         late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
         timeout = sum(len(self._held(server)) for server in late)
-        return FanOutResult(
-            version, digest, space, shards, coverage_of(total, len(shards), timeout)
-        )
+        coverage = coverage_of(total, len(shards), timeout)
+        return FanOutResult(version, digest, space, shards, coverage, position)
 
 
 def _no_signal(found: Found | BaseException) -> Found | Exception:

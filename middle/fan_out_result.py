@@ -17,6 +17,8 @@ class FanOutResult(NamedTuple, Generic[Found]):
     space: str
     shards: dict[int, Found]
     coverage: Coverage
+    position: int = 0
+    """Of the log: every shard has the entries up to it."""
 
     def check(self, least: float) -> None:
         """Raise Unavailable if a smaller part of the shards answered."""
@@ -48,7 +50,7 @@ def why_none(failures: Sequence[Exception]) -> ServiceError:
     """The error of a query that no shard answered; an error of the client comes first."""
     told = [error for error in failures if isinstance(error, ServiceError)]
     for error in told:
-        if error.status < 500 or error.code == "no_index":
+        if error.status < 500 or error.code in ("no_index", "behind"):
             return error
     if told and all(isinstance(error, DeadlineExceeded) for error in told):
         return DeadlineExceeded("no shard answered within the deadline")

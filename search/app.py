@@ -31,7 +31,7 @@ from search.browse_messages import (
 from search.filter import Filter, check_field, check_fields
 from search.image_key import is_short, parse_id, shard_of
 from search.index import ef_of_shard
-from search.index_versions import IndexVersions, Version
+from search.index_versions import IndexVersions
 from search.messages import (
     MAX_SHARD_HITS,
     Info,
@@ -42,6 +42,7 @@ from search.messages import (
     ShardHits,
 )
 from search.shard import Found, Shard
+from search.version import Version
 
 MAX_BODY_BYTES = 64 * 2**20
 
@@ -74,38 +75,27 @@ def create_app(versions: IndexVersions, ef_search: int, threads: int) -> Flask:
     def search() -> Response:
         deadline = deadline_of(request, math.inf)
         message = decode(take_body(), SearchRequest)
-        reply = _search(versions.get(message.version_digest), message, ef_search, threads, deadline)
+        version = versions.get(message.version_digest)
+        version.wait_for(message.min_position, deadline)
+        reply = _search(version, message, ef_search, threads, deadline)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.post("/lookup")
     def lookup() -> Response:
-        version = versions.newest()
-        part, row = _find(version, decode(take_body(), LookupRequest).id)
-        manifest = version.manifest
+        deadline = deadline_of(request, math.inf)
+        message, version = decode(take_body(), LookupRequest), versions.newest()
+        version.wait_for(message.min_position, deadline)
+        position = version.position  # before the look-up, which may have later entries, too
+        part, row = _find(version, message.id)
+        named, dim, space = version.manifest.version, version.manifest.dim, version.manifest.space
         vector = pack_rows(part.vector(row))
-        reply = LookupReply(
-            part.record(row), manifest.dim, vector, manifest.version, manifest.space
-        )
+        reply = LookupReply(part.record(row), dim, vector, named, space, position)
         return Response(encode(reply), content_type=MSGPACK)
 
     @app.get("/info")
     def info() -> Response:
-        version = versions.newest()
-        manifest, refusal = version.manifest, versions.refusal
-        reply = Info(
-            manifest.version,
-            manifest.space,
-            manifest.model,
-            manifest.dim,
-            manifest.count,
-            list(version.shards),
-            len(manifest.shards),
-            manifest.sha256,
-            refusal.named.sha256 if refusal and refusal.named else "",
-            refusal.reason if refusal else versions.store_error,
-            manifest.fields,
-        )
-        return Response(encode(reply), content_type=MSGPACK)
+        info = _info(versions.newest(), versions)
+        return Response(encode(info), content_type=MSGPACK)
 
     _add_browsing(app, versions)
     return app
@@ -130,10 +120,33 @@ def _add_browsing(app: Flask, versions: IndexVersions) -> None:
             raise BadRequest(f"count the values of 1 to {MAX_FIELDS} fields")
         version = versions.get(message.version_digest)
         for field in message.fields:
-            check_field(field, version.manifest.fields, "field")
+            check_field(field, version.fields, "field")
         return _of_shards(
             version, message.filter, lambda shard: shard.counts(message.filter, message.fields)
         )
+
+
+def _info(version: Version, versions: IndexVersions) -> Info:
+    manifest, shards, refusal = version.manifest, version.shards, versions.refusal
+    made = sum(manifest.shards[shard].count for shard in shards)
+    return Info(
+        version=manifest.version,
+        space=manifest.space,
+        model=manifest.model,
+        dim=manifest.dim,
+        images=manifest.count,
+        shards=list(shards),
+        shard_count=len(manifest.shards),
+        version_digest=manifest.sha256,
+        refused=refusal.named.sha256 if refusal and refusal.named else "",
+        reason=refusal.reason if refusal else versions.store_error or version.stopped,
+        fields=version.fields,
+        position=version.position,
+        log_id=version.log_id,
+        delta_rows=sum(shard.delta.rows for shard in shards.values()),
+        tombstones=sum(shard.tombstones for shard in shards.values()),
+        live_change=sum(shard.count for shard in shards.values()) - made,
+    )
 
 
 def _check_wanted(deadline: float) -> None:
@@ -152,7 +165,7 @@ def _of_shards(version: Version, passing: Filter | None, find: Callable[[Shard],
     """
     deadline, manifest = deadline_of(request, math.inf), version.manifest
     if passing:
-        check_fields(passing, manifest.fields)
+        check_fields(passing, version.fields)
     shards = {}
     for number, shard in version.shards.items():
         _check_wanted(deadline)
@@ -172,7 +185,8 @@ def _search(
     manifest = version.manifest
     vectors = _vectors(message, manifest.dim)
     if message.filter:
-        check_fields(message.filter, manifest.fields)
+        check_fields(message.filter, version.fields)
+    position = version.position  # before the search, which may have later entries, too
     ef = ef_of_shard(ef_search, len(manifest.shards))
     shards = []
     for number, shard in version.shards.items():
@@ -181,7 +195,7 @@ def _search(
             ShardHits(number, shard.search(vectors, message.ks, ef, threads, message.filter))
         )
     named, total = manifest.named, len(manifest.shards)
-    return SearchReply(named.version, named.sha256, manifest.space, total, shards)
+    return SearchReply(named.version, named.sha256, manifest.space, total, shards, position)
 
 
 def _vectors(message: SearchRequest, dim: int) -> Matrix:

@@ -41,7 +41,7 @@ SLOTS = 1
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
 Validate = Callable[[bytes, Asked], ShardReply[Found]]
-QueryKind = tuple[str | None, int, bytes]
+QueryKind = tuple[str | None, int, bytes, int]
 
 
 class VectorQuery(NamedTuple):
@@ -51,12 +51,15 @@ class VectorQuery(NamedTuple):
     k: int
     version_digest: str | None = None
     filter: Filter | None = None
+    min_position: int = 0
+    """Of the log: the answer has the entries up to it."""
 
     @property
     def kind(self) -> QueryKind:
-        """What all queries of a message have in common: version, dimension and filter."""
+        """What all queries of a message have in common: all but their vectors and ks."""
         # encoded, as the filters 1 and true are equal for Python
-        return self.version_digest, len(self.vector), encode(self.filter) if self.filter else b""
+        packed = encode(self.filter) if self.filter else b""
+        return self.version_digest, len(self.vector), packed, self.min_position
 
 
 class ShardResult(NamedTuple, Generic[Found]):
@@ -67,6 +70,8 @@ class ShardResult(NamedTuple, Generic[Found]):
     space: str
     shard_count: int
     shards: dict[int, Found]
+    position: int = 0
+    """Of the log: the entries up to it are in what was found."""
 
 
 Result = ShardResult[Hits]
@@ -119,8 +124,8 @@ class QueryBatch:
         vectors = np.stack([query.vector for query in self.queries])
         ks = [query.k for query in self.queries]
         first = self.queries[0]
-        packed = pack_rows(vectors)
-        return SearchRequest(vectors.shape[1], packed, ks, first.version_digest, first.filter)
+        shared = (first.version_digest, first.filter, first.min_position)
+        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, *shared)
 
     @cached_property
     def body(self) -> DigestedBody:
@@ -157,11 +162,12 @@ class SearchServer:
         """Queue a batch. The future gets this server's result for each query."""
         return self._batches.submit(batch, batch.deadline)
 
-    async def lookup(self, image_id: str, deadline: float) -> LookupReply:
+    async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
         """The image of an id. Raises the server's ServiceError, Unavailable, DeadlineExceeded."""
-        request = Request("POST", "/lookup", with_digest(encode(LookupRequest(image_id))))
+        message = encode(LookupRequest(image_id, min_position))
+        request = Request("POST", "/lookup", with_digest(message))
         return await self._upstream.ask(
-            request, deadline, lambda reply: validate_lookup(reply.body)
+            request, deadline, lambda reply: validate_lookup(reply.body, min_position)
         )
 
     async def browse(self, message: BrowseRequest, deadline: float) -> ShardResult[list[Listed]]:
@@ -203,20 +209,15 @@ class SearchServer:
 
     async def _send_alike(self, batches: list[QueryBatch], deadline: float) -> Iterator[Result]:
         ks = [query.k for batch in batches for query in batch.queries]
-        version = batches[0].queries[0].version_digest
-        request = Request("POST", "/search", _body_of(batches))
+        first, request = batches[0].queries[0], Request("POST", "/search", _body_of(batches))
+        wanted = (ks, first.version_digest, first.min_position)
         reply = await self._upstream.ask(
-            request, deadline, lambda reply: validate_search(reply.body, ks, version)
+            request, deadline, lambda reply: validate_search(reply.body, *wanted)
         )
         shards = [(shard_hits.shard, shard_hits.hits) for shard_hits in reply.shards]
+        named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
         return (
-            ShardResult(
-                reply.version,
-                reply.version_digest,
-                reply.space,
-                reply.shard_count,
-                {shard: hits[place] for shard, hits in shards},
-            )
+            ShardResult(*named, {shard: hits[place] for shard, hits in shards}, reply.position)
             for place in range(len(ks))
         )
 

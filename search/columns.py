@@ -92,7 +92,7 @@ class Columns:
 
     def __init__(self, data: bytes | mmap.mmap, rows: int) -> None:
         """`data` is what `pack` made; without any, no filter finds a row. Raises ValueError."""
-        self._rows = rows
+        self.rows = rows
         self._columns: dict[str, dict[Kind, Column]] = defaultdict(dict)
         self._kept: LRUCache[bytes, Mask] = LRUCache(KEPT)
         self._lock = threading.Lock()
@@ -126,7 +126,7 @@ class Columns:
 
         Raises BadRequest for a field with too many values.
         """
-        images = self._rows if mask is None else int(np.count_nonzero(mask))
+        images = self.rows if mask is None else int(np.count_nonzero(mask))
         return Counts(images, [self._counts(field, mask) for field in fields])
 
     def _counts(self, field: str, mask: Mask | None) -> list[ValueCount]:
@@ -142,7 +142,7 @@ class Columns:
 
     def texts(self, field: str) -> Column:
         """The texts of a field; without any, every row has none."""
-        none = Column(np.zeros(self._rows, CODE), np.empty(0, "<i8"), memoryview(b""))
+        none = Column(np.zeros(self.rows, CODE), np.empty(0, "<i8"), memoryview(b""))
         return self._columns.get(field, {}).get("text", none)
 
     def _passing(self, tree: Filter) -> Mask:
@@ -165,7 +165,7 @@ class Columns:
         bounds = [tree.get(name) for name in tree.given(("prefix", *BOUNDS))]
         column = columns.get(kind_of(bounds[0]))
         if column is None:
-            return np.zeros(self._rows, np.bool_)
+            return np.zeros(self.rows, np.bool_)
         return column.begins(tree.prefix) if tree.prefix is not None else column.between(tree)
 
     def _has(self, columns: Mapping[Kind, Column]) -> Mask:
@@ -178,4 +178,4 @@ class Columns:
         )
 
     def _any(self, masks: Iterable[Mask]) -> Mask:
-        return reduce(np.logical_or, masks, np.zeros(self._rows, np.bool_))
+        return reduce(np.logical_or, masks, np.zeros(self.rows, np.bool_))

@@ -41,6 +41,11 @@ def parse_id(text: str) -> tuple[int, int]:
     return int(text[:16], 16), int(text[16:], 16)
 
 
+def hashes_of(key: bytes) -> tuple[int, int]:
+    """The content hash and the location hash in a key, or in its first 16 bytes."""
+    return int.from_bytes(key[:8], "big"), int.from_bytes(key[8:16], "big")
+
+
 def is_short(text: str) -> bool:
     """Whether a text is the start of an id that makes its number."""
     return len(text) == SHORT and _is_hex(text)

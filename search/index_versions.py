@@ -3,26 +3,25 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from common.errors import MissingPackage, NotFound, Unavailable
 from common.metrics import INDEX_IN_USE, INDEX_REFUSED
-from search.index import load_shard
+from search.following import Following
+from search.log import Log
 from search.manifest import (
     BadIndex,
     Current,
     Folders,
-    Manifest,
     StoreError,
     VersionRef,
-    manifest_of,
     newest_first,
     read_current,
 )
-from search.shard import Shard
+from search.version import Choose, Version, load_version
 
 if TYPE_CHECKING:  # it needs a package that only an object storage needs
     from search.version_cache import VersionCache
@@ -35,8 +34,6 @@ Other servers may still load the new version, or may have refused it."""
 TRY_AGAIN_S = 60.0
 """A refused version is tried again after this time: its files may have arrived since."""
 
-Choose = Callable[[int], Sequence[int]]
-"""Gives the shards that a server holds, from the shard count of the index."""
 MayLoad = Callable[[Current], bool]
 """Says whether the version that CURRENT names may be loaded now (`turns.Turns`)."""
 
@@ -46,36 +43,12 @@ def at_once(_current: Current) -> bool:
     return True
 
 
-class Version(NamedTuple):
-    """A loaded version: its manifest and the shards that this server holds."""
-
-    manifest: Manifest
-    shards: dict[int, Shard]
-
-
 class Refusal(NamedTuple):
     """The last refusal: the version, None if CURRENT cannot be read; why; and when, in seconds."""
 
     named: VersionRef | None
     reason: str
     at: float
-
-
-def load_version(folders: Folders, named: VersionRef, choose: Choose) -> Version:
-    """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage."""
-    manifest = manifest_of(folders, named)
-    loaded = {
-        shard: Shard(
-            [
-                load_shard(
-                    folders, named.version, manifest.dim, manifest.shards[shard], manifest.count
-                )
-            ]
-        )
-        for shard in choose(len(manifest.shards))
-        if shard < len(manifest.shards)
-    }
-    return Version(manifest, loaded)
 
 
 class IndexVersions:
@@ -89,15 +62,19 @@ class IndexVersions:
         now: Callable[[], float] = time.monotonic,
         may_load: MayLoad = at_once,
         cache: "VersionCache | None" = None,
+        changes: Log | None = None,
     ) -> None:
         """`may_load` is asked before a version is loaded beside another one.
 
-        With a `cache`, the versions are those of its object storage.
+        With a `cache`, the versions are those of its object storage. `changes` is the log of puts
+        and deletes, which this follows, and closes at the end.
         """
         self.refusal: Refusal | None = None
         """Why the version that CURRENT names was refused; None when that version is in use."""
         self.store_error = ""
         """Why the object storage is not followed now; "" if it is."""
+        self._following = Following(changes, lambda: self._versions)
+        self._delay = Unavailable("no index is loaded: run prepare first", "no_index")
         self._folders = folders
         self._choose = choose
         self._cache = cache
@@ -117,16 +94,18 @@ class IndexVersions:
         if self._cache is None:
             self.refresh()
         self._thread.start()
+        self._following.start()
 
     def close(self) -> None:
-        """Stop following CURRENT."""
+        """Stop following CURRENT and the log."""
         self._closed.set()
         self._thread.join()
+        self._following.close()
 
     def newest(self) -> Version:
         """The version in use; raises Unavailable before the first is loaded."""
         if not self._versions:
-            raise Unavailable("no index is loaded: run prepare first", "no_index")
+            raise self._delay
         return self._versions[0]
 
     def get(self, version_digest: str | None) -> Version:
@@ -143,7 +122,8 @@ class IndexVersions:
     def refresh(self) -> None:
         """Put the version that CURRENT names in use.
 
-        A version that cannot be loaded is refused, and tried again later. Raises MissingPackage.
+        A version that cannot be loaded is refused, and tried again later. One for which the log is
+        not there waits, as it would find what was deleted. Raises MissingPackage.
         """
         self._refresh(self._cache.current if self._cache else partial(read_current, self._folders))
 
@@ -159,6 +139,8 @@ class IndexVersions:
             self._note_store(str(error))
         except BadIndex as error:
             self._refuse(current, str(error))
+        except Unavailable as error:
+            self._wait_for_log(error)
         except MissingPackage as error:
             self._refuse(current, str(error))
             raise
@@ -180,7 +162,7 @@ class IndexVersions:
         """Put a version in use, and load it if needed; raises BadIndex, MissingPackage."""
         held = [version for version in self._versions if version.manifest.named == named]
         began = self._now()
-        version = held[0] if held else self._load(named)
+        version = held[0] if held else self._following.ready(named, self._load)
         if self._cache:
             self._cache.note(named)
         others = [other for other in self._versions if other is not version][:1]
@@ -206,6 +188,11 @@ class IndexVersions:
         elif self.store_error and not error:
             log.info("the object storage is followed again")
         self.store_error = error
+
+    def _wait_for_log(self, error: Unavailable) -> None:
+        if self._delay.detail != error.detail:
+            log.error("a version waits for the log: %s", error.detail)
+        self._delay = error
 
     def _refuse(self, current: Current | None, reason: str) -> None:
         """Keep the loaded version. If none is loaded, put another version in use."""
@@ -233,6 +220,9 @@ class IndexVersions:
                 self._activate(named)
             except (BadIndex, StoreError) as error:
                 log.error("nor is version %s whole: %s", named.version, error)
+            except Unavailable as error:
+                self._wait_for_log(error)
+                return
             else:
                 log.error("version %s is in use in its place", named.version)
                 return

@@ -9,6 +9,8 @@ from search.filter import Filter
 Kind = Literal["text", "number", "boolean"]
 Fields = dict[str, list[Kind]]
 """What filters can test: the kinds of value that a field has, by its name."""
+Metadata = dict[str, str | int | float | bool | None]
+"""Fields of an image by their names."""
 
 MAX_SHARD_HITS = 10_000
 """Most hits of one query in one shard; middle asks for more than k if it drops copies."""
@@ -26,6 +28,8 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     version is kept for a while."""
     filter: Filter | None = None
     """Only images that pass are found."""
+    min_position: int = 0
+    """The search waits for the entries of the log up to this position."""
 
 
 class Hits(msgspec.Struct, array_like=True):
@@ -55,6 +59,8 @@ class SearchReply(msgspec.Struct):
     space: str
     shard_count: int
     shards: list[ShardHits]
+    position: int = 0
+    """The entries of the log up to this position are in the answer; later ones may be."""
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -62,7 +68,7 @@ class Record(msgspec.Struct, array_like=True):
 
     path: str
     """Where the file is: absolute, or relative to the folder of config.json."""
-    metadata: dict[str, str | int | float | bool | None] = {}
+    metadata: Metadata = {}
     told_from: int = 0
     """Where the part of `path` begins that answers tell."""
     offline: bool = False
@@ -77,10 +83,12 @@ class Record(msgspec.Struct, array_like=True):
         return told.rpartition("/")[2] if told.startswith("/") else told
 
 
-class LookupRequest(msgspec.Struct, forbid_unknown_fields=True):
+class LookupRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """The id of an image, 32 hex digits, or their first 13: one of the images with that number."""
 
     id: str
+    min_position: int = 0
+    """As of a SearchRequest."""
 
 
 class LookupReply(msgspec.Struct):
@@ -91,6 +99,8 @@ class LookupReply(msgspec.Struct):
     vector: bytes
     version: str
     space: str
+    position: int = 0
+    """As of a SearchReply."""
 
 
 class Info(msgspec.Struct):
@@ -101,7 +111,8 @@ class Info(msgspec.Struct):
     model: str
     dim: int
     images: int
-    """Number of images in all shards of the version, also in shards of other servers."""
+    """Number of images in all shards of the version, also in shards of other servers; as prepare
+    made it, without what was put or deleted since: see `live_change`."""
     shards: list[int]
     shard_count: int
     version_digest: str = msgspec.field(default="", name="seal")
@@ -109,5 +120,16 @@ class Info(msgspec.Struct):
     refused: str = ""
     """The digest of a newer version that this server refused; "" if none."""
     reason: str = ""
-    """Why that version was refused, or why the object storage is not followed now."""
+    """Why that version was refused, or why the object storage or the log is not followed now."""
     fields: Fields = {}
+    position: int = 0
+    """Of the last entry of the log that this server has applied."""
+    log_id: str = ""
+    """Of the log that this server follows; "" if there is none yet."""
+    delta_rows: int = 0
+    """Images that were put since the version was made, in the shards of this server; those that
+    were replaced count again."""
+    tombstones: int = 0
+    """Images in the shards of this server that were deleted or replaced."""
+    live_change: int = 0
+    """By how many the shards of this server have more images now than prepare made."""

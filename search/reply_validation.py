@@ -26,12 +26,15 @@ ROUNDING = 1e-3
 """How far the cosine of float32 unit vectors may exceed 1; search/app.py allows it for lengths."""
 
 
-def validate_search(body: bytes, ks: Sequence[int], version_digest: str | None) -> SearchReply:
+def validate_search(
+    body: bytes, ks: Sequence[int], version_digest: str | None, min_position: int = 0
+) -> SearchReply:
     """Decode the reply to queries for `ks` hits. Raises InvalidResponse.
 
     `version_digest` is the version that was asked for, None for any.
     """
     reply = decode_reply(body, SearchReply)
+    _check_position(reply.position, min_position)
     numbers = [shard_hits.shard for shard_hits in reply.shards]
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _check_version(reply, numbers, version_digest)
@@ -40,9 +43,10 @@ def validate_search(body: bytes, ks: Sequence[int], version_digest: str | None) 
     return reply
 
 
-def validate_lookup(body: bytes) -> LookupReply:
+def validate_lookup(body: bytes, min_position: int = 0) -> LookupReply:
     """Decode the reply to a lookup, with a unit vector; raises InvalidResponse."""
     reply = decode_reply(body, LookupReply)
+    _check_position(reply.position, min_position)
     _expect(len(reply.vector) == 4 * reply.dim, "no vector")
     length = float(np.linalg.norm(np.frombuffer(reply.vector, "<f4")))
     _expect(abs(length - 1) < ROUNDING, "no unit vector")
@@ -51,7 +55,13 @@ def validate_lookup(body: bytes) -> LookupReply:
 
 def validate_info(body: bytes) -> Info:
     """Decode what a server holds; raises InvalidResponse."""
-    return decode_reply(body, Info)
+    info = decode_reply(body, Info)
+    _check_position(info.position, 0)
+    return info
+
+
+def _check_position(position: int, at_least: int) -> None:
+    _expect(at_least <= position < 2**63, f"position {position}, not {at_least} or later")
 
 
 def validate_browse(body: bytes, request: BrowseRequest) -> ShardReply[list[Listed]]:

@@ -15,6 +15,7 @@ from common.process import argument_parser, run
 from common.server.serve import Serving, serve_threads
 from search.app import MAX_BODY_BYTES, start_app
 from search.manifest import folders_of
+from search.log import open_log
 from search.index_versions import IndexVersions, MayLoad, at_once
 
 THREADS = 8
@@ -62,7 +63,10 @@ def main() -> None:
 
             store = ObjectStore(prepare.index_url)
             cache = VersionCache(folders, store, choose, prepare.keep_versions)
-        return IndexVersions(folders, choose, search.reload_s, may_load=may_load, cache=cache)
+        changes = open_log(loaded.config.live, loaded.root)
+        return IndexVersions(
+            folders, choose, search.reload_s, may_load=may_load, cache=cache, changes=changes
+        )
 
     serve_threads(lambda: start_app(versions(), search.ef_search, threads, inside, host), serving)
 

@@ -4,7 +4,6 @@ import bisect
 import mmap
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -27,13 +26,6 @@ queries of a batch; to compare a query with it; of a graph search, by the share 
 _REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
 
 
-class Alive(NamedTuple):
-    """The rows that are not hidden, bool [rows] that is never changed, and their number."""
-
-    mask: Mask
-    total: int
-
-
 class Segment:
     """A loaded segment; its methods may be called from any thread."""
 
@@ -45,7 +37,8 @@ class Segment:
         offsets: NDArray[np.int64],
         columns: Columns,
     ) -> None:
-        self.rows = len(keys)
+        self.rows = self.count = len(keys)
+        """All images; and those that are not hidden."""
         self._columns = columns
         self._ann = ann
         self._hider = ann if isinstance(ann, HidingIndex) else None
@@ -53,13 +46,8 @@ class Segment:
         self._keys = keys
         self._records = memoryview(records)
         self._offsets = offsets
-        self._alive = Alive(np.ones(len(keys), np.bool_), len(keys))
+        self._alive: Mask = np.ones(len(keys), np.bool_)
         self._hiding = threading.Lock()
-
-    @property
-    def count(self) -> int:
-        """The images that are not hidden."""
-        return self._alive.total
 
     def hide(self, rows: Numbers) -> None:
         """Make tombstones of some rows: they are found no more."""
@@ -72,10 +60,9 @@ class Segment:
             self._turn(rows, is_alive=True)
 
     def _turn(self, rows: Numbers, *, is_alive: bool) -> None:
-        turned = np.unique(rows[self._alive.mask[rows] != is_alive])
-        mask = self._alive.mask.copy()  # searches under way use the one before
-        mask[turned] = is_alive
-        self._alive = Alive(mask, int(np.count_nonzero(mask)))
+        turned = np.unique(rows[self._alive[rows] != is_alive])
+        self._alive[turned] = is_alive
+        self.count += len(turned) if is_alive else -len(turned)
         if self._hider:
             (self._hider.show if is_alive else self._hider.hide)(turned)
 
@@ -89,13 +76,11 @@ class Segment:
     ) -> list[Hits]:
         """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
         found: list[Hits] = [EMPTY] * len(ks)
-        mask, count = self._alive
-        if passing is not None:
-            mask = mask & self._columns.passing(passing)
-            count = int(np.count_nonzero(mask))
+        # None, too, where the index itself leaves out what is hidden
+        mask = None if passing is None and self._hider else self._mask(passing)
+        count = self.count if mask is None else int(np.count_nonzero(mask))
         if not count:
             return found
-        needs_mask = count < self.rows and (passing is not None or not self._hider)
         groups: dict[int, list[int]] = {}
         for i, k in enumerate(ks):  # a query with a large k must not slow the others down
             groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
@@ -103,9 +88,10 @@ class Segment:
         for wide, group in groups.items():
             k = min(max(ks[i] for i in group), count)
             if count < self.rows and (count <= k or self._is_exact(count, len(group))):
-                labels, scores = nearest_of(self._ann, np.flatnonzero(mask), vectors[group], k)
+                rows = np.flatnonzero(self._alive if mask is None else mask)
+                labels, scores = nearest_of(self._ann, rows, vectors[group], k)
             else:
-                needed = mask if needs_mask else None
+                needed = mask if count < self.rows else None
                 labels, scores = self._ann.nearest(vectors[group], k, wide, threads, needed)
             # one look-up for all queries, as each call of numpy has a fixed cost
             keys = self._keys[labels]
@@ -132,10 +118,11 @@ class Segment:
 
     def _mask(self, passing: Filter | None) -> Mask | None:
         """The rows that pass and are not hidden; None for all."""
-        mask, count = self._alive
+        is_whole = self.count == self.rows
         if passing is not None:
-            return mask & self._columns.passing(passing)
-        return mask if count < self.rows else None
+            mask = self._columns.passing(passing)
+            return mask if is_whole else mask & self._alive
+        return None if is_whole else self._alive.copy()
 
     def _is_exact(self, count: int, queries: int) -> bool:
         """Whether to compare all of `count` images that pass costs less than graph searches."""
@@ -147,13 +134,13 @@ class Segment:
         wanted = (content, location)
         row = bisect.bisect_left(range(self.rows), wanted, key=self._id)
         found = row < self.rows and self._id(row) == wanted
-        return row if found and self._alive.mask[row] else None
+        return row if found and self._alive[row] else None
 
     def find_number(self, number: int) -> int | None:
         """The first row of an image with the number of an id, None if there is none."""
         row = bisect.bisect_left(range(self.rows), (number << _REST, 0), key=self._id)
         while row < self.rows and self._id(row)[0] >> _REST == number:
-            if self._alive.mask[row]:
+            if self._alive[row]:
                 return row
             row += 1
         return None
@@ -161,6 +148,10 @@ class Segment:
     def _id(self, row: int) -> tuple[int, int]:
         content, location, _ = self._keys[row].item()
         return content, location
+
+    def key(self, row: int) -> bytes:
+        """The IMAGE_KEY of a row."""
+        return bytes(self._keys[row].tobytes())
 
     def record(self, row: int) -> Record:
         """The record of a row."""

@@ -1,16 +1,18 @@
-"""A shard as it is searched: its segments, the newest last, as one."""
+"""A shard as it is searched: its segments and its delta as one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec.structs import replace
 
-from common.wire import Matrix
+from common.wire import Matrix, encode
 from search.ann_index import Numbers
 from search.browse_messages import Counts, Listed, Place, merge_counts, merge_listed
+from search.delta import Delta
 from search.filter import Filter
-from search.image_key import IMAGE_KEY, Keys
-from search.messages import Hits, Record
+from search.image_key import IMAGE_KEY, Keys, hashes_of
+from search.messages import Hits, Metadata, Record
 from search.segment import EMPTY
 
 ATTEMPTS = 2
@@ -18,7 +20,11 @@ ATTEMPTS = 2
 
 
 class Part(Protocol):
-    """A part of a shard; its methods may be called from any thread."""
+    """A part of a shard; it may be searched from any thread."""
+
+    @property
+    def rows(self) -> int:
+        """All images, also those that are hidden."""
 
     @property
     def count(self) -> int:
@@ -49,6 +55,9 @@ class Part(Protocol):
     def find_number(self, number: int) -> int | None:
         """A row of an image with the number of an id, None if there is none."""
 
+    def key(self, row: int) -> bytes:
+        """The IMAGE_KEY of a row."""
+
     def record(self, row: int) -> Record:
         """The record of a row."""
 
@@ -64,22 +73,52 @@ class Found(NamedTuple):
 
 
 class Shard:
-    """The parts of a shard; it may be searched from any thread.
+    """The parts of a shard: one thread changes it, and any thread may search it.
 
-    Of an image that is in several parts, the one in the newest part counts. Whoever replaces an
-    image adds the new row to the newest part, then hides the old one. All methods here ask the
-    oldest part first: so a search beside a change finds the old row, the new one or both, and never
-    none.
+    Of an image that is in several parts, the row in the newest counts. An image is replaced by a
+    new row in the delta, then its old row is hidden. A search asks the oldest part first, so beside
+    a change it finds the old row, the new one or both, and never none.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        """`parts` are the oldest first."""
-        self.parts = parts
+    def __init__(self, segments: Sequence[Part]) -> None:
+        """`segments` are the oldest first."""
+        self.delta = Delta()
+        self.parts = (*segments, self.delta)
 
     @property
     def count(self) -> int:
         """The images that are not hidden."""
         return sum(part.count for part in self.parts)
+
+    @property
+    def tombstones(self) -> int:
+        """The images that are hidden."""
+        return sum(part.rows - part.count for part in self.parts)
+
+    def put(self, key: bytes, vector: Matrix, record: bytes) -> None:
+        """Add an image by its IMAGE_KEY, or replace it; `record` is a Record as msgpack."""
+        self.delta.put(key, vector, record)
+        self._hide(key, self.parts[:-1])
+
+    def delete(self, image: bytes) -> None:
+        """Remove the image of an id, 16 bytes, if it is here."""
+        self._hide(image, self.parts)
+
+    def patch(self, image: bytes, metadata: Metadata) -> None:
+        """Change the metadata of the image of an id, if it is here; None removes a field."""
+        found = self.find(*hashes_of(image))
+        if found is not None:
+            record = found.part.record(found.row)
+            changed = {**record.metadata, **metadata}
+            kept = {name: value for name, value in changed.items() if value is not None}
+            key, vector = found.part.key(found.row), found.part.vector(found.row)
+            self.put(key, vector, encode(replace(record, metadata=kept)))
+
+    def _hide(self, key: bytes, parts: Sequence[Part]) -> None:
+        for part in parts:
+            row = part.find(*hashes_of(key))
+            if row is not None:
+                part.hide(np.array([row]))
 
     def search(
         self,

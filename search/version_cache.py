@@ -11,7 +11,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.files import replace_bytes
-from search.index_versions import Choose, Version
 from search.manifest import (
     CURRENT,
     LOCK,
@@ -31,6 +30,7 @@ from search.manifest import (
 )
 from search.object_store import Content, NoObject, ObjectStore
 from search.stored_versions import FILES, decoded, read_stored
+from search.version import Choose, Version
 from search.version_folders import delete_old, delete_unfinished
 
 FETCHES = 4

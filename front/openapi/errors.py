@@ -51,6 +51,8 @@ ERRORS = {
     "wrong_shard": Error(503, "No server has the shard that the image is in."),
     "no_index": Error(503, "There is no index yet: run prepare."),
     "model_mismatch": Error(503, "The index was made with another model: run prepare again."),
+    "behind": Error(503, "The search servers have not yet applied what `min_position` names."),
+    "log_unavailable": Error(503, "The log of puts and deletes cannot be read or written now."),
     "not_ready": Error(503, "A server behind this one is not ready. `detail` says which."),
     "draining": Error(503, "The server was told to stop."),
 }

@@ -21,9 +21,9 @@ from devtools.services import CHECKOUT, run_command
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.members import read_members
 from search.image_key import IMAGE_KEY, image_id
-from search.index_versions import Version, load_version
 from search.manifest import Folders, Manifest, folders_of, manifest_in_use, read_current
 from search.messages import Record
+from search.version import Version, load_version
 
 PREPARE = "prepare/prepare.py"
 PRLIMIT = shutil.which("prlimit") or "prlimit"

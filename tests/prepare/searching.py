@@ -4,8 +4,8 @@ import numpy as np
 
 from common.wire import Matrix
 from search.image_key import IMAGE_KEY, image_id
-from search.index_versions import Version
 from search.shard import Part
+from search.version import Version
 
 
 def parts(version: Version) -> list[Part]:

@@ -9,7 +9,7 @@ from common.files import content_hash, sha256_of
 from devtools.services import with_section
 from inference.clip.model import load_model
 from search.image_key import IMAGE_KEY, location_hash, shard_of
-from search.index_versions import Version
+from search.version import Version
 from tests.prepare.odd_files import write_bad, write_good
 from tests.prepare.prepared_folder import Workspace, add_images
 from tests.prepare.searching import brute_force, parts, search, unit_queries

@@ -11,7 +11,7 @@ from filelock import FileLock
 from devtools.fake_clock import FakeClock
 from prepare.publishing import begin_publishing
 from prepare.versions import put_in_use
-from search.index_versions import TRY_AGAIN_S, IndexVersions, Version, load_version
+from search.index_versions import TRY_AGAIN_S, IndexVersions, MayLoad, at_once
 from search.manifest import (
     CURRENT,
     LOCK,
@@ -25,6 +25,7 @@ from search.manifest import (
 )
 from search.object_store import ObjectStore
 from search.stored_versions import FILES, MANIFESTS, manifest_name
+from search.version import Version, load_version
 from search.version_cache import VersionCache
 from tests.unit.indexing import folders_in, write_version
 
@@ -40,10 +41,9 @@ class Published:
     """Versions in a storage that is a folder, and the empty disk of a server of shard 1."""
 
     def __init__(self, root: Path) -> None:
-        self.url = f"file://{root}/store"
-        self.root = root / "store"
-        (root / "prepare").mkdir()
-        (root / "server").mkdir()
+        self.url, self.root = f"file://{root}/store", root / "store"
+        for name in ("prepare", "server"):
+            (root / name).mkdir()
         self.ours = folders_in(root / "prepare")
         self.folders = folders_in(root / "server")
         self.clock = FakeClock()
@@ -62,9 +62,9 @@ class Published:
         """A cache over what is on the disk."""
         return VersionCache(self.folders, ObjectStore(self.url), shard_1, keep=2)
 
-    def server(self, **more: Callable[..., bool]) -> IndexVersions:
+    def server(self, may_load: MayLoad = at_once) -> IndexVersions:
         """The versions of a server, with no thread."""
-        return IndexVersions(self.folders, shard_1, 1.0, self.clock, cache=self.cache(), **more)
+        return IndexVersions(self.folders, shard_1, 1.0, self.clock, may_load, self.cache())
 
     def load(self, named: VersionRef, is_stopped: Callable[[], bool] = bool) -> Version:
         """Load a version through a cache."""

@@ -49,6 +49,7 @@ class FakeServer:
         self.after_s = after_s
         self.shard_count = shard_count
         self.space = SPACE
+        self.position = 0
         self.found: dict[int, Hits] = {}
         self.listed: dict[int, list[Listed]] = {}
         self.counted: dict[int, Counts] = {}
@@ -62,7 +63,7 @@ class FakeServer:
         self.batches.append(batch)
         return asyncio.ensure_future(self._search(batch))
 
-    async def lookup(self, _image_id: str, deadline: float) -> LookupReply:
+    async def lookup(self, _id: str, deadline: float, _min_position: int) -> LookupReply:
         self.lookups += 1
         await self._take_time(deadline)
         return lookup_reply(self.space)
@@ -98,7 +99,7 @@ class FakeServer:
 
     def _result(self, version_digest: str | None, k: int) -> Result:
         shards = {shard: _first(self.found.get(shard, hits()), k) for shard in self.shards}
-        return ShardResult(*self._named(version_digest), shards)
+        return ShardResult(*self._named(version_digest), shards, self.position)
 
     def _named(self, version_digest: str | None) -> tuple[str, str, str, int]:
         known = {f"digest of {version}": version for version in self.versions}

@@ -162,6 +162,7 @@ async def test_the_version_of_most_shards_answers() -> None:
     [
         ([BadRequest("dim", "wrong_length"), down()], "wrong_length"),
         ([down(), Unavailable("none", "no_index")], "no_index"),
+        ([down(), Unavailable("late", "behind")], "behind"),
         ([DeadlineExceeded("a"), DeadlineExceeded("b")], "deadline_exceeded"),
         ([DeadlineExceeded("a"), down()], "no_shard"),
         ([ValueError("a"), ValueError("b")], "no_shard"),

@@ -22,7 +22,7 @@ from search.browse_messages import (
 )
 from search.filter import Filter
 from search.index import load_shard
-from search.index_versions import IndexVersions, Version
+from search.index_versions import IndexVersions
 from search.messages import (
     MAX_SHARD_HITS,
     Info,
@@ -32,6 +32,7 @@ from search.messages import (
     SearchRequest,
 )
 from search.shard import Shard
+from search.version import Version
 from tests.unit.indexing import folders_in, write_version
 
 VECTORS: Matrix = np.eye(4, dtype=np.float32)

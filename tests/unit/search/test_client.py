@@ -165,7 +165,7 @@ async def test_a_batch_is_packed_once() -> None:
         [3, 3],
         "digest",
     )
-    assert one.queries[0].kind == ("digest", 2, b"")
+    assert one.queries[0].kind == ("digest", 2, b"", 0)
 
 
 async def test_an_error_of_a_server_is_each_query_s() -> None:

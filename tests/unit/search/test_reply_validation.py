@@ -76,6 +76,20 @@ def test_a_reply_that_cannot_be_true_is_refused(lie: SearchReply, told: str) -> 
         validate_search(encode(lie), KS, "digest")
 
 
+@pytest.mark.parametrize("position", [-1, 4, 2**63])
+def test_a_position_that_cannot_be_is_refused(position: int) -> None:
+    """Earlier than was asked for, or no position at all."""
+    lookup = msgspec.structs.replace(lookup_reply(), position=position)
+    with pytest.raises(InvalidResponse, match="position"):
+        validate_search(encode(reply(position=position)), KS, None, 5)
+    with pytest.raises(InvalidResponse, match="position"):
+        validate_lookup(encode(lookup), 5)
+    assert 5 == validate_search(encode(reply(position=5)), KS, None, 5).position
+    if position != 4:
+        with pytest.raises(InvalidResponse, match="position"):
+            validate_info(encode(Info("v", "s", "m", 2, 0, [], 1, position=position)))
+
+
 def test_the_hits_of_the_next_query_may_be_better() -> None:
     """Only those of one query are in order."""
     of_two = of_shard_one(hits((0.1, 1)), hits((0.9, 1)))
