@@ -1,7 +1,10 @@
-"""The mark that tells the worker processes of a service that a cache was purged."""
+"""What the worker processes of a service tell each other: that a cache was purged, and writes."""
 
 import mmap
 import os
+
+MARK = slice(0, 8)
+POSITION = slice(8, 16)
 
 
 class CacheEpoch:
@@ -9,13 +12,25 @@ class CacheEpoch:
 
     def __init__(self) -> None:
         """Create the mark before the fork."""
-        self._memory = mmap.mmap(-1, 8)
+        self._memory = mmap.mmap(-1, 16)
         self.change()  # differs from the mark before a restart
 
     def read(self) -> bytes:
         """The current mark."""
-        return self._memory[:]
+        return self._memory[MARK]
 
     def change(self) -> None:
         """Set a new mark."""
-        self._memory[:] = os.urandom(8)
+        self._memory[MARK] = os.urandom(8)
+
+    def position(self) -> int:
+        """The position in the log of the last write by any of the processes."""
+        return int.from_bytes(self._memory[POSITION], "little")
+
+    def advance(self, position: int) -> None:
+        """Note a write.
+
+        Of two at the same moment the later one may be lost: middle asks for the position anyway,
+        each second.
+        """
+        self._memory[POSITION] = max(position, self.position()).to_bytes(8, "little")

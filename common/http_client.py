@@ -49,6 +49,8 @@ class Request(NamedTuple):
     path: str
     body: DigestedBody | None = None
     headers: Mapping[str, str] = {}
+    once: bool = False
+    """Whether to send it to one server alone: an old copy of a write could undo a newer write."""
 
 
 class Reply(NamedTuple):

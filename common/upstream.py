@@ -1,6 +1,6 @@
 """Requests to a service with replicas: the choice of a replica, hedged requests and retries.
 
-All retries happen here. A request is sent in full at most twice:
+All retries happen here. A request is sent in full at most twice, with `once` set at most once:
 
 | outcome of a try                           | second try                                       |
 |--------------------------------------------|--------------------------------------------------|
@@ -93,8 +93,9 @@ class Upstream:
         route = (not request.body and request.path.rpartition("/")[0]) or request.path  # /images
         window = self._windows.get(route) or self._windows.setdefault(route, LatencyWindow())
         question = _Question(request, deadline, read, window, [])
-        first, second = partial(self._try, question, replica), partial(self._second, question)
-        if len(self._replicas.all) == 1:
+        first = partial(self._try, question, replica, new_connection=request.once)
+        second = partial(self._second, question)
+        if len(self._replicas.all) == 1 or request.once:
             asking = retried(first, second)
         else:
             asking = hedged(first, second, window.p95_s)
@@ -134,12 +135,11 @@ class Upstream:
         self, question: _Question[Result], failure: BaseException | None
     ) -> Try[Result | ServiceError] | None:
         """The retry after a failure, or the hedge of a slow try; None if neither is allowed."""
-        is_broken = isinstance(failure, BrokenReply)
-        if isinstance(failure, NotConnected):
-            return None  # no replica is left
-        replica = self._replicas.choose(question.tried)
-        if replica is None and is_broken and not question.tried[-1].is_ejected:
-            replica = question.tried[-1]
+        if isinstance(failure, NotConnected) or question.request.once:
+            return None  # no replica is left, or it may have been written
+        replica, last = self._replicas.choose(question.tried), question.tried[-1]
+        if replica is None and isinstance(failure, BrokenReply) and not last.is_ejected:
+            replica = last
         if replica is None or not self._may("retry" if failure else "hedge"):
             return None
         return partial(self._try, question, replica, new_connection=True)

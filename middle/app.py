@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from common.cache_epoch import CacheEpoch
 from common.config import Config, Middle
 from common.errors import UnsupportedMedia
+from common.files import content_hash
 from common.internal_auth import InternalAuth
 from common.json_input import decode_json
 from common.loop import LoopThread
@@ -45,6 +46,11 @@ from middle.pipeline import CachedAnswer
 from middle.query_checks import check, check_browse, check_classify, check_embed, check_segment
 from middle.segment_messages import SegmentAnswer, SegmentQuery
 from middle.services import Services
+from middle.write_checks import check_metadata, check_put
+from middle.write_messages import PatchQuery, PutQuery
+from middle.writes import Writes
+from search.messages import Info as SearchInfo
+from search.messages import Kind
 
 JSON = "application/json"
 Message = TypeVar("Message")
@@ -73,6 +79,7 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
     on_close(app, lambda: loop.run(services.close()))
     _add_queries(app, services, loop, config.middle)
     _add_browsing(app, services, loop, new_deadline)
+    _add_writes(app, services.writes, loop, config.middle)
 
     @app.delete("/cache")
     def purge() -> Response:
@@ -85,22 +92,13 @@ def create_app(config: Config, root: Path, epoch: CacheEpoch) -> Flask:
 
     @app.get("/images/<image_id>")
     def image(image_id: str) -> Response:
-        record = loop.run(services.fan_out.lookup(image_id, new_deadline())).record
+        position = request.args.get("min_position", 0, type=int)
+        record = loop.run(services.writes.find(image_id, position, new_deadline())).record
         return _json(Image(image_id, record.told_path, record.metadata, record.path))
 
     @app.get("/info")
     def info() -> Response:
-        found = loop.run(services.fan_out.info(new_deadline()))
-        return _json(
-            Info(
-                found.images,
-                found.version,
-                found.model,
-                found.dim,
-                found.shard_count,
-                found.fields,
-            )
-        )
+        return _json(_info_of(loop.run(services.fan_out.infos(new_deadline()))))
 
     return app
 
@@ -116,6 +114,8 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
         if query.text is not None:
             query = replace(query, text=normal_text(query.text))
         image = image_file(query.image, query.region) if query.image is not None else None
+        if query.min_position > services.state.position():
+            loop.run(services.writes.check_position(query.min_position, deadline))
         key = pipeline.key_of(query, image)
         kept = None if bypass or key is None else pipeline.peek(key)
         if kept is None:
@@ -166,6 +166,25 @@ def _add_browsing(
         return _reply(loop.run(browser.facets(check_browse(_body(CountsQuery)), deadline)))
 
 
+def _add_writes(app: Flask, writes: Writes, loop: LoopThread, middle: Middle) -> None:
+    new_deadline = partial(deadline_of, request, middle.embed_deadline_ms / 1000)
+
+    @app.post("/images")
+    def put() -> Response:
+        query = check_put(_body(PutQuery))
+        content = content_hash(query.image)
+        return _json(loop.run(writes.put(query, content, new_deadline())))
+
+    @app.patch("/images/<image_id>")
+    def patch(image_id: str) -> Response:
+        changes = check_metadata(_body(PatchQuery).metadata)
+        return _json(loop.run(writes.patch(image_id, changes, new_deadline())))
+
+    @app.delete("/images/<image_id>")
+    def delete(image_id: str) -> Response:
+        return _json(loop.run(writes.delete(image_id, new_deadline())))
+
+
 def _image_files(query: EmbedQuery | ClassifyQuery) -> list[ImageFile]:
     return list(map(image_file, query.images, query.regions or [None] * len(query.images)))
 
@@ -193,6 +212,23 @@ def _answered(cached: CachedAnswer) -> Response:
     if cached.outcome == "hit":
         response.headers["Age"] = str(int(cached.age_s))
     return response
+
+
+def _info_of(infos: list[SearchInfo]) -> Info:
+    """What can be searched, by what the search servers tell."""
+    first, fields = infos[0], dict[str, set[Kind]]()
+    for info in infos:
+        for name, kinds in info.fields.items():
+            fields.setdefault(name, set()).update(kinds)
+    return Info(
+        first.images + sum(info.live_change for info in infos),
+        first.version,
+        first.model,
+        first.dim,
+        first.shard_count,
+        min(info.position for info in infos),
+        {name: sorted(fields[name]) for name in sorted(fields)},
+    )
 
 
 def _reply(

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from cachetools import LRUCache
 
 from common.errors import InvalidResponse, ServiceError
 from common.http_client import HttpClient, Reply, Request, digested
@@ -15,6 +16,7 @@ from common.wire import UNREADABLE, encode
 from middle.browse_messages import BrowseQuery, CountsQuery
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 from middle.segment_messages import SegmentQuery
+from middle.write_messages import PatchQuery, PutQuery, Written
 
 Message = TypeVar("Message")
 Asking = Coroutine[Any, Any, Reply]
@@ -24,6 +26,9 @@ LEAD_S = 0.05
 """Middle's deadline is so much before front's, and at most a quarter of the time that is left. So
 an answer that comes late, or a refusal, leaves front within 100 ms of front's deadline."""
 POLL_TIMEOUT_S = 1.0
+MAX_WRITTEN = 10_000
+"""Images whose last write is remembered. A search server that lags behind a write is asked for the
+image as it is after it; 10,000 writes later no server should lag."""
 
 
 class MiddleClient:
@@ -36,6 +41,7 @@ class MiddleClient:
         self._http = HttpClient(inside)
         self._upstream = Upstream("middle", addresses, self._http, grace_s=GRACE_S)
         self._deadline_s = deadline_ms / 1000
+        self._written: LRUCache[str, int] = LRUCache(MAX_WRITTEN)
 
     def search(self, query: Query, deadline: float, *, bypass: bool = False) -> Asking:
         """Ask for the `Answer` to a query, in JSON; awaiting it raises a ServiceError.
@@ -80,9 +86,29 @@ class MiddleClient:
         return [version for version in known if version]
 
     async def image(self, image_id: str, deadline: float | None = None) -> Image:
-        """An indexed image; raises a ServiceError."""
-        request = Request("GET", f"/images/{quote(image_id, safe='')}")
-        return decode_answer((await self._ask(request, deadline or self._deadline())).body, Image)
+        """An indexed image, as this client has last written it; raises a ServiceError."""
+        path = _path_of(image_id)
+        if position := self._written.get(image_id):
+            path += f"?min_position={position}"
+        reply = await self._ask(Request("GET", path), deadline or self._deadline())
+        return decode_answer(reply.body, Image)
+
+    async def put(self, query: PutQuery, deadline: float) -> Written:
+        """Put an image into the index. Raises a ServiceError, also in the methods below.
+
+        After an Unavailable it may have been written all the same.
+        """
+        body = await digested(encode(query))
+        return await self._write(Request("POST", "/images", body, once=True), deadline)
+
+    async def patch(self, image_id: str, query: PatchQuery, deadline: float) -> Written:
+        """Change the metadata of an image."""
+        body = await digested(encode(query))
+        return await self._write(Request("PATCH", _path_of(image_id), body, once=True), deadline)
+
+    async def delete(self, image_id: str, deadline: float) -> Written:
+        """Delete an image."""
+        return await self._write(Request("DELETE", _path_of(image_id), once=True), deadline)
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""
@@ -102,6 +128,11 @@ class MiddleClient:
         request = Request("POST", path, await digested(message), headers)
         return await self._ask(request, deadline)
 
+    async def _write(self, request: Request, deadline: float) -> Written:
+        written = decode_answer((await self._ask(request, deadline)).body, Written)
+        self._written[written.id] = written.position
+        return written
+
     async def _get(self, path: str) -> bytes:
         return (await self._ask(Request("GET", path), self._deadline())).body
 
@@ -112,6 +143,10 @@ class MiddleClient:
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._deadline_s
+
+
+def _path_of(image_id: str) -> str:
+    return f"/images/{quote(image_id, safe='')}"
 
 
 def decode_answer(body: bytes, kind: type[Message]) -> Message:

@@ -56,7 +56,10 @@ class FanOut:
         passing: Filter | None = None,
         min_position: int = 0,
     ) -> FanOutResult[Hits]:
-        """The k nearest of each shard that pass, of one version; raises if no shard answered."""
+        """The k nearest of each shard that pass, of one version; raises if no shard answered.
+
+        A server answers once it has come to `min_position` in the log.
+        """
         self._check()
         query = VectorQuery(vector, k, filter=passing, min_position=min_position)
         batch = self._batch_of(query)
@@ -89,7 +92,8 @@ class FanOut:
     async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
         """The indexed image of an id, from a server with its shard; raises that server's error.
 
-        The start of an id that makes its number may be in any shard.
+        It has come to `min_position` in the log. The start of an id that makes its number may be
+        in any shard.
         """
         self._check()
 
@@ -115,6 +119,19 @@ class FanOut:
         return await first_answer(
             self._servers, lambda server, deadline: server.info(deadline), deadline
         )
+
+    async def infos(self, deadline: float) -> list[Info]:
+        """The facts that each server tells which answers; raises an error if none does."""
+        self._check()
+        asking = (server.info(deadline) for server in self._servers)
+        answers = await asyncio.gather(*asking, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, ServiceError):
+                raise answer
+        found = [answer for answer in answers if isinstance(answer, Info)]
+        if not found:
+            raise next(answer for answer in answers if isinstance(answer, ServiceError))
+        return found
 
     def _check(self) -> None:
         if not self.has_servers:

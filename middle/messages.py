@@ -15,6 +15,8 @@ MAX_HITS = 1000
 MAX_EMBEDDING = 8192
 MAX_INPUTS = 64
 MAX_LABELS = 1000
+MAX_POSITION = 2**53
+"""The largest whole number that JSON is sure to carry."""
 SOURCES = ("text", "image", "id", "embedding")
 
 ModelChoice = Literal["auto", "clip", "mclip"]
@@ -84,6 +86,10 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     filter: (
         Annotated[Filter, Meta(description="find only images that pass, by their fields")] | None
     ) = None
+    min_position: Annotated[
+        int,
+        Meta(ge=0, le=MAX_POSITION, description="wait for this write: the `position` of a put"),
+    ] = 0
 
 
 class Hit(msgspec.Struct):
@@ -124,6 +130,7 @@ class Answer(msgspec.Struct):
     hits: Annotated[list[Hit], Meta(description="the best first")]
     coverage: Coverage
     index_version: Annotated[str, Meta(description="the version that all hits are from")]
+    position: Annotated[int, Meta(description="all writes up to this position are in the answer")]
     model: Annotated[str | None, Meta(description="the model of the query; null without a model")]
     took_ms: Annotated[dict[str, float], Meta(description="of `embed`, `search` and `total`")]
     warnings: Warnings = []
@@ -222,6 +229,7 @@ class Info(msgspec.Struct):
     model: Annotated[str, Meta(description="the model that embedded the images")]
     dim: Annotated[int, Meta(description="numbers in an embedding")]
     shards: Annotated[int, Meta(description="shards of the index")]
+    position: Annotated[int, Meta(description="all search servers have the writes up to it")]
     fields: Annotated[
         Fields, Meta(description="what `filter` can test: the kinds of value that each field has")
     ] = {}

@@ -10,31 +10,19 @@ import numpy as np
 
 from common.config import Config
 from common.errors import ServiceError, Unavailable
-from common.wire import encode, unpack_rows
+from common.wire import unpack_rows
 from middle.cache_keys import ImageFile, cache_version, result_key
 from middle.embed import Embedded, Embedder, choose_role
 from middle.fan_out import FanOut
 from middle.fan_out_result import FanOutResult
-from middle.memory_store import CacheEntry
 from middle.merge import BrokenShard, hits_per_shard, is_complete, merge
 from middle.messages import Answer, Hit, Query
 from middle.prediction_cache import CacheOutcome, PredictionCache
+from middle.result_key import ResultKey, SearchResult, keep_result, read_result
 from middle.upstream_state import ABSENT, UpstreamState
 from search.messages import MAX_SHARD_HITS, Hits
 
 log = logging.getLogger(__name__)
-
-_answers = msgspec.msgpack.Decoder(Answer)
-
-
-class SearchResult(NamedTuple):
-    """An answer, and the digests of the query's model ("" without one) and of the index version."""
-
-    answer: Answer
-    digest: str
-    version_digest: str
-    age_s: float = 0.0
-    """The time since the answer was cached."""
 
 
 class CachedAnswer(NamedTuple):
@@ -45,20 +33,6 @@ class CachedAnswer(NamedTuple):
     age_s: float = 0.0
     cache_version: str | None = None
     """The version for others to cache the answer under; None: they must not cache it."""
-
-
-class ResultKey(NamedTuple):
-    """A query's cache key, and the digests that its answer must have to be kept under the key."""
-
-    key: str
-    digest: str
-    version_digest: str
-    cache_version: str
-
-    def fits(self, result: SearchResult) -> bool:
-        """Whether a result may be kept: it is not degraded, and has the digests of the key."""
-        is_whole = not result.answer.coverage.degraded
-        return is_whole and (result.digest, result.version_digest) == self[1:3]
 
 
 class Pipeline:
@@ -87,7 +61,8 @@ class Pipeline:
         if index is None or self._tier is None:
             return None
         models = self._state.digest("clip"), self._state.digest("mclip")
-        return cache_version(self._cache.epoch(), *index, *models, self._ef_search)
+        about = *index, *models, self._ef_search, self._state.position()
+        return cache_version(self._cache.epoch(), *about)
 
     def key_of(self, query: Query, image: ImageFile | None) -> ResultKey | None:
         """The key of a query with normal text; None while a digest or the version is unknown."""
@@ -103,8 +78,10 @@ class Pipeline:
             models = (chosen, clip) if chosen == ABSENT else (chosen,)
         if index is None or (version := self.cache_version()) is None:
             return None
-        key = result_key(query, image, *index, *models, self._ef_search)
-        return ResultKey(key, digest, index.version_digest, version)
+        position = max(query.min_position, self._state.position())
+        query = msgspec.structs.replace(query, min_position=0)
+        key = result_key(query, image, *index, *models, self._ef_search, position)
+        return ResultKey(key, digest, index.version_digest, version, position)
 
     def peek(self, key: ResultKey) -> CachedAnswer | None:
         """The answer for a key in this process's memory; from any thread."""
@@ -134,6 +111,8 @@ class Pipeline:
         result, outcome = await self._tier.get(
             key.key, search, partial(keep_result, key), deadline, bypass=bypass
         )
+        if result.answer.position < query.min_position:  # joined one that did not wait for it
+            return CachedAnswer((await search()).answer, "bypass")
         may_keep = outcome == "hit" or key.fits(result)
         version = key.cache_version if may_keep else None
         if outcome in ("hit", "join"):
@@ -156,7 +135,8 @@ class Pipeline:
             "total": _ms(ended - started),
         }
         warnings = list(embedded.warnings)
-        answer = Answer(hits, found.coverage, found.version, embedded.model, took_ms, warnings)
+        version, position = found.version, found.position
+        answer = Answer(hits, found.coverage, version, position, embedded.model, took_ms, warnings)
         return SearchResult(answer, embedded.digest, found.version_digest)
 
     async def _embed(
@@ -164,7 +144,7 @@ class Pipeline:
     ) -> Embedded:
         """The vector to search for."""
         if query.id is not None:
-            like = await self._fan_out.lookup(query.id, deadline)
+            like = await self._fan_out.lookup(query.id, deadline, query.min_position)
             return Embedded(unpack_rows(like.vector, like.dim)[0], like.space)
         if query.embedding is not None:
             vector = np.array(query.embedding, dtype=np.float64)
@@ -187,7 +167,9 @@ class Pipeline:
         last: tuple[FanOutResult[Hits], list[Hit]] | None = None
         while True:
             try:
-                found = await self._fan_out.search(embedded.vector, fetch, deadline, query.filter)
+                found = await self._fan_out.search(
+                    embedded.vector, fetch, deadline, query.filter, query.min_position
+                )
             except ServiceError as error:
                 if embedded.space and error.code == "wrong_length":  # the vector is of our model
                     raise _mismatch() from None
@@ -202,18 +184,6 @@ class Pipeline:
             ):
                 return found, hits
             fetch = min(MAX_SHARD_HITS, 4 * fetch)
-
-
-def keep_result(key: ResultKey, result: SearchResult) -> bytes | None:
-    """The cache value of a result; None if the result does not fit the key."""
-    if not key.fits(result):
-        return None
-    return encode(msgspec.structs.replace(result.answer, took_ms={}))
-
-
-def read_result(entry: CacheEntry) -> SearchResult:
-    """The result in a cache entry; raises DecodeError."""
-    return SearchResult(_answers.decode(entry.value), "", "", entry.age_s)
 
 
 def _merge(query: Query, found: FanOutResult[Hits]) -> tuple[FanOutResult[Hits], list[Hit]]:

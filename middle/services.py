@@ -16,7 +16,9 @@ from middle.pipeline import Pipeline
 from middle.prediction_cache import PredictionCache
 from middle.segmenter import Segmenter
 from middle.upstream_state import UpstreamState
+from middle.writes import Writes
 from search.client import SearchServer
+from search.log import open_log
 
 
 class Services:
@@ -28,21 +30,30 @@ class Services:
         self._http = HttpClient(inside)
         self._inference = InferenceClient(config.inference.addresses, key_file, inside)
         self.fan_out = _create_fan_out(config.search, self._http)
-        self._state = UpstreamState(self._inference, self.fan_out)
+        self.state = UpstreamState(self._inference, self.fan_out, epoch)
         self.cache = PredictionCache(config.middle, epoch)
-        self.embedder = Embedder(self._inference, self.cache, self._state)
-        self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self._state, config)
+        self.embedder = Embedder(self._inference, self.cache, self.state)
+        self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self.state, config)
         self.browser = Browser(self.fan_out, config.middle.min_coverage)
         self.classifier = Classifier(self.embedder)
-        self.segmenter = Segmenter(self._inference, self.cache, self._state)
+        live = open_log(config.live, root), self._inference, self.fan_out, self.state
+        self.writes = Writes(*live, config.live.max_delta)
+        self.segmenter = Segmenter(self._inference, self.cache, self.state)
 
     async def start(self) -> None:
         """Start to watch inference and search."""
-        await self._state.start()
+        await self.state.start()
 
     async def close(self) -> None:
         """Write the waiting cache values, and close the connections."""
-        for part in (self._state, self.cache, self.fan_out, self._inference, self._http):
+        for part in (
+            self.state,
+            self.writes,
+            self.cache,
+            self.fan_out,
+            self._inference,
+            self._http,
+        ):
             await part.close()
 
     async def why_not_ready(self, deadline: float) -> str | None:

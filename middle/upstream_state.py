@@ -1,4 +1,4 @@
-"""The state of inference and search: models and index version, asked for once a second."""
+"""The state of inference and search: models, index version and position, asked once a second."""
 
 import asyncio
 import logging
@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
+from common.cache_epoch import CacheEpoch
 from common.errors import ServiceError
 from inference.client import ROLES, InferenceClient, Role
 from middle.fan_out import FanOut
+from search.messages import Info
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 1.0
@@ -33,12 +35,13 @@ class UpstreamState:
     The requests run on the event loop that calls `start`. Any thread may read the state.
     """
 
-    def __init__(self, inference: InferenceClient, fan_out: FanOut) -> None:
-        """The caller closes both."""
+    def __init__(self, inference: InferenceClient, fan_out: FanOut, epoch: CacheEpoch) -> None:
+        """The caller closes the first two; `epoch` has the writes of the other workers."""
         self._inference = inference
         self._fan_out = fan_out
+        self._epoch = epoch
         self._digests: dict[StateRole, str] = {}
-        self._index: Index | None = None
+        self._infos: list[Info] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -52,7 +55,25 @@ class UpstreamState:
 
     def index(self) -> Index | None:
         """The index version; None until a search server has answered."""
-        return self._index
+        if not self._infos:
+            return None
+        return Index(self._infos[0].version, self._infos[0].version_digest)
+
+    def space(self) -> str | None:
+        """The space of the index; None until a search server has answered."""
+        return self._infos[0].space if self._infos else None
+
+    def position(self) -> int:
+        """The last position in the log that a search server or a worker of middle has told."""
+        return max(self._epoch.position(), *(info.position for info in self._infos), 0)
+
+    def delta_rows(self) -> int:
+        """The images of the fullest delta."""
+        return max((info.delta_rows for info in self._infos), default=0)
+
+    def note(self, position: int) -> None:
+        """Note a write of this worker, for all of them."""
+        self._epoch.advance(position)
 
     def digest(self, role: StateRole) -> str | None:
         """The digest of the model in a role, or ABSENT; None while unknown."""
@@ -71,10 +92,9 @@ class UpstreamState:
 
     async def _ask_search(self) -> None:
         try:
-            info = await self._fan_out.info(_timeout())
+            self._infos = await self._fan_out.infos(_timeout())
         except ServiceError:
             return
-        self._index = Index(info.version, info.version_digest)
 
     async def _ask_inference(self, role: StateRole, ask: Callable[[float], Awaitable[str]]) -> None:
         try:

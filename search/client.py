@@ -145,14 +145,10 @@ class SearchServer:
 
     def __init__(self, name: str, addresses: Sequence[str], http: HttpClient) -> None:
         """The caller closes `http`."""
+        self._replicas = len(addresses)
         self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
-        self._batches: Coalescer[QueryBatch, list[Result]] = Coalescer(
-            name,
-            self._send,
-            slots=SLOTS * len(addresses),
-            max_batch=MAX_BATCH,
-            max_queue=MAX_QUEUE,
-        )
+        self._batches = self._line(name)
+        self._waiting = self._line(f"{name}-waiting")  # the others do not wait for these
 
     async def close(self) -> None:
         """Stop probing."""
@@ -160,7 +156,8 @@ class SearchServer:
 
     def submit(self, batch: QueryBatch) -> "asyncio.Future[list[Result]]":
         """Queue a batch. The future gets this server's result for each query."""
-        return self._batches.submit(batch, batch.deadline)
+        line = self._waiting if batch.queries[0].min_position else self._batches
+        return line.submit(batch, batch.deadline)
 
     async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
         """The image of an id. Raises the server's ServiceError, Unavailable, DeadlineExceeded."""
@@ -190,6 +187,15 @@ class SearchServer:
         """What this server holds. Raises ServiceError, Unavailable, DeadlineExceeded."""
         return await self._upstream.ask(
             Request("GET", "/info"), deadline, lambda reply: validate_info(reply.body)
+        )
+
+    def _line(self, name: str) -> Coalescer[QueryBatch, list[Result]]:
+        return Coalescer(
+            name,
+            self._send,
+            slots=SLOTS * self._replicas,
+            max_batch=MAX_BATCH,
+            max_queue=MAX_QUEUE,
         )
 
     async def _send(

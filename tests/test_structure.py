@@ -42,6 +42,8 @@ WIRES = {
         "middle.messages",
         "middle.query_checks",
         "middle.segment_messages",
+        "middle.write_checks",
+        "middle.write_messages",
     },
     "middle": {
         "inference.client",
@@ -52,6 +54,7 @@ WIRES = {
         "search.messages",
         "search.image_key",
         "search.filter",
+        "search.log",
     },
 }
 

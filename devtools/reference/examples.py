@@ -90,7 +90,7 @@ REPLIES = {
            "facts": {"size": 21630, "modified": "2026-06-03T08:14:51+00:00"}}],
  "coverage": {"shards": {"total": 2, "ok": 2, "timeout": 0, "failed": 0},
               "fraction": 1.0, "degraded": false},
- "index_version": "v000001", "model": "starter",
+ "index_version": "v000001", "position": 0, "model": "starter",
  "took_ms": {"embed": 5.1, "search": 1.9, "total": 7.0},
  "warnings": [], "request_id": "192c0b5abf3d6dea200972b1cb8aa757"}
 """,
@@ -115,6 +115,7 @@ REPLIES = {
 """,
     "info": """
 {"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2,
+ "position": 0,
  "fields": {"folder": ["text"], "format": ["text"], "offline": ["boolean"], "path": ["text"]}}
 """,
 }

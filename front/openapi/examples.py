@@ -106,6 +106,7 @@ ANSWER: dict[str, Any] = {
         "degraded": False,
     },
     "index_version": "v000001",
+    "position": 0,
     "model": "starter",
     "took_ms": {"embed": 5.1, "search": 1.9, "total": 7.0},
     "warnings": [],
@@ -159,6 +160,7 @@ INFO = {
     "model": "starter",
     "dim": 384,
     "shards": 2,
+    "position": 0,
     "fields": {
         **{name: ["text"] for name in ("path", "folder", "format", "modified", "when")},
         "size": ["number"],

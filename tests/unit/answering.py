@@ -8,8 +8,9 @@ from common.config import Config, Middle
 from middle.cache_keys import ImageFile
 from middle.embed import Embedder
 from middle.messages import Query
-from middle.pipeline import CachedAnswer, Pipeline, ResultKey
+from middle.pipeline import CachedAnswer, Pipeline
 from middle.prediction_cache import PredictionCache
+from middle.result_key import ResultKey
 from middle.upstream_state import Index, UpstreamState
 from tests.unit.embedding import FakeEmbedder
 from tests.unit.shards import FakeServer, fan_out_of
@@ -21,6 +22,11 @@ class FakeState:
     def __init__(self) -> None:
         self.known_index: Index | None = Index("v1", "digest of v1")
         self.digests = {"clip": "digest of clip", "mclip": "digest of mclip"}
+
+        self.known_position = 0
+
+    def position(self) -> int:
+        return self.known_position
 
     def index(self) -> Index | None:
         return self.known_index

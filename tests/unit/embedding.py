@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from common.errors import NotFound, ServiceError, UnsupportedMedia
-from inference.client import Embedding, Probabilities, Role
+from inference.client import Embedding, NewImage, Probabilities, Role
 from inference.messages import Logits, Region
 from middle.cache_keys import ImageFile
 from middle.embed import Embedded
@@ -20,6 +20,7 @@ class FakeInference:
         self.digests = digests or {"clip": "digest of clip", "mclip": "digest of mclip"}
         self.error: ServiceError | None = None
         self.has_classifier = False
+        self.after_s = 1.0
         self.texts: list[tuple[Role, str]] = []
         self.images: list[bytes] = []
         self.regions: list[Region | None] = []
@@ -47,6 +48,9 @@ class FakeInference:
             raise UnsupportedMedia("this is no image")
         return await self._embed("clip")
 
+    async def embed_new_image(self, data: bytes, deadline: float) -> NewImage:
+        return NewImage(await self.embed_image(data, deadline), f"{len(data):016x}")
+
     async def classify_image(
         self, data: bytes, deadline: float, region: Region | None = None
     ) -> Probabilities | Embedding:
@@ -55,7 +59,7 @@ class FakeInference:
         return await self.embed_image(data, deadline, region)
 
     async def _embed(self, role: Role) -> Embedding:
-        await asyncio.sleep(1)
+        await asyncio.sleep(self.after_s)
         if self.error:
             raise self.error
         if role not in self.digests:

@@ -50,6 +50,7 @@ class FakeServer:
         self.shard_count = shard_count
         self.space = SPACE
         self.position = 0
+        self.delta_rows = 0
         self.found: dict[int, Hits] = {}
         self.listed: dict[int, list[Listed]] = {}
         self.counted: dict[int, Counts] = {}
@@ -57,15 +58,20 @@ class FakeServer:
         self.batches: list[QueryBatch] = []
         self.cancelled = 0
         self.lookups = 0
+        self.deleted: set[str] = set()
         self.is_closed = False
 
     def submit(self, batch: QueryBatch) -> "asyncio.Future[list[Result]]":
         self.batches.append(batch)
         return asyncio.ensure_future(self._search(batch))
 
-    async def lookup(self, _id: str, deadline: float, _min_position: int) -> LookupReply:
+    async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
         self.lookups += 1
         await self._take_time(deadline)
+        if min_position > self.position:
+            raise Unavailable("behind", "behind")
+        if image_id in self.deleted:
+            raise NotFound("no image has this id", "unknown_id")
         return lookup_reply(self.space)
 
     async def browse(self, message: BrowseRequest, deadline: float) -> ShardResult[list[Listed]]:
@@ -82,7 +88,11 @@ class FakeServer:
     async def info(self, deadline: float) -> Info:
         await self._take_time(deadline)
         newest, count = self.versions[0], self.shard_count
-        return Info(newest, self.space, "clip", 2, 7, self.shards, count, f"digest of {newest}")
+        return Info(
+            *(newest, self.space, "clip", 2, 7, self.shards, count, f"digest of {newest}"),
+            position=self.position,
+            delta_rows=self.delta_rows,
+        )
 
     async def close(self) -> None:
         self.is_closed = True

@@ -56,6 +56,22 @@ async def test_the_try_after_a_refused_connection_may_still_be_repeated() -> Non
     assert sends(http) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("bad", [BROKEN, problem(503, "overloaded")], ids=["broken", "503"])
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_a_write_is_sent_to_one_replica_alone(bad: Answer, replicas: int) -> None:
+    """On a new connection. What became of it is unknown: a copy could undo a later write."""
+    http, once = servers(*[bad] * replicas), Request("POST", "/images", once=True)
+    with pytest.raises(Unavailable):
+        await ask(upstream(http), once)
+
+    assert sum(sends(http)) == 1
+    assert http.sent[0].new_connection
+    refused = servers(REFUSED, GOOD)
+    assert await ask(upstream(refused), once) == b"good"
+    slow = servers(saying(b"slow", after_s=4), GOOD)
+    assert await ask(upstream(slow), once) == b"slow"
+
+
 async def test_when_no_replica_can_be_reached_that_is_told() -> None:
     """After each of them was tried once."""
     http = servers(REFUSED, REFUSED)

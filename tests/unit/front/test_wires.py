@@ -41,6 +41,7 @@ class Middle:
 
     def info(self) -> bytes:
         told = {"images": 1, "index_version": "v", "model": "tiny", "dim": 2, "shards": 1}
+        told |= {"position": 0}
         return json.dumps(told).encode()
 
 

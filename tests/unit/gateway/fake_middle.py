@@ -46,7 +46,7 @@ class FakeMiddle:
         await self._wait()
         hit = Hit(str(query.text), 0.75, "a.jpg", "", {"n": 1}, offline=False)
         coverage = Coverage(ShardCounts(2, 1, 1, 0), 0.5, True)
-        return reply(Answer([hit], coverage, "v1", "m", {}))
+        return reply(Answer([hit], coverage, "v1", 0, "m", {}))
 
     async def _wait(self) -> None:
         await asyncio.sleep(self.takes_s)

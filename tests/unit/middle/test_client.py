@@ -11,6 +11,7 @@ from middle import client
 from middle.client import GRACE_S, MiddleClient
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 from middle.segment_messages import SegmentQuery
+from middle.write_messages import PatchQuery, PutQuery, Written
 from tests.unit.fake_http import FakeHttp, hang, saying
 
 ADDRESSES = ["server-0:80", "server-1:80"]
@@ -43,6 +44,33 @@ async def test_queries_go_as_messages_and_answers_come_as_they_are(http: FakeHtt
     body = requests[0].body
     assert body is not None
     assert msgspec.msgpack.decode(body.body, type=Query) == Query(text="red")
+
+
+async def test_what_was_written_is_asked_for_as_it_is_then(http: FakeHttp) -> None:
+    """At its position; each write goes to one server, on a connection of its own."""
+    http.answers = dict.fromkeys(ADDRESSES, saying(b'{"id":"a1","position":7}'))
+    middle = MiddleClient(ADDRESSES, 2000)
+    put = PutQuery(image=b"x", path="x.jpg")
+    written = [
+        await middle.put(put, soon()),
+        await middle.patch("a1", PatchQuery({"stock": 1}), soon()),
+        await middle.delete("a1", soon()),
+    ]
+    image = saying(msgspec.json.encode(Image("a1", "a.jpg", {}, "a.jpg")))
+    http.answers = dict.fromkeys(ADDRESSES, image)
+    await middle.image("a1")
+    await middle.image("b2")
+
+    assert written == [Written("a1", 7)] * 3
+    asked = [(one.request.method, one.request.path, one.new_connection) for one in http.sent]
+    assert asked == [
+        ("POST", "/images", True),
+        ("PATCH", "/images/a1", True),
+        ("DELETE", "/images/a1", True),
+        ("GET", "/images/a1?min_position=7", False),
+        ("GET", "/images/b2", False),
+    ]
+    await middle.close()
 
 
 async def test_middle_is_waited_for_a_little_longer_than_its_deadline(http: FakeHttp) -> None:

@@ -90,6 +90,60 @@ async def test_what_is_not_whole_or_not_of_what_is_known_is_not_kept(change: str
     assert [(await asked.ask()).outcome for _ in range(2)] == ["miss", "miss"]
 
 
+async def test_an_answer_from_before_a_write_is_not_kept_after_it() -> None:
+    """The servers come to the write a little later; what they answer then is kept."""
+    asked = Answering()
+    assert (await asked.ask()).outcome == "miss"
+    asked.state.known_position = 3
+    assert [(await asked.ask()).outcome for _ in range(2)] == ["miss", "miss"]
+    for server in asked.servers:
+        server.position = 4
+    found = [await asked.ask() for _ in range(2)]
+
+    assert [(one.outcome, one.answer.position) for one in found] == [("miss", 4), ("hit", 4)]
+
+
+async def test_the_position_of_an_answer_is_the_least_of_its_shards() -> None:
+    """All writes up to it are in the answer."""
+    asked = Answering()
+    asked.servers[0].position, asked.servers[1].position = 8, 5
+
+    assert (await asked.ask()).answer.position == 5
+
+
+async def test_a_query_for_a_position_is_sent_with_it_and_kept_by_it() -> None:
+    """Who asks for a later position does not get the answer of an earlier one."""
+    asked = Answering(min_position=2)
+    for server in asked.servers:
+        server.position = 2
+    first = [(await asked.ask()).outcome for _ in range(2)]
+    asked.query.min_position = 3
+    for server in asked.servers:
+        server.position = 3
+    later = [(await asked.ask()).outcome for _ in range(2)]
+
+    assert [first, later] == [["miss", "hit"]] * 2
+    sent = [batch.queries[0].min_position for batch in asked.servers[0].batches]
+    assert sent == [2, 3]
+
+
+async def test_who_waits_for_a_position_gets_no_older_answer_of_others() -> None:
+    """An equal query is under way, which has not waited for it."""
+    asked = Answering()
+    asked.state.known_position = 1
+    waiting = msgspec.structs.replace(asked.query, min_position=1)
+    key = asked.pipeline.key_of(waiting, None)
+    deadline = asyncio.get_running_loop().time() + 5
+    under_way = asyncio.create_task(asked.ask())
+    await asyncio.sleep(1.005)  # it was embedded, and asks the servers
+    answering = asyncio.create_task(asked.pipeline.answer(waiting, None, key, deadline))
+    assert (await under_way).answer.position == 0
+    for server in asked.servers:
+        server.position = 1
+
+    assert (await answering).answer.position == 1
+
+
 async def test_too_little_of_the_index_is_no_answer() -> None:
     """By what is configured, and by what the query demands."""
     asked = Answering(min_coverage=0.6)

@@ -3,11 +3,12 @@
 import asyncio
 from typing import cast
 
+from common.cache_epoch import CacheEpoch
 from common.errors import Unavailable
 from inference.client import InferenceClient
 from middle.upstream_state import ABSENT, INTERVAL_S, Index, UpstreamState
 from tests.unit.embedding import FakeInference
-from tests.unit.shards import FakeServer, down, fan_out_of
+from tests.unit.shards import SPACE, FakeServer, down, fan_out_of
 
 
 class Behind:
@@ -17,7 +18,8 @@ class Behind:
         self.inference = FakeInference(clip="1", mclip="2")
         self.search = FakeServer([0, 1])
         inference = cast(InferenceClient, self.inference)
-        self.state = UpstreamState(inference, fan_out_of(self.search))
+        self.epoch = CacheEpoch()
+        self.state = UpstreamState(inference, fan_out_of(self.search), self.epoch)
 
     async def look(self) -> None:
         await asyncio.sleep(2 * INTERVAL_S)
@@ -105,6 +107,25 @@ async def test_an_unforeseen_error_does_not_end_the_watching() -> None:
     await behind.look()
 
     assert behind.known() == (V1, "1", "2")
+    await behind.state.close()
+
+
+async def test_the_position_is_the_last_that_anyone_knows() -> None:
+    """A search server, this worker or another one; it never goes back."""
+    behind = Behind()
+    assert (behind.state.position(), behind.state.delta_rows()) == (0, 0)
+    assert behind.state.space() is None
+    behind.search.position = 5
+    behind.search.delta_rows = 3
+    await behind.state.start()
+    await behind.look()
+    assert (behind.state.position(), behind.state.delta_rows()) == (5, 3)
+    assert behind.state.space() == SPACE
+    behind.state.note(7)
+    assert behind.state.position() == 7
+    behind.epoch.advance(9)
+    behind.state.note(8)
+    assert behind.state.position() == 9
     await behind.state.close()
 
 
