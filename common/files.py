@@ -49,6 +49,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def name_of(path: str | Path, root: Path) -> str:
+    """A path relative to `root`, the folder of config.json, if it lies there, else absolute."""
+    name = os.path.abspath(path)
+    return os.path.relpath(name, root) if name.startswith(f"{root}{os.sep}") else name
+
+
 def content_hash(data: bytes) -> str:
     """64 bits of BLAKE2b over a file's bytes, in hex: the first half of an image's id."""
     return hashlib.blake2b(data, digest_size=8).hexdigest()

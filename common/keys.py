@@ -15,7 +15,7 @@ from common.internal_auth import is_beyond_loopback
 
 log = logging.getLogger(__name__)
 
-Scope = Literal["search", "images", "admin"]
+Scope = Literal["search", "images", "write", "admin"]
 SCHEME = "bearer"
 
 

@@ -216,4 +216,4 @@ def _outcome(error: ServiceError) -> TryOutcome:
         return "unreachable"
     if isinstance(error, InvalidResponse):
         return "garbled"
-    return "other-version" if error.status < 500 else "refused"
+    return "other-version" if error.status < 500 or error.code == "behind" else "refused"

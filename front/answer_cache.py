@@ -22,6 +22,7 @@ from common.config import Config
 from common.http_client import Reply
 from common.metrics import CACHE_REQUESTS
 from common.wire import CACHE_VERSION_HEADER, encode
+from front.known_ids import Mark
 from front.query import SearchQuery
 from middle.client import MiddleClient
 
@@ -124,6 +125,12 @@ class AnswerCache:
     def epoch(self) -> bytes:
         """The mark that changes with each purge."""
         return self._epoch.read()
+
+    def mark(self) -> Mark:
+        """What changes when the index may have changed, and each minute; None: not known."""
+        if not self._cache_versions:
+            return None
+        return self._epoch.read(), self._cache_versions, int(self._now() / MAX_AGE_S)
 
     def purge(self) -> None:
         """Forget all answers, in all worker processes."""

@@ -28,6 +28,7 @@ from front.docs import create_docs
 from front.embed_reply import embed_reply
 from front.image_fetch import Fetcher, Internet
 from front.images import add_images
+from front.new_images import NewImages
 from front.query import (
     read_browse_query,
     read_classify_query,
@@ -39,6 +40,7 @@ from front.query import (
 from front.query_image import QueryImages
 from front.wires import add_wires
 from front.wires.backend import Backend
+from front.writes import add_writes
 from middle.client import MiddleClient
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -89,7 +91,10 @@ def create_app(
     _add_search(app, client, loop, images, new_deadline, answers)
     segment_deadline = partial(deadline_of, request, middle.segment_deadline_ms / 1000)
     _add_segment(app, client, loop, images, segment_deadline)
-    thumbnail_of = add_images(app, config, root, lambda image_id: loop.run(client.image(image_id)))
+    thumbnail_of = add_images(
+        app, config, root, lambda image_id: loop.run(client.image(image_id)), answers.mark
+    )
+    add_writes(app, client, loop, NewImages(config, root), answers, middle)
     backend = Backend(client, loop, new_deadline, embed_deadline, images.fill, thumbnail_of)
     _add_api(app, backend, answers)
     add_wires(app, front, backend)

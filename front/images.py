@@ -10,6 +10,7 @@ from flask import Flask, Response, request, send_file
 from common.config import Config
 from common.images.renditions import RenditionFolder
 from front.browser_headers import disposition
+from front.known_ids import KnownIds, Mark
 from front.renditions import Renditions, content_type_of, read_image
 from middle.messages import Image
 
@@ -21,15 +22,23 @@ RenditionOf = Callable[[str, str], bytes]
 
 
 def add_images(
-    app: Flask, config: Config, root: Path, image_of: Callable[[str], Image]
+    app: Flask,
+    config: Config,
+    root: Path,
+    image_of: Callable[[str], Image],
+    mark: Callable[[], Mark],
 ) -> Callable[[str], bytes]:
-    """Add the routes of images, thumbnails and previews; returns what makes a thumbnail."""
+    """Add the routes of images, thumbnails and previews; returns what makes a thumbnail.
+
+    `mark` is that of `KnownIds`: an image that was deleted is not shown from memory, either.
+    """
     front = config.front
     renditions = Renditions(
         config.inference.max_pixels,
         front.thumbnail_cache_bytes,
         RenditionFolder(root / front.rendition_dir, front.rendition_bytes),
     )
+    known = KnownIds(mark)
     sides = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
 
     def path_of(image_id: str) -> Path:
@@ -37,7 +46,12 @@ def add_images(
 
     def rendition_of(image_id: str, kind: str) -> bytes:
         side = sides[kind]
-        return renditions.get(image_id, side) or renditions.make(image_id, side, path_of(image_id))
+        if known.have(image_id) and (kept := renditions.get(image_id, side)):
+            return kept
+        mark = known.mark()
+        path = path_of(image_id)
+        known.add(image_id, mark)
+        return renditions.get(image_id, side) or renditions.make(image_id, side, path)
 
     caching = f"{'private' if front.keys_file else 'public'}, {MAX_AGE}"
     _add_routes(app, path_of, rendition_of, caching)

@@ -11,7 +11,7 @@ from msgspec import Meta
 from common.errors import BadRequest, UnsupportedMedia
 from common.json_input import decode_json, refusal
 from middle.browse_messages import BrowseQuery, CountsQuery
-from middle.messages import SOURCES, ClassifyQuery, EmbedQuery, Query
+from middle.messages import SOURCES, ClassifyQuery, EmbedQuery, Query, Scalar
 from middle.query_checks import (
     check,
     check_browse,
@@ -32,7 +32,7 @@ MAX_TEXTS = 2048
 MAX_VALUES = 2**20
 """Commas in a request to embed, of which most are in its texts."""
 NOT_AS_TEXT = ("image", "images", "labels", "regions", "embedding")
-WHOLE_NUMBERS = ("k", "top", "limit")
+WHOLE_NUMBERS = ("k", "top", "limit", "min_position")
 NUMBERS = ("region", "box")
 PICTURES = ("image", "image_url", "id")
 
@@ -71,25 +71,25 @@ def read_query(request: Request) -> SearchQuery:
     """The query in a request's JSON, form or URL; raises a ServiceError."""
     if request.method in ("GET", "HEAD"):
         return check_query(_from_fields(_url_fields(request), {}, SearchQuery))
-    _check_post(request)
+    check_post(request)
     if request.mimetype == "multipart/form-data":
-        return check_query(_from_form(request, SearchQuery))
-    return check_query(decode_json(_json_body(request), SearchQuery))
+        return check_query(from_form(request, SearchQuery))
+    return check_query(decode_json(json_body(request), SearchQuery))
 
 
 def read_embed_request(request: Request) -> EmbedRequest:
     """The inputs to embed in a request's JSON; raises a ServiceError."""
-    _check_post(request)
-    asked = decode_json(_json_body(request), EmbedRequest, MAX_VALUES)
+    check_post(request)
+    asked = decode_json(json_body(request), EmbedRequest, MAX_VALUES)
     check_embed(asked)
     return asked
 
 
 def read_classify_query(request: Request) -> ClassifyQuery:
     """The images to classify in a request's JSON or form; raises a ServiceError."""
-    _check_post(request)
+    check_post(request)
     if request.mimetype != "multipart/form-data":
-        return check_classify(decode_json(_json_body(request), ClassifyQuery))
+        return check_classify(decode_json(json_body(request), ClassifyQuery))
     files, fields = _read_form(request)
     given: dict[str, object] = {"images": files}
     if labels := [value for name, value in fields if name == "label"]:
@@ -102,11 +102,11 @@ def read_classify_query(request: Request) -> ClassifyQuery:
 
 def read_segment_request(request: Request) -> SegmentRequest:
     """What to find in which picture, in a request's JSON or form; raises a ServiceError."""
-    _check_post(request)
+    check_post(request)
     if request.mimetype == "multipart/form-data":
-        asked = _from_form(request, SegmentRequest)
+        asked = from_form(request, SegmentRequest)
     else:
-        asked = decode_json(_json_body(request), SegmentRequest)
+        asked = decode_json(json_body(request), SegmentRequest)
     return check_segment(asked, PICTURES)
 
 
@@ -128,14 +128,16 @@ def check_query(query: SearchQuery) -> SearchQuery:
     return check(query, (*SOURCES, "image_url"), PICTURES)
 
 
-def _check_post(request: Request) -> None:
+def check_post(request: Request) -> None:
+    """Raise a ServiceError for what no body may have beside it."""
     if request.query_string:
         raise BadRequest("parameters go into the body of a POST, not into its address")
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMedia("send the body without a Content-Encoding")
 
 
-def _json_body(request: Request) -> bytes:
+def json_body(request: Request) -> bytes:
+    """The body of a request, which is JSON; raises a ServiceError."""
     if request.mimetype != "application/json":
         raise UnsupportedMedia("send application/json or multipart/form-data")
     body = request.get_data(cache=False)
@@ -153,7 +155,8 @@ def _url_fields(request: Request) -> Fields:
         raise BadRequest("the address holds what is not UTF-8, or too much") from None
 
 
-def _from_form(request: Request, kind: type[Message]) -> Message:
+def from_form(request: Request, kind: type[Message]) -> Message:
+    """The message in a request's form, with its file as `image`; raises BadRequest."""
     files, fields = _read_form(request)
     if len(files) > 1:
         raise BadRequest("a form has one file at most, in the field `image`")
@@ -199,6 +202,8 @@ def _value(name: str, text: str) -> object:
         return _numbers(text)
     if name == "filter":
         return read_filter(text)
+    if name == "metadata":
+        return decode_json(text.encode(), dict[str, Scalar])
     if name != "points":
         return text
     try:

@@ -167,13 +167,14 @@ def _add_browsing(
 
 
 def _add_writes(app: Flask, writes: Writes, loop: LoopThread, middle: Middle) -> None:
-    new_deadline = partial(deadline_of, request, middle.embed_deadline_ms / 1000)
+    new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
 
     @app.post("/images")
     def put() -> Response:
+        deadline = deadline_of(request, middle.embed_deadline_ms / 1000)
         query = check_put(_body(PutQuery))
         content = content_hash(query.image)
-        return _json(loop.run(writes.put(query, content, new_deadline())))
+        return _json(loop.run(writes.put(query, content, deadline)))
 
     @app.patch("/images/<image_id>")
     def patch(image_id: str) -> Response:

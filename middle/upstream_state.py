@@ -68,8 +68,8 @@ class UpstreamState:
         return max(self._epoch.position(), *(info.position for info in self._infos), 0)
 
     def delta_rows(self) -> int:
-        """The images of the fullest delta."""
-        return max((info.delta_rows for info in self._infos), default=0)
+        """The images in the delta of a shard, which all shards have about as many of."""
+        return max((info.delta_rows // max(1, len(info.shards)) for info in self._infos), default=0)
 
     def note(self, position: int) -> None:
         """Note a write of this worker, for all of them."""

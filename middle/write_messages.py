@@ -31,6 +31,8 @@ class PutQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, k
     told_from: int = 0
     """As `Record.told_from`."""
     metadata: Metadata = {}
+    facts: dict[str, str | int] = {}
+    """As `Record.facts`."""
 
 
 class PatchQuery(msgspec.Struct, forbid_unknown_fields=True):

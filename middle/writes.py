@@ -24,6 +24,8 @@ MAX_BATCH = 1024
 MAX_QUEUE = 4096
 THREADS = 2
 """One appends, one asks where the log ends. A log that hangs holds no other thread."""
+PAUSE_S = 0.02
+"""Between two questions to a search server that is behind: it looks at a log in SQLite so often."""
 FAILED = "the log of puts and deletes cannot be used now: try again, the same write does no harm"
 
 Result = TypeVar("Result")
@@ -80,7 +82,7 @@ class Writes:
                 "the index was made with another model than the inference server has now",
                 "model_mismatch",
             )
-        record = Record(query.path, query.metadata, query.told_from)
+        record = Record(query.path, query.metadata, query.told_from, facts=query.facts)
         key, vector = key_of(content, query.path, perceptual), pack_rows(embedding.vector)
         return await self._write(Entry("put", key, space, vector, encode(record)), deadline)
 
@@ -89,7 +91,7 @@ class Writes:
 
         A null removes a field.
         """
-        before = (await self._lookup(identity, deadline)).record.metadata
+        before = (await self._at_end(identity, deadline)).record.metadata
         kept = {name: value for name, value in before.items() if name not in changes}
         check_metadata(kept | {name: value for name, value in changes.items() if value is not None})
         return await self._write(
@@ -98,7 +100,7 @@ class Writes:
 
     async def delete(self, identity: str, deadline: float) -> Written:
         """Delete an image; raises a ServiceError, NotFound if there is no such image."""
-        await self._lookup(identity, deadline)
+        await self._at_end(identity, deadline)
         return await self._write(Entry("delete", bytes.fromhex(identity)), deadline)
 
     async def find(self, identity: str, min_position: int, deadline: float) -> LookupReply:
@@ -107,7 +109,7 @@ class Writes:
         That there is none is told only where the log ends: a server may not have come so far.
         """
         try:
-            return await self._fan_out.lookup(identity, deadline, min_position)
+            return await self._lookup(identity, min_position, deadline)
         except NotFound:
             try:
                 end = await self._end(deadline) if self._log else 0
@@ -115,7 +117,7 @@ class Writes:
                 end = 0
             if end <= min_position:
                 raise
-        return await self._fan_out.lookup(identity, deadline, end)
+        return await self._lookup(identity, end, deadline)
 
     async def check_position(self, min_position: int, deadline: float) -> None:
         """Raise BadRequest for a position that the log has not reached: nobody was told it."""
@@ -128,11 +130,22 @@ class Writes:
         if min_position > end:
             raise BadRequest(f"`min_position` is {min_position}, and the log ends at {end}")
 
-    async def _lookup(self, identity: str, deadline: float) -> LookupReply:
+    async def _at_end(self, identity: str, deadline: float) -> LookupReply:
         """The image of an id at the end of the log, as a server that lags must not decide it."""
         self._opened()
         parse_id(identity)
-        return await self._fan_out.lookup(identity, deadline, await self._end(deadline))
+        return await self._lookup(identity, await self._end(deadline), deadline)
+
+    async def _lookup(self, identity: str, position: int, deadline: float) -> LookupReply:
+        """The image of an id at a position. A server lets only a few wait there: ask again."""
+        while True:
+            try:
+                return await self._fan_out.lookup(identity, deadline, position)
+            except Unavailable as error:
+                left_s = deadline - asyncio.get_running_loop().time()
+                if error.code != "behind" or left_s < 2 * PAUSE_S:
+                    raise
+            await asyncio.sleep(PAUSE_S)
 
     async def _space(self, deadline: float) -> str:
         return self._state.space() or (await self._fan_out.info(deadline)).space

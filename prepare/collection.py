@@ -2,8 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError
+from common.images.facts import facts_of_file
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.members import Member, has_members, read_members
@@ -77,11 +76,7 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
 
 def _facts(row: Row, member: Member) -> dict[str, str | int]:
     """What is known of a file: `size` and `modified`, and what its EXIF tells."""
-    facts: dict[str, str | int] = {"size": member.size_bytes}
-    with suppress(OverflowError):  # a file system with a clock of its own
-        modified = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=member.mtime_ns // 10**9)
-        facts["modified"] = modified.isoformat()
-    return facts | row.facts
+    return facts_of_file(member.size_bytes, member.mtime_ns) | row.facts
 
 
 def _key(row: Row, path: str) -> tuple[int, int, int]:

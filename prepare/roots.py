@@ -1,4 +1,4 @@
-"""The roots of a collection: what was named, in collection.json beside the embeddings."""
+"""The change of the roots of a collection, in collection.json beside the embeddings."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,31 +8,8 @@ import msgspec
 
 from common.config import Loaded
 from common.errors import ConfigError
-from common.files import replace_bytes
-from common.wire import UNREADABLE
-from prepare.sources import name_of
-
-COLLECTION = "collection.json"
-
-
-class Root(msgspec.Struct, frozen=True):
-    """A folder, list, table or file that was named; an object, so that options can join it."""
-
-    path: str
-    """Relative to the folder of config.json if it lies there, else absolute."""
-
-
-class Roots(msgspec.Struct, frozen=True):
-    """The content of collection.json."""
-
-    roots: tuple[Root, ...]
-    images: tuple[str, ...]
-    """`Prepare.images` as it was; what is new in it is added to the roots."""
-
-    @property
-    def names(self) -> list[str]:
-        """The paths of the roots."""
-        return [root.path for root in self.roots]
+from common.files import name_of, replace_bytes
+from common.roots import COLLECTION, Root, Roots
 
 
 class Change(NamedTuple):
@@ -42,19 +19,6 @@ class Change(NamedTuple):
     remove: tuple[Path, ...] = ()
     inner: bool = True
     """Whether a folder is added that lies in a root; else that root is enough."""
-
-
-def read_roots(folder: Path) -> Roots | None:
-    """The roots in an embedding folder, None before they are written; raises ConfigError."""
-    path = folder / COLLECTION
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Roots)
-    except FileNotFoundError:
-        return None
-    except UNREADABLE as error:
-        raise ConfigError(
-            f"{path} cannot be read: {error}. Correct it, or delete it: the images name their roots"
-        ) from None
 
 
 def write_roots(folder: Path, roots: Roots) -> None:

@@ -15,6 +15,7 @@ from common.cores import usable_cores
 from common.errors import ConfigError
 from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
+from common.roots import read_roots
 from inference.clip.model import Model, load_model, space_of_model
 from prepare.chunks import EmbeddingFolder, Skipped
 from prepare.embed import Decoding, Embedding, embed_chunk
@@ -28,9 +29,10 @@ from prepare.members import Member, read_folded, read_members, write_members
 from prepare.options import absolute, add_arguments
 from prepare.progress import Progress
 from prepare.removals import Result
-from prepare.roots import Change, changed, read_roots, write_roots
+from prepare.roots import Change, changed, write_roots
 from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
-from prepare.sources import Source, name_of
+from common.files import name_of
+from prepare.sources import Source
 from prepare.stored import StoredRows
 from prepare.told_paths import told_from
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from common.config import Loaded
 from common.errors import ConfigError
+from common.files import name_of
 from prepare.left_out import printable, summary
-from prepare.sources import Found, Source, find_sources, name_of, walk_of
+from prepare.sources import Found, Source, find_sources, walk_of
 
 
 class RootScan(NamedTuple):

@@ -11,7 +11,7 @@ import msgspec
 
 from common.config import Prepare
 from common.errors import ConfigError
-from common.files import MAX_IMAGE_BYTES
+from common.files import MAX_IMAGE_BYTES, name_of
 from prepare import tables
 from prepare.exclude import Exclude
 from prepare.left_out import LeftOut
@@ -89,12 +89,6 @@ def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]
             raise ConfigError(f"there is no folder, list or image {given}")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"cannot read {given}: {error}") from None
-
-
-def name_of(path: str | Path, root: Path) -> str:
-    """A path relative to `root`, the folder of config.json, if it lies there, else absolute."""
-    name = os.path.abspath(path)
-    return os.path.relpath(name, root) if name.startswith(f"{root}{os.sep}") else name
 
 
 def examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:

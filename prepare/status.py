@@ -3,11 +3,11 @@
 from collections import Counter
 
 from common.config import Loaded
+from common.roots import read_roots
 from prepare.chunks import EmbeddingFolder
 from prepare.fold import UPLOADS
 from prepare.left_out import printable
 from prepare.members import read_folded, read_members
-from prepare.roots import read_roots
 from prepare.versions import current_of
 from search.manifest import BadIndex, folders_of, manifest_of
 

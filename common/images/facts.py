@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from common.errors import ServiceError
@@ -34,6 +35,15 @@ def facts_of(data: bytes) -> dict[str, str]:
     told = {tag: exif.text(entry) for tag, entry in (first | inner).items()}
     facts = {"taken": _taken(told), "camera": _camera(told)}
     return {name: fact for name, fact in facts.items() if fact}
+
+
+def facts_of_file(size_bytes: int, mtime_ns: int) -> dict[str, str | int]:
+    """`size` of a file, and `modified`: when it was last changed, in UTC."""
+    facts: dict[str, str | int] = {"size": size_bytes}
+    with suppress(OverflowError):  # a file system with a clock of its own
+        modified = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=mtime_ns // 10**9)
+        facts["modified"] = modified.isoformat()
+    return facts
 
 
 def _by_tag(entries: Iterable[Entry]) -> dict[int, Entry]:

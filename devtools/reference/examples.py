@@ -51,6 +51,22 @@ curl http://127.0.0.1:8000/v1/embed -H "Content-Type: application/json" \\
     "purge": """
 curl -X DELETE http://127.0.0.1:8000/v1/cache -H "Authorization: Bearer $KEY"
 """,
+    "put": """
+curl http://127.0.0.1:8000/v1/images -F image=@samples/owl.jpg -F 'metadata={"stock": 3}'
+curl http://127.0.0.1:8000/v1/images -H "Content-Type: application/json" \\
+     -d '{"images": [{"path": "samples/owl.jpg"}, {"path": "samples/koala.jpg"}]}'
+""",
+    "patch": """
+curl -X PATCH "http://127.0.0.1:8000/v1/images/$ID" -H "Content-Type: application/json" \\
+     -d '{"metadata": {"stock": 0}}'
+""",
+    "delete": """
+curl -X DELETE "http://127.0.0.1:8000/v1/images/$ID"
+""",
+    "deleteMany": """
+curl http://127.0.0.1:8000/v1/images/delete -H "Content-Type: application/json" \\
+     -d '{"ids": ["'$ID'"]}'
+""",
     "image": """
 curl "http://127.0.0.1:8000/v1/images/$ID" -o image.jpg
 """,
@@ -112,6 +128,15 @@ REPLIES = {
     "embed": """
 {"embeddings": [[0.031, -0.052, 0.007], [0.012, 0.044, -0.101]], "model": "starter",
  "warnings": [], "request_id": "9b0c5f0f6f0d4d7f8d0d3c6a4b1e2f30"}
+""",
+    "put": """
+{"results": [{"id": "c9b34b1c7f0c236c33e82e88061f0aa6", "position": 7},
+             {"problem": {"status": 415, "code": "unsupported_media_type",
+                          "detail": "not an image we read (JPEG, PNG, WEBP, GIF, BMP)",
+                          "title": "Unsupported Media Type"}}]}
+""",
+    "delete": """
+{"id": "c9b34b1c7f0c236c33e82e88061f0aa6", "position": 8}
 """,
     "info": """
 {"images": 69, "index_version": "v000001", "model": "starter", "dim": 384, "shards": 2,

@@ -46,7 +46,7 @@ def document(has_keys: bool) -> dict[str, Any]:
 
 def _described(operation: Operation, has_keys: bool) -> Mapping[str, Any]:
     """An operation as OpenAPI has it."""
-    scope = scope_of(operation.path)
+    scope = scope_of(operation.path, operation.method.upper())
     errors = list(operation.errors)
     described: dict[str, Any] = {
         "operationId": operation.id,

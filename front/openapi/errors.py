@@ -28,7 +28,9 @@ ERRORS = {
     "image_url_refused": Error(400, "This server does not fetch from such an address."),
     "image_url_failed": Error(400, "The image could not be fetched."),
     "unauthorized": Error(401, "The key is missing or not valid."),
-    "forbidden": Error(403, "The key lacks the scope, or the server has no keys."),
+    "forbidden": Error(
+        403, "The key lacks the scope, the server has no keys, or the page is of another site."
+    ),
     "unknown_id": Error(404, "No image of the index has this id."),
     "image_gone": Error(410, "The file is gone, broken, or not the one that was indexed."),
     "too_large": Error(413, "The body is too large, or the image has too many pixels."),
@@ -40,6 +42,7 @@ ERRORS = {
     "internal": Error(500, "A fault of the server. Its log has the `request_id`."),
     "no_embedding": Error(500, "The model gave no finite numbers for this input."),
     "no_box_prompt": Error(501, "The model that segments takes no box: send points."),
+    "no_log": Error(501, "Nothing can be put or deleted here: `Live.log` is null."),
     "not_implemented": Error(501, "This server cannot do this. `detail` says what to do."),
     "overloaded": Error(503, "Too many requests or bytes. Try again after `Retry-After` seconds."),
     "deadline_exceeded": Error(503, "The time for the answer is over."),
@@ -51,8 +54,9 @@ ERRORS = {
     "wrong_shard": Error(503, "No server has the shard that the image is in."),
     "no_index": Error(503, "There is no index yet: run prepare."),
     "model_mismatch": Error(503, "The index was made with another model: run prepare again."),
-    "behind": Error(503, "The search servers have not yet applied what `min_position` names."),
-    "log_unavailable": Error(503, "The log of puts and deletes cannot be read or written now."),
+    "behind": Error(503, "A search server has not come to that write yet. Try again."),
+    "log_unavailable": Error(503, "The log of puts and deletes cannot be used now. Try again."),
+    "live_full": Error(503, "As many images were put as a shard takes: run prepare."),
     "not_ready": Error(503, "A server behind this one is not ready. `detail` says which."),
     "draining": Error(503, "The server was told to stop."),
 }
@@ -62,6 +66,8 @@ IMAGE = ("too_large", "unsupported_media_type", "unprocessable")
 """What may be wrong with an image that is sent."""
 FROM_URL = ("image_url_off", "image_url_refused", "image_url_failed")
 """What may be wrong with the address of an image."""
+WRITES = ("forbidden", "no_log", "log_unavailable", "behind")
+"""What may become of a write, beside what may be wrong with it."""
 INDEX = ("no_index", "no_shard", "insufficient_coverage", "model_mismatch")
 
 

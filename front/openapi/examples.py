@@ -12,6 +12,9 @@ RED_SQUARE = (
 )
 """A PNG of 16 x 16 pixels: any image file may stand here, in base64."""
 
+UPLOADED = "c9b34b1c7f0c236c33e82e88061f0aa6"
+"""The id of RED_SQUARE once it is put."""
+
 IN_URL: dict[str, Any] = {"text": "a cat", "k": 3, "field": ["folder", "format"], "limit": 3}
 SEARCHES = {
     "text": {"summary": "By text", "value": {"text": "a cat", "k": 3}},
@@ -166,4 +169,39 @@ INFO = {
         "size": ["number"],
         "offline": ["boolean"],
     },
+}
+PUTS: dict[str, Any] = {
+    "image": {
+        "summary": "An image file in base64",
+        "value": {"image": RED_SQUARE, "metadata": {"colour": "red", "stock": 3}},
+    },
+    "path": {
+        "summary": "A file in a folder of the collection",
+        "value": {"path": "samples/owl.jpg", "metadata": {"stock": 1}},
+    },
+    "many": {
+        "summary": "Many at once",
+        "value": {"images": [{"image": RED_SQUARE}, {"path": "samples/owl.jpg"}]},
+    },
+}
+PATCHES = {
+    "change": {
+        "summary": "Set a field, and remove another",
+        "value": {"metadata": {"stock": 0, "colour": None}},
+    }
+}
+DELETES = {"many": {"summary": "Two images", "value": {"ids": [UPLOADED, 32 * "0"]}}}
+WRITTEN = {"id": UPLOADED, "position": 7}
+WRITE_RESULTS: dict[str, Any] = {
+    "results": [
+        WRITTEN,
+        {
+            "problem": {
+                "status": 404,
+                "code": "unknown_id",
+                "detail": "no image has this id",
+                "title": "Not Found",
+            }
+        },
+    ]
 }

@@ -1,18 +1,16 @@
 """What can be done over the public API: each operation, with what is sent and what comes back."""
 
-from collections.abc import Sequence
-
 from common.wire import MSGPACK
 from front.openapi import examples
 from front.openapi.collection import collection
 from front.openapi.errors import FROM_URL, IMAGE, INDEX, SERVER
+from front.openapi.images import images
 from front.openapi.parts import (
     CACHED,
     DEADLINE,
     FILE,
     FILTER,
     FRESH,
-    IMAGE_ID,
     Operation,
     as_text,
     file,
@@ -24,6 +22,7 @@ from front.openapi.parts import (
 )
 from front.openapi.schemas import Schema
 from front.openapi.segment import segment
+from front.openapi.writes import writes
 
 TAGS = {
     "Search": "Find images.",
@@ -37,7 +36,7 @@ TAGS = {
 }
 URL_PARAMETERS = (
     *("text", "image_url", "id", "region"),
-    *("k", "model", "dedup", "min_score", "require_full"),
+    *("k", "model", "dedup", "min_score", "require_full", "min_position"),
 )
 FILTERS = ("bad_filter", "unknown_field")
 MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)
@@ -65,10 +64,6 @@ EMBED = """Send `texts` or `images`, not both. Each vector has length 1, in the 
 
 With `Accept: application/msgpack` (or `application/vnd.msgpack`) the reply is msgpack. Its
 `embeddings` are bytes: rows of `dim` little-endian float32 numbers."""
-IMAGE_FILE = "Ranges and `If-None-Match` are understood."
-THUMBNAIL = "Its longer side has at most as many pixels as `Front.thumbnail-pixels`."
-PREVIEW = """Its longer side has at most as many pixels as `Front.preview-pixels`. It is there for
-every image, also for one that browsers cannot show (HEIC, TIFF, RAW)."""
 PURGE = "Needs a key, also on a server where nothing else does."
 HEALTHZ = "Asks no other server. Where nothing is answered, start the process anew."
 READY = "Whether searches can be answered now. A load balancer asks this."
@@ -93,7 +88,8 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
             replies=reply("Unit vectors", "EmbedAnswer", examples.EMBED_ANSWER, MSGPACK),
             errors=MODEL,
         ),
-        *_images(),
+        *writes(schemas["PutRequest"]["properties"]),
+        *images(),
         *collection(schemas),
         Operation(
             method="delete",
@@ -112,7 +108,16 @@ def operations(schemas: dict[str, Schema]) -> list[Operation]:
 def _searches(fields: dict[str, Schema]) -> list[Operation]:
     hits = reply("The best hits", "Answer", examples.ANSWER)
     hits["200"]["headers"] = CACHED
-    errors = (*MODEL, *FROM_URL, *FILTERS, "unknown_id", "image_gone", *INDEX, "wrong_shard")
+    errors = (
+        *MODEL,
+        *FROM_URL,
+        *FILTERS,
+        "unknown_id",
+        "image_gone",
+        *INDEX,
+        "wrong_shard",
+        "behind",
+    )
     texts = {
         **{name: fields[name] for name in URL_PARAMETERS},
         "region": as_text(fields["region"]),
@@ -172,39 +177,6 @@ def _classify(fields: dict[str, Schema]) -> Operation:
         body=message("ClassifyQuery", examples.CLASSES) | upload,
         replies=reply("Classes", "ClassifyAnswer", examples.CLASSIFY_ANSWER),
         errors=MODEL,
-    )
-
-
-def _images() -> list[Operation]:
-    errors = ("bad_request", "unknown_id", "image_gone", *SERVER, "no_index", "wrong_shard")
-    return [
-        Operation(
-            method="get",
-            path="/v1/images/{id}",
-            id="image",
-            tag="Images",
-            summary="The file of an image",
-            description=IMAGE_FILE,
-            parameters=(IMAGE_ID,),
-            replies=file("The file as it was indexed", "image/*"),
-            errors=(*errors, "requested_range_not_satisfiable"),
-        ),
-        _rendition("thumbnail", "A small JPEG of an image", THUMBNAIL, errors),
-        _rendition("preview", "A JPEG of an image that fills a screen", PREVIEW, errors),
-    ]
-
-
-def _rendition(kind: str, summary: str, description: str, errors: Sequence[str]) -> Operation:
-    return Operation(
-        method="get",
-        path=f"/v1/images/{{id}}/{kind}",
-        id=kind,
-        tag="Images",
-        summary=summary,
-        description=description,
-        parameters=(IMAGE_ID,),
-        replies=file(f"The {kind}", "image/jpeg"),
-        errors=errors,
     )
 
 

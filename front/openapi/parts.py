@@ -30,6 +30,7 @@ IMAGE_ID: Part = {
     "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
     "example": examples.KITTEN,
 }
+UPLOADED_ID: Part = {**IMAGE_ID, "example": examples.UPLOADED}
 CACHED: Part = {
     "X-Cache": {
         "description": "Where the answer is from; join: made together with an equal query",

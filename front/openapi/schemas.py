@@ -7,6 +7,7 @@ import msgspec
 
 from common.errors import Problem
 from front.query import EmbedRequest, SearchQuery, SegmentRequest
+from front.write_requests import DeleteRequest, PutRequest, WriteResults
 from middle.browse_messages import BrowseAnswer, BrowseQuery, CountsQuery, FacetsAnswer
 from middle.messages import (
     Answer,
@@ -17,6 +18,7 @@ from middle.messages import (
     Info,
 )
 from middle.segment_messages import SegmentAnswer
+from middle.write_messages import PatchQuery, Written
 
 TYPES = (
     SearchQuery,
@@ -33,6 +35,11 @@ TYPES = (
     SegmentAnswer,
     Image,
     Info,
+    PutRequest,
+    PatchQuery,
+    DeleteRequest,
+    Written,
+    WriteResults,
     Problem,
 )
 NULL = {"type": "null"}

@@ -16,8 +16,10 @@ from devtools.collection import Collection
 from devtools.reference.examples import EXAMPLES, REPLIES
 from devtools.services import Cluster
 from front.openapi.document import document
+from front.write_requests import WriteResults
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 from middle.segment_messages import SegmentAnswer
+from middle.write_messages import Written
 
 ADDRESS = "http://127.0.0.1:8000"
 TYPES: dict[str, Any] = {
@@ -25,6 +27,8 @@ TYPES: dict[str, Any] = {
     "classify": ClassifyAnswer,
     "segment": SegmentAnswer,
     "embed": EmbedAnswer,
+    "put": WriteResults,
+    "delete": Written,
     "info": Info,
 }
 NEEDS_A_KEY = {"purge"}

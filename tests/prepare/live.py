@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from common.files import content_hash
+from common.files import content_hash, name_of
 from common.wire import Matrix
-from prepare.sources import name_of
 from search.image_key import image_id, key_of
 from search.log import Entry, Log, open_log
 from search.messages import Record

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.roots import COLLECTION
 from prepare.members import LIVE, MEMBERS, read_members
-from prepare.roots import COLLECTION
 from tests.prepare.prepared_folder import Workspace, add_images, paths_of
 
 OFFLINE = 3

@@ -41,7 +41,7 @@ def client(tmp_path: Path) -> FlaskClient:
     (tmp_path / "a.png").write_bytes(DATA)
     app = Flask("front")
     handle_errors(app)
-    app.extensions["thumbnail_of"] = add_images(app, Config(), tmp_path, image_of)
+    app.extensions["thumbnail_of"] = add_images(app, Config(), tmp_path, image_of, lambda: None)
     return app.test_client()
 
 

@@ -18,9 +18,11 @@ from front.openapi.operations import TAGS, operations
 from front.openapi.parts import FORM, JSON, message
 from front.openapi.schemas import schemas, without_null
 from front.openapi.segment import segment
+from front.write_requests import WriteResults
 from middle.browse_messages import BrowseAnswer, FacetsAnswer
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 from middle.segment_messages import SegmentAnswer
+from middle.write_messages import Written
 from search.image_key import location_hash
 
 OPERATIONS = operations(schemas())
@@ -62,7 +64,7 @@ def test_null_is_nowhere_where_values_are_text() -> None:
     bodies = [operation.body or {} for operation in OPERATIONS]
     forms = [body[FORM] for body in bodies if FORM in body]
 
-    assert 3 == len(forms)
+    assert 4 == len(forms)
     assert "null" not in json.dumps([parameters, forms])
 
 
@@ -100,6 +102,8 @@ def test_examples_of_replies_are_those_of_our_types() -> None:
         (examples.CLASSIFY_ANSWER, ClassifyAnswer),
         (examples.SEGMENT_ANSWER, SegmentAnswer),
         (examples.INFO, Info),
+        (examples.WRITTEN, Written),
+        (examples.WRITE_RESULTS, WriteResults),
     ]
     for example, kind in pairs:
         reply = msgspec.json.encode(msgspec.convert(example, kind))

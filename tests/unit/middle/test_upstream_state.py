@@ -116,7 +116,7 @@ async def test_the_position_is_the_last_that_anyone_knows() -> None:
     assert (behind.state.position(), behind.state.delta_rows()) == (0, 0)
     assert behind.state.space() is None
     behind.search.position = 5
-    behind.search.delta_rows = 3
+    behind.search.delta_rows = 6  # of two shards
     await behind.state.start()
     await behind.look()
     assert (behind.state.position(), behind.state.delta_rows()) == (5, 3)

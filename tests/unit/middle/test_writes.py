@@ -22,7 +22,9 @@ from tests.unit.embedding import FakeInference
 from tests.unit.shards import RECORD, SPACE, VECTOR, FakeServer, fan_out_of
 
 CONTENT = "00000000000000aa"
-IMAGE = PutQuery(image=b"image", path="a.jpg", metadata={"stock": 3}, told_from=1)
+IMAGE = PutQuery(
+    image=b"image", path="a.jpg", metadata={"stock": 3}, told_from=1, facts={"size": 5}
+)
 KNOWN = "0" * 32
 
 
@@ -102,7 +104,9 @@ def test_a_put_is_an_entry_with_all_that_an_index_holds(log: CountingLog) -> Non
     assert (entry.op, entry.space, entry.vector) == ("put", SPACE, pack_rows(VECTOR))
     assert entry.key.hex().startswith(CONTENT)
     assert entry.key.hex().endswith(f"{len(IMAGE.image):016x}")
-    assert msgspec.msgpack.decode(entry.record, type=Record) == Record("a.jpg", {"stock": 3}, 1)
+    assert msgspec.msgpack.decode(entry.record, type=Record) == Record(
+        "a.jpg", {"stock": 3}, 1, facts={"size": 5}
+    )
 
 
 def test_writes_that_come_together_are_one_transaction(log: CountingLog) -> None:
@@ -144,7 +148,12 @@ def test_what_is_not_there_is_told_where_the_log_ends(log: CountingLog) -> None:
                 await change
         one.server.position = 0
         with pytest.raises(Unavailable, match="behind"):
-            await one.writes.delete(KNOWN, soon())
+            await one.writes.delete(KNOWN, soon() - 9.8)
+        deleting = asyncio.create_task(one.writes.delete(KNOWN, soon()))
+        await asyncio.sleep(0.05)
+        one.server.position = 1
+        with pytest.raises(NotFound):
+            await deleting
         with pytest.raises(BadRequest):
             await one.writes.delete(KNOWN[:13], soon())
 

@@ -6,7 +6,8 @@ import pytest
 
 from common.config import Loaded, parse
 from common.errors import ConfigError
-from prepare.roots import COLLECTION, Change, Roots, changed, read_roots, write_roots
+from common.roots import COLLECTION, Roots, read_roots
+from prepare.roots import Change, changed, write_roots
 
 
 def config(root: Path, *images: str) -> Loaded:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from common.config import Loaded, parse
+from common.roots import Root, Roots
 from prepare.chunks import EmbeddingFolder
 from prepare.fold import UPLOADS
 from prepare.members import Folded, Member, Removed, write_members
-from prepare.roots import Root, Roots, write_roots
+from prepare.roots import write_roots
 from prepare.status import list_roots, print_status
 from prepare.versions import put_in_use
 from search.manifest import MANIFEST

@@ -1,0 +1,133 @@
+"""The routes of writes: images are put, changed and deleted, one or many in a request."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Flask, Response, request
+
+from common.config import Middle
+from common.errors import Problem, ServiceError, Unavailable
+from common.loop import LoopThread
+from common.server.request import deadline_of
+from front.answer_cache import AnswerCache
+from front.new_images import NewImages
+from front.write_requests import (
+    NewImage,
+    WriteResult,
+    WriteResults,
+    read_delete,
+    read_patch,
+    read_put,
+)
+from middle.client import MiddleClient
+from middle.write_messages import PutQuery, Written
+
+PUTS_AT_ONCE = 8
+"""Images of a request that are read and embedded at a time: as many as a batch has."""
+DELETES_AT_ONCE = 64
+"""Each waits for the search servers to see those before it, which takes them a moment."""
+
+Item = TypeVar("Item")
+Write = Callable[[Item, float], Awaitable[Written]]
+
+log = logging.getLogger(__name__)
+
+
+def add_writes(
+    app: Flask,
+    client: MiddleClient,
+    loop: LoopThread,
+    images: NewImages,
+    answers: AnswerCache,
+    middle: Middle,
+) -> None:
+    """Add the routes of writes. After a write, front gives no answer of before it."""
+    put_one = partial(put_image, client, images)
+    embed_s, query_s = middle.embed_deadline_ms / 1000, middle.deadline_ms / 1000
+
+    def run(write: Awaitable[Any], status: int = 200) -> Response:
+        try:
+            written = loop.run(_await(write))
+        finally:  # also if nobody knows what became of it
+            answers.purge()
+        return Response(msgspec.json.encode(written), status, content_type="application/json")
+
+    @app.post("/v1/images")
+    def put() -> Response:
+        asked, end = read_put(request), deadline_of(request, math.inf)
+        if asked.images is not None:
+            return run(each(asked.images, put_one, PUTS_AT_ONCE, embed_s, end))
+        return run(put_one(asked, min(end, time.monotonic() + embed_s)), 201)
+
+    @app.patch("/v1/images/<image_id>")
+    def patch(image_id: str) -> Response:
+        change, deadline = read_patch(request), deadline_of(request, query_s)
+        return run(client.patch(image_id, change, deadline))
+
+    @app.delete("/v1/images/<image_id>")
+    def delete(image_id: str) -> Response:
+        return run(client.delete(image_id, deadline_of(request, query_s)))
+
+    @app.post("/v1/images/delete")
+    def delete_many() -> Response:
+        ids, end = read_delete(request).ids, deadline_of(request, math.inf)
+        return run(each(ids, client.delete, DELETES_AT_ONCE, query_s, end))
+
+
+async def put_image(
+    client: MiddleClient, images: NewImages, image: NewImage, deadline: float
+) -> Written:
+    """Put one image. A file that was kept for it goes if it is refused; raises a ServiceError."""
+    placed = await asyncio.to_thread(images.place, image)
+    query = PutQuery(
+        image=placed.data,
+        path=placed.path,
+        told_from=placed.told_from,
+        metadata=image.metadata,
+        facts=placed.facts,
+    )
+    try:
+        return await client.put(query, deadline)
+    except ServiceError as error:
+        if not isinstance(error, Unavailable):
+            await asyncio.to_thread(images.forget, placed)
+        raise
+
+
+async def each(
+    items: Sequence[Item], write: Write[Item], at_once: int, most_s: float, end: float
+) -> WriteResults:
+    """The result of each write, some at a time, each with `most_s` seconds and before `end`.
+
+    After one that is unavailable, those that have not begun end likewise: they would wait as long.
+    """
+    slots = asyncio.Semaphore(at_once)
+    failure: ServiceError | None = None
+
+    async def result_of(item: Item) -> WriteResult:
+        nonlocal failure
+        async with slots:
+            if failure:
+                return WriteResult(problem=Problem.of(failure))
+            try:
+                now = asyncio.get_running_loop().time()
+                written = await write(item, min(end, now + most_s))
+            except Exception as error:  # whatever fails, only this item fails
+                if isinstance(error, Unavailable):
+                    failure = error
+                elif not isinstance(error, ServiceError):
+                    log.exception("a write failed")
+                return WriteResult(problem=Problem.of(error))
+        return WriteResult(written.id, written.position)
+
+    return WriteResults(await asyncio.gather(*map(result_of, items)))
+
+
+async def _await(write: Awaitable[Any]) -> Any:
+    return await write
