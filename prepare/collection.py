@@ -58,10 +58,7 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
     rows = {chunk: embeddings.rows(chunk) for chunk in used}
     keys = np.array([_key(rows[m.chunk][m.row], m.path) for m in chosen], dtype=IMAGE_KEY)
     order = np.argsort(keys, order=("content", "location"))
-    records = [
-        Record(m.path, m.metadata, m.told_from, m.offline, _facts(rows[m.chunk][m.row], m))
-        for m in chosen
-    ]
+    records = [record_of(member, rows[member.chunk][member.row]) for member in chosen]
     places = np.array([(member.chunk, member.row) for member in chosen], dtype=np.int32)
     return Collection(
         keys[order],
@@ -72,6 +69,12 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
         _digest(places, records, [entries[chunk] for chunk in sorted(used)]),
         {member.chunk for member in members},
     )
+
+
+def record_of(member: Member, row: Row) -> Record:
+    """What the index tells of an image."""
+    facts = _facts(row, member)
+    return Record(member.path, member.metadata, member.told_from, member.offline, facts)
 
 
 def _facts(row: Row, member: Member) -> dict[str, str | int]:

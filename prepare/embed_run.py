@@ -1,11 +1,12 @@
 """The result of a run that embeds, and what the operator is told of it."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from prepare.chunks import Skipped
 from prepare.left_out import LIST_OPTION, LeftOut, listing, printable, summary
+from prepare.members import Member
 
 SHOWN = 20
 """The skipped images that a run names without being asked."""
@@ -31,6 +32,9 @@ class EmbedRun(NamedTuple):
     """How much was put, patched and deleted live since the last run."""
     deleted_files: int = 0
     """How many files are there whose images were deleted live."""
+    before: Mapping[str, Member] = {}
+    """The images before the run, with what was written live, by path."""
+    members: Sequence[Member] = ()
 
 
 def report(outcome: EmbedRun, *, list_left_out: bool) -> None:

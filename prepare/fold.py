@@ -62,8 +62,11 @@ class Fold:
             for member in self.images.values():
                 self._paths[member.content].add(member.path)
         for position, entry in entries:
-            is_change = self._apply(entry, stored)
-            self.changes[entry.op] += is_change
+            begin, end = self._folded.own
+            is_own = begin < position <= end
+            is_change = is_own or self._apply(entry, stored)
+            if is_change and not is_own:
+                self.changes[entry.op] += 1
             changed = position if is_change else self._folded.changed
             self._folded = self._folded._replace(position=position, changed=changed)
 

@@ -67,6 +67,9 @@ class Folded(NamedTuple):
     changed: int = 0
     """The position of the last entry that changed something."""
     removed: tuple[Removed, ...] = ()
+    own: tuple[int, int] = (0, 0)
+    """Entries that tell of what the members have already: after the first position, to the second.
+    See prepare/live_writes.py."""
 
 
 NOTHING_FOLDED = Folded()

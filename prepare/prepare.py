@@ -8,6 +8,7 @@ commands:
   remove PATH ...  remove from the collection
   list             print what the collection was told to hold
   status           print how many images of it can be searched
+  watch            look through it whenever files of it change, until it is ended
 """
 
 import sys
@@ -25,10 +26,12 @@ from prepare import build_index, save_embedding, status
 from prepare.embed_run import check, report
 from prepare.options import absolute, add_arguments
 from prepare.roots import Change
+from prepare.watch import add_watch_arguments, watch
 from search.index import ann_module
 
 CHANGES = ("add", "remove")
 VIEWS = {"list": status.list_roots, "status": status.print_status}
+ALONE = (*VIEWS, "watch")
 
 
 def main() -> None:
@@ -37,12 +40,15 @@ def main() -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("words", nargs="*", metavar="[COMMAND] [PATH ...]")
     add_arguments(parser)
+    add_watch_arguments(parser)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     command, names = _split(arguments.words)
-    if command in VIEWS:
-        if names:
-            raise ConfigError(f"{command} takes no path; a folder of this name is ./{command}")
+    if command in ALONE and names:
+        raise ConfigError(f"{command} takes no path; a folder of this name is ./{command}")
+    if command == "watch":
+        watch(loaded, arguments)
+    elif command in VIEWS:
         VIEWS[command](loaded)
     else:
         _prepare(loaded, _change(command, names), arguments)
@@ -61,7 +67,7 @@ def _prepare(loaded: Loaded, change: Change, options: Namespace) -> None:
 
 def _split(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The command, "" for none, and the names after it."""
-    if words and (words[0] in CHANGES or words[0] in VIEWS):
+    if words and words[0] in (*CHANGES, *ALONE):
         return words[0], words[1:]
     return "", words
 

@@ -99,6 +99,8 @@ def save_embeddings(
         [left for scan in scans for left in scan.found.left_out],
         fold.changes,
         len(sources) - len(results),
+        fold.images,
+        members,
     )
 
 

@@ -35,6 +35,20 @@ def span(workspace: Workspace) -> tuple[int, int]:
         return log.start(), log.end()
 
 
+def entries(workspace: Workspace) -> list[tuple[str, str, Record | None]]:
+    """The entries of the log: what each does, the id, and what a put tells."""
+    with log_of(workspace) as log:
+        found = log.read(log.start(), 10_000)
+    return [
+        (
+            entry.op,
+            image_id(entry.key),
+            msgspec.msgpack.decode(entry.record, type=Record) if entry.op == "put" else None,
+        )
+        for _, entry in found
+    ]
+
+
 def _append(workspace: Workspace, entry: Entry) -> None:
     with log_of(workspace) as log:
         log.append([entry])

@@ -118,10 +118,11 @@ class Workspace:
             check=False,
         )
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start prepare.py; who calls ends it."""
+        command = [sys.executable, str(CHECKOUT / PREPARE), *arguments]
         return subprocess.Popen(
-            [sys.executable, str(CHECKOUT / PREPARE), "--config", str(self.write_config())],
+            [*command, "--config", str(self.write_config())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
