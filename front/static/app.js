@@ -1,17 +1,23 @@
-/** The search page: a query (words, an image, or the id of a hit) in, a grid of hits out. Words and ids live in the URL. */
+/** The search page: a query (words, an image, or the id of a hit) in, a grid of hits out; without a query, the newest images.
+ *  Words, ids and filters live in the URL. */
 
+import { daysOf, filterOf, folderOf, inDays, inFolder, narrowed, testsOf, testsWithout, told as toldTest } from './filters.js';
+import { treeOf } from './folders.js';
 import { selectable } from './region.js';
 import { outlineOf } from './segment.js';
 
 /** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string, mask?: string, filter?: string}} Query `region` is around `mask`, `filter` is JSON */
-/** @typedef {{field: string, eq?: unknown}} Test A test of a filter, as the API has it. */
-/** @typedef {{id: string, score: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean}} Hit */
+/** @typedef {import('./filters.js').Test} Test */
+/** @typedef {{size?: number, modified?: string, taken?: string, camera?: string}} Facts of a file */
+/** @typedef {{id: string, score?: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean, facts?: Facts}} Hit without a score when browsing */
 /** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
-/** @typedef {{hits: Hit[], coverage: Coverage, model: string, took_ms: {total?: number}, warnings: string[]}} Answer */
+/** @typedef {{hits: Hit[], coverage: Coverage, model?: string, took_ms?: {total?: number}, warnings?: string[], next?: string | null}} Answer `next` is the cursor of the next page */
 /** @typedef {{query: Query, answer?: Answer}} Visit One entry of the browser's history. */
 
 const TIMEOUT_MS = 30_000; // longer than the deadlines of the server, so that its error message comes first
 const MAY_MOVE = /\.(gif|webp|a?png)$/i; // the preview of an animation stands still
+const PAGE = 48; // images that are listed at once
+const NEAR = 5; // images before the last of a page, from which the next one is loaded
 const VISITS_KEPT = 50; // in memory: going back is instant, and finds an uploaded image again
 
 /** @type {Record<string, any>} every element with an id */
@@ -24,7 +30,9 @@ let shown = /** @type {Hit[]} */ ([]); // on the screen until the next answer co
 let cursor = 0; // index of the hit that Tab reaches; if Tab went through all hits, the footer would be 200 Tabs away
 let inFlight = new AbortController();
 let key = storedKey();
+let isLoading = false; // the next page
 const whenSeen = new IntersectionObserver(onSeen, { rootMargin: '50%' });
+const whenNear = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && loadMore(), { rootMargin: '50%' });
 
 function storedKey() {
   try {
@@ -50,13 +58,13 @@ function queryFrom(search, rest) {
 }
 
 /** @param {Query} query @returns {string} `/` for an uploaded image, which no URL can hold */
-function urlOf({ text, id, region, filter, k, model, dedup }) {
-  if (!text && !id) return '/';
-  const params = new URLSearchParams({ ...(id ? { id } : { text }), k, model });
-  if (dedup !== usual.dedup) params.set('dedup', dedup);
+function urlOf({ text, id, image, region, filter, k, model, dedup }) {
+  if (image) return '/';
+  const params = new URLSearchParams(text || id ? { ...(id ? { id } : { text }), k, model } : {});
+  if (params.size && dedup !== usual.dedup) params.set('dedup', dedup);
   if (region) params.set('region', region);
   if (filter) params.set('filter', filter);
-  return `/?${params}`;
+  return params.size ? `/?${params}` : '/';
 }
 
 /** @param {Query} query @param {boolean} isStep whether `back` shall lead to what is on the screen now */
@@ -80,9 +88,9 @@ async function show(visit) {
   current = visit;
   page.viewer.close();
   fillForm(visit.query);
-  if (!hasSubject(visit.query)) return showStart();
-  if (visit.answer) return showAnswer(visit);
   const { signal } = (inFlight = new AbortController());
+  if (visit.answer) return showAnswer(visit);
+  if (viewOf(visit.query) === 'start') setView('start');
   page.results.ariaBusy = 'true';
   const outcome = await ask(visit.query, signal).catch((error) => error);
   if (signal.aborted) return; // a newer query has taken over
@@ -93,7 +101,24 @@ async function show(visit) {
 }
 
 /** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
-async function ask({ image, mask, filter, ...fields }, signal) {
+const ask = (query, signal) => (hasSubject(query) ? search(query, signal) : browse(query, signal));
+
+/** @param {Query} query without a subject @param {AbortSignal} signal @param {string} [cursor] of the page @returns {Promise<Answer>} */
+async function browse({ filter }, signal, cursor) {
+  const params = new URLSearchParams({ limit: PAGE, ...(filter && { filter }), ...(cursor && { cursor }) });
+  const { images, ...rest } = await get(`/v1/images?${params}`, signal);
+  return { hits: images, ...rest };
+}
+
+/** @param {string} url @param {AbortSignal} signal @returns {Promise<any>} what the server answers in JSON */
+async function get(url, signal) {
+  const response = await call(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]) });
+  if (!response.ok) throw new Error(await reason(response));
+  return response.json();
+}
+
+/** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
+async function search({ image, mask, filter, ...fields }, signal) {
   const headers = image ? {} : { 'Content-Type': 'application/json' };
   const narrow = filter && { filter: image ? filter : JSON.parse(filter) };
   const body = image ? multipart({ ...fields, ...narrow, image }) : JSON.stringify({ ...fields, ...narrow, k: Number(fields.k), region: numbers(fields.region) });
@@ -126,7 +151,7 @@ async function reason(response) {
   return wait_s > 0 ? `${sentence} Try again in ${count(wait_s, 'second')}.` : sentence;
 }
 
-/** Replace the former view. @param {'start' | 'answer' | 'error'} view @param {string} title @param {Hit[]} hits */
+/** Replace the former view. @param {'start' | 'browse' | 'answer' | 'error' | 'key'} view @param {string} title @param {Hit[]} hits */
 function setView(view, title = 'clip-search', hits = []) {
   const focusIsOnHits = page.results.contains(document.activeElement);
   document.body.dataset.view = view;
@@ -136,23 +161,70 @@ function setView(view, title = 'clip-search', hits = []) {
   whenSeen.disconnect();
   page.results.replaceChildren(...hits.map(tile));
   for (const part of [page.status, page.banner, page['subject-image']]) part.replaceChildren();
-  page.filters.replaceChildren(...(view === 'start' ? [] : testsOf(current.query.filter).map(filterChip)));
-  page.subject.hidden = true;
+  page.filters.replaceChildren(...testsOf(current.query.filter).map(filterChip));
+  page.folders.open = page.dates.open = false;
+  [page['first-day'].value, page['last-day'].value] = daysOf(current.query.filter);
+  page.subject.hidden = page.further.hidden = true;
   setCursor(0);
   if (focusIsOnHits) focusHit(0);
 }
 
-async function showStart() {
-  setView('start');
+/** Tell how many images there are. */
+async function tellCollection() {
   const info = await call('/v1/info').then((response) => response.json()).catch((error) => error);
-  if (info.name === 'KeyError') return showError(info);
   const { images, shards, models = {} } = info;
   const named = Object.entries(models).map(([name, model]) => (model?.name ? `${name}: ${model.name}` : name));
   page.collection.textContent = [count(images, 'image'), count(shards, 'shard'), ...named].filter(Boolean).join(' · ');
 }
 
+/** Tell how many images pass the filter. @param {Query} query @param {AbortSignal} signal */
+async function tellCount({ filter }, signal) {
+  const counted = await get(`/v1/facets?${new URLSearchParams({ field: 'format', filter })}`, signal).catch(() => undefined);
+  if (counted && !signal.aborted) page.status.textContent = count(counted.images, 'image');
+}
+
 /** @param {Visit} visit with its answer */
-function showAnswer({ query, answer: { hits, coverage, model, took_ms, warnings = [] } }) {
+function showAnswer(visit) {
+  if (hasSubject(visit.query)) showHits(visit);
+  else showBrowsed(visit);
+}
+
+/** @param {Visit} visit with the pages that were listed so far */
+function showBrowsed({ query, answer: { hits, coverage, next } }) {
+  setView(viewOf(query), 'clip-search', hits);
+  if (!query.filter) tellCollection();
+  else if (hits.length) tellCount(query, inFlight.signal);
+  else page.status.textContent = 'Nothing found';
+  tellMissing(coverage);
+  offerMore(next);
+}
+
+/** @param {string | null} next whether there is a further page */
+function offerMore(next) {
+  page.further.hidden = !next;
+  whenNear.unobserve(page.further);
+  if (next) whenNear.observe(page.further); // which tells at once if it is near
+}
+
+/** Append the next page. */
+async function loadMore() {
+  const { query, answer } = current;
+  if (!answer?.next || isLoading) return;
+  const { signal } = inFlight;
+  isLoading = true;
+  const further = await browse(query, signal, answer.next).catch((error) => error);
+  isLoading = false;
+  if (signal.aborted) return; // another query has taken over
+  if (further instanceof Error) return warn([told(further)]); // the button tries again
+  current.answer = { ...further, hits: [...answer.hits, ...further.hits] };
+  shown = current.answer.hits;
+  page.results.append(...further.hits.map(tile));
+  setCursor(cursor);
+  offerMore(further.next);
+}
+
+/** @param {Visit} visit with the answer to its search */
+function showHits({ query, answer: { hits, coverage, model, took_ms, warnings = [] } }) {
   const likeThis = `like this ${query.region ? 'part' : 'one'}`;
   const focusIsOnSubject = page.subject.contains(document.activeElement);
   setView('answer', `${query.text || `Images ${likeThis}`} – clip-search`, hits);
@@ -160,31 +232,52 @@ function showAnswer({ query, answer: { hits, coverage, model, took_ms, warnings 
   if (!query.text) showSubject(query, focusIsOnSubject);
   const facts = [model, took_ms?.total >= 0 && `${took_ms.total.toFixed()} ms`].filter(Boolean).join(', ');
   page.status.append(count(hits.length, 'image') || 'Nothing found', ...subject, ' ', create('small', facts));
+  tellMissing(coverage, warnings);
+}
+
+/** @param {Coverage} coverage @param {string[]} warnings */
+function tellMissing(coverage, warnings = []) {
   warn(coverage?.degraded ? [`Answers from ${coverage.shards.ok} of ${coverage.shards.total} shards.`, ...warnings] : warnings);
 }
 
 /** A button that takes a test of the filter away. @param {Test} test @param {number} index @param {Test[]} tests @returns {HTMLElement} */
 function filterChip(test, index, tests) {
-  const told = 'eq' in Object(test) ? `${test.field}: ${test.eq}` : JSON.stringify(test);
+  const what = toldTest(test);
   const chip = page['filter-chip'].content.firstElementChild.cloneNode(true);
   const [button] = chip.children;
-  button.firstElementChild.textContent = told;
-  button.ariaLabel = `Remove the filter ${told}`;
+  button.firstElementChild.textContent = what;
+  button.ariaLabel = `Remove the filter ${what}`;
   button.addEventListener('click', () => go({ ...current.query, filter: filterOf(tests.toSpliced(index, 1)) }));
   return chip;
 }
 
-/** A value in the viewer: a link to the hits that have it, too. @param {string} field @param {unknown} value @returns {HTMLElement} */
-function factValue(field, value) {
-  const told = plain(value);
-  if (value === null || told.length > 200) return create('dd', told);
-  const tests = testsOf(current.query.filter);
-  const filter = filterOf([...tests.filter((test) => test.field !== field), { field, eq: value }]);
-  const link = Object.assign(create('a', told), { href: urlOf({ ...current.query, filter }), title: `Only images with this ${field}` });
+/** A value in the viewer: a link to the hits that pass a test of it, too. @param {string} name @param {unknown} value @param {Test} [test]
+ * @returns {HTMLElement} */
+function factValue(name, value, test = { field: name, eq: value }) {
+  const shown = plain(value);
+  if (value === null || shown.length > 200) return create('dd', shown);
+  const filter = narrowed(current.query.filter, test);
+  const link = Object.assign(create('a', shown), { href: urlOf({ ...current.query, filter }), title: `Only images with this ${name}` });
   link.dataset.filter = filter;
   const item = create('dd', '');
   item.append(link);
   return item;
+}
+
+/** What the viewer tells of a file, beside its table. @param {Hit} hit @returns {[string, HTMLElement][]} */
+function fileFacts({ path, facts: { size, modified, taken, camera } = {}, metadata = {} }) {
+  const folder = path.split('/').slice(0, -1).join('/');
+  const time = (name, moment) => {
+    const day = moment.slice(0, 10);
+    return [name, factValue('day', moment.slice(0, 16).replace('T', ' '), inDays(day, day))];
+  };
+  const known = [
+    folder && ['folder', factValue('folder', folder)],
+    taken ? time('taken', taken) : modified && time('modified', modified),
+    camera && ['camera', factValue('camera', camera)],
+    size && ['size', create('dd', inUnits(size))],
+  ];
+  return known.filter((fact) => fact && !(fact[0] in metadata));
 }
 
 /** Show the picture that is searched for, with the part that counts. @param {Query} query @param {boolean} hasFocus */
@@ -274,7 +367,7 @@ function fillForm({ text, id, image, region, mask, ...rest }) {
 }
 
 /** @param {Hit} hit @returns {HTMLLIElement} */
-function tile({ id, path, score, thumbnail, offline }) {
+function tile({ id, path, score, thumbnail, offline, metadata, facts }) {
   const item = page.hit.content.firstElementChild.cloneNode(true);
   const [open, more, name, cosine] = item.children;
   Object.assign(item.dataset, { id, path });
@@ -283,9 +376,16 @@ function tile({ id, path, score, thumbnail, offline }) {
   showThumbnail(open.firstElementChild, thumbnail);
   Object.assign(more, { href: moreUrl(id), ariaLabel: `More like ${path}` });
   name.textContent = name.title = path.split('/').pop();
-  cosine.textContent = score.toFixed(3);
+  cosine.textContent = score?.toFixed(3) ?? whenOf(metadata, facts).slice(0, 10);
+  cosine.title = score === undefined ? 'When it was taken, else changed' : 'Cosine similarity';
   if (offline) cosine.prepend(create('small', 'offline'), ' ');
   return item;
+}
+
+/** @param {Record<string, unknown>} metadata @param {Facts} facts @returns {string} the time that images are listed by, as in search/fields.py */
+function whenOf(metadata, facts) {
+  const { when, taken, modified } = { ...facts, ...metadata };
+  return [when, taken, modified].find((time) => time && typeof time === 'string') ?? '';
 }
 
 /** @param {HTMLImageElement} image @param {string} url */
@@ -307,23 +407,27 @@ function onSeen(entries) {
 /** @param {number} index of a hit */
 function openViewer(index) {
   const hit = shown[index];
-  const { id, path, score, metadata, offline } = hit;
+  const { id, path, score, metadata = {}, offline } = hit;
   const absent = offline && { offline: 'The file was absent when the index was built.' };
-  const folder = path.split('/').slice(0, -1).join('/');
-  const facts = Object.entries({ score: score.toFixed(3), ...absent }).map(([name, value]) => [create('dt', name), create('dd', value)]);
-  const fields = Object.entries({ ...(folder && { folder }), ...metadata }).map(([name, value]) => [create('dt', name), factValue(name, value)]);
+  const plainFacts = Object.entries({ ...(score !== undefined && { score: score.toFixed(3) }), ...absent });
+  const facts = [
+    ...plainFacts.map(([name, value]) => [name, create('dd', value)]),
+    ...fileFacts(hit),
+    ...Object.entries(metadata).map(([name, value]) => [name, factValue(name, value)]),
+  ];
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
   const frame = picture({ id }, path);
   const [image] = frame.children;
   page['viewer-image'].replaceChildren(frame);
   page['viewer-path'].textContent = path;
-  page['viewer-metadata'].replaceChildren(...facts.flat(), ...fields.flat());
+  page['viewer-metadata'].replaceChildren(...facts.flatMap(([name, value]) => [create('dt', name), value]));
   page['viewer-more'].href = moreUrl(id);
   URL.revokeObjectURL(page['viewer-original'].href);
   page['viewer-original'].href = imageUrl(id);
   load(image, `${imageUrl(id)}/preview`).then(() => (key || MAY_MOVE.test(path)) && loadOriginal(image, hit));
   page.viewer.showModal();
+  if (index > shown.length - NEAR) loadMore();
 }
 
 /** Load a file itself: what moves is shown moving, and with a key the link needs the file. @param {HTMLImageElement} image @param {Hit} hit */
@@ -340,25 +444,36 @@ function setCursor(index) {
   page.results.querySelectorAll('a').forEach((link, at) => (link.tabIndex = at >> 1 === index ? 0 : -1)); // two links a hit
 }
 
-/** The tests of a filter, of which all must pass. @param {string} filter in JSON @returns {Test[]} */
-function testsOf(filter) {
+/** List the folders of the images that pass the other tests. */
+async function showFolders() {
+  if (!page.folders.open) return;
+  const { filter } = current.query;
+  const others = filterOf(testsWithout(filter, 'folder'));
+  const choose = (folder) => narrowBy('folder', folder === folderOf(filter) ? undefined : inFolder(folder));
+  page['tree-note'].textContent = '';
   try {
-    const tree = JSON.parse(filter);
-    return tree.and ?? [tree];
-  } catch {
-    return []; // no filter, or a URL that was cut
+    const { facets } = await get(`/v1/facets?${new URLSearchParams({ field: 'folder', ...(others && { filter: others }) })}`, inFlight.signal);
+    const { values, more } = facets.folder;
+    page.tree.replaceChildren(...treeOf(values, folderOf(filter), choose));
+    if (more) page['tree-note'].textContent = `${count(more, 'folder')} with fewer images are not listed. Choose one above to see those in it.`;
+  } catch (error) {
+    if (error.name !== 'AbortError') page['tree-note'].textContent = told(error);
   }
 }
 
-const filterOf = (tests) => (tests.length ? JSON.stringify(tests.length > 1 ? { and: tests } : tests[0]) : '');
+/** Search or browse with another test of a field. @param {string} field @param {Test} [test] */
+const narrowBy = (field, test) => go({ ...current.query, filter: narrowed(current.query.filter, test, field) });
+
 const multipart = (fields) => Object.entries(fields).reduce((data, field) => (data.set(...field), data), new FormData());
 const create = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
 const plain = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
 const count = (n, noun) => (n > 0 ? `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}` : '');
 const warn = (sentences) => page.banner.replaceChildren(...sentences.map((sentence) => create('p', sentence)));
+const inUnits = (bytes) => (bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 const numbers = (region) => region?.split(',').map(Number);
 const imageUrl = (id) => `/v1/images/${encodeURIComponent(id)}`;
 const moreUrl = (id) => urlOf({ ...options(), id });
+const viewOf = (query) => (hasSubject(query) ? 'answer' : query.filter ? 'browse' : 'start');
 const hasSubject = ({ text, id, image }) => Boolean(text || id || image);
 const searchAgain = () => hasSubject(current.query) && go({ ...current.query, ...options() });
 const indexOf = (node) => [...page.results.children].indexOf(node.closest('li'));
@@ -368,7 +483,13 @@ function onSubmit(event) {
   event.preventDefault();
   const text = page.query.value.trim();
   if (matchMedia('(pointer: coarse)').matches) page.query.blur(); // else the keyboard of a phone hides the answer
-  return text ? go({ ...options(), text }) : searchAgain();
+  const { id, image } = current.query;
+  return text || !(id || image) ? go({ ...options(), ...(text && { text }) }) : searchAgain();
+}
+
+function onDates(event) {
+  event.preventDefault();
+  narrowBy('when', inDays(page['first-day'].value, page['last-day'].value));
 }
 
 function onKeySubmit(event) {
@@ -396,7 +517,7 @@ function searchByFile(files) {
 
 /** Open hits in the viewer, and links to `/` as queries. With a modifier key, both are ordinary links. @param {MouseEvent} event */
 function onClick(event) {
-  if (!page.options.contains(event.target)) page.options.open = false;
+  for (const menu of [page.options, page.folders, page.dates]) if (!menu.contains(event.target)) menu.open = false;
   if (event.target === page.viewer) page.viewer.close();
   const link = event.target.closest('a');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -404,13 +525,13 @@ function onClick(event) {
   const isHit = link.matches('.open');
   if (isQuery || isHit) event.preventDefault();
   if (link.dataset.filter) go({ ...current.query, filter: link.dataset.filter }); // also for an image, which no URL holds
-  else if (isQuery) go(queryFrom(link.search, options()));
+  else if (isQuery) go(queryFrom(link.search, link.matches('.brand') ? { ...options(), filter: '' } : options()));
   if (isHit) openViewer(indexOf(link));
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (event.key === 'Escape') page.options.open = false;
+  if (event.key === 'Escape') closeMenus();
   if (event.key === '/' && !event.target.matches('input, select')) page.query.select();
   else if (event.key === 'ArrowDown' && event.target === page.query) focusHit(cursor);
   else if (!(page.viewer.open || page.results.contains(event.target)) || !onHitKey(event.key)) return;
@@ -427,6 +548,14 @@ function onHitKey(key) {
   return key === 'm' || key in moves;
 }
 
+/** Close what is open, and give the focus back. */
+function closeMenus() {
+  for (const menu of [page.options, page.folders, page.dates]) {
+    if (menu.open && menu.contains(document.activeElement)) menu.firstElementChild.focus();
+    menu.open = false;
+  }
+}
+
 function onDrag(event) {
   if (!event.dataTransfer.types.includes('Files')) return;
   event.preventDefault();
@@ -439,6 +568,9 @@ form.addEventListener('submit', onSubmit);
 page['key-form'].addEventListener('submit', onKeySubmit);
 page.options.addEventListener('change', searchAgain);
 page['image-input'].addEventListener('change', ({ target }) => searchByFile(target.files) && (target.value = ''));
+page.folders.addEventListener('toggle', showFolders);
+page['date-form'].addEventListener('submit', onDates);
+page.further.addEventListener('click', loadMore);
 page.whole.addEventListener('click', searchByWhole);
 page['chip-remove'].addEventListener('click', () => (go(options()), page.query.focus()));
 page.results.addEventListener('focusin', ({ target }) => setCursor(indexOf(target)));
