@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from search.ann_index import Mask, Numbers
+from search.ann_index import Mask
 from search.browse_messages import ID_BYTES, Listed, Place
 from search.columns import Column
 from search.image_key import Keys
@@ -14,6 +14,7 @@ from search.messages import Record
 
 BEHIND = b"\xff" * (ID_BYTES + 1)
 """Greater than the bytes of any id."""
+Rows = NDArray[np.int32]
 BLOCK = 2**12
 """Rows that are first looked at for some that pass."""
 
@@ -27,21 +28,23 @@ class Newest:
         self._keys = keys
 
     @cached_property
-    def _order(self) -> Numbers:
-        """The rows in order; found once, when it is first asked for."""
-        return np.lexsort((self._keys["location"], self._keys["content"], -self._codes))
+    def _order(self) -> Rows:
+        """The rows in order. Of a million it takes .15 s, once, when it is first asked for."""
+        later = ~self._whens.codes  # rows without a time have code 0
+        contents, locations = self._keys["content"], self._keys["location"]
+        is_behind = contents[1:] > contents[:-1]
+        is_copy = (contents[1:] == contents[:-1]) & (locations[1:] > locations[:-1])
+        if (is_behind | is_copy).all():  # as in a segment
+            return np.argsort(later, kind="stable").astype(np.int32)
+        by_id = np.lexsort((locations, contents))
+        return by_id[np.argsort(later[by_id], kind="stable")].astype(np.int32)
 
-    @property
-    def _codes(self) -> NDArray[np.int64]:
-        """Greater for later times, int64 [rows]; 0 without a time."""
-        return self._whens.codes.astype(np.int64)
-
-    def page(self, after: Place | None, limit: int, mask: Mask | None = None) -> Numbers:
+    def page(self, after: Place | None, limit: int, mask: Mask | None = None) -> Rows:
         """The first rows, of a mask's or of all, that come after a place."""
         start = bisect.bisect_right(self._order, self._target(after), key=self._key) if after else 0
         if mask is None:
             return self._order[start : start + limit]
-        found: list[Numbers] = []
+        found: list[Rows] = []
         size = BLOCK
         while start < len(self._order) and sum(map(len, found)) < limit:
             block = self._order[start : start + size]

@@ -162,3 +162,10 @@ def test_a_part_without_images_or_times_is_listed() -> None:
     whens = Columns(b"", 3).texts("when")
     assert [1, 2, 0] == Newest(whens, keys).page(None, 5).tolist()
     assert [] == Newest(Columns(b"", 0).texts("when"), keys[:0]).page(Place(None, b""), 5).tolist()
+
+
+def test_copies_are_in_order_of_their_paths() -> None:
+    """Also where only they are out of order."""
+    keys = np.zeros(3, IMAGE_KEY)
+    keys["content"], keys["location"] = [1, 1, 2], [5, 3, 1]
+    assert [1, 0, 2] == Newest(Columns(b"", 3).texts("when"), keys).page(None, 5).tolist()
