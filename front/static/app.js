@@ -4,9 +4,10 @@
 import { daysOf, filterOf, folderOf, inDays, inFolder, narrowed, testsOf, testsWithout, told as toldTest } from './filters.js';
 import { treeOf } from './folders.js';
 import { selectable } from './region.js';
-import { outlineOf } from './segment.js';
+import { NEITHER, outlineOf, outlinedBy } from './segment.js';
 
-/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string, mask?: string, filter?: string}} Query `region` is around `mask`, `filter` is JSON */
+/** @typedef {{k: string, model: string, dedup: string, text?: string, id?: string, image?: File, region?: string, segment?: Segment, filter?: string}} Query `region` is around `segment`, `filter` is JSON */
+/** @typedef {{mask: string, method: 'sam' | 'grabcut'}} Segment */
 /** @typedef {import('./filters.js').Test} Test */
 /** @typedef {{size?: number, modified?: string, taken?: string, camera?: string}} Facts of a file */
 /** @typedef {{id: string, score?: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean, facts?: Facts}} Hit without a score when browsing */
@@ -118,7 +119,7 @@ async function get(url, signal) {
 }
 
 /** @param {Query} query @param {AbortSignal} signal @returns {Promise<Answer>} */
-async function search({ image, mask, filter, ...fields }, signal) {
+async function search({ image, segment, filter, ...fields }, signal) {
   const headers = image ? {} : { 'Content-Type': 'application/json' };
   const narrow = filter && { filter: image ? filter : JSON.parse(filter) };
   const body = image ? multipart({ ...fields, ...narrow, image }) : JSON.stringify({ ...fields, ...narrow, k: Number(fields.k), region: numbers(fields.region) });
@@ -291,12 +292,13 @@ function showSubject(query, hasFocus) {
   });
   page['subject-image'].append(frame);
   page.whole.hidden = !query.region;
+  page['outlined-by'].textContent = outlinedBy(query.segment);
   if (query.id) load(image, `${imageUrl(query.id)}/preview`);
   else image.src = URL.createObjectURL(query.image);
 }
 
 /** A frame for a picture, to search by a part of it. @param {Query} query with id or image @param {string} alt @returns {HTMLElement} */
-function picture({ id, image, region, mask }, alt) {
+function picture({ id, image, region, segment }, alt) {
   const frame = page.picture.content.firstElementChild.cloneNode(true);
   const [shown] = frame.children;
   shown.alt = alt;
@@ -306,14 +308,14 @@ function picture({ id, image, region, mask }, alt) {
   };
   shown.addEventListener('load', fit, { once: true });
   const subject = id ? { id } : { image };
-  const search = (part, mask) => go({ ...options(), ...subject, region: part.map((number) => Number(number.toFixed(4))).join(), mask });
+  const search = (part, segment) => go({ ...options(), ...subject, region: part.map((number) => Number(number.toFixed(4))).join(), segment });
   selectable(frame, numbers(region), (part) => search(part), (point) => searchBySegment(frame, subject, point, search));
-  if (mask) outlineOf(mask).then((outline) => frame.append(outline));
+  if (segment) outlineOf(segment.mask).then((outline) => frame.append(outline));
   return frame;
 }
 
 /** Outline what is under a click on a picture, and search by it. @param {HTMLElement} frame @param {Query} subject with id or image
- * @param {number[]} point @param {(part: number[], mask: string) => void} search */
+ * @param {number[]} point @param {(part: number[], segment: Segment) => void} search */
 async function searchBySegment(frame, { id, image }, point, search) {
   const asked = [[...point, 1]];
   const note = frame.querySelector('.note');
@@ -324,12 +326,12 @@ async function searchBySegment(frame, { id, image }, point, search) {
     const headers = image ? {} : { 'Content-Type': 'application/json' };
     const body = image ? multipart({ points: JSON.stringify(asked), image }) : JSON.stringify({ points: asked, id });
     const response = await call('/v1/segment', { method: 'POST', headers, body, signal: AbortSignal.timeout(TIMEOUT_MS) });
-    if (!response.ok) throw new Error(await reason(response));
-    const { box, mask } = await response.json();
+    if (!response.ok) throw new Error(response.status === 501 ? NEITHER : await reason(response));
+    const { box, mask, method } = await response.json();
     const outline = await outlineOf(mask);
     if (frame.asked !== asked || !frame.isConnected) return; // a newer click or another picture has taken over
     frame.append(outline);
-    search(box, mask);
+    search(box, { mask, method });
   } catch (error) {
     if (frame.asked === asked) note.textContent = told(error);
   }
@@ -356,7 +358,7 @@ function showKeyForm(message) {
 }
 
 /** @param {Query} query */
-function fillForm({ text, id, image, region, mask, ...rest }) {
+function fillForm({ text, id, image, region, segment, ...rest }) {
   for (const [name, value] of Object.entries(rest)) form.elements[name].value = value;
   page.query.value = text ?? '';
   page.chip.hidden = !id && !image;
@@ -503,7 +505,7 @@ function onKeySubmit(event) {
 }
 
 function searchByWhole() {
-  const { region, mask, ...whole } = current.query;
+  const { region, segment, ...whole } = current.query;
   go(whole);
 }
 

@@ -1,6 +1,11 @@
 /** The outline of what was clicked on, to lay over its picture. */
 
 const LINES = 300; // the line is one part in so many of the picture's longer side
+const METHODS = { sam: 'Segment Anything', grabcut: 'GrabCut, which goes by colours' };
+export const NEITHER = 'This server has neither Segment Anything nor GrabCut to find what is there. Drag to search by a part.';
+
+/** @param {{method: string} | undefined} segment @returns {string} a sentence on what drew its outline; empty without one */
+export const outlinedBy = (segment) => (segment ? `Outlined by ${METHODS[segment.method]}.` : '');
 
 /** @param {string} mask a PNG in base64, white inside @returns {Promise<HTMLCanvasElement>} a white line around, in the shape of the picture */
 export async function outlineOf(mask) {

@@ -16,6 +16,12 @@ SLOW = """
     };
 """
 """Has the page ask for segments with no time for them."""
+NONE = """
+    const send = fetch;
+    window.fetch = async (url, init) =>
+        url === '/v1/segment' ? new Response('{}', { status: 501 }) : send(url, init);
+"""
+"""What a server answers that has no way to find segments."""
 
 
 @pytest.mark.parametrize(("place", "name"), [((0.25, 0.5), OWL), ((0.75, 0.5), CASTLE)])
@@ -29,12 +35,14 @@ def test_a_click_searches_by_what_is_there(
     browser.answered("Images like this part")
     assert name == first(browser)
     browser.find("#subject:not([hidden]) .outline")
+    assert "Outlined by GrabCut" in browser.find("#subject").text
     left, _, width, _ = rectangle(browser)
     assert left <= place[0] <= left + width
     browser.shoot(f"segment-{name.removesuffix('.jpg')}")
     browser.driver.back()
     browser.answered("Images like this one")
     assert not browser.driver.find_elements(By.CSS_SELECTOR, ".outline")
+    assert "Outlined" not in browser.find("#subject").text
     browser.driver.forward()
     browser.answered("Images like this part")
     browser.find("#subject:not([hidden]) .outline")
@@ -76,3 +84,14 @@ def test_what_finds_no_segment_is_told_on_the_picture(browser: Browser, both: st
     errors = browser.complaints()
     assert len(errors) == 1
     assert "/v1/segment" in errors[0]
+
+
+def test_a_server_that_finds_no_segments_is_told_on_the_picture(
+    browser: Browser, both: str
+) -> None:
+    """With what to do instead."""
+    upload(browser, both)
+    browser.driver.execute_script(NONE)
+    drag(browser, "#subject .frame", ((0.25, 0.5), (0.25, 0.5)))
+    browser.until(lambda _: "neither" in browser.find("#subject .note").text)
+    assert "Drag to search by a part." in browser.find("#subject .note").text
