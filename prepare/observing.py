@@ -13,8 +13,8 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from common.config import Loaded
+from common.roots import read_roots
 from prepare.quiet import Quiet
-from prepare.roots import read_roots
 
 log = logging.getLogger(__name__)
 
