@@ -59,6 +59,8 @@ class Reply(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    address: str = ""
+    """Whose reply it is."""
 
 
 async def digested(body: bytes) -> DigestedBody:
@@ -113,7 +115,7 @@ class HttpClient:
                 body = await response.read()
                 if body and not any(name in response.headers for name in ENDED):
                     raise aiohttp.ClientPayloadError("nothing says where the reply ends")
-                return Reply(response.status, response.headers, body)
+                return Reply(response.status, response.headers, body, address)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             # A certificate that will not do is no matter of starting.
             is_tls = isinstance(error, aiohttp.ClientSSLError)

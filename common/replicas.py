@@ -5,7 +5,7 @@ import contextvars
 import logging
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Literal
@@ -85,13 +85,21 @@ class ReplicaSet:
         """Wait for the first addresses of names, for a short time after the start."""
         await self._targets.wait()
 
-    def choose(self, tried: Sequence[Replica]) -> Replica | None:
+    def choose(
+        self, tried: Sequence[Replica], among: Container[str] | None = None
+    ) -> Replica | None:
         """The better of two random replicas that are not ejected and not tried; None without any.
+
+        With `among`, one of these addresses.
 
         Source: Mitzenmacher, The Power of Two Choices in Randomized Load Balancing.
         """
         usable = [
-            replica for replica in self.all if not replica.is_ejected and replica not in tried
+            replica
+            for replica in self.all
+            if not replica.is_ejected
+            and replica not in tried
+            and (among is None or replica.address in among)
         ]
         if len(usable) < 2:
             return usable[0] if usable else None

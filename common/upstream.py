@@ -12,7 +12,7 @@ All retries happen here. A request is sent in full at most twice, with `once` se
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Generic, Literal, NamedTuple, TypeVar
 
@@ -44,6 +44,7 @@ class _Question(NamedTuple, Generic[Result]):
     read: Read[Result]
     window: LatencyWindow
     tried: list[Replica]
+    among: Container[str] | None = None
 
 
 class Upstream:
@@ -77,9 +78,20 @@ class Upstream:
         """The number of replicas, as far as is known."""
         return len(self._replicas.all)
 
-    async def ask(self, request: Request, deadline: float, read: Read[Result]) -> Result:
+    def in_use(self) -> list[str]:
+        """The addresses of the replicas that are not ejected."""
+        return [replica.address for replica in self._replicas.all if not replica.is_ejected]
+
+    async def ask(
+        self,
+        request: Request,
+        deadline: float,
+        read: Read[Result],
+        among: Container[str] | None = None,
+    ) -> Result:
         """The first good reply, decoded, by the table above; `deadline` is on the loop's clock.
 
+        With `among`, only replicas of these addresses are asked.
         Raises the ServiceError of an error reply, Unavailable, DeadlineExceeded.
         """
         if deadline <= asyncio.get_running_loop().time():
@@ -87,12 +99,12 @@ class Upstream:
         for budget in self._budgets.values():
             budget.earn()
         await self._find(deadline)
-        replica = self._replicas.choose([])
+        replica = self._replicas.choose([], among)
         if replica is None:
             raise self._replicas.last_failure()
         route = (not request.body and request.path.rpartition("/")[0]) or request.path  # /images
         window = self._windows.get(route) or self._windows.setdefault(route, LatencyWindow())
-        question = _Question(request, deadline, read, window, [])
+        question = _Question(request, deadline, read, window, [], among)
         first = partial(self._try, question, replica, new_connection=request.once)
         second = partial(self._second, question)
         if len(self._replicas.all) == 1 or request.once:
@@ -104,10 +116,19 @@ class Upstream:
             raise answer
         return answer
 
-    async def ask_all(self, request: Request, deadline: float) -> list[Reply | ServiceError]:
-        """Ask each replica once; returns the reply or the error of each, in order."""
+    async def ask_all(
+        self, request: Request, deadline: float, *, only_in_use: bool = False
+    ) -> list[Reply | ServiceError]:
+        """Ask each replica once; returns the reply or the error of each, in order.
+
+        With `only_in_use`, only those that are not ejected, on kept connections.
+        """
         await self._find(deadline)
-        asking = [self._ask_alone(request, deadline, replica) for replica in self._replicas.all]
+        asking = [
+            self._ask_alone(request, deadline, replica, new_connection=not only_in_use)
+            for replica in self._replicas.all
+            if not (only_in_use and replica.is_ejected)
+        ]
         return await asyncio.gather(*asking)
 
     async def close(self) -> None:
@@ -120,12 +141,12 @@ class Upstream:
             await within(deadline, self._replicas.wait())
 
     async def _ask_alone(
-        self, request: Request, deadline: float, replica: Replica
+        self, request: Request, deadline: float, replica: Replica, *, new_connection: bool
     ) -> Reply | ServiceError:
         question: _Question[Reply] = _Question(
             request, deadline, lambda reply: reply, LatencyWindow(), []
         )
-        asked = self._ask(question, replica, new_connection=True)
+        asked = self._ask(question, replica, new_connection=new_connection)
         try:
             return await within(deadline + self._grace_s, asked)
         except ServiceError as error:
@@ -137,7 +158,8 @@ class Upstream:
         """The retry after a failure, or the hedge of a slow try; None if neither is allowed."""
         if isinstance(failure, NotConnected) or question.request.once:
             return None  # no replica is left, or it may have been written
-        replica, last = self._replicas.choose(question.tried), question.tried[-1]
+        replica = self._replicas.choose(question.tried, question.among)
+        last = question.tried[-1]
         if replica is None and isinstance(failure, BrokenReply) and not last.is_ejected:
             replica = last
         if replica is None or not self._may("retry" if failure else "hedge"):
@@ -159,7 +181,7 @@ class Upstream:
             try:
                 return await self._ask(question, replica, new_connection=new_connection)
             except NotConnected:
-                other = self._replicas.choose(question.tried)
+                other = self._replicas.choose(question.tried, question.among)
                 if other is None:
                     raise
                 replica = other

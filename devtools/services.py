@@ -20,7 +20,6 @@ from devtools.ports import free_ports as free_ports
 from devtools.processes import STOP_S as STOP_S
 from devtools.processes import children as children
 from devtools.processes import reading, wait
-from devtools.processes import stop as stop
 
 WITHIN_S = 30
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -40,6 +39,7 @@ class Service:
 
     process: subprocess.Popen[Any]
     port: int
+    host: str = "127.0.0.1"
     output: list[str] = field(default_factory=list)
     ended: bool = False
     """Whether the test itself ended the process."""
@@ -49,7 +49,7 @@ class Service:
     @property
     def address(self) -> str:
         """Where it listens, "host:port"."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def request(self, method: str, path: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """A request to this service; the reply's body is read."""
@@ -97,14 +97,15 @@ def starting(
     cwd: Path = CHECKOUT,
     module: bool = False,
     checkout: Path = CHECKOUT,
+    python: Sequence[str] = (sys.executable,),
 ) -> Iterator[Callable[[], Service]]:
     """Start a script as `running` does; yields a function that waits until the service listens.
 
-    So several services can start at the same time. The script is that of `checkout`.
+    So several services can start at the same time. `python` runs the script of `checkout`.
     """
     program = ["-m", script] if module else [str(checkout / script)]
     process = subprocess.Popen(
-        [sys.executable, *program, "--config", "-", *arguments],
+        [*python, *program, "--config", "-", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -116,7 +117,7 @@ def starting(
     process.stdin.write(json.dumps(config))
     process.stdin.close()
     with reading(process) as (output, port):
-        service = Service(process, 0, output)
+        service = Service(process, 0, output=output)
 
         def listening() -> Service:
             service.port = port()

@@ -2,26 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError
 from common.metrics import BATCH_SIZE
 from common.wire import Matrix
-from middle.fan_out_result import FanOutResult, coverage_of, why_none
+from middle.fan_out_result import FanOutResult, result_of
 from middle.first_answer import any_answer, first_answer
+from middle.planner import Deal, Planner
 from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed
-from search.client import QueryBatch, QueryKind, Result, SearchServer, ShardResult, VectorQuery
+from search.client import SearchServer
 from search.filter import Filter
 from search.image_key import is_short, parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
+from search.query_batch import Ask, QueryBatch, QueryKind, Result, ShardResult, VectorQuery
 
 Found = TypeVar("Found")
-Servers = Sequence[SearchServer]
+Asks = Sequence[Ask]
 Told = ShardResult[Found] | Exception
-Deal = Callable[[int, int], list[int]]
-"""Gives the shards that a server holds, from its number and the shard count of the index."""
 MAX_BATCH = 256
 """Queries in one message, more than a worker of middle usually has under way."""
 
@@ -32,11 +32,13 @@ class FanOut:
     def __init__(self, servers: Sequence[SearchServer], deal: Deal) -> None:
         """`deal` counts for a server until it has replied, and said which shards it holds."""
         self._servers = servers
-        self._deal = deal
-        self._holds: dict[int, list[int]] = {}
-        self.shard_count = max(1, len(servers))
-        """Of the index, as replies tell; before the first reply, the least that prepare chooses."""
+        self._planner = Planner(servers, deal)
         self._open: dict[QueryKind, QueryBatch] = {}
+
+    @property
+    def shard_count(self) -> int:
+        """Of the index, as replies tell; before the first reply, the least that prepare chooses."""
+        return self._planner.shard_count
 
     @property
     def has_servers(self) -> bool:
@@ -65,28 +67,30 @@ class FanOut:
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
 
-        async def ask(servers: Servers, version: str | None) -> list[Result | Exception]:
+        async def ask(asks: Asks, version: str | None) -> list[Result | Exception]:
             batch = QueryBatch()
             place = batch.add(query._replace(version_digest=version), deadline)
-            batch.send(servers)
+            batch.send(self._servers, asks)
             return await batch.results(place, deadline)
 
-        return await self._of_one_version(results, ask)
+        return await self._of_one_version(batch.asks, results, ask, deadline)
 
     async def browse(self, message: BrowseRequest, deadline: float) -> FanOutResult[list[Listed]]:
         """The next images of each shard, of one version; raises if no shard answered."""
         return await self._ask_all(
-            lambda server, version: server.browse(
-                replace(message, version_digest=version), deadline
-            )
+            lambda ask, version: self._servers[ask.server].browse(
+                replace(message, version_digest=version), deadline, ask.among
+            ),
+            deadline,
         )
 
     async def counts(self, message: CountRequest, deadline: float) -> FanOutResult[Counts]:
         """The counts of each shard, of one version; raises if no shard answered."""
         return await self._ask_all(
-            lambda server, version: server.counts(
-                replace(message, version_digest=version), deadline
-            )
+            lambda ask, version: self._servers[ask.server].counts(
+                replace(message, version_digest=version), deadline, ask.among
+            ),
+            deadline,
         )
 
     async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
@@ -103,10 +107,15 @@ class FanOut:
         if is_short(image_id):
             return await any_answer(self._servers, ask, deadline)
         shard = shard_of(parse_id(image_id)[0], self.shard_count)
-        servers = [(server, self._held(i)) for i, server in enumerate(self._servers)]
+        servers = [(server, self._planner.held(i)) for i, server in enumerate(self._servers)]
         holders = [server for server, held in servers if shard in held]
+
+        def ask_holder(server: SearchServer, deadline: float) -> Awaitable[LookupReply]:
+            among = self._planner.holders(server, shard)
+            return server.lookup(image_id, deadline, min_position, among)
+
         try:
-            return await first_answer(holders, ask, deadline)
+            return await first_answer(holders, ask_holder, deadline)
         except ServiceError as error:
             if error.code != "wrong_shard":  # wrong_shard: the servers hold other shards now
                 raise
@@ -133,6 +142,10 @@ class FanOut:
             raise next(answer for answer in answers if isinstance(answer, ServiceError))
         return found
 
+    async def survey(self, deadline: float) -> None:
+        """Learn what each replica holds, from those that answer."""
+        await self._planner.survey(deadline)
+
     def _check(self) -> None:
         if not self.has_servers:
             raise NotImplementedHere(
@@ -151,33 +164,41 @@ class FanOut:
         if self._open.get(kind) is batch:
             del self._open[kind]
         BATCH_SIZE.labels("fan-out").observe(len(batch.queries))
-        batch.send(self._servers)
+        batch.send(self._servers, self._planner.plan())
 
     async def _ask_all(
-        self, ask_one: Callable[[SearchServer, str | None], Awaitable[ShardResult[Found]]]
+        self,
+        ask_one: Callable[[Ask, str | None], Awaitable[ShardResult[Found]]],
+        deadline: float,
     ) -> FanOutResult[Found]:
         """What each server answers to a question that is sent alone."""
         self._check()
 
-        async def ask(servers: Servers, version: str | None) -> list[Told[Found]]:
-            asking = (ask_one(server, version) for server in servers)
+        async def ask(asks: Asks, version: str | None) -> list[Told[Found]]:
+            asking = (ask_one(one, version) for one in asks)
             found = await asyncio.gather(*asking, return_exceptions=True)
             return [_no_signal(answer) for answer in found]
 
-        return await self._of_one_version(await ask(self._servers, None), ask)
+        asks = self._planner.plan()
+        return await self._of_one_version(asks, await ask(asks, None), ask, deadline)
 
     async def _of_one_version(
         self,
+        asks: Asks,
         results: Sequence[Told[Found]],
-        ask: Callable[[Servers, str], Awaitable[Sequence[Told[Found]]]],
+        ask: Callable[[Asks, str], Awaitable[Sequence[Told[Found]]]],
+        deadline: float,
     ) -> FanOutResult[Found]:
-        """The results of one version; servers that have answered of another one are asked again."""
-        self._learn(results)
+        """The results of one version; servers that have answered of another one are asked again.
+
+        Then other holders of what is missing are asked, if there is time.
+        """
+        self._planner.learn(asks, results)
         answers = [found for found in results if isinstance(found, ShardResult)]
         for version, digest in sorted({(found.version, found.version_digest) for found in answers}):
             others = [
-                server
-                for server, found in zip(self._servers, results, strict=True)
+                asked
+                for asked, found in zip(asks, results, strict=True)
                 if isinstance(found, ShardResult)
                 and (found.version, found.version_digest) != (version, digest)
             ]
@@ -188,38 +209,21 @@ class FanOut:
             answers += [found for found in again if isinstance(found, ShardResult)]
             if all(isinstance(found, ShardResult) for found in again):
                 break
-        failures = {i: error for i, error in enumerate(results) if isinstance(error, Exception)}
-        return self._outcome(answers, failures)
-
-    def _held(self, server: int) -> list[int]:
-        """The shards of a server, as far as is known."""
-        return self._holds.get(server) or self._deal(server, self.shard_count)
-
-    def _learn(self, results: Sequence[Told[Any]]) -> None:
-        for server, found in enumerate(results):
-            if isinstance(found, ShardResult):
-                self._holds[server] = list(found.shards)
-                self.shard_count = found.shard_count
-
-    def _outcome(
-        self, answers: list[ShardResult[Found]], failures: dict[int, Exception]
-    ) -> FanOutResult[Found]:
-        """The result of the version with the most shards; of equals, of the newest version."""
-        by_version: dict[tuple[str, str, str, int], dict[int, Found]] = {}
-        for found in answers:
-            # Two servers may give different indexes the same version name: keep the two apart.
-            named = (found.version, found.version_digest, found.space, found.shard_count)
-            by_version.setdefault(named, {}).update(found.shards)
-        if not any(by_version.values()):
-            raise why_none(list(failures.values()))
-        best = max(by_version, key=lambda named: (len(by_version[named]), named))
-        version, digest, space, total = best
-        shards = by_version[best]
-        position = min(found.position for found in answers if found[:4] == best)
-        late = [i for i, error in failures.items() if isinstance(error, DeadlineExceeded)]
-        timeout = sum(len(self._held(server)) for server in late)
-        coverage = coverage_of(total, len(shards), timeout)
-        return FanOutResult(version, digest, space, shards, coverage, position)
+        failures = {
+            asked: error
+            for asked, error in zip(asks, results, strict=True)
+            if isinstance(error, Exception)
+        }
+        late = [asked for asked, error in failures.items() if isinstance(error, DeadlineExceeded)]
+        timeout = sum(len(asked.shards or self._planner.held(asked.server)) for asked in late)
+        result = result_of(answers, list(failures.values()), timeout)
+        missing = set(range(result.coverage.shards.total)) - result.shards.keys()
+        others = self._planner.plan_again(missing, failures) if missing else []
+        if not others or asyncio.get_running_loop().time() >= deadline:
+            return result
+        again = await ask(others, result.version_digest)
+        answers += [found for found in again if isinstance(found, ShardResult)]
+        return result_of(answers, list(failures.values()), timeout)
 
 
 def _no_signal(found: Found | BaseException) -> Found | Exception:

@@ -5,6 +5,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from common.errors import DeadlineExceeded, ServiceError, Unavailable
 from middle.messages import Coverage, ShardCounts
+from search.query_batch import ShardResult
 
 Found = TypeVar("Found")
 
@@ -36,6 +37,29 @@ class FanOutResult(NamedTuple, Generic[Found]):
         return self._replace(
             shards=left, coverage=coverage_of(counts.total, len(left), counts.timeout)
         )
+
+
+def result_of(
+    answers: Sequence[ShardResult[Found]], failures: Sequence[Exception], timeout: int
+) -> FanOutResult[Found]:
+    """The result of the version with the most shards; of equals, of the newest version.
+
+    `timeout` shards were too late. Raises the reason if no shard answered.
+    """
+    by_version: dict[tuple[str, str, str, int], dict[int, Found]] = {}
+    for found in answers:
+        # Two servers may give different indexes the same version name: keep the two apart.
+        named = (found.version, found.version_digest, found.space, found.shard_count)
+        by_version.setdefault(named, {}).update(found.shards)
+    if not any(by_version.values()):
+        raise why_none(failures)
+    best = max(by_version, key=lambda named: (len(by_version[named]), named))
+    version, digest, space, total = best
+    shards = by_version[best]
+    position = min(found.position for found in answers if found[:4] == best)
+    return FanOutResult(
+        version, digest, space, shards, coverage_of(total, len(shards), timeout), position
+    )
 
 
 def coverage_of(total: int, answered: int, timeout: int) -> Coverage:

@@ -82,7 +82,7 @@ class UpstreamState:
     async def _run(self) -> None:
         while True:
             try:
-                await self._ask_search()
+                await asyncio.gather(self._ask_search(), self._fan_out.survey(_timeout()))
                 for role in ROLES:
                     await self._ask_inference(role, partial(self._inference.digest, role))
                 await self._ask_inference("sam", self._inference.sam_digest)

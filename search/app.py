@@ -190,6 +190,8 @@ def _search(
     ef = ef_of_shard(ef_search, len(manifest.shards))
     shards = []
     for number, shard in version.shards.items():
+        if message.shards is not None and number not in message.shards:
+            continue
         _check_wanted(deadline)
         shards.append(
             ShardHits(number, shard.search(vectors, message.ks, ef, threads, message.filter))

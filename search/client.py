@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from contextlib import suppress
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
-
-import numpy as np
-from msgspec.structs import replace
+from typing import TypeVar
 
 from common.coalescing import Coalescer
-from common.digest import DigestedBody, with_digest
-from common.errors import DeadlineExceeded, ServiceError
-from common.http_client import HttpClient, Request, checked
+from common.digest import with_digest
+from common.errors import InvalidResponse, ServiceError
+from common.http_client import HttpClient, Reply, Request, checked
 from common.loop import within
-from common.request_context import CONTEXT, merge_contexts
 from common.upstream import Upstream
-from common.wire import Matrix, encode, pack_rows
+from common.wire import encode
 from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed, ShardReply
-from search.filter import Filter
-from search.messages import Hits, Info, LookupReply, LookupRequest, SearchRequest
+from search.messages import Info, LookupReply, LookupRequest
+from search.query_batch import Ask, QueryBatch, Result, ShardResult, body_of
 from search.reply_validation import (
     validate_browse,
     validate_counts,
@@ -41,111 +37,15 @@ SLOTS = 1
 Asked = TypeVar("Asked")
 Found = TypeVar("Found")
 Validate = Callable[[bytes, Asked], ShardReply[Found]]
-QueryKind = tuple[str | None, int, bytes, int]
-
-
-class VectorQuery(NamedTuple):
-    """A unit vector, float32 [dim], and its number of hits; `version_digest` None is the newest."""
-
-    vector: Matrix
-    k: int
-    version_digest: str | None = None
-    filter: Filter | None = None
-    min_position: int = 0
-    """Of the log: the answer has the entries up to it."""
-
-    @property
-    def kind(self) -> QueryKind:
-        """What all queries of a message have in common: all but their vectors and ks."""
-        # encoded, as the filters 1 and true are equal for Python
-        packed = encode(self.filter) if self.filter else b""
-        return self.version_digest, len(self.vector), packed, self.min_position
-
-
-class ShardResult(NamedTuple, Generic[Found]):
-    """What one server found for one query, by shard. All shards are of one version."""
-
-    version: str
-    version_digest: str
-    space: str
-    shard_count: int
-    shards: dict[int, Found]
-    position: int = 0
-    """Of the log: the entries up to it are in what was found."""
-
-
-Result = ShardResult[Hits]
-
-
-class QueryBatch:
-    """Queries of one kind for all servers. The message is packed and hashed once."""
-
-    def __init__(self) -> None:
-        self.queries: list[VectorQuery] = []
-        self.deadline = 0.0
-        """The latest deadline of its queries, on the loop's clock."""
-        self._contexts = [CONTEXT.get()]
-        self._results: list[asyncio.Future[list[Result]]] = []
-        self._missing = 0
-        self._complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting = 0
-
-    def add(self, query: VectorQuery, deadline: float) -> int:
-        """Add a query before the batch is sent; returns its place."""
-        self.queries.append(query)
-        self.deadline = max(self.deadline, deadline)
-        self._contexts.append(CONTEXT.get())
-        self._waiting += 1
-        return len(self.queries) - 1
-
-    def send(self, servers: Sequence["SearchServer"]) -> None:
-        """Send the batch to some servers; `results` waits for the replies."""
-        CONTEXT.set(merge_contexts(self._contexts))
-        self._results = [server.submit(self) for server in servers]
-        self._missing = len(servers)
-        for result in self._results:
-            result.add_done_callback(self._count)
-
-    async def results(self, place: int, deadline: float) -> list[Result | Exception]:
-        """Each server's result for the query at `place`; DeadlineExceeded for a late server."""
-        left_s = deadline - asyncio.get_running_loop().time()
-        try:
-            await asyncio.wait([self._complete], timeout=max(0.0, left_s))
-            return [_result(result, place) for result in self._results]
-        finally:  # also when this caller is cancelled
-            self._waiting -= 1
-            if not self._waiting:
-                for result in self._results:
-                    result.cancel()  # no caller waits: a queued batch need not be sent
-
-    @cached_property
-    def request(self) -> SearchRequest:
-        """The queries as a message."""
-        vectors = np.stack([query.vector for query in self.queries])
-        ks = [query.k for query in self.queries]
-        first = self.queries[0]
-        shared = (first.version_digest, first.filter, first.min_position)
-        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, *shared)
-
-    @cached_property
-    def body(self) -> DigestedBody:
-        """The message as bytes, with their digest."""
-        return with_digest(encode(self.request))
-
-    def _count(self, result: "asyncio.Future[list[Result]]") -> None:
-        if not result.cancelled():
-            result.exception()  # read here, as asyncio complains of an exception that is never read
-        self._missing -= 1
-        if not self._missing and not self._complete.done():
-            self._complete.set_result(None)
+Item = tuple[QueryBatch, Ask]
 
 
 class SearchServer:
-    """One entry of the server list: replicas that hold the same shards."""
+    """One entry of the server list: replicas, which hold the same shards most of the time."""
 
     def __init__(self, name: str, addresses: Sequence[str], http: HttpClient) -> None:
         """The caller closes `http`."""
-        self._replicas = len(addresses)
+        self.addresses = tuple(addresses)
         self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
         self._batches = self._line(name)
         self._waiting = self._line(f"{name}-waiting")  # the others do not wait for these
@@ -154,34 +54,58 @@ class SearchServer:
         """Stop probing."""
         await self._upstream.close()
 
-    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[Result]]":
+    def in_use(self) -> list[str]:
+        """The addresses of the replicas that are not ejected."""
+        return self._upstream.in_use()
+
+    def submit(self, batch: QueryBatch, ask: Ask) -> "asyncio.Future[list[Result]]":
         """Queue a batch. The future gets this server's result for each query."""
         line = self._waiting if batch.queries[0].min_position else self._batches
-        return line.submit(batch, batch.deadline)
+        return line.submit((batch, ask), batch.deadline)
 
-    async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
-        """The image of an id. Raises the server's ServiceError, Unavailable, DeadlineExceeded."""
+    async def lookup(
+        self,
+        image_id: str,
+        deadline: float,
+        min_position: int = 0,
+        among: frozenset[str] | None = None,
+    ) -> LookupReply:
+        """The image of an id, from a replica that is in `among` (None: from any).
+
+        Raises the server's ServiceError, Unavailable, DeadlineExceeded.
+        """
         message = encode(LookupRequest(image_id, min_position))
         request = Request("POST", "/lookup", with_digest(message))
         return await self._upstream.ask(
-            request, deadline, lambda reply: validate_lookup(reply.body, min_position)
+            request, deadline, lambda reply: validate_lookup(reply.body, min_position), among
         )
 
-    async def browse(self, message: BrowseRequest, deadline: float) -> ShardResult[list[Listed]]:
-        """The next images of each shard. Raises as `lookup`."""
-        return await self._ask("/browse", message, deadline, validate_browse)
+    async def browse(
+        self, message: BrowseRequest, deadline: float, among: frozenset[str] | None = None
+    ) -> ShardResult[list[Listed]]:
+        """The next images of each shard that the replica holds. Raises as `lookup`."""
+        return await self._ask("/browse", message, deadline, validate_browse, among)
 
-    async def counts(self, message: CountRequest, deadline: float) -> ShardResult[Counts]:
-        """The counts of each shard. Raises as `lookup`."""
-        return await self._ask("/counts", message, deadline, validate_counts)
+    async def counts(
+        self, message: CountRequest, deadline: float, among: frozenset[str] | None = None
+    ) -> ShardResult[Counts]:
+        """The counts of each shard that the replica holds. Raises as `lookup`."""
+        return await self._ask("/counts", message, deadline, validate_counts, among)
 
     async def _ask(
-        self, path: str, message: Asked, deadline: float, validate: Validate[Asked, Found]
+        self,
+        path: str,
+        message: Asked,
+        deadline: float,
+        validate: Validate[Asked, Found],
+        among: frozenset[str] | None,
     ) -> ShardResult[Found]:
         request = Request("POST", path, with_digest(encode(message)))
-        reply = await self._upstream.ask(request, deadline, lambda it: validate(it.body, message))
+        replica, reply = await self._upstream.ask(
+            request, deadline, lambda it: (it.address, validate(it.body, message)), among
+        )
         named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
-        return ShardResult(*named, reply.shards)
+        return ShardResult(*named, reply.shards, replica=replica)
 
     async def info(self, deadline: float) -> Info:
         """What this server holds. Raises ServiceError, Unavailable, DeadlineExceeded."""
@@ -189,41 +113,56 @@ class SearchServer:
             Request("GET", "/info"), deadline, lambda reply: validate_info(reply.body)
         )
 
-    def _line(self, name: str) -> Coalescer[QueryBatch, list[Result]]:
+    async def infos(self, deadline: float) -> dict[str, Info]:
+        """What each replica in use holds, by its address, if it answers."""
+        request, found = Request("GET", "/info"), {}
+        for reply in await self._upstream.ask_all(request, deadline, only_in_use=True):
+            if isinstance(reply, Reply):
+                with suppress(InvalidResponse):
+                    found[reply.address] = validate_info(reply.body)
+        return found
+
+    def _line(self, name: str) -> Coalescer[Item, list[Result]]:
         return Coalescer(
             name,
             self._send,
-            slots=SLOTS * self._replicas,
+            slots=SLOTS * len(self.addresses),
             max_batch=MAX_BATCH,
             max_queue=MAX_QUEUE,
         )
 
-    async def _send(
-        self, batches: list[QueryBatch], deadline: float
-    ) -> list[list[Result] | Exception]:
+    async def _send(self, items: list[Item], deadline: float) -> list[list[Result] | Exception]:
         """Send the batches of each kind in one request; results or an error for each batch."""
-        results: dict[QueryBatch, list[Result] | Exception] = {}
-        kinds = {batch: batch.queries[0].kind for batch in batches}
-        for kind in set(kinds.values()):
-            alike = [batch for batch in batches if kinds[batch] == kind]
+        results: dict[Item, list[Result] | Exception] = {}
+        kinds = {(batch, ask): (batch.queries[0].kind, ask) for batch, ask in items}
+        for kind in dict.fromkeys(kinds.values()):
+            alike = [item for item in items if kinds[item] == kind]
             try:
-                found = await self._send_alike(alike, deadline)
-                results |= {batch: list(islice(found, len(batch.queries))) for batch in alike}
+                found = await self._send_alike([batch for batch, _ in alike], kind[1], deadline)
+                results |= {item: list(islice(found, len(item[0].queries))) for item in alike}
             except ServiceError as error:
                 results |= dict.fromkeys(alike, error)
-        return [results[batch] for batch in batches]
+        return [results[item] for item in items]
 
-    async def _send_alike(self, batches: list[QueryBatch], deadline: float) -> Iterator[Result]:
+    async def _send_alike(
+        self, batches: list[QueryBatch], ask: Ask, deadline: float
+    ) -> Iterator[Result]:
         ks = [query.k for batch in batches for query in batch.queries]
-        first, request = batches[0].queries[0], Request("POST", "/search", _body_of(batches))
-        wanted = (ks, first.version_digest, first.min_position)
-        reply = await self._upstream.ask(
-            request, deadline, lambda reply: validate_search(reply.body, *wanted)
+        first = batches[0].queries[0]
+        request = Request("POST", "/search", body_of(batches, ask.shards))
+        wanted = (ks, first.version_digest, first.min_position, ask.shards)
+        replica, reply = await self._upstream.ask(
+            request,
+            deadline,
+            lambda reply: (reply.address, validate_search(reply.body, *wanted)),
+            ask.among,
         )
         shards = [(shard_hits.shard, shard_hits.hits) for shard_hits in reply.shards]
         named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
         return (
-            ShardResult(*named, {shard: hits[place] for shard, hits in shards}, reply.position)
+            ShardResult(
+                *named, {shard: hits[place] for shard, hits in shards}, reply.position, replica
+            )
             for place in range(len(ks))
         )
 
@@ -233,22 +172,3 @@ async def fetch_info(http: HttpClient, address: str, timeout_s: float) -> Info:
     deadline = asyncio.get_running_loop().time() + timeout_s
     reply = await within(deadline, http.send(address, Request("GET", "/info")))
     return validate_info((await checked(reply)).body)
-
-
-def _result(result: "asyncio.Future[list[Result]]", place: int) -> Result | Exception:
-    if not result.done():
-        return DeadlineExceeded("a search server did not answer within the deadline")
-    error = result.exception()
-    if error is None:
-        return result.result()[place]
-    return error if isinstance(error, Exception) else ServiceError("a search was cancelled")
-
-
-def _body_of(batches: Sequence[QueryBatch]) -> DigestedBody:
-    """One message with the queries of several batches of one kind, in order."""
-    if len(batches) == 1:
-        return batches[0].body
-    requests = [batch.request for batch in batches]
-    vectors = b"".join([request.vectors for request in requests])
-    ks = [k for request in requests for k in request.ks]
-    return with_digest(encode(replace(requests[0], vectors=vectors, ks=ks)))

@@ -30,6 +30,8 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     """Only images that pass are found."""
     min_position: int = 0
     """The search waits for the entries of the log up to this position."""
+    shards: list[int] | None = None
+    """The shards to search, of those that the server holds; None: all that it holds."""
 
 
 class Hits(msgspec.Struct, array_like=True):

@@ -27,17 +27,22 @@ ROUNDING = 1e-3
 
 
 def validate_search(
-    body: bytes, ks: Sequence[int], version_digest: str | None, min_position: int = 0
+    body: bytes,
+    ks: Sequence[int],
+    version_digest: str | None,
+    min_position: int = 0,
+    shards: Collection[int] | None = None,
 ) -> SearchReply:
     """Decode the reply to queries for `ks` hits. Raises InvalidResponse.
 
-    `version_digest` is the version that was asked for, None for any.
+    `version_digest` is the version that was asked for, None for any; `shards` alike.
     """
     reply = decode_reply(body, SearchReply)
     _check_position(reply.position, min_position)
     numbers = [shard_hits.shard for shard_hits in reply.shards]
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _check_version(reply, numbers, version_digest)
+    _expect(shards is None or set(numbers) <= set(shards), "a shard that was not asked for")
     for shard_hits in reply.shards:
         _check_shard(shard_hits, ks, reply.shard_count)
     return reply

@@ -29,7 +29,9 @@ def main() -> None:
         "--server-index", type=int, default=0, help="which entry of Search.server-list this is"
     )
     parser.add_argument("--replica", type=int, default=0, help="which address of that entry")
-    parser.add_argument("--index", help="the shards to hold, as 0 or 0,1 (default: dealt in turn)")
+    parser.add_argument(
+        "--index", help="the shards to hold, as 0 or 0,1 (default: those dealt to it)"
+    )
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     search, prepare = loaded.config.search, loaded.config.prepare

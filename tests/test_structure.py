@@ -52,6 +52,7 @@ WIRES = {
         "search.browse_messages",
         "search.client",
         "search.messages",
+        "search.query_batch",
         "search.image_key",
         "search.filter",
         "search.log",

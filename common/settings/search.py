@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from common.addresses import split_address
+from common.settings.dealing import deal
 from common.settings.section import Listen, Natural, Port, Positive, Seconds, Section
 
 MAX_SHARD_IMAGES = 200_000
@@ -50,7 +51,8 @@ class Search(Section, frozen=True):
         Meta(
             description="The shards that the next index is split into."
             " null: one a server, or more of about equal size, with 200,000 images each at most."
-            " Server i holds the shards i, i + servers, and so on, unless `--index` names others."
+            " They are dealt to the servers so that one more server, or one less, moves few."
+            " `--index` names others for one server."
         ),
     ] = None
     threads: Annotated[
@@ -95,5 +97,5 @@ class Search(Section, frozen=True):
         return sum(split_address(address)[0] == host for address in self.addresses)
 
     def shards_of(self, server: int, shard_count: int) -> list[int]:
-        """The shards of an index that entry `server` holds: dealt out in turn."""
-        return list(range(server, shard_count, len(self.server_list)))
+        """The shards of an index that entry `server` holds."""
+        return list(deal(len(self.server_list), shard_count)[server])

@@ -14,6 +14,7 @@ import urllib3
 from common.lifeline import ORPHAN_S
 from devtools.collection import Collection
 from devtools.ports import is_free
+from devtools.processes import stop
 from devtools.services import (
     Service,
     children,
@@ -21,7 +22,6 @@ from devtools.services import (
     free_ports,
     run_command,
     running,
-    stop,
     wait_until,
     with_section,
 )

@@ -47,7 +47,7 @@ class FakeHttp:
             self.probed.append(address)
             return await self.probes[address]()
         self.sent.append(Sent(address, request, headers or {}, new_connection, tls_name))
-        return await self.answers[address]()
+        return (await self.answers[address]())._replace(address=address)
 
     def is_starting(self, address: str) -> bool:
         """Whether a server may still be starting."""

@@ -7,14 +7,15 @@ from typing import cast
 import msgspec
 import numpy as np
 
-from common.errors import NotFound, Unavailable
+from common.errors import NotFound, ServiceError, Unavailable
 from common.loop import within
 from common.wire import Matrix
 from middle.fan_out import FanOut
 from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed
-from search.client import QueryBatch, Result, SearchServer, ShardResult
+from search.client import SearchServer
 from search.image_key import IMAGE_KEY
 from search.messages import Hits, Info, LookupReply, Record
+from search.query_batch import Ask, QueryBatch, Result, ShardResult
 
 SPACE = "space"
 VECTOR: Matrix = np.array([1.0, 0.0], np.float32)
@@ -60,12 +61,24 @@ class FakeServer:
         self.lookups = 0
         self.deleted: set[str] = set()
         self.is_closed = False
+        self.asks: list[Ask] = []
+        self.addresses = (f"server-{id(self)}:80",)
 
-    def submit(self, batch: QueryBatch) -> "asyncio.Future[list[Result]]":
+    def in_use(self) -> list[str]:
+        return list(self.addresses)
+
+    def submit(self, batch: QueryBatch, ask: Ask) -> "asyncio.Future[list[Result]]":
         self.batches.append(batch)
-        return asyncio.ensure_future(self._search(batch))
+        self.asks.append(ask)
+        return asyncio.ensure_future(self._search(batch, ask))
 
-    async def lookup(self, image_id: str, deadline: float, min_position: int = 0) -> LookupReply:
+    async def lookup(
+        self,
+        image_id: str,
+        deadline: float,
+        min_position: int = 0,
+        _among: frozenset[str] | None = None,
+    ) -> LookupReply:
         self.lookups += 1
         await self._take_time(deadline)
         if min_position > self.position:
@@ -74,16 +87,20 @@ class FakeServer:
             raise NotFound("no image has this id", "unknown_id")
         return lookup_reply(self.space)
 
-    async def browse(self, message: BrowseRequest, deadline: float) -> ShardResult[list[Listed]]:
+    async def browse(
+        self, message: BrowseRequest, deadline: float, _among: frozenset[str] | None = None
+    ) -> ShardResult[list[Listed]]:
         await self._take_time(deadline)
         shards = {n: self.listed.get(n, [])[: message.limit] for n in self.shards}
-        return ShardResult(*self._named(message.version_digest), shards)
+        return ShardResult(*self._named(message.version_digest), shards, replica=self.addresses[0])
 
-    async def counts(self, message: CountRequest, deadline: float) -> ShardResult[Counts]:
+    async def counts(
+        self, message: CountRequest, deadline: float, _among: frozenset[str] | None = None
+    ) -> ShardResult[Counts]:
         await self._take_time(deadline)
         none = Counts(0, [[] for _ in message.fields])
         shards = {n: self.counted.get(n, none) for n in self.shards}
-        return ShardResult(*self._named(message.version_digest), shards)
+        return ShardResult(*self._named(message.version_digest), shards, replica=self.addresses[0])
 
     async def info(self, deadline: float) -> Info:
         await self._take_time(deadline)
@@ -94,10 +111,16 @@ class FakeServer:
             delta_rows=self.delta_rows,
         )
 
+    async def infos(self, deadline: float) -> dict[str, Info]:
+        try:
+            return {self.addresses[0]: await self.info(deadline)}
+        except ServiceError:
+            return {}
+
     async def close(self) -> None:
         self.is_closed = True
 
-    async def _search(self, batch: QueryBatch) -> list[Result]:
+    async def _search(self, batch: QueryBatch, ask: Ask) -> list[Result]:
         try:
             await asyncio.sleep(self.after_s)
         except asyncio.CancelledError:
@@ -105,11 +128,13 @@ class FakeServer:
             raise
         if self.error:
             raise self.error
-        return [self._result(query.version_digest, query.k) for query in batch.queries]
+        return [self._result(query.version_digest, query.k, ask) for query in batch.queries]
 
-    def _result(self, version_digest: str | None, k: int) -> Result:
-        shards = {shard: _first(self.found.get(shard, hits()), k) for shard in self.shards}
-        return ShardResult(*self._named(version_digest), shards, self.position)
+    def _result(self, version_digest: str | None, k: int, ask: Ask) -> Result:
+        wanted = self.shards if ask.shards is None else set(self.shards) & set(ask.shards)
+        shards = {shard: _first(self.found.get(shard, hits()), k) for shard in wanted}
+        named, (address,) = self._named(version_digest), self.addresses
+        return ShardResult(*named, shards, self.position, address)
 
     def _named(self, version_digest: str | None) -> tuple[str, str, str, int]:
         known = {f"digest of {version}": version for version in self.versions}

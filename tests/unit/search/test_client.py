@@ -11,12 +11,14 @@ from common.digest import content_digest
 from common.errors import DeadlineExceeded, NotFound, Unavailable
 from common.http_client import Reply
 from common.wire import encode, unpack_rows
-from search.client import MAX_BATCH, QueryBatch, SearchServer, ShardResult, VectorQuery
+from search.client import MAX_BATCH, SearchServer
 from search.messages import Hits, Info, SearchReply, SearchRequest, ShardHits
-from tests.unit.fake_http import FakeHttp
+from search.query_batch import Ask, QueryBatch, ShardResult, VectorQuery
+from tests.unit.fake_http import FakeHttp, saying
 from tests.unit.shards import VECTOR, hits, lookup_reply
 
 ADDRESS = "server-0:80"
+ASK = Ask(0)
 
 
 class Holding:
@@ -44,9 +46,8 @@ class Holding:
         rows = unpack_rows(asked.vectors, asked.dim)
         found = [hits((float(row[0]), 1)) for row in rows]
         version_digest = asked.version_digest or "digest"
-        return digested(
-            encode(SearchReply("v1", version_digest, "space", 1, [ShardHits(0, found)]))
-        )
+        held = [ShardHits(0, found)] if asked.shards in (None, [0]) else []
+        return digested(encode(SearchReply("v1", version_digest, "space", 1, held)))
 
 
 def digested(body: bytes, status: int = 200) -> Reply:
@@ -70,9 +71,9 @@ def scores(results: Sequence[ShardResult[Hits]]) -> list[float]:
 async def test_batches_that_come_meanwhile_share_a_message() -> None:
     """Each has its own results of it, in order."""
     holding = Holding()
-    first = holding.server.submit(batch([0.5]))
+    first = holding.server.submit(batch([0.5]), ASK)
     await asyncio.sleep(0.5)
-    others = [holding.server.submit(batch(given)) for given in ([0.25, 0.75], [1.0])]
+    others = [holding.server.submit(batch(given), ASK) for given in ([0.25, 0.75], [1.0])]
 
     assert scores(await first) == [0.5]
     assert [scores(await one) for one in others] == [[0.25, 0.75], [1.0]]
@@ -83,7 +84,7 @@ async def test_a_message_has_queries_of_one_version() -> None:
     """Another version's are a message of their own; where that fails the others do not."""
     holding = Holding()
     given = [
-        holding.server.submit(batch([0.5], version_digest))
+        holding.server.submit(batch([0.5], version_digest), ASK)
         for version_digest in (None, "old", "new", None)
     ]
     newest, old, new, other = await asyncio.gather(*given, return_exceptions=True)
@@ -94,10 +95,39 @@ async def test_a_message_has_queries_of_one_version() -> None:
     assert sorted(len(one.ks) for one in holding.requests) == [1, 1, 2]
 
 
+async def test_a_message_names_the_shards_that_are_wanted() -> None:
+    """Those of other shards are messages of their own; a reply tells who gave it."""
+    holding = Holding()
+    asks = ASK, Ask(0, (0,)), Ask(0, (3,))
+    every, first, third = await asyncio.gather(
+        *(holding.server.submit(batch([0.5]), ask) for ask in asks)
+    )
+
+    assert [None, [0], [3]] == [request.shards for request in holding.requests]
+    assert [[0], [0], []] == [list(one.shards) for (one,) in (every, first, third)]
+    assert {ADDRESS} == {one.replica for (one,) in (every, first, third)}
+
+
+async def test_only_replicas_that_hold_a_shard_are_asked_for_it() -> None:
+    """Though another may be quicker."""
+    holding = Holding()
+    other = "server-1:80"
+    holding.http.answers[other] = holding.answer
+    holding.http.probes[other] = saying()
+    server = SearchServer("unit", [ADDRESS, other], holding.http.client)
+    for _ in range(8):
+        await server.submit(batch([0.5]), Ask(0, (0,), frozenset([other])))
+    found = await server.infos(asyncio.get_running_loop().time() + 5)
+
+    assert {other} == {sent.address for sent in holding.http.sent if sent.request.body}
+    assert {ADDRESS: [0], other: [0]} == {name: info.shards for name, info in found.items()}
+    await server.close()
+
+
 async def test_messages_have_a_limit() -> None:
     """Of batches that go together."""
     holding = Holding()
-    given = [holding.server.submit(batch([0.5])) for _ in range(MAX_BATCH + 1)]
+    given = [holding.server.submit(batch([0.5]), ASK) for _ in range(MAX_BATCH + 1)]
     await asyncio.gather(*given)
 
     assert [len(one.ks) for one in holding.requests] == [MAX_BATCH, 1]
@@ -112,7 +142,7 @@ async def test_a_reply_without_a_digest_is_not_believed() -> None:
 
     holding.http.answers[ADDRESS] = undigested
     with pytest.raises(Unavailable, match="changed on the way"):
-        await holding.server.submit(batch([0.5]))
+        await holding.server.submit(batch([0.5]), ASK)
 
 
 async def test_an_image_and_what_is_held_are_asked_for_alone() -> None:
@@ -130,7 +160,7 @@ async def test_a_batch_gives_each_query_its_result_of_each_server() -> None:
     quick, slow = Holding(), Holding()
     slow.after_s = 5.0
     one = batch([0.25, 0.5])
-    one.send([quick.server, slow.server])
+    one.send([quick.server, slow.server], [Ask(0), Ask(1)])
     now = asyncio.get_running_loop().time()
     hasty, patient = await asyncio.gather(one.results(0, now + 2), one.results(1, now + 8))
 
@@ -143,10 +173,10 @@ async def test_what_is_queued_for_nobody_is_not_sent() -> None:
     """A server that is behind is not asked for what nobody waits for any more."""
     holding = Holding()
     holding.after_s = 5.0
-    first = holding.server.submit(batch([0.5]))
+    first = holding.server.submit(batch([0.5]), ASK)
     await asyncio.sleep(0.5)
     queued = batch([0.25], seconds=1.0)
-    queued.send([holding.server])
+    queued.send([holding.server], [Ask(0)])
     (late,) = await queued.results(0, asyncio.get_running_loop().time() + 1)
     await first
 
@@ -172,7 +202,7 @@ async def test_an_error_of_a_server_is_each_query_s() -> None:
     """As what it says of a version that it does not hold."""
     holding = Holding()
     one = batch([0.25, 0.5], "old")
-    one.send([holding.server])
+    one.send([holding.server], [Ask(0)])
     soon = asyncio.get_running_loop().time() + 5
     found = await asyncio.gather(one.results(0, soon), one.results(1, soon))
 
