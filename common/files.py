@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 TEMPORARY = ".tmp"
+LOCK = ".lock"
+"""In a folder: one process at a time writes into it."""
 MAX_IMAGE_BYTES = 512 * 2**20
 """The largest image file that prepare reads and front serves."""
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from common.errors import ConfigError
-from search.manifest import LOCK, BadIndex, StoreError
+from common.files import LOCK
+from search.manifest import BadIndex
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process.
 
-    Raises ConfigError when the lock is taken, and for errors of the disk and of the object storage
-    under the lock.
+    Raises ConfigError when the lock is taken, and for errors of the disk under the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,5 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigError(f"another run is writing into {folder}") from None
     except OSError as error:
         raise ConfigError(f"cannot write into {folder}: {error}") from None
-    except StoreError as error:
-        raise ConfigError(str(error)) from None
     except BadIndex as error:  # hnswlib reports no error when the disk is full
         raise ConfigError(f"cannot write into {folder}, is the disk full? {error}") from None

@@ -14,12 +14,18 @@ from search.manifest import (
     Current,
     Folders,
     Manifest,
-    StoreError,
     VersionRef,
     files_of,
     write_current,
 )
-from search.object_store import Content, Listed, NoObject, ObjectChanged, ObjectStore
+from search.object_store import (
+    Content,
+    Listed,
+    NoObject,
+    ObjectChanged,
+    ObjectStore,
+    StoreError,
+)
 from search.self_hash import with_self_hash
 from search.stored_versions import FILES, MANIFESTS, decoded, manifest_name, read_stored
 
@@ -35,7 +41,7 @@ log = logging.getLogger(__name__)
 def begin_publishing(url: str | None, folders: Folders) -> "Publisher | None":
     """Read CURRENT of the object storage and note it on the disk; None where there is no storage.
 
-    Raises ConfigError, MissingPackage, StoreError.
+    Raises ConfigError, MissingPackage.
     """
     if url is None:
         return None

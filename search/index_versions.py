@@ -16,14 +16,13 @@ from search.manifest import (
     BadIndex,
     Current,
     Folders,
-    StoreError,
     VersionRef,
     newest_first,
     read_current,
 )
 from search.version import Choose, Version, load_version
 
-if TYPE_CHECKING:  # it needs a package that only an object storage needs
+if TYPE_CHECKING:  # it needs a package that is only for object storage
     from search.version_cache import VersionCache
 
 log = logging.getLogger(__name__)
@@ -66,13 +65,11 @@ class IndexVersions:
     ) -> None:
         """`may_load` is asked before a version is loaded beside another one.
 
-        With a `cache`, the versions are those of its object storage. `changes` is the log of puts
-        and deletes, which this follows, and closes at the end.
+        With a `cache`, the versions come from an object storage. `changes` is the log of puts and
+        deletes, which this follows, and closes at the end.
         """
         self.refusal: Refusal | None = None
         """Why the version that CURRENT names was refused; None when that version is in use."""
-        self.store_error = ""
-        """Why the object storage is not followed now; "" if it is."""
         self._following = Following(changes, lambda: self._versions)
         self._delay = Unavailable("no index is loaded: run prepare first", "no_index")
         self._folders = folders
@@ -87,12 +84,8 @@ class IndexVersions:
         self._thread = threading.Thread(target=self._follow, name="reload", daemon=True)
 
     def start(self) -> None:
-        """Load the version in use, if any, then follow CURRENT; raises MissingPackage.
-
-        With an object storage, the thread loads the first version, too: it may be long in coming.
-        """
-        if self._cache is None:
-            self.refresh()
+        """Load the version in use, if any, then follow CURRENT; raises MissingPackage."""
+        self.refresh()
         self._thread.start()
         self._following.start()
 
@@ -101,6 +94,11 @@ class IndexVersions:
         self._closed.set()
         self._thread.join()
         self._following.close()
+
+    @property
+    def store_error(self) -> str:
+        """Why the object storage is not followed now; "" if it is, and without one."""
+        return self._cache.error if self._cache else ""
 
     def newest(self) -> Version:
         """The version in use; raises Unavailable before the first is loaded."""
@@ -122,25 +120,20 @@ class IndexVersions:
     def refresh(self) -> None:
         """Put the version that CURRENT names in use.
 
-        A version that cannot be loaded is refused, and tried again later. One for which the log is
-        not there waits, as it would find what was deleted. Raises MissingPackage.
+        A version that cannot be loaded is refused, and tried again later. One that cannot be
+        fetched now waits; so does one for which the log is not there, as it would find what was
+        deleted. Raises MissingPackage.
         """
-        self._refresh(self._cache.current if self._cache else partial(read_current, self._folders))
-
-    def _refresh(self, read: Callable[[], Current | None]) -> None:
         current = None
         try:
-            current = read()
+            current = self._cache.current() if self._cache else read_current(self._folders)
             if current and self._is_due(current.now) and self._has_turn(current):
                 self._activate(current.now)
                 self.refusal = None
-            self._note_store("")
-        except StoreError as error:
-            self._note_store(str(error))
         except BadIndex as error:
             self._refuse(current, str(error))
         except Unavailable as error:
-            self._wait_for_log(error)
+            self._wait(error)
         except MissingPackage as error:
             self._refuse(current, str(error))
             raise
@@ -182,16 +175,9 @@ class IndexVersions:
         load = partial(load_version, self._folders, named, self._choose)
         return self._cache.load(named, load, self._closed.is_set) if self._cache else load()
 
-    def _note_store(self, error: str) -> None:
-        if error and not self.store_error:
-            log.error("the object storage is not followed now: %s", error)
-        elif self.store_error and not error:
-            log.info("the object storage is followed again")
-        self.store_error = error
-
-    def _wait_for_log(self, error: Unavailable) -> None:
+    def _wait(self, error: Unavailable) -> None:
         if self._delay.detail != error.detail:
-            log.error("a version waits for the log: %s", error.detail)
+            log.error("a version waits: %s", error.detail)
         self._delay = error
 
     def _refuse(self, current: Current | None, reason: str) -> None:
@@ -218,27 +204,20 @@ class IndexVersions:
                 continue
             try:
                 self._activate(named)
-            except (BadIndex, StoreError) as error:
+            except BadIndex as error:
                 log.error("nor is version %s whole: %s", named.version, error)
             except Unavailable as error:
-                self._wait_for_log(error)
+                self._wait(error)
                 return
             else:
                 log.error("version %s is in use in its place", named.version)
                 return
 
     def _follow(self) -> None:
-        if self._cache:  # what is on the disk needs no storage, and answers at once
-            self._look(partial(self._refresh, self._cache.on_disk))
-        while True:
-            self._look(self.refresh)
-            if self._closed.wait(self._reload_s):
-                return
-
-    def _look(self, refresh: Callable[[], None]) -> None:
-        try:
-            refresh()
-        except MissingPackage:
-            return  # `_refuse` has logged it
-        except Exception:  # the edge of the thread: the next try may succeed
-            log.exception("looking for a new version failed")
+        while not self._closed.wait(self._reload_s):
+            try:
+                self.refresh()
+            except MissingPackage:
+                continue  # `_refuse` has logged it
+            except Exception:  # the edge of the thread: the next try may succeed
+                log.exception("looking for a new version failed")

@@ -14,8 +14,6 @@ from search.self_hash import Message, read_self_hashed, with_self_hash
 
 CURRENT = "CURRENT"
 MANIFEST = "MANIFEST"
-LOCK = ".lock"
-"""In a folder: one process at a time writes into it."""
 DISTANCE = "ip"
 """hnswlib's name for 1 - inner product, which for unit vectors is 1 - cosine."""
 MAX_BYTES = 2**28
@@ -25,10 +23,6 @@ VERSION = re.compile(r"v\d{6,}")
 
 class BadIndex(Exception):
     """A version cannot be loaded; the message says which file and why."""
-
-
-class StoreError(Exception):
-    """The object storage did not do what it was asked to; the message says where and why."""
 
 
 class File(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from filelock import FileLock
 
 from common.errors import ConfigError, MissingPackage
-from common.files import sha256_of, sync
-from search.manifest import LOCK, BadIndex, File, StoreError
+from common.files import LOCK, sha256_of, sync
+from search.manifest import BadIndex, File
 
 try:
     import obstore
@@ -29,6 +29,10 @@ UPLOADS = 4
 CONNECT_S, READ_S, RETRY_S, REQUEST_H = 3, 30, 10, 24
 """For a connection, for the next bytes, for all tries, and for a file."""
 LOCAL = "file://"
+
+
+class StoreError(ConfigError):
+    """The storage did not do what it was asked to; the message says where and why."""
 
 
 class NoObject(StoreError):

@@ -10,17 +10,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common.files import replace_bytes
+from common.errors import Unavailable
+from common.files import LOCK, replace_bytes
 from search.manifest import (
     CURRENT,
-    LOCK,
     MANIFEST,
     BadIndex,
     Current,
     File,
     Folders,
     Manifest,
-    StoreError,
     VersionRef,
     files_of,
     manifest_of,
@@ -28,7 +27,7 @@ from search.manifest import (
     verify,
     write_current,
 )
-from search.object_store import Content, NoObject, ObjectStore
+from search.object_store import Content, NoObject, ObjectStore, StoreError
 from search.stored_versions import FILES, decoded, read_stored
 from search.version import Choose, Version
 from search.version_folders import delete_old, delete_unfinished
@@ -43,19 +42,46 @@ log = logging.getLogger(__name__)
 
 
 class VersionCache:
-    """Follows an object storage for one search server; used by one thread."""
+    """Follows an object storage for one search server; used by one thread.
+
+    If the storage is away, what is on the disk is used, and what is not waits.
+    """
 
     def __init__(self, folders: Folders, store: ObjectStore, choose: Choose, keep: int) -> None:
         """`choose` gives the shards of this server; `keep` versions stay on the disk."""
+        self.error = ""
+        """Why the storage is not followed now; "" if it is."""
         self._folders = folders
         self._store = store
         self._choose = choose
         self._keep = keep
+        self._is_first = True
+        self._waiting: VersionRef | None = None  # it cannot be fetched now
         self._known: Content | None = None
         self._current: Current | None = None
 
-    def on_disk(self) -> Current | None:
-        """CURRENT of the disk, if all is there that it names: it needs no storage."""
+    def current(self) -> Current | None:
+        """CURRENT of the storage, None if there is none or the storage is away; raises BadIndex.
+
+        The first call asks the disk instead: what is whole there answers at once.
+        """
+        if self._is_first:
+            self._is_first = False
+            return self._on_disk()
+        try:
+            self._known = self._store.read(CURRENT, self._known)
+            self._current = decoded(self._known.data, Current, CURRENT)
+        except NoObject:
+            self._current = None
+        except StoreError as error:
+            self._tell(str(error))
+            return None
+        if not self._current or self._current.now != self._waiting:
+            self._tell("")
+        return self._current
+
+    def _on_disk(self) -> Current | None:
+        """CURRENT of the disk if all is there that it names, else None."""
         try:
             current = read_current(self._folders)
             if current and not self._bad(manifest_of(self._folders, current.now), _is_there):
@@ -64,31 +90,33 @@ class VersionCache:
             pass
         return None
 
-    def current(self) -> Current | None:
-        """CURRENT of the storage, None before the first version; raises StoreError, BadIndex."""
-        try:
-            self._known = self._store.read(CURRENT, self._known)
-        except NoObject:
-            return None
-        self._current = decoded(self._known.data, Current, CURRENT)
-        return self._current
-
     def load(self, named: VersionRef, load: Load, is_stopped: IsStopped) -> Version:
         """Fetch what is missing of a version, then `load` it; what is damaged is fetched anew.
 
-        Raises StoreError, and what `load` raises.
+        Raises Unavailable if it cannot be fetched now, and what `load` raises.
         """
-        self._fetch(named, _is_there, is_stopped)
+        try:
+            self._fetch(named, _is_there, is_stopped)
+        except StoreError as error:
+            self._waiting = named
+            self._tell(str(error))
+            raise Unavailable("the index is not fetched yet", "no_index") from None
+        self._waiting = None
+        self._tell("")
         try:
             return load()
         except BadIndex:
-            try:
-                is_mended = self._fetch(named, _is_whole, is_stopped)
-            except StoreError:
-                is_mended = False
-            if not is_mended:
-                raise
-            return load()
+            with suppress(StoreError):
+                if self._fetch(named, _is_whole, is_stopped):
+                    return load()
+            raise
+
+    def _tell(self, error: str) -> None:
+        if error and not self.error:
+            log.error("the object storage is not followed now: %s", error)
+        elif self.error and not error:
+            log.info("the object storage is followed again")
+        self.error = error
 
     def note(self, named: VersionRef) -> None:
         """Note on the disk that a loaded version is in use, if it is, and delete old versions.
@@ -121,6 +149,7 @@ class VersionCache:
                     path.unlink(missing_ok=True)  # of another version with this name
                 self._fetch_files(bad, is_stopped)
                 if data:
+                    path.parent.mkdir(parents=True, exist_ok=True)
                     replace_bytes(path, data)
         except Timeout:
             raise StoreError(f"another process writes into {self._folders.index}") from None

@@ -10,8 +10,8 @@ from common.errors import ConfigError
 from prepare.publishing import DROPPED, GRACE, Publisher, begin_publishing
 from prepare.rollback import roll_back
 from prepare.versions import current_of, find_version, next_version, put_in_use
-from search.manifest import Folders, Manifest, StoreError, files_of
-from search.object_store import ObjectStore
+from search.manifest import Folders, Manifest, files_of
+from search.object_store import ObjectStore, StoreError
 from search.stored_versions import FILES, MANIFESTS, manifest_name
 from tests.unit.indexing import folders_in, write_version
 

@@ -1,31 +1,26 @@
 """The folders of a search server as a cache: what is fetched, what is kept, what is said."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from filelock import FileLock
 
+from common.errors import Unavailable
+from common.files import LOCK
 from devtools.fake_clock import FakeClock
 from prepare.publishing import begin_publishing
 from prepare.versions import put_in_use
 from search.index_versions import TRY_AGAIN_S, IndexVersions, MayLoad, at_once
 from search.manifest import (
     CURRENT,
-    LOCK,
     MANIFEST,
-    BadIndex,
     Manifest,
-    StoreError,
-    VersionRef,
     files_of,
     read_current,
 )
 from search.object_store import ObjectStore
 from search.stored_versions import FILES, MANIFESTS, manifest_name
-from search.version import Version, load_version
 from search.version_cache import VersionCache
 from tests.unit.indexing import folders_in, write_version
 
@@ -63,13 +58,10 @@ class Published:
         return VersionCache(self.folders, ObjectStore(self.url), shard_1, keep=2)
 
     def server(self, may_load: MayLoad = at_once) -> IndexVersions:
-        """The versions of a server, with no thread."""
-        return IndexVersions(self.folders, shard_1, 1.0, self.clock, may_load, self.cache())
-
-    def load(self, named: VersionRef, is_stopped: Callable[[], bool] = bool) -> Version:
-        """Load a version through a cache."""
-        load = partial(load_version, self.folders, named, shard_1)
-        return self.cache().load(named, load, is_stopped)
+        """The versions of a server that has looked at its disk, with no thread."""
+        server = IndexVersions(self.folders, shard_1, 1.0, self.clock, may_load, self.cache())
+        server.refresh()
+        return server
 
     def is_on_disk(self, *manifests: Manifest) -> bool:
         """Whether the server's disk has its shard of some versions, and nothing else."""
@@ -158,18 +150,15 @@ def test_without_the_storage_it_goes_on_and_says_so(published: Published) -> Non
     assert server.store_error == ""
 
 
-def test_what_is_whole_on_the_disk_needs_no_storage(published: Published) -> None:
-    """A file less, and it does: it is not begun with."""
-    assert published.cache().on_disk() is None
+def test_what_is_whole_on_the_disk_answers_at_once(published: Published) -> None:
+    """Without the storage. If a file is not there, it is not begun with."""
     published.server().refresh()
-    cache = published.cache()
-    current = cache.on_disk()
-    assert current is not None
-    (published.root / MANIFESTS).rename(published.root / "elsewhere")
-    assert list(published.load(current.now).shards) == [1]
+    published.root.rename(published.root.with_name("away"))
+    assert version_of(published.server()) == "v000001"
 
     next(published.folders.hashes.rglob("*.keys")).unlink()
-    assert cache.on_disk() is None
+    with pytest.raises(Unavailable):
+        published.server().newest()
 
 
 def test_a_file_that_is_damaged_on_the_disk_is_fetched_anew(published: Published) -> None:
@@ -238,13 +227,18 @@ def test_a_manifest_of_another_version_is_refused(published: Published) -> None:
     manifest = published.publish(2)
     first = next((published.root / MANIFESTS).glob("v000001-*"))
     first.replace(published.root / MANIFESTS / manifest_name(manifest.named))
-    with pytest.raises(BadIndex, match="of another version"):
-        published.load(manifest.named)
+    server = published.server()
+    server.refresh()
+
+    assert server.refusal is not None
+    assert "of another version" in server.refusal.reason
 
 
 def test_a_server_that_ends_stops_fetching(published: Published) -> None:
-    """Before the next block."""
-    current = published.cache().current()
-    assert current is not None
-    with pytest.raises(StoreError, match="stopped"):
-        published.load(current.now, is_stopped=lambda: True)
+    """Before the next block; nothing is in place then."""
+    server = published.server()
+    server._closed.set()
+    server.refresh()
+
+    assert server.store_error.endswith(": stopped")
+    assert not list(published.folders.index.glob("v000001/shard*.hnsw"))
