@@ -33,6 +33,9 @@ Other servers may still load the new version, or may have refused it."""
 TRY_AGAIN_S = 60.0
 """A refused version is tried again after this time: its files may have arrived since."""
 
+CLOSE_S = 5.0
+"""A look may wait longer for an object storage that does not answer: the process ends all the same.
+"""
 MayLoad = Callable[[Current], bool]
 """Says whether the version that CURRENT names may be loaded now (`turns.Turns`)."""
 
@@ -92,7 +95,7 @@ class IndexVersions:
     def close(self) -> None:
         """Stop following CURRENT and the log."""
         self._closed.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
         self._following.close()
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from common.errors import Unavailable
+from common.errors import ConfigError, Unavailable
 from common.files import LOCK, replace_bytes
 from search.manifest import (
     CURRENT,
@@ -133,7 +133,7 @@ class VersionCache:
                 delete_old(self._folders, current, self._keep)
         except Timeout:
             return
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             log.warning("%s is not noted on the disk: %s", named.version, error)
 
     def _fetch(self, named: VersionRef, is_good: IsGood, is_stopped: IsStopped) -> bool:

@@ -52,6 +52,10 @@ def test_a_server_with_an_empty_disk_serves_and_follows(storage: Storage, tmp_pa
         wait_until(lambda: "s3://versions/images/CURRENT" in info_of(service).reason)
         assert info_of(service).refused == ""
         assert ask(service) == first
+        storage.proxy.fault = Fault(black_hole=True)
+        before = storage.proxy.passed_bytes
+        wait_until(lambda: storage.proxy.passed_bytes > before)  # it waits, and yet ends in time
+    storage.proxy.fault = Fault(refuse=True)
     with running("search/search.py", config, "--index", "1", cwd=disk) as service:
         wait_until(lambda: is_ready(service))
         assert ask(service) == first

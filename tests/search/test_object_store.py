@@ -1,13 +1,15 @@
 """Objects in S3 and in a folder: fetched whole in spite of all, replaced by one writer alone."""
 
 import hashlib
+import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.errors import ConfigError
+from common.errors import ConfigError, MissingPackage
 from devtools.fault_proxy import GOOD, Fault
 from search import object_store
 from search.manifest import BadIndex, File
@@ -159,3 +161,11 @@ def test_a_url_without_a_bucket_stops_the_start() -> None:
     """The key of the configuration is named."""
     with pytest.raises(ConfigError, match=r"Prepare\.index-url"):
         ObjectStore("s3://")
+
+
+def test_a_missing_package_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    monkeypatch.delitem(sys.modules, "search.object_store")
+    with pytest.raises(MissingPackage, match=r"index-url: pip install -r requirements-s3\.txt"):
+        importlib.import_module("search.object_store")
