@@ -175,7 +175,7 @@ class FanOut:
         self._check()
 
         async def ask(asks: Asks, version: str | None) -> list[Told[Found]]:
-            asking = (ask_one(one, version) for one in asks)
+            asking = (ask_one(ask, version) for ask in asks)
             found = await asyncio.gather(*asking, return_exceptions=True)
             return [_no_signal(answer) for answer in found]
 

@@ -50,7 +50,7 @@ class Holdings:
 
     def holders(self, replicas: Iterable[str], shard: int) -> frozenset[str]:
         """Those of the replicas that are known to hold a shard."""
-        return frozenset(one for one in replicas if shard in self._held.get(one, ()))
+        return frozenset(replica for replica in replicas if shard in self._held.get(replica, ()))
 
     def plan(self, servers: Sequence[Sequence[str]], shard_count: int) -> list[Ask]:
         """What to ask each server for; `servers` has the replicas in use of each.
