@@ -7,9 +7,12 @@ from contextlib import ExitStack
 from typing import IO, Any
 
 from flask import Flask, Request
+from PIL import Image
 from werkzeug.exceptions import HTTPException
 
 from common.errors import BadRequest, ServiceError
+from common.images.exif import MAX_TEXT
+from common.images.facts import facts_of
 from common.images.renditions import render
 from common.wire import decode
 from front.image_url import HOST, read_url
@@ -26,7 +29,10 @@ MAX_BODY_BYTES = 2**16
 
 
 def image(data: bytes) -> None:
-    """Decode an image as inference does, and shrink one that can be as front does."""
+    """Read the EXIF of an image, decode it as inference does, and shrink it as front does."""
+    facts = facts_of(data)
+    assert facts.keys() <= {"taken", "camera"}
+    assert all(fact.isprintable() and len(fact) <= 2 * MAX_TEXT + 1 for fact in facts.values())
     try:
         decoded = decode_for(data, HOW, MAX_PIXELS)
     except ServiceError:
@@ -40,9 +46,14 @@ def images() -> list[bytes]:
     bombs = [pictures.png((20_000, 20_000), 8, 2, b""), pictures.png((1, 2000), 8, 0, b"")]
     kinds = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "JPEG2000")
     plain = [pictures.encoded(pictures.noise(size=(16, 12)), kind) for kind in kinds]
-    return [*bombs, *plain, *(make()[0] for make in pictures.VARIANTS.values())]
+    exif = Image.Exif()
+    exif[0x010F] = "Leica"
+    exif.get_ifd(0x8769).update({0x9003: "2024:05:01 12:00:00", 0x9011: "+02:00"})
+    told = [pictures.encoded(pictures.noise(), kind, exif=exif.tobytes()) for kind in WITH_EXIF]
+    return [*bombs, *plain, *told, *(make()[0] for make in pictures.VARIANTS.values())]
 
 
+WITH_EXIF = ("JPEG", "PNG", "WEBP", "TIFF", "HEIF")
 JSON, FORM = "application/json", "multipart/form-data; boundary=b"
 READERS: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("POST", JSON, read_query),
