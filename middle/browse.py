@@ -45,7 +45,9 @@ class Browser:
     async def browse(self, query: BrowseQuery, deadline: float) -> BrowseAnswer:
         """A page of images, the newest first; raises a ServiceError."""
         after = None if query.cursor is None else read_cursor(query.cursor)
-        message = BrowseRequest(query.limit + 1, after, query.filter)
+        message = BrowseRequest(
+            query.limit + 1, after, query.filter, min_position=query.min_position
+        )
         found = await self._fan_out.browse(message, deadline)
         found.check(self._min_coverage)
         listed = merge_listed(found.shards.values(), query.limit + 1)
@@ -55,18 +57,21 @@ class Browser:
             cursor_of(page[-1].place) if len(listed) > len(page) else None,
             found.coverage,
             found.version,
+            found.position,
         )
 
     async def facets(self, query: CountsQuery, deadline: float) -> FacetsAnswer:
         """The values of some fields and how often they are there; raises a ServiceError."""
-        found = await self._fan_out.counts(CountRequest(query.field, query.filter), deadline)
+        message = CountRequest(query.field, query.filter, min_position=query.min_position)
+        found = await self._fan_out.counts(message, deadline)
         found.check(self._min_coverage)
         counts = merge_counts(found.shards.values())
         facets = {
             field: _facet(field, values)
             for field, values in zip(query.field, counts.fields, strict=True)
         }
-        return FacetsAnswer(counts.images, facets, found.coverage, found.version)
+        told = (found.coverage, found.version, found.position)
+        return FacetsAnswer(counts.images, facets, *told)
 
 
 def cursor_of(place: Place) -> str:

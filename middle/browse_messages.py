@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from middle.messages import Coverage, RequestId, Scalar
+from middle.messages import Coverage, MinPosition, Position, RequestId, Scalar
 from search.browse_messages import MAX_FIELDS, MAX_LISTED
 from search.filter import Filter, Value
 
@@ -22,6 +22,7 @@ class BrowseQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
     filter: Passing | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE, description="how many images at most")] = 50
     cursor: Annotated[str, Meta(description="the `next` of the page before")] | None = None
+    min_position: MinPosition = 0
 
 
 class BrowsedImage(msgspec.Struct):
@@ -42,6 +43,7 @@ class BrowseAnswer(msgspec.Struct):
     next: Annotated[str | None, Meta(description="the cursor of the next page; null: no more")]
     coverage: Coverage
     index_version: Annotated[str, Meta(description="the version that all images are from")]
+    position: Position
     request_id: RequestId = ""
 
 
@@ -53,6 +55,7 @@ class CountsQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
         Meta(min_length=1, max_length=MAX_FIELDS, description="a field, may be repeated"),
     ]
     filter: Passing | None = None
+    min_position: MinPosition = 0
 
 
 class FacetValue(msgspec.Struct):
@@ -76,4 +79,5 @@ class FacetsAnswer(msgspec.Struct):
     facets: Annotated[dict[str, Facet], Meta(description="by field")]
     coverage: Coverage
     index_version: Annotated[str, Meta(description="the version that all counts are from")]
+    position: Position
     request_id: RequestId = ""

@@ -22,6 +22,10 @@ SOURCES = ("text", "image", "id", "embedding")
 ModelChoice = Literal["auto", "clip", "mclip"]
 Dedup = Literal["exact", "near", "none"]
 Scalar = str | int | float | bool | None
+Position = Annotated[int, Meta(description="all writes up to this position are in the answer")]
+MinPosition = Annotated[
+    int, Meta(ge=0, le=MAX_POSITION, description="wait for this write: the `position` of a put")
+]
 Warnings = Annotated[list[str], Meta(description="what the client should know of the answer")]
 Regions = Annotated[
     list[Region | None],
@@ -86,10 +90,7 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     filter: (
         Annotated[Filter, Meta(description="find only images that pass, by their fields")] | None
     ) = None
-    min_position: Annotated[
-        int,
-        Meta(ge=0, le=MAX_POSITION, description="wait for this write: the `position` of a put"),
-    ] = 0
+    min_position: MinPosition = 0
 
 
 class Hit(msgspec.Struct):
@@ -130,7 +131,7 @@ class Answer(msgspec.Struct):
     hits: Annotated[list[Hit], Meta(description="the best first")]
     coverage: Coverage
     index_version: Annotated[str, Meta(description="the version that all hits are from")]
-    position: Annotated[int, Meta(description="all writes up to this position are in the answer")]
+    position: Position
     model: Annotated[str | None, Meta(description="the model of the query; null without a model")]
     took_ms: Annotated[dict[str, float], Meta(description="of `embed`, `search` and `total`")]
     warnings: Warnings = []

@@ -28,7 +28,7 @@ from search.browse_messages import (
     CountRequest,
     ShardReply,
 )
-from search.filter import Filter, check_field, check_fields
+from search.filter import check_field, check_fields
 from search.image_key import is_short, parse_id, shard_of
 from search.index import ef_of_shard
 from search.index_versions import IndexVersions
@@ -109,7 +109,7 @@ def _add_browsing(app: Flask, versions: IndexVersions) -> None:
             raise BadRequest(f"list 1 to {MAX_LISTED} images")
         return _of_shards(
             versions.get(message.version_digest),
-            message.filter,
+            message,
             lambda shard: shard.browse(message.filter, message.after, message.limit),
         )
 
@@ -118,11 +118,10 @@ def _add_browsing(app: Flask, versions: IndexVersions) -> None:
         message = decode(take_body(), CountRequest)
         if not 0 < len(message.fields) <= MAX_FIELDS:
             raise BadRequest(f"count the values of 1 to {MAX_FIELDS} fields")
-        version = versions.get(message.version_digest)
-        for field in message.fields:
-            check_field(field, version.fields, "field")
         return _of_shards(
-            version, message.filter, lambda shard: shard.counts(message.filter, message.fields)
+            versions.get(message.version_digest),
+            message,
+            lambda shard: shard.counts(message.filter, message.fields),
         )
 
 
@@ -158,20 +157,26 @@ def _check_wanted(deadline: float) -> None:
         raise ClientDisconnected("whoever asked has closed the connection")
 
 
-def _of_shards(version: Version, passing: Filter | None, find: Callable[[Shard], Any]) -> Response:
+def _of_shards(
+    version: Version, message: BrowseRequest | CountRequest, find: Callable[[Shard], Any]
+) -> Response:
     """What is found in each shard of a version.
 
     Raises BadRequest, DeadlineExceeded, ClientDisconnected.
     """
     deadline, manifest = deadline_of(request, math.inf), version.manifest
-    if passing:
-        check_fields(passing, version.fields)
+    version.wait_for(message.min_position, deadline)
+    if message.filter:
+        check_fields(message.filter, version.fields)
+    for field in message.fields if isinstance(message, CountRequest) else ():
+        check_field(field, version.fields, "field")
+    position = version.position  # before the shards, which may have later entries, too
     shards = {}
     for number, shard in version.shards.items():
         _check_wanted(deadline)
         shards[number] = find(shard)
     named, total = manifest.named, len(manifest.shards)
-    reply = ShardReply(named.version, named.sha256, manifest.space, total, shards)
+    reply = ShardReply(named.version, named.sha256, manifest.space, total, shards, position)
     return Response(encode(reply), content_type=MSGPACK)
 
 

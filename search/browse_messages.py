@@ -72,6 +72,7 @@ class BrowseRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     after: Place | None = None
     filter: Filter | None = None
     version_digest: str | None = msgspec.field(default=None, name="seal")
+    min_position: int = 0
 
 
 class CountRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -80,6 +81,7 @@ class CountRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     fields: list[str]
     filter: Filter | None = None
     version_digest: str | None = msgspec.field(default=None, name="seal")
+    min_position: int = 0
 
 
 class ShardReply(msgspec.Struct, Generic[Found]):
@@ -90,6 +92,7 @@ class ShardReply(msgspec.Struct, Generic[Found]):
     space: str
     shard_count: int
     shards: dict[int, Found]
+    position: int = 0
 
 
 def too_many_values(field: str) -> BadRequest:

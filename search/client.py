@@ -105,7 +105,7 @@ class SearchServer:
             request, deadline, lambda it: (it.address, validate(it.body, message)), among
         )
         named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
-        return ShardResult(*named, reply.shards, replica=replica)
+        return ShardResult(*named, reply.shards, reply.position, replica)
 
     async def info(self, deadline: float) -> Info:
         """What this server holds. Raises ServiceError, Unavailable, DeadlineExceeded."""

@@ -73,6 +73,7 @@ def validate_browse(body: bytes, request: BrowseRequest) -> ShardReply[list[List
     """Decode the images that a server lists; raises InvalidResponse."""
     reply = decode_reply(body, ShardReply[list[Listed]])
     _check_version(reply, reply.shards, request.version_digest)
+    _check_position(reply.position, request.min_position)
     for listed in reply.shards.values():
         places = [image.place for image in listed]
         _expect(len(listed) <= request.limit, "more images than were asked for")
@@ -86,6 +87,7 @@ def validate_counts(body: bytes, request: CountRequest) -> ShardReply[Counts]:
     """Decode a server's counts of values; raises InvalidResponse."""
     reply = decode_reply(body, ShardReply[Counts])
     _check_version(reply, reply.shards, request.version_digest)
+    _check_position(reply.position, request.min_position)
     for found in reply.shards.values():
         _expect(len(found.fields) == len(request.fields), "not an answer for each field")
         for counts in found.fields:

@@ -16,7 +16,7 @@ FACETS = """How many of the images that pass the filter have which value, exact 
 answered. Of each field the 100 values of most images are told, and in `more` the number of others.
 A field of more than 10,000 values among these images, such as `path`, is not counted."""
 INDEX = ("no_index", "no_shard", "insufficient_coverage")
-ERRORS = ("bad_request", "bad_filter", "unknown_field", *INDEX, *SERVER)
+ERRORS = ("bad_request", "bad_filter", "unknown_field", "behind", *INDEX, *SERVER)
 
 
 def collection(schemas: dict[str, Schema]) -> list[Operation]:
@@ -33,7 +33,7 @@ def collection(schemas: dict[str, Schema]) -> list[Operation]:
             description=BROWSE,
             parameters=(
                 in_url("filter", FILTER),
-                *(in_url(name, listed[name]) for name in ("cursor", "limit")),
+                *(in_url(name, listed[name]) for name in ("cursor", "limit", "min_position")),
                 DEADLINE,
             ),
             replies=reply("A page of images", "BrowseAnswer", examples.BROWSE_ANSWER),
@@ -49,6 +49,7 @@ def collection(schemas: dict[str, Schema]) -> list[Operation]:
             parameters=(
                 {**in_url("field", field), "required": True},
                 in_url("filter", FILTER),
+                in_url("min_position", listed["min_position"]),
                 DEADLINE,
             ),
             replies=reply("The values", "FacetsAnswer", examples.FACETS_ANSWER),

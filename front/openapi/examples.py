@@ -120,6 +120,7 @@ BROWSE_ANSWER: dict[str, Any] = {
     "next": "krkyMDI2LTA2LTAzVDA4OjE0OjUxKzAwOjAwxBB0_tFVzy2YFY5e-UUssC6m",
     "coverage": ANSWER["coverage"],
     "index_version": "v000001",
+    "position": 0,
     "request_id": REQUEST_ID,
 }
 FACETS_ANSWER = {
@@ -133,6 +134,7 @@ FACETS_ANSWER = {
     },
     "coverage": ANSWER["coverage"],
     "index_version": "v000001",
+    "position": 0,
     "request_id": REQUEST_ID,
 }
 EMBED_ANSWER = {

@@ -11,7 +11,7 @@ from PIL import Image
 
 from devtools.collection import Collection
 from devtools.services import Cluster, cluster, run_command
-from tests.front.front_client import assert_problem
+from tests.front.front_client import assert_problem, in_base64
 from tests.front.pictures import encoded
 
 IMAGES = 30
@@ -144,6 +144,34 @@ def test_values_are_counted(services: Cluster) -> None:
         answer["images"],
         answer["facets"]["format"]["values"],
     )
+
+
+def test_a_write_is_listed_and_counted_for_whoever_waits_for_it(services: Cluster) -> None:
+    """A put, a change and a deletion, each with its `min_position`."""
+    front = services.front
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2099:01:01 00:00:00"
+    data = encoded(Image.new("RGB", (8, 8), "blue"), "JPEG", exif=exif)
+
+    def first(position: int) -> dict[str, Any]:
+        page = front.get(f"/v1/images?limit=1&min_position={position}")
+        assert position <= page["position"]
+        (image,) = page["images"]
+        return dict(image)
+
+    put = front.request("POST", "/v1/images", json={"image": in_base64(data)}).json()
+    assert (put["id"], "2099-01-01T00:00:00") == (
+        (image := first(put["position"]))["id"],
+        image["facts"]["taken"],
+    )
+    path = f"/v1/images/{put['id']}"
+    changed = front.request("PATCH", path, json={"metadata": {"album": "zoo"}}).json()
+    counts = front.get(f"/v1/facets?field=album&min_position={changed['position']}")
+    assert [{"value": "zoo", "count": 1}] == counts["facets"]["album"]["values"]
+    assert changed["position"] <= counts["position"]
+    gone = front.request("DELETE", path).json()
+    assert "images/photo.jpg" == first(gone["position"])["path"]
+    assert 503 == front.request("GET", "/v1/images?min_position=9999").status
 
 
 @pytest.mark.parametrize(
