@@ -21,7 +21,7 @@ WAIT_S = 0.25
 TRY_AGAIN_S = 1.0
 DUE_ROWS, DUE_SHARE, DUE_TOMBSTONES = 1000, 0.05, 0.3
 """A shard is due at this many rows in its delta, if they are this share of it, or at this share of
-tombstones: measured in docs/decisions/017-live-index.md."""
+tombstones: measured in docs/decisions/020-live-index.md."""
 
 
 class Following:

@@ -81,15 +81,17 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_writer_waits_for_another(tmp_path: Path) -> None:
-    """For a while; then the log is unavailable, and nothing is written."""
+    """And has the position behind what that one has written."""
     path = tmp_path / "log.sqlite"
     log = SqliteLog(path)
     log.append(entries(1))
     with sqlite3.connect(path, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
+        other.execute("INSERT INTO entry SELECT 2, packed FROM entry")
+        other.execute("UPDATE log SET end = 2")
         with ThreadPoolExecutor() as pool:
             waiting = pool.submit(log.append, entries(1))
             wait_until(lambda: log._lock.locked())
             other.execute("COMMIT")
-            assert 2 == waiting.result()
+            assert 3 == waiting.result()
     other.close()

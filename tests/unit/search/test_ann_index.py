@@ -74,6 +74,17 @@ def test_of_the_rows_of_a_mask_the_nearest_are_found(
         np.testing.assert_allclose(told, expected, atol=2e-3)
 
 
+def test_where_nearly_all_rows_are_hidden_the_rest_is_found(tmp_path: Path) -> None:
+    """Though fewer than were asked for, as rows may be hidden after a search has begun."""
+    loaded = hnsw.load(hnsw.write(tmp_path, "shard", VECTORS, build("hnsw")), 16, 60)
+    loaded.hide(np.arange(3, 60))
+    rows, scores = loaded.nearest(VECTORS[:5], 10, 64, 1)
+
+    assert [[0, 1, 2]] * 5 == np.sort(rows, axis=1).tolist()
+    expected = -np.sort(-(VECTORS[:5] @ VECTORS[:3].T), axis=1)
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
 @ENGINES
 def test_an_index_of_other_vectors_is_refused(engine: Any, tmp_path: Path) -> None:
     """Of another length, of another number, or of nothing at all."""

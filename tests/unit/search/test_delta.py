@@ -1,5 +1,6 @@
 """The delta by itself: the order of browsing, counts, and look-ups, over several blocks."""
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ from common.wire import encode
 from search.browse_messages import Listed, ValueCount
 from search.delta import BLOCK, Delta
 from search.filter import Filter
+from search.image_key import hashes_of
 from search.messages import Record
 from tests.changes import key
 
@@ -86,3 +88,28 @@ def test_an_image_is_found_by_the_start_of_its_id() -> None:
     assert 1 == delta.find_number(0)
     assert 2 == delta.find_number(1 << 58 - 12)
     assert key(1) == delta.key(2)
+
+
+class LookedAt(dict[bytes, int]):
+    """The rows of ids; while one gets another row, another thread looks the image up."""
+
+    def __init__(self, delta: Delta, pool: ThreadPoolExecutor) -> None:
+        super().__init__(delta._row_of)
+        self._delta, self._pool = delta, pool
+        self.found: list[Future[int | None]] = []
+
+    def __setitem__(self, image: bytes, row: int) -> None:
+        looking = self._pool.submit(self._delta.find, *hashes_of(image))
+        self.found.append(looking)
+        wait([looking], 0.1)  # it must wait for the put
+        super().__setitem__(image, row)
+
+
+def test_an_image_that_is_put_again_is_always_there() -> None:
+    """A look-up at any time finds its old row or its new one."""
+    delta = Delta()
+    put(delta, 1)
+    with ThreadPoolExecutor() as pool:
+        delta._row_of = looked_at = LookedAt(delta, pool)
+        put(delta, 1)
+        assert [1] == [looking.result() for looking in looked_at.found]

@@ -1,10 +1,15 @@
 """The parts of a shard as one: merged by score, and of an image its newest row."""
 
+import struct
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 import numpy as np
 import pytest
 
 from common.wire import Matrix
+from search.ann_index import Numbers
 from search.browse_messages import Place
 from search.columns import Columns
 from search.exact import Exact
@@ -27,6 +32,10 @@ def segment(numbers: list[int], name: str = "", vectors: Matrix = VECTORS) -> Se
     offsets = np.cumsum([0, *map(len, packed)])
     columns = Columns(b"", len(numbers))
     return Segment(Exact(vectors[numbers]), keys, b"".join(packed), offsets, columns)
+
+
+def image_key(number: int) -> bytes:
+    return struct.pack(">3Q", number, 0, 0)
 
 
 def found(shard: Shard | Part, k: int, queries: Matrix = VECTORS[:3]) -> list[list[str]]:
@@ -78,21 +87,65 @@ def test_of_an_image_in_two_parts_the_newest_counts() -> None:
     assert shard.find_number(1) is None
 
 
-class Replacing(Segment):
-    """A segment in which an image is hidden after the first search, as it has a new row."""
+class Replaced(Shard):
+    """A shard in which image 0 gets the opposite vector; `meanwhile` is done between the steps."""
 
-    def search(self, *args: object) -> list[Hits]:
-        hits = super().search(*args)  # type: ignore[arg-type]
-        self.hide(np.array([0]))
-        return hits
+    def replace(self, meanwhile: Callable[[], object]) -> None:
+        segment, hide = self.parts[0], self.parts[0].hide
+
+        def after(rows: Numbers) -> None:
+            meanwhile()
+            hide(rows)
+            meanwhile()
+
+        segment.hide = after  # type: ignore[method-assign]
+        self.put(image_key(0), -VECTORS[0], msgspec.msgpack.encode(Record("0-new")))
+        segment.hide = hide  # type: ignore[method-assign]
 
 
-def test_an_image_that_is_being_replaced_takes_no_place_of_another() -> None:
-    """Found twice, it is searched for again: all k are there."""
-    old = segment([0, 1, 2])
-    old.__class__ = Replacing
+@pytest.fixture
+def replaced() -> Replaced:
+    """Images 0, 1 and 2 in a segment, and 3 in the delta, far from the others."""
+    shard = Replaced([segment([0, 1, 2])])
+    shard.put(image_key(3), -VECTORS[0], msgspec.msgpack.encode(Record("3")))
+    return shard
 
-    assert [2] * 3 == [len(query) for query in found(Shard([old, segment([0])]), 2)]
+
+def test_between_the_steps_of_a_put_an_image_is_found_once(replaced: Replaced) -> None:
+    """By search and look-up: the new row is there before the old one is hidden."""
+    seen = []
+
+    def look() -> None:
+        seen.append((len(found(replaced, 9)[0]), replaced.find(0, 0) is not None))
+
+    replaced.replace(look)
+    assert [(4, True)] * 2 == seen
+
+
+@pytest.mark.parametrize("asked", ["search", "find"])
+def test_a_put_beside_a_search_hides_no_image_from_it(
+    replaced: Replaced, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Done when the search has asked one part and not yet the other."""
+    changes = [partial(replaced.replace, list)]
+
+    def then_change(method: Callable[..., object]) -> Callable[..., object]:
+        def ask(*args: object) -> object:
+            answer = method(*args)
+            while changes:
+                changes.pop()()
+            return answer
+
+        return ask
+
+    for part in replaced.parts:
+        monkeypatch.setattr(part, asked, then_change(getattr(part, asked)))
+    if asked == "search":  # the old row must not take the place of one of the two best
+        (paths,) = found(replaced, 2, VECTORS[:1])
+        assert {"1", "2"} == set(paths)
+    else:
+        assert replaced.find(0, 0) is not None
+    assert not changes
 
 
 def test_a_shard_without_images_finds_none() -> None:
