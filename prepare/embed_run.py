@@ -1,7 +1,7 @@
 """The result of a run that embeds, and what the operator is told of it."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from prepare.chunks import Skipped
@@ -34,6 +34,8 @@ class EmbedRun(NamedTuple):
     """How many files are there whose images were deleted live."""
     before: Mapping[str, Member] = {}
     """The images before the run, with what was written live, by path."""
+    replaced: Iterable[Member] = ()
+    """The images at whose paths other content was put; search servers have both."""
     members: Sequence[Member] = ()
 
 

@@ -22,7 +22,7 @@ from prepare.sources import Found, Source, examine
 from prepare.stored import StoredRows
 from prepare.told_paths import add_root
 from prepare.written import Metadata, moved, source_metadata, taken_over, with_written
-from search.image_key import location_hash
+from search.image_key import key_of, location_hash
 from search.log import Entries, Entry
 from search.messages import Record
 
@@ -45,6 +45,8 @@ class Fold:
         self.removals = Removals(folded.removed)
         self.changes = Counter[str]()
         """How many entries changed something, by what they do."""
+        self.replaced: dict[bytes, Member] = {}
+        """The images, by id, at whose paths other content was put: a search server has both."""
         self._folded = folded
         self._base = loaded.root
         self._scans = scans
@@ -115,8 +117,10 @@ class Fold:
         if member and entry.op == "patch":
             self._patch(entry, member)
         elif member:
-            del self.images[member.path]
-            self.removals.add(member)
+            self.removals.add(self.images.pop(member.path))
+        elif entry.op == "delete" and entry.key in self.replaced:
+            self.removals.add(self.replaced.pop(entry.key))
+            return True
         return member is not None
 
     def _put(self, entry: Entry, stored: StoredRows) -> None:
@@ -124,6 +128,9 @@ class Fold:
         path, content = record.path, entry.key[:8].hex()
         before = self.images.get(path)
         is_same = before is not None and before.content == content
+        if before and not is_same:
+            self.replaced[key_of(before.content, path, "")[:16]] = before
+        self.replaced.pop(entry.key[:16], None)
         place = stored.by_content.get(content)
         self.images[path] = Member(
             path,

@@ -59,8 +59,8 @@ def _changes(outcome: EmbedRun) -> tuple[list[Member], list[Member]]:
     ]
     gone = [
         member
-        for path, member in before.items()
-        if path not in now or now[path].content != member.content
+        for member in (*before.values(), *outcome.replaced)
+        if member.path not in now or now[member.path].content != member.content
     ]
     return put, gone
 

@@ -100,6 +100,7 @@ def save_embeddings(
         fold.changes,
         len(sources) - len(results),
         fold.images,
+        fold.replaced.values(),
         members,
     )
 
