@@ -74,20 +74,20 @@ def test_a_file_comes_back_as_it_was(store: ObjectStore, disk: Path, tmp_path: P
 
 
 def test_a_fetch_goes_on_where_another_stopped(
-    s3: ObjectStore, storage: Storage, disk: Path, monkeypatch: pytest.MonkeyPatch
+    store: ObjectStore, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is transferred twice."""
-    s3.write(KEY, DATA)
+    """What is there is not asked for again: by then it is lost in the storage."""
+    store.write(KEY, DATA)
     monkeypatch.setattr(object_store, "BLOCK_BYTES", BLOCK)
     looks = iter([False, False, True])
     with pytest.raises(StoreError, match="stopped"):
-        s3.fetch(KEY, FILE, disk, lambda: next(looks))
+        store.fetch(KEY, FILE, disk, lambda: next(looks))
+    monkeypatch.undo()
     got = (disk / (FILE.name + PART)).stat().st_size
-    before = storage.proxy.passed_bytes
-    s3.fetch(KEY, FILE, disk)
+    store.write(KEY, bytes(got) + DATA[got:])
+    store.fetch(KEY, FILE, disk)
 
     assert got >= 2 * BLOCK
-    assert SIZE - got <= storage.proxy.passed_bytes - before < SIZE - got + BLOCK
     assert (disk / FILE.name).read_bytes() == DATA
 
 
