@@ -116,19 +116,10 @@ class Upstream:
             raise answer
         return answer
 
-    async def ask_all(
-        self, request: Request, deadline: float, *, only_in_use: bool = False
-    ) -> list[Reply | ServiceError]:
-        """Ask each replica once; returns the reply or the error of each, in order.
-
-        With `only_in_use`, only those that are not ejected, on kept connections.
-        """
+    async def ask_all(self, request: Request, deadline: float) -> list[Reply | ServiceError]:
+        """Ask each replica once; returns the reply or the error of each, in order."""
         await self._find(deadline)
-        asking = [
-            self._ask_alone(request, deadline, replica, new_connection=not only_in_use)
-            for replica in self._replicas.all
-            if not (only_in_use and replica.is_ejected)
-        ]
+        asking = [self._ask_alone(request, deadline, replica) for replica in self._replicas.all]
         return await asyncio.gather(*asking)
 
     async def close(self) -> None:
@@ -141,12 +132,12 @@ class Upstream:
             await within(deadline, self._replicas.wait())
 
     async def _ask_alone(
-        self, request: Request, deadline: float, replica: Replica, *, new_connection: bool
+        self, request: Request, deadline: float, replica: Replica
     ) -> Reply | ServiceError:
         question: _Question[Reply] = _Question(
             request, deadline, lambda reply: reply, LatencyWindow(), []
         )
-        asked = self._ask(question, replica, new_connection=new_connection)
+        asked = self._ask(question, replica, new_connection=True)
         try:
             return await within(deadline + self._grace_s, asked)
         except ServiceError as error:

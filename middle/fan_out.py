@@ -142,9 +142,9 @@ class FanOut:
             raise next(answer for answer in answers if isinstance(answer, ServiceError))
         return found
 
-    async def survey(self, deadline: float) -> None:
-        """Learn what each replica holds, from those that answer."""
-        await self._planner.survey(deadline)
+    async def survey(self, timeout_s: float) -> None:
+        """Learn what each replica holds, from those that answer in time."""
+        await self._planner.survey(timeout_s)
 
     def _check(self) -> None:
         if not self.has_servers:

@@ -53,9 +53,9 @@ class Planner:
                 self._holdings.learn(found.replica, found.shard_count, found.shards, ask.shards)
                 self.shard_count = found.shard_count
 
-    async def survey(self, deadline: float) -> None:
+    async def survey(self, timeout_s: float) -> None:
         """Ask each replica what it holds; those that do not answer stay as they were known."""
-        surveys = [server.infos(deadline) for server in self._servers]
+        surveys = [server.infos(timeout_s) for server in self._servers]
         for found in await asyncio.gather(*surveys):
             for replica, info in found.items():
                 self._holdings.learn(replica, info.shard_count, info.shards)

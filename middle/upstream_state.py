@@ -82,7 +82,7 @@ class UpstreamState:
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.gather(self._ask_search(), self._fan_out.survey(_timeout()))
+                await asyncio.gather(self._ask_search(), self._fan_out.survey(TIMEOUT_S))
                 for role in ROLES:
                     await self._ask_inference(role, partial(self._inference.digest, role))
                 await self._ask_inference("sam", self._inference.sam_digest)

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
 from common.coalescing import Coalescer
 from common.digest import with_digest
-from common.errors import InvalidResponse, ServiceError
-from common.http_client import HttpClient, Reply, Request, checked
+from common.errors import ServiceError
+from common.http_client import HttpClient, Request, checked
 from common.loop import within
 from common.upstream import Upstream
 from common.wire import encode
@@ -45,6 +44,7 @@ class SearchServer:
 
     def __init__(self, name: str, addresses: Sequence[str], http: HttpClient) -> None:
         """The caller closes `http`."""
+        self._http = http
         self.addresses = tuple(addresses)
         self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
         self._batches = self._line(name)
@@ -113,14 +113,19 @@ class SearchServer:
             Request("GET", "/info"), deadline, lambda reply: validate_info(reply.body)
         )
 
-    async def infos(self, deadline: float) -> dict[str, Info]:
-        """What each replica in use holds, by its address, if it answers."""
-        request, found = Request("GET", "/info"), {}
-        for reply in await self._upstream.ask_all(request, deadline, only_in_use=True):
-            if isinstance(reply, Reply):
-                with suppress(InvalidResponse):
-                    found[reply.address] = validate_info(reply.body)
-        return found
+    async def infos(self, timeout_s: float) -> dict[str, Info]:
+        """What each replica in use holds, by its address, if it answers in time.
+
+        A replica that does not has not failed: no query waits for it.
+        """
+        addresses = self.in_use()
+        asking = [fetch_info(self._http, address, timeout_s) for address in addresses]
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        return {
+            address: info
+            for address, info in zip(addresses, found, strict=True)
+            if isinstance(info, Info)
+        }
 
     def _line(self, name: str) -> Coalescer[Item, list[Result]]:
         return Coalescer(

@@ -111,7 +111,8 @@ class FakeServer:
             delta_rows=self.delta_rows,
         )
 
-    async def infos(self, deadline: float) -> dict[str, Info]:
+    async def infos(self, timeout_s: float) -> dict[str, Info]:
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
             return {self.addresses[0]: await self.info(deadline)}
         except ServiceError:
