@@ -363,7 +363,6 @@ function fillForm({ text, id, image, region, segment, ...rest }) {
   page.query.value = text ?? '';
   page.chip.hidden = !id && !image;
   page['chip-name'].textContent = image?.name ?? 'like this';
-  URL.revokeObjectURL(page['chip-image'].src);
   page['chip-image'].src = image ? URL.createObjectURL(image) : '';
   if (id) load(page['chip-image'], `${imageUrl(id)}/thumbnail`);
 }
@@ -574,6 +573,7 @@ page.folders.addEventListener('toggle', showFolders);
 page['date-form'].addEventListener('submit', onDates);
 page.further.addEventListener('click', loadMore);
 page.whole.addEventListener('click', searchByWhole);
+page['chip-image'].addEventListener('load', ({ target }) => URL.revokeObjectURL(target.src)); // not before: the console would tell of it
 page['chip-remove'].addEventListener('click', () => (go(options()), page.query.focus()));
 page.results.addEventListener('focusin', ({ target }) => setCursor(indexOf(target)));
 for (const type of ['dragover', 'dragleave', 'drop']) addEventListener(type, onDrag);
