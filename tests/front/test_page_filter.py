@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from devtools.collection import Collection
 from devtools.services import Cluster, cluster
 from tests.front.browsing import Browser, browsing
+from tests.front.narrowing import told
 
 IMAGES = 12
 
@@ -55,13 +56,6 @@ def narrow(browser: Browser, value: str) -> None:
 def chips(browser: Browser) -> list[str]:
     """What the chips say."""
     return told(browser, "#filters button span")
-
-
-def told(browser: Browser, css: str) -> list[str]:
-    """The texts of some elements, all at one moment."""
-    script = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)"
-    texts: list[str] = browser.driver.execute_script(script, css)
-    return texts
 
 
 def test_values_narrow_a_search_and_chips_widen_it(browser: Browser) -> None:
