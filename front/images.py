@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from flask import Flask, Response, request, send_file
+from werkzeug.routing import BaseConverter
 
 from common.config import Config
 from common.images.renditions import RenditionFolder
@@ -19,6 +20,12 @@ MAX_AGE = "max-age=3600"
 ask with its ETag whether it is still there."""
 RenditionOf = Callable[[str, str], bytes]
 """Gives the thumbnail or the preview of an image id."""
+
+
+class NotDelete(BaseConverter):
+    """A part of an address, but for the last name of `/v1/images/delete`: that is no id."""
+
+    regex = "(?!delete$)[^/]+"
 
 
 def add_images(
@@ -38,6 +45,7 @@ def add_images(
         front.thumbnail_cache_bytes,
         RenditionFolder(root / front.rendition_dir, front.rendition_bytes),
     )
+    app.url_map.converters["default"] = NotDelete
     known = KnownIds(mark)
     sides = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
 

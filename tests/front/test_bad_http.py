@@ -171,6 +171,7 @@ METHODS = {
     ("DELETE", "/v1/info"): "GET HEAD OPTIONS",
     ("GET", "/v1/embed"): "OPTIONS POST",
     ("POST", "/v1/images/x/thumbnail"): "GET HEAD OPTIONS",
+    ("PATCH", "/v1/images/delete"): "OPTIONS POST",
     ("POST", "/"): "GET HEAD OPTIONS",
     ("TRACE", "/v1/search"): "GET HEAD OPTIONS POST",
 }

@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from common.keys import Scope
 from devtools import services
 from devtools.collection import Collection
 from devtools.services import Cluster, run_command, with_section
@@ -48,7 +49,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def key(cluster: Cluster, folder: Path) -> str:
     """A key for all that needs one."""
-    scopes = [word for scope in ("search", "images", "admin") for word in ("--scope", scope)]
+    scopes = [word for scope in get_args(Scope) for word in ("--scope", scope)]
     done = run_command("front/keys.py", cluster.config, "fuzz", *scopes, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[-1]
