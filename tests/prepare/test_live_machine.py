@@ -30,7 +30,7 @@ from search.log import Entry
 from search.manifest import folders_of, manifest_in_use
 from search.messages import Record
 from tests.prepare.folders import Folders, picture
-from tests.prepare.served import Served
+from tests.prepare.search_servers import SearchServers
 from tests.prepare.stub_tower import MAX_PIXELS, SPACE, StubTower
 
 CONFIG = f"""{{"Prepare": {{"images": ["photos"], "chunk-size": 2, "threads": 1}},
@@ -55,7 +55,7 @@ class Machine(RuleBasedStateMachine):
         self.folders = Folders(self.base)
         self.loaded = Loaded(parse(CONFIG), self.base)
         self.embeddings = EmbeddingFolder(self.base / "data/embeddings")
-        self.tower, self.served, self.seeds = StubTower(), Served(self.loaded), count()
+        self.tower, self.servers, self.seeds = StubTower(), SearchServers(self.loaded), count()
         self.images: dict[str, tuple[str, dict[str, Any]]] = {}
         self.removed: set[tuple[str, str]] = set()
         self.looked_at: dict[str, str] = {}
@@ -203,7 +203,7 @@ class Machine(RuleBasedStateMachine):
         """Servers have what they must have; they could also go back."""
         if build and self.images:
             manifest = build_index.build(self.loaded)
-            self.served.built(self.embeddings, manifest)
+            self.servers.built(self.embeddings, manifest)
         prepare = self.loaded.config.prepare
         names_of = prepare.index_dir, prepare.path_dir, prepare.hash_dir
         manifest = manifest_in_use(folders_of(self.base, *names_of))
@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
             for path, (content, metadata) in self.images.items()
         }
         if self.images:
-            assert self.served.images(manifest) == expected
+            assert self.servers.images(manifest) == expected
 
 
 def test_servers_have_what_was_written() -> None:
