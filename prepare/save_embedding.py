@@ -79,8 +79,9 @@ def save_embeddings(
         results = [(source, row or stored.of(source.path)) for source, row in found]
         results = fold.keep_out(sources, results)
         now = [fold.written(member) for member in _members(results, roots, scans)]
-        images = list(fold.images.values())
-        kept = Kept([], {}) if accept_loss else _keep_absent(loaded, images, now, scans, stored)
+        kept = (
+            Kept([], {}) if accept_loss else _keep_absent(loaded, fold.images, now, scans, stored)
+        )
         waiting = fold.waiting(sources)
         members = sorted([*now, *kept.members, *waiting], key=lambda member: member.path)
         write_members(folder, members, fold.folded)
@@ -136,7 +137,7 @@ def _members(
 
 def _keep_absent(
     loaded: Loaded,
-    before: Sequence[Member],
+    images: Mapping[str, Member],
     now: Sequence[Member],
     scans: Sequence[RootScan],
     stored: StoredRows,
@@ -144,7 +145,7 @@ def _keep_absent(
     """The absent images that stay; raises ConfigError if a new model cannot embed them."""
     left_out = [left for scan in scans for left in scan.found.left_out]
     unwanted = {left.path for left in left_out if left.kind in UNWANTED}
-    before = [member for member in before if not is_below(member.path, unwanted)]
+    before = [member for path, member in images.items() if not is_below(path, unwanted)]
     unread = {left.path for left in left_out if left.kind == "error"}
     find = obstacle_finder(loaded.root, unread)
     kept = keep_absent(before, now, scans, loaded.config.prepare.max_loss, find)
