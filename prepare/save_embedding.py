@@ -79,9 +79,7 @@ def save_embeddings(
         results = [(source, row or stored.of(source.path)) for source, row in found]
         results = fold.keep_out(sources, results)
         now = [fold.written(member) for member in _members(results, roots, scans)]
-        kept = (
-            Kept([], {}) if accept_loss else _keep_absent(loaded, fold.images, now, scans, stored)
-        )
+        kept = Kept([], {}) if accept_loss else _absent(loaded, fold.images, now, scans, stored)
         waiting = fold.waiting(sources)
         members = sorted([*now, *kept.members, *waiting], key=lambda member: member.path)
         write_members(folder, members, fold.folded)
@@ -135,7 +133,7 @@ def _members(
     ]
 
 
-def _keep_absent(
+def _absent(
     loaded: Loaded,
     images: Mapping[str, Member],
     now: Sequence[Member],
