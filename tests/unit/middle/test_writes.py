@@ -77,7 +77,7 @@ def test_what_is_not_there_is_told_where_the_log_ends(log: CountingLog) -> None:
             with pytest.raises(NotFound):
                 await change
         one.server.position = 0
-        with pytest.raises(Unavailable, match="behind"):
+        with pytest.raises(Unavailable):
             await one.writes.delete(KNOWN, soon() - 9.8)
         deleting = asyncio.create_task(one.writes.delete(KNOWN, soon()))
         await asyncio.sleep(0.05)
