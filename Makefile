@@ -42,7 +42,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes 
 # What is named when make is called is handed on: compose.yaml says which variables it reads.
 COMPOSE = DEVICE=$(DEVICE) docker compose -f compose.yaml $(if $(filter cuda,$(DEVICE)),-f edge/cuda.yaml)
 
-.PHONY: help demo install dev torch lock lint format test clients chaos bench bench-runtimes fuzz build_all c_up c_down reference clean
+.PHONY: help demo install dev torch lock lint format test clients chaos hosts bench bench-runtimes fuzz build_all c_up c_down reference clean
 
 help: ## this list
 	@echo "Begin with: make demo IMAGES=~/Pictures"
@@ -119,6 +119,9 @@ fuzz: dev ## search for what breaks anything that reads what others send, SECOND
 chaos: dev ## everything that can go wrong, for long: faults at random for MINUTES, 100 kills, 200 flips, 20 restarts
 	$(BIN)/python tests/chaos/chaos.py --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
 	$(if $(ONLY),,$(BIN)/python tests/chaos/sabotage.py)
+
+hosts: dev ## four hosts of network namespaces, as root on Linux: one cut off, all restarted, servers added and removed
+	ALL_ORDERS=1 $(BIN)/python -m pytest -v tests/hosts
 
 bench: torch ## everything beside others, limits and targets, or the sections of ONLY
 	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(if $(BESIDE),--beside $(BESIDE))
