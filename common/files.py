@@ -18,9 +18,14 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` make a temporary file, sync the file, and rename it to `path`."""
     temporary = path.with_name(path.name + TEMPORARY)
     write(temporary)
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
+    move(temporary, path)
+
+
+def move(path: Path, to: Path) -> None:
+    """Rename a file, within a disk, so that it is whole under its new name after a power cut."""
+    sync(path)
+    path.replace(to)
+    sync(to.parent)
 
 
 def replace_bytes(path: Path, data: bytes) -> None:

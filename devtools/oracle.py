@@ -20,6 +20,7 @@ from common.files import content_hash
 from common.wire import Matrix
 from devtools.collection import Collection
 from devtools.open_loop import Client
+from search.image_key import shard_of
 
 K = 10
 EXACT = 1e-4
@@ -36,7 +37,7 @@ class Truth:
         self._shard_count = shard_count
         files = [(collection.folder / path).read_bytes() for path in self.paths]
         contents = [int(content_hash(data)[:16], 16) for data in files]
-        self._shards = np.array([content % shard_count for content in contents])
+        self._shards = np.array([shard_of(content, shard_count) for content in contents])
 
     def random_query(self, random: np.random.Generator) -> Matrix:
         """A random unit vector, so that no query repeats."""

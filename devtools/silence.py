@@ -53,4 +53,4 @@ def silence_of_load(folders: Folders) -> tuple[float, float]:
     with ticking() as times:
         load_version(folders, manifest.named, range)
     silence_s = longest_gap_s(times)
-    return silence_s, silence_s * 1e9 / max(files.index.size_bytes for files in manifest.shards)
+    return silence_s, silence_s * 1e9 / max(files.index.size_bytes for files in manifest.segments)

@@ -28,10 +28,11 @@ from search.ann_index import Build
 from search.fields import fields_of_index
 from search.filter import Filter
 from search.image_key import IMAGE_KEY
-from search.index import SegmentRows, load_shard, write_shard
-from search.segment import Segment
+from search.index import load_segment
 from search.manifest import Folders
 from search.messages import Record
+from search.segment import Segment
+from search.segment_writing import SegmentRows, write_segment
 
 QUERIES = 512
 K = 10
@@ -56,8 +57,8 @@ def make_shard(
     ]
     build = Build(kind, 16, 100, 0, EF)
     rows, fields = SegmentRows(vectors, keys, records), fields_of_index(records)
-    files = write_shard(folders, "v000001", 0, rows, build, fields)
-    return load_shard(folders, "v000001", vectors.shape[1], files, 10**9)
+    files = write_segment(folders, "v000001", 0, rows, build, fields)
+    return load_segment(folders, vectors.shape[1], files, 10**9)
 
 
 def measure(

@@ -106,7 +106,7 @@ class FanOut:
 
         if is_short(image_id):
             return await any_answer(self._servers, ask, deadline)
-        shard = shard_of(parse_id(image_id)[0], self.shard_count)
+        shard = shard_of(parse_id(image_id)[0], self.shard_count, self._planner.sharding)
         servers = [(server, self._planner.held(i)) for i, server in enumerate(self._servers)]
         holders = [server for server, held in servers if shard in held]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from middle.holdings import Holdings
 from search.client import SearchServer
+from search.messages import Sharding
 from search.query_batch import Ask, ShardResult
 
 Deal = Callable[[int, int], list[int]]
@@ -22,6 +23,7 @@ class Planner:
         self._holdings = Holdings()
         self.shard_count = max(1, len(servers))
         """Of the index, as replies tell; before the first reply, the least that prepare chooses."""
+        self.sharding: Sharding = "range"
 
     def plan(self) -> list[Ask]:
         """What to ask the servers for."""
@@ -51,7 +53,7 @@ class Planner:
         for ask, found in zip(asks, results, strict=True):
             if isinstance(found, ShardResult):
                 self._holdings.learn(found.replica, found.shard_count, found.shards, ask.shards)
-                self.shard_count = found.shard_count
+                self.shard_count, self.sharding = found.shard_count, found.sharding
 
     async def survey(self, timeout_s: float) -> None:
         """Ask each replica what it holds; those that do not answer stay as they were known."""
@@ -59,7 +61,7 @@ class Planner:
         for found in await asyncio.gather(*surveys):
             for replica, info in found.items():
                 self._holdings.learn(replica, info.shard_count, info.shards)
-                self.shard_count = info.shard_count
+                self.shard_count, self.sharding = info.shard_count, info.sharding
 
     def _in_use(self) -> list[list[str]]:
         return [server.in_use() for server in self._servers]

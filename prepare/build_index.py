@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -12,12 +12,12 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import numpy as np
+from msgspec.structs import replace
 
 from common.config import Loaded, load
 from common.cores import usable_cores
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
-from common.wire import Matrix
 from inference.clip import images
 from prepare.chunks import EmbeddingFolder
 from prepare.collection import Collection, read_collection
@@ -28,26 +28,31 @@ from prepare.members import Folded, read_folded
 from prepare.progress import Progress
 from prepare.publishing import begin_publishing
 from prepare.recall import recall
-from prepare.versions import chunks_of_versions, find_version, next_version
+from prepare.shard_plans import ShardPlan, fields_of_plans, plan_shards
+from prepare.versions import (
+    chunks_of_versions,
+    find_version,
+    next_version,
+    version_to_extend,
+)
 from search.ann_index import Build
-from search.fields import fields_of_index
-from search.index import ef_of_shard, ann_module, load_shard, write_shard
-from search.segment import Segment
+from search.index import ann_module, ef_of_shard
 from search.manifest import (
     DISTANCE,
+    FORMAT,
     BadIndex,
     Folders,
     Manifest,
     Recall,
-    ShardFiles,
     folders_of,
     manifest_in_use,
     write_manifest,
 )
 from search.messages import Fields
-
-FORMAT = 5
-"""To be increased with each change that gives other files for the same embeddings."""
+from search.segment_files import ShardFiles
+from search.segment_writing import SegmentRows, write_segment, write_tombstones
+from search.shard import Shard
+from search.shard_loading import load_shard
 
 RECALL_K = 10
 RECALL_QUERIES = 200
@@ -76,8 +81,10 @@ def build(loaded: Loaded) -> Manifest:
                 print(_choice(folders, count, len(collection.keys)), flush=True)
             embeddings.verify({int(chunk) for chunk in collection.places[:, 0]})
             version = next_version(folders)
-            fields = fields_of_index(collection.records)
-            shards = _write_shards(loaded, folders, version, collection, count, fields)
+            before = version_to_extend(folders, prepare, collection.entry, count)
+            plans = plan_shards(folders, before, collection, count)
+            fields = fields_of_plans(collection, plans)
+            shards = _write_shards(loaded, folders, version, collection, plans, fields)
             manifest = _describe(
                 loaded, folders, version, collection, shards, inputs, fields, folded
             )
@@ -141,27 +148,30 @@ def _write_shards(
     folders: Folders,
     version: str,
     collection: Collection,
-    count: int,
+    plans: Sequence[ShardPlan],
     fields: Fields,
 ) -> list[ShardFiles]:
-    """Build `count` shards in parallel; the result is in shard order."""
+    """Build what is new of each shard, in parallel; the result is in shard order."""
     prepare = loaded.config.prepare
     cores = usable_cores()
-    threads = max(1, cores // count)
-    ef = ef_of_shard(loaded.config.search.ef_search, count)
-    build = Build(prepare.index, prepare.M, prepare.ef_construction, threads, ef)
+    built = [len(plan.built) for plan in plans if plan.built is not None]
+    busy = max(1, len(built))
+    ef = ef_of_shard(loaded.config.search.ef_search, len(plans))
+    build = Build(prepare.index, prepare.M, prepare.ef_construction, max(1, cores // busy), ef)
+    progress = Progress("indexing", sum(built))
 
     def write(shard: int) -> ShardFiles:
-        rows = collection.rows(collection.members(shard, count))
-        return write_shard(folders, version, shard, rows, build, fields)
+        plan, segments = plans[shard], [*plans[shard].kept]
+        if plan.built is not None:
+            rows = collection.rows(plan.built)
+            segments.append(write_segment(folders, version, shard, rows, build, fields))
+        return ShardFiles(segments, write_tombstones(folders, version, shard, plan.tombstones))
 
-    with (
-        ThreadPoolExecutor(min(cores, count)) as pool,
-        Progress("indexing", len(collection.keys)) as progress,
-    ):
+    with ThreadPoolExecutor(min(cores, busy)) as pool, progress:
         shards = []
-        for files in pool.map(write, range(count)):
-            progress.add(files.count)
+        for plan, files in zip(plans, pool.map(write, range(len(plans))), strict=True):
+            if plan.built is not None:
+                progress.add(len(plan.built))
             shards.append(files)
         return shards
 
@@ -178,7 +188,7 @@ def _describe(
 ) -> Manifest:
     """The manifest of the written files, with the recall of the index."""
     prepare, entry = loaded.config.prepare, collection.entry
-    return Manifest(
+    manifest = Manifest(
         version,
         datetime.now(UTC).isoformat(timespec="seconds"),
         entry.model,
@@ -190,35 +200,31 @@ def _describe(
         prepare.ef_construction,
         len(collection.keys),
         inputs,
-        _measure(loaded, folders, version, collection, shards),
+        Recall(RECALL_K, 0, loaded.config.search.ef_search, 0.0),
         shards,
         sorted(collection.chunks),
         fields,
         log_id=folded.log_id,
         log_position=folded.position,
     )
+    return replace(manifest, recall=_measure(folders, manifest, collection))
 
 
-def _measure(
-    loaded: Loaded,
-    folders: Folders,
-    version: str,
-    collection: Collection,
-    shards: list[ShardFiles],
-) -> Recall:
+def _measure(folders: Folders, manifest: Manifest, collection: Collection) -> Recall:
     """Recall of the written index for images drawn from it; memory holds one shard at a time."""
-    ef_search = loaded.config.search.ef_search
-    total = len(collection.keys)
+    total, shards = manifest.count, len(manifest.shards)
     drawn = np.random.default_rng(0).choice(total, min(RECALL_QUERIES, total), replace=False)
     queries = collection.rows(drawn).vectors
 
-    def pairs() -> Iterator[tuple[Segment, Matrix]]:
-        for number, files in enumerate(shards):
-            members = collection.members(number, len(shards))
-            shard = load_shard(folders, version, collection.entry.dim, files, total)
-            yield shard, collection.rows(members).vectors
+    def pairs() -> Iterator[tuple[Shard, SegmentRows]]:
+        for number in range(shards):
+            segments = load_shard(folders, manifest, number, {}).values()
+            for segment in segments:
+                segment.put_in_use()
+            yield Shard(list(segments)), collection.rows(collection.members(number, shards))
 
-    value = recall(queries, pairs(), RECALL_K, ef_of_shard(ef_search, len(shards)))
+    ef_search = manifest.recall.ef_search
+    value = recall(queries, pairs(), RECALL_K, ef_of_shard(ef_search, shards))
     return Recall(RECALL_K, len(queries), ef_search, round(value, 4))
 
 

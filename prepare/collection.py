@@ -14,8 +14,8 @@ from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.members import Member, has_members, read_members
 from search.image_key import IMAGE_KEY, Keys, location_hash, shard_of
-from search.index import SegmentRows
 from search.messages import Record
+from search.segment_writing import SegmentRows
 
 
 class Collection(NamedTuple):

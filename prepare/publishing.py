@@ -15,6 +15,7 @@ from search.manifest import (
     Folders,
     Manifest,
     VersionRef,
+    decoded,
     files_of,
     write_current,
 )
@@ -27,7 +28,7 @@ from search.object_store import (
     StoreError,
 )
 from search.self_hash import with_self_hash
-from search.stored_versions import FILES, MANIFESTS, decoded, manifest_name, read_stored
+from search.stored_versions import FILES, MANIFESTS, manifest_name, read_stored
 
 DROPPED = "dropped"
 """An empty object under this and the name of a manifest says since when that is not kept."""
@@ -49,7 +50,7 @@ def begin_publishing(url: str | None, folders: Folders) -> "Publisher | None":
     known, current = None, None
     try:
         known = store.read(CURRENT)
-        current = decoded(known.data, Current, CURRENT)
+        current = decoded(known.data, Current, f"{CURRENT} in the object storage")
     except NoObject:
         pass
     except BadIndex as error:

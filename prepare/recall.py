@@ -3,32 +3,34 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.wire import Matrix
-from search.image_key import IMAGE_KEY
+from search.image_key import KEY_BYTES, Keys
 from search.messages import Hits
-from search.segment import Segment
+from search.segment_writing import SegmentRows
+from search.shard import Shard
 
 ROUNDING = 1e-5
 """float32 scores differ by about this much when their terms are added in another order."""
 
 
 def recall(
-    queries: Matrix, shards: Iterable[tuple[Segment, Matrix]], k: int, ef_search: int
+    queries: Matrix, shards: Iterable[tuple[Shard, SegmentRows]], k: int, ef_search: int
 ) -> float:
     """The share of the true k nearest of each query that all shards together find.
 
-    `shards` gives each shard with its exact vectors, float32 [rows, dim]. A found image counts when
+    `shards` gives each shard with its images and their exact vectors. A found image counts when
     its exact score reaches the true k-th best score: of two equal images, either will do. Scores
     from the index are not used, as its vectors may be rounded.
     """
     true: list[Matrix] = []
     found: list[Matrix] = []
-    for shard, vectors in shards:
-        true.append(_best(queries @ vectors.T, k))
+    for shard, rows in shards:
+        true.append(_best(queries @ rows.vectors.T, k))
         hits = shard.search(queries, [k] * len(queries), ef_search, 0)
         scores = [
-            vectors[_rows(shard, query_hits)] @ query
+            rows.vectors[_rows(rows.keys, query_hits)] @ query
             for query_hits, query in zip(hits, queries, strict=True)
         ]
         found.append(_padded(scores, k))
@@ -37,9 +39,11 @@ def recall(
     return float((got >= best[:, :1] - ROUNDING).mean())
 
 
-def _rows(shard: Segment, hits: Hits) -> list[int]:
-    ids = np.frombuffer(hits.keys, IMAGE_KEY)[["content", "location"]].tolist()
-    return [row for image_id in ids if (row := shard.find(*image_id)) is not None]
+def _rows(keys: Keys, hits: Hits) -> NDArray[np.intp]:
+    """The rows of hits among sorted keys."""
+    known, found = keys.view(KEY_BYTES), np.frombuffer(hits.keys, KEY_BYTES)
+    rows = np.searchsorted(known, found)
+    return rows[np.isin(found, known)]
 
 
 def _best(scores: Matrix, k: int) -> Matrix:

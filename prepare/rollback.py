@@ -16,6 +16,7 @@ from search.manifest import (
     Current,
     Folders,
     Manifest,
+    files_of,
     folders_of,
     manifest_of,
     read_current,
@@ -42,7 +43,7 @@ def roll_back(folders: Folders, url: str | None = None) -> Manifest:
                 manifest = publisher.find(current.before)
             else:
                 manifest = manifest_of(folders, current.before)
-                verify_files(folders, manifest)
+                verify_files(files_of(folders, manifest))
         except BadIndex as error:
             raise ConfigError(f"the version before cannot be used: {error}") from None
         back = Current(manifest.named, current.now)

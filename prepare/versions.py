@@ -4,20 +4,26 @@ import logging
 from collections.abc import Callable
 
 from common.files import sync
+from common.settings.prepare import Prepare
+from inference.clip import images
+from prepare.chunks import JournalEntry
 from search.manifest import (
+    FORMAT,
     MANIFEST,
     BadIndex,
     Current,
     Folders,
     Manifest,
     VersionRef,
+    files_of,
+    manifest_in_use,
     read_current,
     read_manifest,
     verify_files,
     version_names,
     write_current,
 )
-from search.version_folders import delete_old, delete_unfinished
+from search.version_folders import delete_old, delete_unfinished, sweep_segments
 
 Publish = Callable[[Current], None]
 """Puts a version in use in an object storage (`publishing.Publisher.publish`)."""
@@ -28,10 +34,11 @@ log = logging.getLogger(__name__)
 def next_version(folders: Folders) -> str:
     """Make the three folders of a new version; returns its name.
 
-    Versions without a manifest are deleted: killed runs left them. The name is new in all three
-    folders, as another index may share one of them.
+    Versions without a manifest are deleted, and the segments that no version names: killed runs
+    left them. The name is new in all three folders, as another index may share one of them.
     """
     delete_unfinished(folders)
+    sweep_segments(folders)
     names = [name for folder in folders.all() for name in version_names(folder)]
     if current := current_of(folders):  # in an object storage, it may be another machine's
         names.append(current.now.version)
@@ -49,7 +56,7 @@ def find_version(folders: Folders, inputs: str) -> Manifest | None:
         try:
             manifest = read_manifest(folders, name)
             if manifest.inputs == inputs:
-                verify_files(folders, manifest)
+                verify_files(files_of(folders, manifest))
                 return manifest
         except BadIndex as error:
             log.warning("passed over: %s", error)
@@ -65,6 +72,26 @@ def kept_manifests(folders: Folders) -> list[Manifest] | None:
     except BadIndex as error:
         log.warning("no embeddings are dropped, and nothing of the log: %s", error)
         return None
+
+
+def version_to_extend(
+    folders: Folders, prepare: Prepare, entry: JournalEntry, shard_count: int
+) -> Manifest | None:
+    """The version in use, if a new version with these settings may have segments of it."""
+    try:
+        before = manifest_in_use(folders)
+    except BadIndex:  # there is none, or `find_version` has told why
+        return None
+    kinds = {segment.kind for segment in before.segments}
+    made = (
+        *(before.format, before.preprocessing, before.sharding, len(before.shards), kinds),
+        *(before.space, before.dim, before.M, before.ef_construction),
+    )
+    wanted = (
+        *(FORMAT, images.VERSION, "range", shard_count, {prepare.index}),
+        *(entry.space, entry.dim, prepare.M, prepare.ef_construction),
+    )
+    return before if made == wanted else None
 
 
 def chunks_of_versions(folders: Folders) -> set[int] | None:

@@ -55,10 +55,10 @@ class HidingIndex(AnnIndex, Protocol):
     """An index that hides rows faster than by a mask for each search."""
 
     def hide(self, rows: Numbers) -> None:
-        """Leave out some rows, none of which is hidden."""
+        """Leave out some rows, also if they are hidden already."""
 
-    def show(self, rows: Numbers) -> None:
-        """Let some rows, all of which are hidden, be found again."""
+    def hide_only(self, rows: Numbers) -> None:
+        """Leave out some rows, and find all others again."""
 
 
 class AnnModule(Protocol):

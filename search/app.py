@@ -145,6 +145,7 @@ def _info(version: Version, versions: IndexVersions) -> Info:
         delta_rows=sum(shard.delta.rows for shard in shards.values()),
         tombstones=sum(shard.tombstones for shard in shards.values()),
         live_change=sum(shard.count for shard in shards.values()) - made,
+        sharding=manifest.sharding,
     )
 
 
@@ -202,7 +203,10 @@ def _search(
             ShardHits(number, shard.search(vectors, message.ks, ef, threads, message.filter))
         )
     named, total = manifest.named, len(manifest.shards)
-    return SearchReply(named.version, named.sha256, manifest.space, total, shards, position)
+    return SearchReply(
+        *(named.version, named.sha256, manifest.space, total, shards, position),
+        manifest.sharding,
+    )
 
 
 def _vectors(message: SearchRequest, dim: int) -> Matrix:
@@ -225,7 +229,8 @@ def _find(version: Version, image_id: str) -> Found:
         found = [shard.find_number(number) for shard in version.shards.values()]
     else:
         content, location = parse_id(image_id)
-        held = version.shards.get(shard_of(content, len(version.manifest.shards)))
+        manifest = version.manifest
+        held = version.shards.get(shard_of(content, len(manifest.shards), manifest.sharding))
         if held is None:
             raise Unavailable("this server does not hold the shard of this id", "wrong_shard")
         found = [held.find(content, location)]

@@ -164,10 +164,9 @@ class SearchServer:
         )
         shards = [(shard_hits.shard, shard_hits.hits) for shard_hits in reply.shards]
         named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
+        told = (reply.position, replica, reply.sharding)
         return (
-            ShardResult(
-                *named, {shard: hits[place] for shard, hits in shards}, reply.position, replica
-            )
+            ShardResult(*named, {shard: hits[place] for shard, hits in shards}, *told)
             for place in range(len(ks))
         )
 

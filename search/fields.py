@@ -55,17 +55,22 @@ def fields_of_record(record: Record) -> dict[str, Value | None]:
     return {"when": next((time for time in times if time and isinstance(time, str)), None)} | fields
 
 
-def fields_of_index(records: Iterable[Record]) -> Fields:
-    """The fields that filters can test, those of the fewest images left out if there are many."""
+def fields_of_index(records: Iterable[Record], kept: Fields | None = None) -> Fields:
+    """The fields that filters can test, those of the fewest images left out if there are many.
+
+    `kept` are the fields of the segments that an index takes over, which stay.
+    """
     counts: dict[str, int] = defaultdict(int)
     kinds: dict[str, set[Kind]] = defaultdict(set)
+    for name, known in (kept or {}).items():
+        kinds[name].update(known)
     for record in records:
         for name, value in fields_of_record(record).items():
             if value is not None:
                 counts[name] += 1
                 kinds[name].add(kind_of(value))
-    kept = sorted(counts, key=lambda name: (-counts[name], name))[:MAX_FIELDS]
-    return {name: sorted(kinds[name]) for name in sorted(kept)}
+    order = sorted(kinds, key=lambda name: (name not in (kept or {}), -counts[name], name))
+    return {name: sorted(kinds[name]) for name in sorted(order[:MAX_FIELDS])}
 
 
 def kind_of(value: object) -> Kind:

@@ -91,16 +91,22 @@ class Hnsw:
     def hide(self, rows: Numbers) -> None:
         """See `ann_index.HidingIndex`."""
         with self._lock:
-            self._alive[rows] = False
-            for row in rows.tolist():
-                self._index.mark_deleted(row)
+            self._hide(rows)
 
-    def show(self, rows: Numbers) -> None:
+    def hide_only(self, rows: Numbers) -> None:
         """See `ann_index.HidingIndex`."""
         with self._lock:
-            self._alive[rows] = True
-            for row in rows.tolist():
+            shown = np.setdiff1d(np.flatnonzero(~self._alive), rows)
+            self._hide(rows)
+            self._alive[shown] = True
+            for row in shown.tolist():
                 self._index.unmark_deleted(row)
+
+    def _hide(self, rows: Numbers) -> None:
+        hidden = rows[self._alive[rows]]  # hnswlib raises an error for a row that is hidden
+        self._alive[hidden] = False
+        for row in hidden.tolist():
+            self._index.mark_deleted(row)
 
     def nearest(
         self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None = None

@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import BadRequest
+from search.messages import Sharding
 
 IMAGE_KEY = np.dtype([("content", ">u8"), ("location", ">u8"), ("perceptual", ">u8")])
 """Hashes of the file's bytes and of its path, together the id; and the perceptual hash."""
+
+KEY_BYTES = np.dtype(f"S{IMAGE_KEY.itemsize}")
+"""A key as bytes, for fast look-ups. The order is the same, as its hashes are big-endian."""
 
 SHORT = 13
 """Digits of an id that make its number, for clients whose ids are numbers: 52 bits, which a double
@@ -55,6 +59,11 @@ def _is_hex(text: str) -> bool:
     return set(text) <= set("0123456789abcdef")
 
 
-def shard_of(content: Hash, shard_count: int) -> Hash:
-    """The shard of an image, by its content hash: copies of a file lie in one shard."""
-    return content % shard_count
+def shard_of(content: Hash, shard_count: int, sharding: Sharding = "range") -> Hash:
+    """The shard of an image, by its content hash: copies of a file lie in one shard.
+
+    A range of the upper 32 bits each, so that shard s of S is shards 2s and 2s+1 of 2S.
+    """
+    if sharding == "modulo":
+        return content % shard_count
+    return content // 2**32 * shard_count // 2**32

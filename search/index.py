@@ -1,33 +1,19 @@
-"""The files of a segment: an index with the keys and records of its images, written and loaded."""
+"""The index of a segment as files: their kind, and how they are loaded."""
 
 import math
 import mmap
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from common.config import IndexKind
-from common.files import replace_bytes, write_whole
-from common.wire import Matrix
 from search import canaries, exact, hnsw
-from search.ann_index import AnnModule, AnnPaths, Build
+from search.ann_index import AnnModule, AnnPaths
 from search.columns import Columns
-from search.fields import pack
-from search.image_key import IMAGE_KEY, Keys
-from search.manifest import BadIndex, Folders, ShardFiles, describe, verify
-from search.messages import Fields, Record
+from search.image_key import IMAGE_KEY
+from search.manifest import SEGMENTS, BadIndex, Folders, files_of_segment, verify_files
 from search.segment import Segment
-
-
-class SegmentRows(NamedTuple):
-    """The images of a shard, sorted by key: what `write_shard` takes."""
-
-    vectors: Matrix
-    keys: Keys
-    records: Sequence[Record]
+from search.segment_files import SegmentFiles
 
 
 def ann_module(kind: IndexKind) -> AnnModule:
@@ -37,51 +23,6 @@ def ann_module(kind: IndexKind) -> AnnModule:
 
         return compact
     return hnsw
-
-
-def write_shard(
-    folders: Folders,
-    version: str,
-    shard: int,
-    rows: SegmentRows,
-    build: Build,
-    fields: Fields | None = None,
-) -> ShardFiles:
-    """Build a shard and write its files into the folders of `version`; `fields` are the index's.
-
-    The new index is loaded once, to draw its canaries. Raises BadIndex, ConfigError,
-    MissingPackage.
-    """
-    ann = ann_module(build.kind)
-    index, paths, hashes = (folder / version for folder in folders.all())
-    name = f"shard-{shard:03}"
-    count, dim = rows.vectors.shape
-    ann_paths = ann.write(index, name, rows.vectors, build)
-    drawn = canaries.draw(rows.vectors, ann.load(ann_paths, dim, count), build.ef)
-    packed = [msgspec.msgpack.encode(record) for record in rows.records]
-    offsets = np.zeros(count + 1, dtype="<i8")
-    offsets[1:] = np.cumsum([len(record) for record in packed])
-    write_whole(paths / f"{name}.records", lambda path: _write_all(path, packed))
-    replace_bytes(paths / f"{name}.offsets", offsets.tobytes())
-    replace_bytes(paths / f"{name}.columns", pack(rows.records, fields or {}))
-    replace_bytes(hashes / f"{name}.keys", rows.keys.tobytes())
-    replace_bytes(index / f"{name}.canaries", msgspec.msgpack.encode(drawn))
-    return ShardFiles(
-        count,
-        describe(ann_paths.index_path),
-        describe(paths / f"{name}.records"),
-        describe(paths / f"{name}.offsets"),
-        describe(hashes / f"{name}.keys"),
-        describe(index / f"{name}.canaries"),
-        build.kind,
-        describe(ann_paths.vectors_path) if ann_paths.vectors_path else None,
-        describe(paths / f"{name}.columns"),
-    )
-
-
-def _write_all(path: Path, parts: Sequence[bytes]) -> None:
-    with path.open("wb") as file:
-        file.writelines(parts)
 
 
 def ef_of_shard(ef_search: int, shard_count: int) -> int:
@@ -94,37 +35,42 @@ def ef_of_shard(ef_search: int, shard_count: int) -> int:
     return math.ceil(ef_search / math.pow(shard_count, 0.45))
 
 
-def load_shard(folders: Folders, version: str, dim: int, files: ShardFiles, images: int) -> Segment:
-    """Load a shard: check its files against the manifest, then run its canaries.
+def is_exact(images: int) -> bool:
+    """Whether an index of so many images is searched exactly."""
+    return images <= exact.MAX_COUNT
+
+
+def load_segment(folders: Folders, dim: int, files: SegmentFiles, images: int) -> Segment:
+    """Load a segment: check its files against the manifest, then run its canaries.
 
     `images` is the number of images in the version: a small version is searched exactly. Raises
     BadIndex, MissingPackage.
     """
     try:
-        return _load(folders, version, dim, files, images)
+        return _load(folders, dim, files, images)
     except MemoryError:
-        raise BadIndex(f"{version}: too little memory") from None
-    except OSError as error:  # prepare deletes old versions, also while one is loaded
-        raise BadIndex(f"{version}: {error}") from None
+        raise BadIndex(f"segment {files.name}: too little memory") from None
+    except OSError as error:  # prepare deletes old segments, also while one is loaded
+        raise BadIndex(f"segment {files.name}: {error}") from None
 
 
-def _load(folders: Folders, version: str, dim: int, files: ShardFiles, images: int) -> Segment:
-    index, paths, hashes = (folder / version for folder in folders.all())
-    ann_paths = AnnPaths(
-        verify(index, files.index), verify(index, files.vectors) if files.vectors else None
-    )
-    keys = np.fromfile(verify(hashes, files.hashes), dtype=IMAGE_KEY)
-    offsets = np.fromfile(verify(paths, files.offsets), dtype="<i8")
-    records = _map(verify(paths, files.records))
-    packed = _map(verify(paths, files.columns)) if files.columns else b""
+def _load(folders: Folders, dim: int, files: SegmentFiles, images: int) -> Segment:
+    verify_files(files_of_segment(folders, files))
+    index, paths, hashes = (folder / SEGMENTS for folder in folders.all())
+    vectors_path = index / files.vectors.name if files.vectors else None
+    ann_paths = AnnPaths(index / files.index.name, vectors_path)
+    keys = np.fromfile(hashes / files.hashes.name, dtype=IMAGE_KEY)
+    offsets = np.fromfile(paths / files.offsets.name, dtype="<i8")
+    records = _map(paths / files.records.name)
+    columns = _map(paths / files.columns.name)
     if len(keys) != files.count or len(offsets) != files.count + 1 or offsets[-1] != len(records):
-        raise BadIndex(f"{index}: the files of a shard do not belong together")
+        raise BadIndex(f"{ann_paths.index_path}: the files of a segment do not belong together")
     ann = ann_module(files.kind).load(ann_paths, dim, files.count)
-    drawn = canaries.read(verify(index, files.canaries), dim, files.count)
+    drawn = canaries.read(index / files.canaries.name, dim, files.count)
     canaries.check(drawn, ann, str(ann_paths.index_path))
-    if files.count and images <= exact.MAX_COUNT:
+    if files.count and is_exact(images):
         ann = exact.Exact(ann.vectors(np.arange(files.count)))
-    return Segment(ann, keys, records, offsets, Columns(packed, files.count))
+    return Segment(ann, keys, records, offsets, Columns(columns, files.count))
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

@@ -167,6 +167,7 @@ class IndexVersions:
                 f"{named.version} is of another model, {version.manifest.model}: "
                 "start this server and inference anew to change it"
             )
+        version.put_in_use()
         self._versions = [version, *others]
         self._wanted = self._now()
         INDEX_IN_USE.clear()
@@ -175,7 +176,7 @@ class IndexVersions:
         log.info("version %s: shards %s, loaded in %.3f s", named.version, shards, took_s)
 
     def _load(self, named: VersionRef) -> Version:
-        load = partial(load_version, self._folders, named, self._choose)
+        load = partial(load_version, self._folders, named, self._choose, self._versions)
         return self._cache.load(named, load, self._closed.is_set) if self._cache else load()
 
     def _wait(self, error: Unavailable) -> None:

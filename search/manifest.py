@@ -1,19 +1,24 @@
 """The manifest of an index version: its contents, its settings, the digest of every file."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from common.config import IndexKind
 from common.errors import ConfigError
 from common.files import read_regular, replace_bytes, sha256_of
-from search.messages import Fields
+from search.messages import Fields, Sharding
+from search.segment_files import File, SegmentFiles, ShardFiles
 from search.self_hash import Message, read_self_hashed, with_self_hash
 
 CURRENT = "CURRENT"
 MANIFEST = "MANIFEST"
+SEGMENTS = "segments"
+"""In each of the three folders, the folder of the segments of all versions."""
+FORMAT = 6
+"""To be increased with each change that gives other files for the same embeddings. No other is
+read."""
 DISTANCE = "ip"
 """hnswlib's name for 1 - inner product, which for unit vectors is 1 - cosine."""
 MAX_BYTES = 2**28
@@ -23,30 +28,6 @@ VERSION = re.compile(r"v\d{6,}")
 
 class BadIndex(Exception):
     """A version cannot be loaded; the message says which file and why."""
-
-
-class File(msgspec.Struct, frozen=True):
-    """A file of a version, named within its folder."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-
-class ShardFiles(msgspec.Struct, frozen=True):
-    """The files of one shard and how many images it holds."""
-
-    count: int
-    index: File
-    records: File
-    offsets: File
-    hashes: File
-    canaries: File
-    kind: IndexKind
-    vectors: File | None = None
-    """Only for a kind of index that keeps its vectors in a file of their own."""
-    columns: File | None = None
-    """What filters test; None of an earlier release."""
 
 
 class Recall(msgspec.Struct, frozen=True):
@@ -66,7 +47,10 @@ class VersionRef(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The manifest of one version. It is written last: a version with a manifest is complete."""
+    """The manifest of one version. It is written last: a version with a manifest is complete.
+
+    The segments that it names are in SEGMENTS; all else is in the folder of the version.
+    """
 
     version: str
     created: str
@@ -85,10 +69,12 @@ class Manifest(msgspec.Struct, frozen=True):
     chunks: list[int] | None = None
     """The chunks of embeddings that the version is from; None of an earlier release."""
     fields: Fields = {}
-    """What filters can test; nothing in an index of an earlier release."""
+    """What filters can test."""
+    sharding: Sharding = "range"
     log_id: str = ""
     """The log of which the version has all entries up to `log_position`; "" for none."""
     log_position: int = 0
+    format: int = FORMAT
     sha256: str = ""
     """The digest of the manifest itself: see search/self_hash.py."""
 
@@ -96,6 +82,18 @@ class Manifest(msgspec.Struct, frozen=True):
     def named(self) -> VersionRef:
         """The name and digest by which CURRENT names this version."""
         return VersionRef(self.version, self.sha256)
+
+    @property
+    def segments(self) -> Iterator[SegmentFiles]:
+        """The segments of all shards."""
+        return (segment for shard in self.shards for segment in shard.segments)
+
+
+class _Format(msgspec.Struct):
+    """All that is common to the manifests of all releases."""
+
+    sha256: str
+    format: int = 0
 
 
 class Current(msgspec.Struct, frozen=True):
@@ -180,16 +178,22 @@ def write_manifest(folders: Folders, manifest: Manifest) -> Manifest:
 
 def _read(path: Path, kind: type[Message]) -> Message:
     try:
-        return read_self_hashed(read_regular(path, MAX_BYTES), kind)
+        return decoded(read_regular(path, MAX_BYTES), kind, str(path))
     except OSError as error:
         raise BadIndex(f"{path}: {error.strerror}") from None
+
+
+def decoded(data: bytes, kind: type[Message], name: str) -> Message:
+    """The Manifest or Current in a file of this name; raises BadIndex."""
+    try:
+        if kind is Manifest and read_self_hashed(data, _Format).format != FORMAT:
+            raise BadIndex(
+                f"{name} was made by another release: run prepare, which builds the index anew "
+                "from the stored embeddings"
+            )
+        return read_self_hashed(data, kind)
     except (ValueError, msgspec.DecodeError) as error:
-        raise BadIndex(f"{path}: {error}") from None
-
-
-def describe(path: Path) -> File:
-    """The manifest entry of a finished file."""
-    return File(path.name, path.stat().st_size, sha256_of(path))
+        raise BadIndex(f"{name}: {error}") from None
 
 
 def verify(folder: Path, file: File) -> Path:
@@ -205,9 +209,9 @@ def verify(folder: Path, file: File) -> Path:
     return path
 
 
-def verify_files(folders: Folders, manifest: Manifest) -> None:
-    """Check every file of a version; raises BadIndex that names the first changed file."""
-    for folder, file in files_of(folders, manifest):
+def verify_files(files: Iterable[tuple[Path, File]]) -> None:
+    """Check files, each after its folder; raises BadIndex that names the first changed file."""
+    for folder, file in files:
         verify(folder, file)
 
 
@@ -215,17 +219,20 @@ def files_of(
     folders: Folders, manifest: Manifest, shards: Collection[int] | None = None
 ) -> Iterator[tuple[Path, File]]:
     """The files of a version, or of some of its shards, each after the folder that it lies in."""
-    index, paths, hashes = (folder / manifest.version for folder in folders.all())
     for number, shard in enumerate(manifest.shards):
         if shards is not None and number not in shards:
             continue
-        for file in (shard.index, shard.canaries, shard.vectors):
-            if file:
-                yield index, file
-        for file in (shard.records, shard.offsets, shard.columns):
-            if file:
-                yield paths, file
-        yield hashes, shard.hashes
+        for segment in shard.segments:
+            yield from files_of_segment(folders, segment)
+        if shard.tombstones:
+            yield folders.index / manifest.version, shard.tombstones
+
+
+def files_of_segment(folders: Folders, segment: SegmentFiles) -> Iterator[tuple[Path, File]]:
+    """The files of a segment, each after the folder that it lies in."""
+    for folder, files in zip(folders.all(), segment.by_folder(), strict=True):
+        for file in files:
+            yield folder / SEGMENTS, file
 
 
 def folders_of(root: Path, index_dir: str, path_dir: str, hash_dir: str) -> Folders:

@@ -12,6 +12,9 @@ Fields = dict[str, list[Kind]]
 Metadata = dict[str, str | int | float | bool | None]
 """Fields of an image by their names."""
 
+Sharding = Literal["range", "modulo"]
+"""How the shard of an image follows from its content hash; releases before had "modulo"."""
+
 MAX_SHARD_HITS = 10_000
 """Most hits of one query in one shard; middle asks for more than k if it drops copies."""
 
@@ -63,6 +66,7 @@ class SearchReply(msgspec.Struct):
     shards: list[ShardHits]
     position: int = 0
     """The entries of the log up to this position are in the answer; later ones may be."""
+    sharding: Sharding = "modulo"
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -135,3 +139,4 @@ class Info(msgspec.Struct):
     """Images in the shards of this server that were deleted or replaced."""
     live_change: int = 0
     """By how many the shards of this server have more images now than prepare made."""
+    sharding: Sharding = "modulo"

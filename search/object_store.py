@@ -11,7 +11,8 @@ from filelock import FileLock
 
 from common.errors import ConfigError, MissingPackage
 from common.files import LOCK, sha256_of, sync
-from search.manifest import BadIndex, File
+from search.manifest import BadIndex
+from search.segment_files import File
 
 try:
     import obstore

@@ -13,7 +13,7 @@ from common.errors import DeadlineExceeded, ServiceError
 from common.request_context import CONTEXT, merge_contexts
 from common.wire import Matrix, encode, pack_rows
 from search.filter import Filter
-from search.messages import Hits, SearchRequest
+from search.messages import Hits, SearchRequest, Sharding
 
 Found = TypeVar("Found")
 QueryKind = tuple[str | None, int, bytes, int]
@@ -49,6 +49,7 @@ class ShardResult(NamedTuple, Generic[Found]):
     """Of the log: the entries up to it are in what was found."""
     replica: str = ""
     """The address of the replica that answered."""
+    sharding: Sharding = "range"
 
 
 Result = ShardResult[Hits]

@@ -44,7 +44,7 @@ def validate_search(
     _check_version(reply, numbers, version_digest)
     _expect(shards is None or set(numbers) <= set(shards), "a shard that was not asked for")
     for shard_hits in reply.shards:
-        _check_shard(shard_hits, ks, reply.shard_count)
+        _check_shard(shard_hits, ks, reply)
     return reply
 
 
@@ -104,7 +104,7 @@ def _check_version(
     _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
 
 
-def _check_shard(shard_hits: ShardHits, ks: Sequence[int], shard_count: int) -> None:
+def _check_shard(shard_hits: ShardHits, ks: Sequence[int], reply: SearchReply) -> None:
     _expect(len(shard_hits.hits) == len(ks), "not an answer for each query")
     counts = [_count(hits, k) for hits, k in zip(shard_hits.hits, ks, strict=True)]
     scores = np.frombuffer(b"".join([hits.scores for hits in shard_hits.hits]), "<f4")
@@ -113,9 +113,8 @@ def _check_shard(shard_hits: ShardHits, ks: Sequence[int], shard_count: int) -> 
     _expect(bool(np.isin(rises, np.cumsum(counts)).all()), "hits that are not the best first")
     keys = np.frombuffer(b"".join([hits.keys for hits in shard_hits.hits]), IMAGE_KEY)
     contents = keys["content"].astype(np.uint64)
-    _expect(
-        bool((shard_of(contents, shard_count) == shard_hits.shard).all()), "another shard's images"
-    )
+    shards = shard_of(contents, reply.shard_count, reply.sharding)
+    _expect(bool((shards == shard_hits.shard).all()), "another shard's images")
 
 
 def _count(hits: Hits, k: int) -> int:

@@ -1,6 +1,7 @@
 """A segment: images that never change, searched by their index; single images can be hidden."""
 
 import bisect
+import copy
 import mmap
 import threading
 from collections.abc import Sequence
@@ -52,19 +53,28 @@ class Segment:
     def hide(self, rows: Numbers) -> None:
         """Make tombstones of some rows: they are found no more."""
         with self._hiding:
-            self._turn(rows, is_alive=False)
+            hidden = np.unique(rows[self._alive[rows]])
+            self._alive[hidden] = False
+            self.count -= len(hidden)
+            if self._hider:
+                self._hider.hide(hidden)
 
-    def show(self, rows: Numbers) -> None:
-        """Undo `hide`."""
+    def of_version(self, tombstones: Numbers) -> "Segment":
+        """The same segment with tombstones of its own; the index itself is shared.
+
+        An index that hides rows hides those of the version that was put in use last.
+        """
+        other = copy.copy(self)
+        other._alive = np.ones(self.rows, np.bool_)
+        other._alive[tombstones] = False
+        other.count = int(np.count_nonzero(other._alive))
+        return other
+
+    def put_in_use(self) -> None:
+        """Have the index hide the tombstones of this version, and show all other rows."""
         with self._hiding:
-            self._turn(rows, is_alive=True)
-
-    def _turn(self, rows: Numbers, *, is_alive: bool) -> None:
-        turned = np.unique(rows[self._alive[rows] != is_alive])
-        self._alive[turned] = is_alive
-        self.count += len(turned) if is_alive else -len(turned)
-        if self._hider:
-            (self._hider.show if is_alive else self._hider.hide)(turned)
+            if self._hider:
+                self._hider.hide_only(np.flatnonzero(~self._alive))
 
     def search(
         self,

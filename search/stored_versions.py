@@ -4,11 +4,8 @@ A file has the digest of its bytes as its name. So it is written once, never cha
 by all versions that have it. CURRENT and the manifests are the same bytes as on a disk.
 """
 
-import msgspec
-
-from search.manifest import BadIndex, Manifest, VersionRef
+from search.manifest import BadIndex, Manifest, VersionRef, decoded
 from search.object_store import NoObject, ObjectStore
-from search.self_hash import Message, read_self_hashed
 
 MANIFESTS, FILES = "manifests", "files"
 """What the keys of manifests and of all other files begin with."""
@@ -26,15 +23,7 @@ def read_stored(store: ObjectStore, named: VersionRef) -> tuple[Manifest, bytes]
         data = store.read(key).data
     except NoObject as error:
         raise BadIndex(str(error)) from None
-    manifest = decoded(data, Manifest, key)
+    manifest = decoded(data, Manifest, f"{key} in the object storage")
     if manifest.named != named:
         raise BadIndex(f"{key} is of another version")
     return manifest, data
-
-
-def decoded(data: bytes, kind: type[Message], key: str) -> Message:
-    """The message in an object; raises BadIndex."""
-    try:
-        return read_self_hashed(data, kind)
-    except (ValueError, msgspec.DecodeError) as error:
-        raise BadIndex(f"{key} in the object storage: {error}") from None

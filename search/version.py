@@ -14,11 +14,11 @@ from common.wire import UNREADABLE, Matrix
 from search.fields import MAX_FIELDS, fields_of_record, kind_of
 from search.filter import Value
 from search.image_key import IMAGE_KEY, hashes_of, shard_of
-from search.index import load_shard
 from search.log import Entries, Entry
-from search.manifest import Folders, Manifest, VersionRef, manifest_of
+from search.manifest import BadIndex, Folders, Manifest, VersionRef, manifest_of
 from search.messages import Fields, Metadata, Record
 from search.shard import Shard
+from search.shard_loading import Segments, load_shard
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +37,13 @@ class Version:
     One thread applies entries; any thread may search.
     """
 
-    def __init__(self, manifest: Manifest, shards: dict[int, Shard]) -> None:
+    def __init__(
+        self, manifest: Manifest, shards: dict[int, Shard], segments: Segments | None = None
+    ) -> None:
+        """`segments` are those of the shards, which other versions may share."""
         self.manifest = manifest
         self.shards = shards
+        self.segments = segments or {}
         self.fields: Fields = manifest.fields
         """What filters can test, in this version and in what was put since."""
         self.log_id = manifest.log_id
@@ -50,6 +54,14 @@ class Version:
         """Why it does not follow the log any more; "" while it does."""
         self._moved = threading.Condition()
         self._waiting = 0
+
+    def put_in_use(self) -> None:
+        """Have searches leave out what this version has not, and what the log has deleted of it.
+
+        Versions share segments: what is deleted is gone from the version before, too.
+        """
+        for segment in self.segments.values():
+            segment.put_in_use()
 
     def apply(self, entries: Entries) -> None:
         """Apply the entries that come next. One that cannot be applied is told and left out."""
@@ -120,18 +132,22 @@ class Version:
                 self.fields = {**self.fields, name: sorted([*known, kind_of(value)])}
 
 
-def load_version(folders: Folders, named: VersionRef, choose: Choose) -> Version:
-    """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage."""
+def load_version(
+    folders: Folders, named: VersionRef, choose: Choose, held: Iterable[Version] = ()
+) -> Version:
+    """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage.
+
+    It shares the segments of `held` versions. The caller puts it in use.
+    """
     manifest = manifest_of(folders, named)
-    loaded = {
-        shard: Shard(
-            [
-                load_shard(
-                    folders, named.version, manifest.dim, manifest.shards[shard], manifest.count
-                )
-            ]
-        )
-        for shard in choose(len(manifest.shards))
-        if shard < len(manifest.shards)
-    }
-    return Version(manifest, loaded)
+    known = {key: part for version in held for key, part in version.segments.items()}
+    total, shards, segments = len(manifest.shards), dict[int, Shard](), Segments()
+    try:
+        for number in choose(total):
+            if number < total:
+                loaded = load_shard(folders, manifest, number, known)
+                shards[number] = Shard(list(loaded.values()))
+                segments |= loaded
+    except BadIndex as error:
+        raise BadIndex(f"{named.version}: {error}") from None
+    return Version(manifest, shards, segments)

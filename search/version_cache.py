@@ -17,10 +17,10 @@ from search.manifest import (
     MANIFEST,
     BadIndex,
     Current,
-    File,
     Folders,
     Manifest,
     VersionRef,
+    decoded,
     files_of,
     manifest_of,
     read_current,
@@ -28,7 +28,8 @@ from search.manifest import (
     write_current,
 )
 from search.object_store import Content, NoObject, ObjectStore, StoreError
-from search.stored_versions import FILES, decoded, read_stored
+from search.segment_files import File
+from search.stored_versions import FILES, read_stored
 from search.version import Choose, Version
 from search.version_folders import delete_old, delete_unfinished
 
@@ -70,7 +71,7 @@ class VersionCache:
             return self._on_disk()
         try:
             self._known = self._store.read(CURRENT, self._known)
-            self._current = decoded(self._known.data, Current, CURRENT)
+            self._current = decoded(self._known.data, Current, f"{CURRENT} in the object storage")
         except NoObject:
             self._current = None
         except StoreError as error:

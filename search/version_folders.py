@@ -1,17 +1,32 @@
-"""The folders of versions on a disk: which versions go, and how one is deleted."""
+"""The folders of versions on a disk: which versions and segments go, and how one is deleted."""
 
+import logging
 import shutil
 
-from search.manifest import MANIFEST, Current, Folders, version_names
+from search.manifest import (
+    MANIFEST,
+    SEGMENTS,
+    BadIndex,
+    Current,
+    Folders,
+    read_manifest,
+    version_names,
+)
+
+log = logging.getLogger(__name__)
 
 
 def delete_old(folders: Folders, current: Current, keep: int) -> None:
-    """Delete versions: of `keep`, the one in use stays, the one before, then the newest others."""
+    """Delete versions: of `keep`, the one in use stays, the one before, then the newest others.
+
+    The segments that only they have go, too.
+    """
     before = current.before.version if current.before else None
     others = [name for name in version_names(folders.index) if name != current.now.version]
     others.sort(key=lambda name: name == before)
     for name in others[: max(0, len(others) - (keep - 1))]:
         delete_version(folders, name)
+    sweep_segments(folders)
 
 
 def delete_unfinished(folders: Folders) -> None:
@@ -29,3 +44,25 @@ def delete_version(folders: Folders, version: str) -> None:
     (folders.index / version / MANIFEST).unlink(missing_ok=True)
     for folder in reversed(folders.all()):
         shutil.rmtree(folder / version, ignore_errors=True)
+
+
+def sweep_segments(folders: Folders) -> None:
+    """Delete the segments that no version names, unless a manifest cannot be read.
+
+    Other indexes may share the folders of paths and hashes, so only names that are in the folder of
+    indexes are looked for. Its files go last, so that the next run finds the rest after a kill.
+    """
+    named = set[str]()
+    for version in version_names(folders.index):
+        if not (folders.index / version / MANIFEST).exists():
+            continue  # as long as it is not finished, it takes part in no version
+        try:
+            named.update(segment.name for segment in read_manifest(folders, version).segments)
+        except BadIndex as error:
+            log.warning("no segments are deleted: %s", error)
+            return
+    found = {path.name.partition(".")[0] for path in (folders.index / SEGMENTS).glob("*")}
+    for name in found - named:
+        for folder in reversed(folders.all()):
+            for path in (folder / SEGMENTS).glob(f"{name}.*"):
+                path.unlink()

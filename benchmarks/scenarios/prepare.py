@@ -30,9 +30,9 @@ from prepare.collection import read_collection
 from prepare.embed import Decoding, decode_source
 from prepare.recall import recall
 from prepare.sources import find_sources
-from search.index import load_shard
 from search.manifest import folders_of, manifest_in_use
-from search.segment import Segment
+from search.shard import Shard
+from search.shard_loading import load_shard
 
 SMALL = 64  # pixels of the long side of the photos that have not changed
 KINDS: dict[str, dict[str, Any]] = {
@@ -137,7 +137,7 @@ def measure_index(plan: Plan) -> list[Figure]:
     for name, keys in KINDS.items():
         try:
             _, least, _ = _build(plan, name, keys, "few")  # the memory of the library itself
-            built_s, memory, segment = _build(plan, name, keys, "all")
+            built_s, memory, shard = _build(plan, name, keys, "all")
         except ConfigError as error:
             print(f"left out: {name}: {error}", flush=True)
             continue
@@ -146,14 +146,14 @@ def measure_index(plan: Plan) -> list[Figure]:
         found.append(row("built/s", len(vectors) / built_s))
         found.append(row("bytes/vector in memory", each, at_most=limits[0]))
         for ef, least_share in zip(EF_SEARCH, (limits[1], None), strict=True):
-            share = recall(queries, [(segment, stored.vectors)], K, ef)
+            share = recall(queries, [(shard, stored)], K, ef)
             found.append(row(f"recall@{K}, ef {ef}", share, at_least=least_share))
-        contenders.append(started(name, _search(segment, queries, plan.seconds / 4)))
+        contenders.append(started(name, _search(shard, queries, plan.seconds / 4)))
     runs = take_turns(contenders, 5 * plan.rounds // 2)
     return [*found, *report.figures("index", runs), *report.ratio("index", runs, "compact", "hnsw")]
 
 
-def _build(plan: Plan, name: str, keys: dict[str, Any], source: str) -> tuple[float, int, Segment]:
+def _build(plan: Plan, name: str, keys: dict[str, Any], source: str) -> tuple[float, int, Shard]:
     """The seconds of build_index.py, the memory of a search server without files, the shard."""
     names = [f"{name}-{source}-{part}" for part in ("index", "paths", "hashes")]
     dirs = dict(zip(("index_dir", "path_dir", "hash_dir"), names, strict=True))
@@ -164,12 +164,11 @@ def _build(plan: Plan, name: str, keys: dict[str, Any], source: str) -> tuple[fl
         memory = resident_bytes([service.process.pid], with_files=False)
     folders = folders_of(plan.folder, *names)
     manifest = manifest_in_use(folders)
-    files, version, count = manifest.shards[0], manifest.version, manifest.count
-    return built_s, memory, load_shard(folders, version, manifest.dim, files, count)
+    return built_s, memory, Shard(list(load_shard(folders, manifest, 0, {}).values()))
 
 
-def _search(segment: Segment, queries: Matrix, seconds: float) -> Load:
+def _search(shard: Shard, queries: Matrix, seconds: float) -> Load:
     """Batches of queries in a cycle, in this process."""
     batches = itertools.cycle(queries.reshape(-1, BATCH, queries.shape[1]))
-    call = partial(segment.search, ks=[K] * BATCH, ef=EF_SEARCH[0], threads=THREADS)
+    call = partial(shard.search, ks=[K] * BATCH, ef=EF_SEARCH[0], threads=THREADS)
     return lambda: loads.loop(lambda: call(next(batches)), BATCH, seconds)

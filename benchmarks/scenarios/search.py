@@ -36,7 +36,7 @@ from inference.clip.session import variant_path
 from search import hnsw
 from search.ann_index import AnnPaths
 from search.index import ef_of_shard
-from search.manifest import manifest_in_use
+from search.manifest import SEGMENTS, manifest_in_use
 
 SECTION = "search"
 SAMPLES = 60  # answers of each run that are compared with exact search
@@ -178,10 +178,10 @@ def hnswlib_alone(plan: Plan, shards: int, vectors: Matrix) -> Load:
     config = plan.config(shards)
     search, folders = parse(msgspec.json.encode(config)).search, index_folders(config)
     manifest = manifest_in_use(folders)
-    where = folders.index / manifest.version
+    where = folders.index / SEGMENTS
     indexes = [
         (hnsw.load(AnnPaths(where / files.index.name), manifest.dim, files.count), files.count)
-        for files in manifest.shards
+        for files in manifest.segments
     ]
     ef, threads = ef_of_shard(search.ef_search, shards), search.threads or os.cpu_count() or 1
     batches = itertools.cycle(vectors.reshape(-1, BATCH, manifest.dim))

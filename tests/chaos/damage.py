@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import rmtree
 from typing import Any, cast
 
 import numpy as np
@@ -18,10 +17,13 @@ from devtools.services import Service, running, with_section
 from search.manifest import (
     CURRENT,
     MANIFEST,
+    SEGMENTS,
     Current,
     Folders,
     VersionRef,
+    files_of_segment,
     read_current,
+    read_manifest,
     write_current,
 )
 from search.messages import Info, SearchReply, SearchRequest
@@ -47,13 +49,45 @@ def reseal(path: Path, changes: dict[str, Any]) -> str:
 
 
 def copy_version(folders: Folders, version: str, name: str, **changes: Any) -> VersionRef:
-    """The same version under another name, its files shared with it but for its manifest."""
+    """The same version under another name, its files shared with it but for its manifest.
+
+    Its segments have other names, too, so no server has loaded them.
+    """
     for folder in folders.all():
         (folder / name).mkdir()
         for path in (folder / version).iterdir():
             os.link(path, folder / name / path.name)
     manifest = folders.index / name / MANIFEST
-    return VersionRef(name, reseal(manifest, {"version": name, **changes}))
+    told = {**json.loads(manifest.read_bytes()), "version": name, **changes}
+    shards = json.dumps(told["shards"])
+    for segment in read_manifest(folders, version).segments:
+        shards = shards.replace(segment.name, f"{name}-{segment.name}")
+        for folder, file in files_of_segment(folders, segment):
+            os.link(folder / file.name, folder / f"{name}-{file.name}")
+    return VersionRef(name, reseal(manifest, {**told, "shards": json.loads(shards)}))
+
+
+def files_of_copy(folders: Folders, name: str) -> list[Path]:
+    """All files of such a version."""
+    return [
+        path
+        for folder in folders.all()
+        for path in (*(folder / name).iterdir(), *(folder / SEGMENTS).glob(f"{name}-*"))
+    ]
+
+
+def delete_copy(folders: Folders, name: str) -> None:
+    """Delete such a version."""
+    for path in files_of_copy(folders, name):
+        path.unlink(missing_ok=True)
+    for folder in folders.all():
+        (folder / name).rmdir()
+
+
+def index_file(folders: Folders, version: str, shard: int) -> Path:
+    """The file of the index of a shard's first segment."""
+    segment = read_manifest(folders, version).shards[shard].segments[0]
+    return folders.index / SEGMENTS / segment.index.name
 
 
 def flip(path: Path, chance: np.random.Generator) -> None:
@@ -88,7 +122,7 @@ class Watched:
         assert good is not None
         name = f"v{2 + len(self.reasons):06}"
         named = copy_version(self.folders, good.now.version, name, **changes)
-        files = [path for one in self.folders.all() for path in sorted((one / name).iterdir())]
+        files = sorted(files_of_copy(self.folders, name))
         current = self.folders.index / CURRENT
         staged = current.with_name("staged")
         staged.write_bytes(with_self_hash(Current(named, good.now)))
@@ -100,8 +134,7 @@ class Watched:
         self.reasons.append(info.reason)
         write_current(self.folders, good)
         self._until(lambda info: not info.reason)
-        for folder in self.folders.all():
-            rmtree(folder / name)
+        delete_copy(self.folders, name)
         shown = CURRENT if harmed == staged else harmed.name
         assert shown in info.reason, f"{harmed}: {info.reason}"
         return info.reason

@@ -14,6 +14,7 @@ from PIL import Image
 from devtools.tiny_model import write_tiny_model
 from search.manifest import BadIndex, Manifest
 from tests.prepare.prepared_folder import Workspace, journal_grows, wait_for
+from tests.prepare.version_files import files_in_use
 
 IMAGES, FIRST, CHUNK = 10_000, 1_000, 200
 BROKEN_EVERY = 100
@@ -113,10 +114,12 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def files_of(workspace: Workspace) -> dict[str, bytes]:
-    """The content of the key, record and offset files of the version in use, by name."""
-    name = workspace.current() or "none"
-    folders = [folder / name for folder in workspace.folders.all()[1:]]
-    return {path.name: path.read_bytes() for folder in folders for path in folder.iterdir()}
+    """The content of the version in use but for its indexes, by name."""
+    return {
+        name: path.read_bytes()
+        for name, path in files_in_use(workspace).items()
+        if workspace.folders.index not in path.parents
+    }
 
 
 def facts(manifest: Manifest) -> tuple[object, ...]:

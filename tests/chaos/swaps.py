@@ -16,7 +16,7 @@ from devtools.collection import Collection
 from devtools.services import Service, free_ports, run_command, running, with_section
 from devtools.tiny_model import DIM
 from search.manifest import Current, read_current, write_current
-from tests.chaos.damage import copy_version, flip, folders_of
+from tests.chaos.damage import copy_version, delete_copy, files_of_copy, flip, folders_of
 
 K = 10
 ASKERS = 4
@@ -150,7 +150,8 @@ def beside(folder: Path) -> str:
     """
     index, other = folder / "data/index", folder / "other"
     (other / "v000002").mkdir(parents=True)
-    (other / "v000001").symlink_to(index / "v000001")
+    for name in ("v000001", "segments"):
+        (other / name).symlink_to(index / name)
     shutil.copy(index / "CURRENT", other / "CURRENT")
     for path in (index / "v000001").iterdir():
         (other / "v000002" / path.name).symlink_to(index / "v000002" / path.name)
@@ -177,14 +178,14 @@ def take_a_bad_one(system: System, chance: np.random.Generator, number: int) -> 
     good = read_current(folders)
     assert good is not None
     bad = copy_version(folders, good.now.version, f"v{900_000 + number}")
-    for path in (folders.index / bad.version).glob("*.hnsw"):
-        flip(path, chance)
+    for path in files_of_copy(folders, bad.version):
+        if path.suffix == ".hnsw":
+            flip(path, chance)
     write_current(folders, Current(bad, good.now))
     for service in system.search:
-        until_line(service, f"/{bad.version}/")
+        until_line(service, f"/{bad.version}-")
     write_current(folders, good)
-    for folder in folders.all():
-        shutil.rmtree(folder / bad.version)
+    delete_copy(folders, bad.version)
 
 
 def until_line(service: Service, text: str) -> None:

@@ -18,17 +18,16 @@ from common.http_client import HttpClient, Request, checked
 from common.server.problems import problem_response
 from common.wire import decode_reply
 from inference.messages import EmbedReply
-from search.index import load_shard
+from search.index import load_segment
 from search.manifest import (
+    SEGMENTS,
     BadIndex,
-    File,
     Folders,
     Manifest,
     Recall,
-    ShardFiles,
-    describe,
     read_manifest,
 )
+from search.segment_files import File, SegmentFiles, ShardFiles, describe
 from tests.search.shards import VERSION, folders_in, write_vectors
 
 DIM = 4
@@ -98,22 +97,22 @@ def replies() -> list[bytes]:
 FILES = ("index", "hashes", "offsets", "records")
 
 
-def _path(folders: Folders, files: ShardFiles, name: str) -> Path:
+def _path(folders: Folders, files: SegmentFiles, name: str) -> Path:
     place = {"index": folders.index, "hashes": folders.hashes}.get(name, folders.paths)
     file: File = getattr(files, name)
-    return place / VERSION / file.name
+    return place / SEGMENTS / file.name
 
 
 @cache
-def _version() -> tuple[Folders, ShardFiles]:
-    """A version of one shard, in memory where there is a place for that."""
+def _version() -> tuple[Folders, SegmentFiles]:
+    """A segment, in memory where there is a place for that."""
     memory = Path("/dev/shm")  # noqa: S108
     folders = folders_in(Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None)))
     return folders, write_vectors(folders, np.eye(DIM, dtype=np.float32), "hnsw")
 
 
 def index(data: bytes) -> None:
-    """Read a manifest, or load a shard of which one file is another than was written.
+    """Read a manifest, or load a segment of which one file is another than was written.
 
     The index itself is only refused for its digest: hnswlib trusts what it reads.
     """
@@ -130,7 +129,7 @@ def index(data: bytes) -> None:
         path.write_bytes(data[1:])
         try:
             told = files if name == "index" else replace(files, **{name: describe(path)})
-            load_shard(folders, VERSION, DIM, told, 1_000_000)
+            load_segment(folders, DIM, told, 1_000_000)
         finally:
             path.write_bytes(kept)
     except BadIndex:
@@ -142,12 +141,9 @@ def indexes() -> list[bytes]:
     folders, files = _version()
     recall = Recall(10, 1, 64, 1.0)
     manifest = Manifest(
-        VERSION, "2026-01-01", "m", "s", 1, DIM, "ip", 16, 200, DIM, "i", recall, [files]
+        *(VERSION, "2026-01-01", "m", "s", 1, DIM, "ip", 16, 200, DIM, "i", recall),
+        [ShardFiles([files])],
     )
-    read = [
-        folders.index / VERSION / files.index.name,
-        folders.hashes / VERSION / files.hashes.name,
-    ]
-    read += [folders.paths / VERSION / one.name for one in (files.offsets, files.records)]
-    written = [path.read_bytes() for path in read] + [msgspec.json.encode(manifest)]
+    written = [_path(folders, files, name).read_bytes() for name in FILES]
+    written.append(msgspec.json.encode(manifest))
     return [bytes([number]) + data for number, data in enumerate(written)]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from common.config import load
-from prepare import build_index, save_embedding
+from prepare import build_index, save_embedding, shard_plans
+from search import exact
 
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect"}
 
@@ -44,6 +45,8 @@ class Steps:
 
 def run(config: str, last: int) -> None:
     """Prepare what a configuration says; never returns."""
+    # As in a large collection: shards keep their base, with tombstones and a recent segment.
+    exact.MAX_COUNT, shard_plans.MAX_RECENT = 0, 1.0
     loaded = load(config)
     steps = Steps(loaded.root, last)
     sys.addaudithook(steps.hook)

@@ -20,8 +20,8 @@ from common.wire import Matrix
 from devtools.services import CHECKOUT, run_command
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.members import read_members
-from search.image_key import IMAGE_KEY, image_id
-from search.manifest import Folders, Manifest, folders_of, manifest_in_use, read_current
+from search.image_key import IMAGE_KEY, image_id, shard_of
+from search.manifest import SEGMENTS, Folders, Manifest, folders_of, manifest_in_use, read_current
 from search.messages import Record
 from search.version import Version, load_version
 
@@ -151,7 +151,9 @@ class Workspace:
 
     def load(self) -> Version:
         """The version in use, whole and verified."""
-        return load_version(self.folders, self.manifest().named, range)
+        version = load_version(self.folders, self.manifest().named, range)
+        version.put_in_use()
+        return version
 
     def vectors(self) -> dict[str, Matrix]:
         """The stored vector of each image of the collection, by path."""
@@ -192,13 +194,15 @@ class Workspace:
     def indexed(self) -> dict[str, Record]:
         """The record of each image of the index, by id; ids are one to one with paths."""
         found: dict[str, Record] = {}
-        version, manifest = self.load(), self.manifest()
-        for number, shard in version.shards.items():
-            name = manifest.shards[number].hashes.name
-            keys = np.fromfile(self.folders.hashes / manifest.version / name, dtype=IMAGE_KEY)
-            for row, key in enumerate(keys):
-                found[image_id(key.tobytes())] = shard.parts[0].record(row)
-        assert manifest.count == len(found) == len({one.path for one in found.values()})
+        version = self.load()
+        shards = version.shards
+        for segment in version.manifest.segments:
+            path = self.folders.hashes / SEGMENTS / segment.hashes.name
+            for key in np.fromfile(path, dtype=IMAGE_KEY):
+                content, location, _ = key.item()
+                if image := shards[shard_of(content, len(shards))].find(content, location):
+                    found[image_id(key.tobytes())] = image.part.record(image.row)
+        assert version.manifest.count == len(found) == len({one.path for one in found.values()})
         return found
 
     def ids(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from search.manifest import MANIFEST, BadIndex, Current, VersionRef, write_current
 from tests.chaos.damage import reseal
 from tests.prepare.prepared_folder import Workspace
+from tests.prepare.version_files import files_in_use
 
 FLIPS = 100
 GARBAGE = [
@@ -31,8 +32,7 @@ GARBAGE = [
 @pytest.fixture
 def files(twelve: Workspace) -> list[Path]:
     """Every file of the version in use."""
-    folders = [folder / (twelve.current() or "none") for folder in twelve.folders.all()]
-    return sorted(path for folder in folders for path in folder.iterdir())
+    return [*files_in_use(twelve).values(), twelve.folders.index / "v000001" / MANIFEST]
 
 
 @contextmanager
@@ -141,11 +141,11 @@ def test_a_manifest_that_tells_another_story_is_refused(
 def test_files_that_do_not_belong_together_are_refused(twelve: Workspace) -> None:
     """A manifest that gives a shard the files of another, digest and all, is refused."""
     shards = json.loads((twelve.folders.index / "v000001" / MANIFEST).read_bytes())["shards"]
-    counts = [shard["count"] for shard in shards]
+    counts = [shard["segments"][0]["count"] for shard in shards]
     one, other = counts.index(min(counts)), counts.index(max(counts))
     for kind in ("index", "records", "offsets", "hashes", "canaries"):
         told = json.loads(json.dumps(shards))
-        told[one][kind] = shards[other][kind]
+        told[one]["segments"][0][kind] = shards[other]["segments"][0][kind]
         retell(twelve, {"shards": told})
         with pytest.raises(BadIndex):
             twelve.load()

@@ -10,6 +10,7 @@ from search.manifest import MANIFEST, BadIndex
 from tests.chaos.damage import reseal
 from tests.prepare.prepared_folder import Workspace, add_images
 from tests.prepare.searching import brute_force, search, unit_queries
+from tests.prepare.version_files import files_in_use
 
 BUILD = "prepare/build_index.py"
 
@@ -24,7 +25,7 @@ def compact(twelve: Workspace) -> Workspace:
 
 def test_the_kind_is_an_input_of_a_version(compact: Workspace, twelve: Workspace) -> None:
     """Another kind is another version of the same images; going back takes the first again."""
-    assert {"compact"} == {shard.kind for shard in compact.manifest().shards}
+    assert {"compact"} == {segment.kind for segment in compact.manifest().segments}
     assert "version v000002: 12 images" in compact.prepare(script=BUILD)
     assert {"version v000001"} == {twelve.prepare(script=BUILD).split(":")[0]}
 
@@ -42,7 +43,7 @@ def test_the_recall_of_a_compact_index_is_measured(compact: Workspace) -> None:
 def test_damage_to_either_file_is_seen_and_built_anew(compact: Workspace) -> None:
     """A flipped bit in the index or in its vectors is refused, and prepare makes another."""
     for number, suffix in enumerate(("compact", "float16"), 2):
-        path = compact.folders.index / f"v{number:06}" / f"shard-001.{suffix}"
+        path = files_in_use(compact)[f"1-0.{suffix}"]
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
@@ -55,8 +56,8 @@ def test_a_kind_that_is_none_is_refused(twelve: Workspace) -> None:
     """In the configuration by the start, in a manifest by the load."""
     done = twelve.having(index="small").run(script=BUILD)
     path = twelve.folders.index / "v000001" / MANIFEST
-    shards = json.loads(path.read_bytes())["shards"]
-    reseal(path, {"shards": [{**one, "kind": "small"} for one in shards]})
+    shards = json.dumps(json.loads(path.read_bytes())["shards"])
+    reseal(path, {"shards": json.loads(shards.replace('"hnsw"', '"small"'))})
 
     assert 2 == done.returncode
     assert "Prepare.index" in done.stderr

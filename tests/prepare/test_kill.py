@@ -100,7 +100,7 @@ def test_nothing_is_embedded_twice(killed: Workspace, unbroken: Unbroken) -> Non
 
 
 def test_the_index_files_are_the_same(killed: Workspace, unbroken: Unbroken) -> None:
-    """Keys, records and offsets are equal byte by byte, and no more of them."""
+    """Keys, records, offsets and columns are equal byte by byte, and no more of them."""
     assert files_of(unbroken.workspace) == files_of(killed)
 
 

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from devtools.collection import Collection
 from devtools.services import run_command, with_section
+from tests.chaos.damage import flip, folders_of, index_file
 
 
 @pytest.fixture
@@ -16,10 +18,7 @@ def collection(tmp_path: Path) -> Collection:
 
 def test_a_damaged_index_is_built_anew(collection: Collection) -> None:
     """With a byte flipped in the version in use, the next run makes another."""
-    path = collection.folder / "data/index/v000001/shard-001.hnsw"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    flip(index_file(folders_of(collection.folder), "v000001", 1), np.random.default_rng(0))
 
     assert "v000002: 12 images" in collection.prepare()
 

@@ -9,8 +9,10 @@ import pytest
 
 from devtools.services import CHECKOUT
 from prepare.members import read_folded
+from tests.chaos.kills import files_of
 from tests.prepare.live import delete, id_of, patch, put, span
 from tests.prepare.prepared_folder import Workspace, add_images
+from tests.prepare.version_files import found_segments, named_segments
 
 Dies = Callable[[Workspace, int], int]
 
@@ -74,8 +76,7 @@ def result(workspace: Workspace) -> tuple[object, ...]:
     """All that must not depend on when a run was killed."""
     vectors = {path: vector.tobytes() for path, vector in workspace.vectors().items()}
     embeddings = sorted(path.name for path in workspace.embeddings.path.iterdir())
-    paths = workspace.folders.paths / (workspace.current() or "none")
-    records = {path.name: path.read_bytes() for path in paths.iterdir()}
+    records = files_of(workspace)
     rows, skipped = workspace.rows(), workspace.skipped()
     live = span(workspace), workspace.manifest().log_position, read_folded(workspace.embeddings)
     return rows, skipped, vectors, embeddings, records, workspace.ids(), live
@@ -100,3 +101,4 @@ def test_killed_at_every_step(changed: Workspace, tmp_path: Path, dies: Dies) ->
         assert result(unbroken) == result(workspace), step
         named, *others = workspace.versions()
         assert set.union(*others) <= named, f"{step}: files that the next run will not find"
+        assert named_segments(workspace) == found_segments(workspace), step

@@ -9,10 +9,12 @@ from common.files import content_hash, sha256_of
 from devtools.services import with_section
 from inference.clip.model import load_model
 from search.image_key import IMAGE_KEY, location_hash, shard_of
+from search.manifest import files_of
 from search.version import Version
 from tests.prepare.odd_files import write_bad, write_good
 from tests.prepare.prepared_folder import Workspace, add_images
 from tests.prepare.searching import brute_force, parts, search, unit_queries
+from tests.prepare.version_files import files_in_use
 
 IMAGES = 300
 K = 20
@@ -90,9 +92,9 @@ def test_keys_are_sorted_and_in_the_shard_of_their_content(
     many: Workspace, sharded: Version
 ) -> None:
     """Each shard's keys go up, and lie where `shard_of` says."""
-    name, count = sharded.manifest.version, len(sharded.manifest.shards)
-    for number, files in enumerate(sharded.manifest.shards):
-        keys = np.fromfile(many.folders.hashes / name / files.hashes.name, dtype=IMAGE_KEY)
+    count = len(sharded.manifest.shards)
+    for number in range(count):
+        keys = np.fromfile(files_in_use(many)[f"{number}-0.keys"], dtype=IMAGE_KEY)
         assert sorted(keys.tolist()) == keys.tolist()
         assert [number] * len(keys) == [shard_of(int(key), count) for key in keys["content"]]
 
@@ -141,23 +143,10 @@ def test_the_manifest_says_what_is_there(many: Workspace, sharded: Version) -> N
     assert (many.model.name, 16, "ip") == (manifest.model, manifest.dim, manifest.distance)
     assert load_model(str(many.model)).space == manifest.space
     assert 0.95 <= manifest.recall.value <= 1
-    for folder, names in zip(many.folders.all(), files_of(many), strict=True):
-        assert names == {path.name for path in (folder / manifest.version).iterdir()}
-
-
-def files_of(workspace: Workspace) -> tuple[set[str], set[str], set[str]]:
-    """The names of a version's files by folder, each compared with what the manifest says of it."""
-    manifest, (index, paths, hashes) = workspace.manifest(), workspace.folders.all()
-    names: dict[Path, set[str]] = {index: {"MANIFEST"}, paths: set(), hashes: set()}
-    for shard in manifest.shards:
-        assert shard.columns
-        of_paths = [(paths, file) for file in (shard.records, shard.offsets, shard.columns)]
-        of_index = [(index, shard.index), (index, shard.canaries)]
-        for folder, file in [*of_index, *of_paths, (hashes, shard.hashes)]:
-            path = folder / manifest.version / file.name
-            assert (file.size_bytes, file.sha256) == (path.stat().st_size, sha256_of(path))
-            names[folder].add(file.name)
-    return names[index], names[paths], names[hashes]
+    for folder, file in files_of(many.folders, manifest):
+        path = folder / file.name
+        assert (file.size_bytes, file.sha256) == (path.stat().st_size, sha256_of(path))
+    assert 6 * len(manifest.shards) == len(files_in_use(many))
 
 
 def test_a_small_collection_is_searched_exactly(many: Workspace) -> None:

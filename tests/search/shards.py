@@ -1,4 +1,4 @@
-"""Shards of vectors without images, written and loaded without a server."""
+"""Segments of vectors without images, written and loaded without a server."""
 
 from pathlib import Path
 
@@ -10,10 +10,12 @@ from devtools.vectors import clustered, unit
 from search.ann_index import Build
 from search.fields import fields_of_index
 from search.image_key import IMAGE_KEY
-from search.index import SegmentRows, load_shard, write_shard
-from search.manifest import Folders, ShardFiles
+from search.index import load_segment
+from search.manifest import Folders
 from search.messages import Record
 from search.segment import Segment
+from search.segment_files import SegmentFiles
+from search.segment_writing import SegmentRows, write_segment
 
 VERSION = "v000001"
 
@@ -34,21 +36,21 @@ def folders_in(root: Path) -> Folders:
 
 def write_vectors(
     folders: Folders, vectors: Matrix, kind: IndexKind, shard: int = 0, links: int = 16
-) -> ShardFiles:
-    """Write a shard whose image i has the vector i and a key of that number."""
+) -> SegmentFiles:
+    """Write a segment whose image i has the vector i and a key of that number."""
     keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
     keys["content"] = np.arange(len(vectors))
     records = [Record(f"{number}.jpg") for number in range(len(vectors))]
     build = Build(kind, links, 200, 1, 64)
     rows, fields = SegmentRows(vectors, keys, records), fields_of_index(records)
-    return write_shard(folders, VERSION, shard, rows, build, fields)
+    return write_segment(folders, VERSION, shard, rows, build, fields)
 
 
 def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Segment:
-    """Such a shard, written and loaded."""
+    """Such a segment, written and loaded."""
     folders = folders_in(root)
     files = write_vectors(folders, vectors, kind, links=links)
-    return load_shard(folders, VERSION, vectors.shape[1], files, 1_000_000)
+    return load_segment(folders, vectors.shape[1], files, 1_000_000)
 
 
 def search(shard: Segment, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from common.wire import Matrix
-from search.index import load_shard
-from search.manifest import BadIndex, Folders, ShardFiles, describe
+from search.index import load_segment
+from search.manifest import SEGMENTS, BadIndex, Folders
 from search.segment import Segment
+from search.segment_files import SegmentFiles, describe
 from tests.search.shards import (
-    VERSION,
     folders_in,
     load_vectors,
     make_clusters,
@@ -116,9 +116,9 @@ def test_an_image_of_512_dimensions_takes_700_bytes_of_memory(tmp_path: Path) ->
     assert files.vectors.size_bytes == 2 * 512 * count
 
 
-def resealed(folders: Folders, files: ShardFiles) -> ShardFiles:
+def resealed(folders: Folders, files: SegmentFiles) -> SegmentFiles:
     """The files as a manifest would tell of them that was written after they were changed."""
-    folder = folders.index / VERSION
+    folder = folders.index / SEGMENTS
     assert files.vectors is not None
     return msgspec.structs.replace(
         files,
@@ -134,14 +134,14 @@ def test_a_truncated_file_is_refused_even_with_its_own_digest(
     """Cut anywhere, and with a digest that fits: an error that names the file, not a crash."""
     folders = folders_in(tmp_path)
     files = write_vectors(folders, vectors[:500], "compact")
-    path = folders.index / VERSION / f"shard-000.{suffix}"
+    path = folders.index / SEGMENTS / f"{files.name}.{suffix}"
     data = path.read_bytes()
     for share in (0, 0.001, 0.1, 0.5, 0.9, 0.99999):
         path.write_bytes(data[: int(share * len(data))])
         with pytest.raises(BadIndex, match=path.name):
-            load_shard(folders, VERSION, DIM, files, 1_000_000)
+            load_segment(folders, DIM, files, 1_000_000)
         with pytest.raises(BadIndex, match=path.name):
-            load_shard(folders, VERSION, DIM, resealed(folders, files), 1_000_000)
+            load_segment(folders, DIM, resealed(folders, files), 1_000_000)
 
 
 def test_a_file_of_another_kind_or_shard_is_refused(tmp_path: Path, vectors: Matrix) -> None:
@@ -163,5 +163,5 @@ def test_a_file_of_another_kind_or_shard_is_refused(tmp_path: Path, vectors: Mat
     ]
     for change in changes:
         with pytest.raises(BadIndex):
-            load_shard(folders, VERSION, DIM, msgspec.structs.replace(files, **change), 1_000_000)
-    assert 300 == load_shard(folders, VERSION, DIM, files, 1_000_000).count
+            load_segment(folders, DIM, msgspec.structs.replace(files, **change), 1_000_000)
+    assert 300 == load_segment(folders, DIM, files, 1_000_000).count

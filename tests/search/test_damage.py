@@ -11,7 +11,8 @@ from common.errors import ConfigError
 from devtools.vectors import unit
 from search import canaries, hnsw
 from search.ann_index import Build
-from search.manifest import describe, read_manifest
+from search.manifest import MANIFEST, read_manifest
+from search.segment_files import ShardFiles, describe
 from tests.chaos.damage import Watched, flips, replace, watched
 
 FLIPS = 20
@@ -55,7 +56,7 @@ def index_of(files: list[Path]) -> Path:
 
 
 def version_of(files: list[Path]) -> Path:
-    return index_of(files).parent
+    return next(path for path in files if path.name == MANIFEST).parent
 
 
 def test_another_dimension_is_refused(server: Watched) -> None:
@@ -73,15 +74,18 @@ def test_another_model_is_refused_until_a_new_start(server: Watched) -> None:
 def test_a_poor_index_is_refused_by_its_canaries(server: Watched, tmp_path: Path) -> None:
     """Files that are just as written, but whose index finds other images than the nearest."""
     manifest = read_manifest(server.folders, "v000001")
-    count, dim = manifest.shards[0].count, manifest.dim
+    (segment,) = manifest.shards[0].segments
+    count, dim = segment.count, manifest.dim
     others = np.random.default_rng(0).standard_normal((count, dim)).astype(np.float32)
     poor = hnsw.write(tmp_path, "shard-000", unit(others), Build("hnsw", 16, 200, 1, 64))
-    harmed = msgspec.structs.replace(manifest.shards[0], index=describe(poor.index_path))
+    written = msgspec.structs.replace(describe(poor.index_path), name=segment.index.name)
+    harmed = ShardFiles([msgspec.structs.replace(segment, index=written)])
     shards = [msgspec.to_builtins(one) for one in (harmed, *manifest.shards[1:])]
 
     def harm(files: list[Path]) -> Path:
-        replace(index_of(files), poor.index_path.read_bytes())
-        return index_of(files)
+        path = next(path for path in files if path.name.endswith(segment.index.name))
+        replace(path, poor.index_path.read_bytes())
+        return path
 
     assert "canary queries find 0." in server.refuses(harm, shards=shards)
 

@@ -20,7 +20,7 @@ from search.manifest import (
     read_current,
     write_current,
 )
-from tests.chaos.damage import copy_version, flip, folders_of, reseal
+from tests.chaos.damage import copy_version, flip, folders_of, index_file, reseal
 
 
 @pytest.fixture
@@ -97,12 +97,12 @@ def test_a_refused_version_is_looked_at_again(
 ) -> None:
     """Its files may have been on their way: after a minute, not at each look, it is taken."""
     swap(folders)
-    path = folders.index / "v000002/shard-000.hnsw"
+    path = index_file(folders, "v000002", 0)
     flip(path, np.random.default_rng(0))
     held.refresh()
     assert held.refusal is not None
     path.unlink()
-    path.hardlink_to(folders.index / "v000001/shard-000.hnsw")
+    path.hardlink_to(index_file(folders, "v000001", 0))
 
     clock.advance(TRY_AGAIN_S - 1)
     held.refresh()
@@ -169,7 +169,7 @@ def test_a_damaged_current_leaves_the_newest_whole_version(
     named = read_current(folders)
     assert named is not None
     copy_version(folders, "v000001", "v000003")
-    flip(folders.index / "v000003/shard-000.hnsw", np.random.default_rng(0))
+    flip(index_file(folders, "v000003", 0), np.random.default_rng(0))
     (folders.index / "v000004").mkdir()
     (folders.index / CURRENT).unlink()
     damage(folders.index / CURRENT)

@@ -12,8 +12,9 @@ import pytest
 from common.errors import ConfigError, MissingPackage
 from devtools.fault_proxy import GOOD, Fault
 from search import object_store
-from search.manifest import BadIndex, File
+from search.manifest import BadIndex
 from search.object_store import PART, Content, NoObject, ObjectChanged, ObjectStore, StoreError
+from search.segment_files import File
 from tests.object_storage import Storage, object_storage
 
 SIZE, BLOCK = 2_000_000, 100_000

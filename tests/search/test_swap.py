@@ -12,7 +12,7 @@ from devtools.collection import Collection
 from devtools.services import cluster, free_ports, hanging, run_command, running, with_section
 from devtools.tiny_model import write_tiny_model
 from search.manifest import read_current
-from tests.chaos.damage import ask, flip, folders_of
+from tests.chaos.damage import ask, flip, folders_of, index_file
 from tests.chaos.swaps import asking, beside, follow, replicated, swaps, until_line
 
 WAIT_S = 30
@@ -78,9 +78,9 @@ def test_versions_are_swapped_again_and_again(tmp_path: Path) -> None:
 
 
 def harmed_beside(folder: Path) -> str:
-    """A folder `beside` data/index with garbage for a shard of v000002."""
+    """A folder `beside` data/index with garbage for the manifest of v000002."""
     name = beside(folder)
-    harmed = folder / name / "v000002/shard-001.hnsw"
+    harmed = folder / name / "v000002/MANIFEST"
     harmed.unlink()
     harmed.write_bytes(b"garbage")
     return name
@@ -105,7 +105,7 @@ def test_a_version_that_one_server_refuses_is_taken_back(collection: Collection)
         assert 2 == done.returncode
         line = done.stderr.splitlines()[-1]
         assert f"error: {system.search[1].address} refused v000002: " in line
-        assert "shard-001.hnsw" in line
+        assert "v000002/MANIFEST" in line
         assert line.endswith("; v000001 is in use again")
         assert current is not None
         assert "v000001" == current.now.version
@@ -120,12 +120,13 @@ def test_a_server_that_starts_takes_the_version_before_a_bad_one(collection: Col
     """Where CURRENT names what cannot be loaded there is an answer nevertheless, and a reason."""
     collection.write_images(range(40, 60))
     collection.prepare()
-    flip(collection.folder / "data/index/v000002/shard-001.hnsw", np.random.default_rng(0))
+    harmed = index_file(folders_of(collection.folder), "v000002", 1)
+    flip(harmed, np.random.default_rng(0))
     config = with_section(collection.config, "Search", server_list=["127.0.0.1:0"])
     with running("search/search.py", config, cwd=collection.folder) as service:
         assert "v000001" == ask(service).version
         assert 200 == service.request("GET", "/ready").status
-        until_line(service, "shard-001.hnsw")
+        until_line(service, harmed.name)
 
 
 def test_another_model_waits_for_a_new_start(collection: Collection) -> None:
@@ -154,7 +155,7 @@ def test_one_command_goes_back_and_again_forth(collection: Collection) -> None:
     back, forth = (
         run_command("prepare/rollback.py", collection.config, cwd=folder) for _ in range(2)
     )
-    flip(folder / "data/index/v000001/shard-001.hnsw", np.random.default_rng(0))
+    flip(path := index_file(folders, "v000001", 1), np.random.default_rng(0))
     harmed = run_command("prepare/rollback.py", collection.config, cwd=folder)
     current = read_current(folders)
 
@@ -163,7 +164,7 @@ def test_one_command_goes_back_and_again_forth(collection: Collection) -> None:
     assert "version v000001: 40 images\n" == back.stdout
     assert "version v000002: 60 images\n" == forth.stdout
     assert 2 == harmed.returncode
-    assert "shard-001.hnsw" in harmed.stderr
+    assert path.name in harmed.stderr
     assert current is not None
     assert "v000002" == current.now.version
 

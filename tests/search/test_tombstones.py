@@ -49,11 +49,33 @@ def test_what_is_hidden_is_not_found_and_the_rest_is(segment: Segment, hidden: i
     np.testing.assert_allclose(scores, best(left), atol=2e-3)
     assert [None] * hidden == [segment.find(row, 0) for row in gone.tolist()]
     assert left.tolist() == [segment.find(row, 0) for row in left.tolist()]
-    segment.show(gone)
-    segment.show(gone[:1])
-    again = search(segment, QUERIES, K, COUNT)
+    again = search(in_use(segment, rows[:0]), QUERIES, K, COUNT)
     assert before[0] == again[0]
-    assert COUNT == segment.count
+
+
+def in_use(segment: Segment, tombstones: np.ndarray) -> Segment:
+    """The same segment of a version that is in use."""
+    other = segment.of_version(tombstones)
+    other.put_in_use()
+    return other
+
+
+def test_versions_have_their_own_tombstones(segment: Segment) -> None:
+    """Searches leave out those of the version in use, and what is hidden in any afterwards."""
+    rows, versions = np.arange(COUNT), [segment]
+    for first, end in ((0, 10), (5, 300), (0, 0)):
+        one = in_use(segment, rows[first:end])
+        versions.append(one)
+        found, _ = search(one, QUERIES, K, COUNT)
+
+        assert COUNT - (end - first) == one.count
+        assert all(set(one).isdisjoint(range(first, end)) for one in found)
+        assert [None] * (end - first) == [one.find(row, 0) for row in range(first, end)]
+        assert end == one.find(end, 0)
+    for one in versions:
+        one.hide(np.array([399]))
+        assert one.find(399, 0) is None
+    assert all(399 not in found for found in search(one, QUERIES, K, COUNT)[0])
 
 
 @pytest.mark.parametrize("prefix", ["1", "12", "123"])

@@ -10,9 +10,10 @@ from common.wire import Matrix
 from search.ann_index import Build
 from search.fields import fields_of_index
 from search.image_key import IMAGE_KEY, hashes_of, shard_of
-from search.index import SegmentRows, write_shard
 from search.manifest import DISTANCE, Folders, Manifest, Recall, write_manifest
 from search.messages import Record
+from search.segment_files import ShardFiles
+from search.segment_writing import SegmentRows, write_segment
 
 BUILD = Build("hnsw", 16, 100, 1, 64)
 
@@ -25,15 +26,21 @@ def folders_in(root: Path) -> Folders:
     return folders
 
 
+def content_of(number: int, images: int) -> int:
+    """The content hash of an image; those of a version are spread evenly."""
+    return (number << 64) // images
+
+
 def write_version(
     folders: Folders, version: str, vectors: Matrix, shards: Sequence[int] = (0,), inputs: str = ""
 ) -> Manifest:
-    """Write a version: image i has the vector i and lies in shard i modulo their number."""
-    dealt = []
+    """Write a version: image i has the vector i, and the content hash `content_of(i, images)`."""
+    count, dealt = len(vectors), []
+    contents = np.array([content_of(number, count) for number in range(count)], np.uint64)
     for shard in shards:
-        chosen = np.arange(shard, len(vectors), len(shards))
+        chosen = np.flatnonzero(shard_of(contents, len(shards)) == shard)
         keys = np.zeros(len(chosen), IMAGE_KEY)
-        keys["content"] = chosen
+        keys["content"] = contents[chosen]
         records = [Record(f"{number}.jpg") for number in chosen]
         dealt.append(SegmentRows(vectors[chosen], keys, records))
     return _write(folders, version, dealt, inputs)
@@ -58,7 +65,7 @@ def _write(folders: Folders, version: str, dealt: Sequence[SegmentRows], inputs:
         (folder / version).mkdir(exist_ok=True)
     fields = fields_of_index(record for rows in dealt for record in rows.records)
     files = [
-        write_shard(folders, version, shard, rows, BUILD, fields)
+        ShardFiles([write_segment(folders, version, shard, rows, BUILD, fields)])
         for shard, rows in enumerate(dealt)
     ]
     count, dim = sum(len(rows.keys) for rows in dealt), dealt[0].vectors.shape[1]

@@ -14,15 +14,15 @@ async def test_an_image_is_looked_up_where_its_shard_is() -> None:
     servers = FakeServer([0]), FakeServer([1])
     fan_out = fan_out_of(*servers)
     soon = asyncio.get_running_loop().time() + 5
-    await fan_out.lookup(f"{1:016x}{0:016x}", soon)
+    await fan_out.lookup(f"{2**63:016x}{0:016x}", soon)
     assert [server.lookups for server in servers] == [0, 1]
 
     servers[1].error = Unavailable("moved", "wrong_shard")
-    await fan_out.lookup(f"{1:016x}{0:016x}", soon)
+    await fan_out.lookup(f"{2**63:016x}{0:016x}", soon)
     assert [server.lookups for server in servers] == [1, 2]
     servers[1].error = NotFound("no such image")
     with pytest.raises(NotFound):
-        await fan_out.lookup(f"{1:016x}{0:016x}", soon)
+        await fan_out.lookup(f"{2**63:016x}{0:016x}", soon)
     assert [server.lookups for server in servers] == [1, 3]
 
 

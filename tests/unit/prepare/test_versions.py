@@ -15,7 +15,7 @@ from prepare.versions import (
     next_version,
     put_in_use,
 )
-from search.manifest import CURRENT, MANIFEST, Folders, write_manifest
+from search.manifest import CURRENT, MANIFEST, SEGMENTS, Folders, write_manifest
 from tests.unit.indexing import folders_in, write_version
 
 VECTORS = np.eye(4, dtype=np.float32)
@@ -51,7 +51,8 @@ def test_a_whole_version_of_the_same_inputs_is_found(folders: Folders) -> None:
     found = find_version(folders, "same")
     assert found is not None
     assert found.version == "v000003"
-    (folders.paths / "v000003/shard-000.records").write_bytes(b"x")
+    (segment,) = found.segments
+    (folders.paths / SEGMENTS / segment.records.name).write_bytes(b"x")
     found = find_version(folders, "same")
     assert found is not None
     assert found.version == "v000002"
@@ -69,7 +70,7 @@ def test_the_version_before_is_kept_and_older_ones_go(folders: Folders) -> None:
     assert current.before is not None
     assert (current.now.version, current.before.version) == ("v000004", "v000003")
     assert names(folders) == ["v000003", "v000004"]
-    assert sorted(path.name for path in folders.hashes.iterdir()) == ["v000003", "v000004"]
+    assert sorted(path.name for path in folders.hashes.glob("v*")) == ["v000003", "v000004"]
 
 
 def test_going_back_keeps_what_was_newer(folders: Folders) -> None:

@@ -21,7 +21,6 @@ from search.browse_messages import (
     ShardReply,
 )
 from search.filter import Filter
-from search.index import load_shard
 from search.index_versions import IndexVersions
 from search.messages import (
     MAX_SHARD_HITS,
@@ -32,8 +31,9 @@ from search.messages import (
     SearchRequest,
 )
 from search.shard import Shard
+from search.shard_loading import load_shard
 from search.version import Version
-from tests.unit.indexing import folders_in, write_version
+from tests.unit.indexing import content_of, folders_in, write_version
 
 VECTORS: Matrix = np.eye(4, dtype=np.float32)
 
@@ -46,8 +46,8 @@ class OneVersion:
     def __init__(self, root: Path) -> None:
         folders = folders_in(root)
         manifest = write_version(folders, "v000001", VECTORS, (0, 1))
-        shard = load_shard(folders, "v000001", 4, manifest.shards[0], 1_000_000)
-        self.version: Version | None = Version(manifest, {0: Shard([shard])})
+        shard = Shard(list(load_shard(folders, manifest, 0, {}).values()))
+        self.version: Version | None = Version(manifest, {0: shard})
 
     def newest(self) -> Version:
         if self.version is None:
@@ -62,7 +62,7 @@ class OneVersion:
 
 @pytest.fixture
 def versions(tmp_path: Path) -> OneVersion:
-    """Images 0 and 2 of four."""
+    """Images 0 and 1 of four."""
     return OneVersion(tmp_path)
 
 
@@ -80,15 +80,15 @@ def ask(client: FlaskClient, path: str, message: Any) -> Any:
 
 def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
     """With the version and the shards that they are from."""
-    message = SearchRequest(4, pack_rows(VECTORS[[2, 0]]), [1, 2])
+    message = SearchRequest(4, pack_rows(VECTORS[[1, 0]]), [1, 2])
     status, body = ask(client, "/search", message)
     reply = msgspec.msgpack.decode(body, type=SearchReply)
 
     assert status == 200
     assert (reply.version, reply.shard_count, len(reply.shards)) == ("v000001", 2, 1)
     first, second = reply.shards[0].hits
-    assert [msgspec.msgpack.decode(one)[0] for one in first.records] == ["2.jpg"]
-    assert [msgspec.msgpack.decode(one)[0] for one in second.records] == ["0.jpg", "2.jpg"]
+    assert [msgspec.msgpack.decode(one)[0] for one in first.records] == ["1.jpg"]
+    assert [msgspec.msgpack.decode(one)[0] for one in second.records] == ["0.jpg", "1.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_images_are_listed_and_counted(client: FlaskClient, versions: OneVersion
         reply = msgspec.msgpack.decode(body, type=ShardReply[list[Listed]])
         paths += [one.record.path for one in reply.shards[0]]
         after = reply.shards[0][0].place if reply.shards[0] else after
-    assert (200, ["0.jpg", "2.jpg"]) == (status, paths)
+    assert (200, ["0.jpg", "1.jpg"]) == (status, paths)
 
     status, body = ask(client, "/counts", CountRequest(["path"]))
     found = msgspec.msgpack.decode(body, type=ShardReply[Counts])
@@ -157,7 +157,10 @@ def test_what_cannot_be_listed_is_refused(
     assert msgspec.json.decode(body)["code"] == code
 
 
-@pytest.mark.parametrize(("content", "expected"), [(2, 200), (4, "unknown_id"), (1, "wrong_shard")])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(content_of(1, 4), 200), (4, "unknown_id"), (content_of(2, 4), "wrong_shard")],
+)
 def test_an_image_is_looked_up_in_its_shard(
     client: FlaskClient, content: int, expected: int | str
 ) -> None:
@@ -165,8 +168,8 @@ def test_an_image_is_looked_up_in_its_shard(
     status, body = ask(client, "/lookup", LookupRequest(f"{content:016x}{0:016x}"))
     if expected == 200:
         reply = msgspec.msgpack.decode(body, type=LookupReply)
-        assert (status, reply.record.path) == (200, "2.jpg")
-        assert reply.vector == VECTORS[2].tobytes()
+        assert (status, reply.record.path) == (200, "1.jpg")
+        assert reply.vector == VECTORS[1].tobytes()
     else:
         assert msgspec.json.decode(body)["code"] == expected
 
@@ -175,6 +178,7 @@ def test_a_server_tells_what_it_holds(client: FlaskClient, versions: OneVersion)
     """And is ready once it holds something."""
     info = msgspec.msgpack.decode(client.get("/info").data, type=Info)
     assert (info.version, info.images, info.shards, info.shard_count) == ("v000001", 4, [0], 2)
+    assert info.sharding == "range"
     assert client.get("/ready").status_code == 200
     versions.version = None
     assert client.get("/ready").get_json()["detail"] == "no index is loaded"

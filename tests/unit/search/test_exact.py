@@ -10,9 +10,10 @@ from search import exact
 from search.ann_index import Build
 from search.exact import BLOCK, Exact
 from search.image_key import IMAGE_KEY
-from search.index import SegmentRows, load_shard, write_shard
+from search.index import load_segment
 from search.manifest import Folders
 from search.messages import Record
+from search.segment_writing import SegmentRows, write_segment
 
 DIM = 16
 VERSION = "v000001"
@@ -53,8 +54,8 @@ def test_a_shard_of_a_small_version_is_searched_exactly(
     for folder in folders.all():
         (folder / VERSION).mkdir(parents=True)
     build = Build("hnsw", 4, 10, 1, 10)
-    files = write_shard(folders, VERSION, 0, SegmentRows(rows, keys, records), build)
-    shard = load_shard(folders, VERSION, DIM, files, images)
+    files = write_segment(folders, VERSION, 0, SegmentRows(rows, keys, records), build)
+    shard = load_segment(folders, DIM, files, images)
 
     found = shard.search(ROWS[1:], [1] * (len(ROWS) - 1), 1, 1)
     scores = np.concatenate([np.frombuffer(hits.scores, "<f4") for hits in found])
