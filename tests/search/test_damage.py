@@ -51,16 +51,17 @@ def test_a_truncated_or_missing_file_is_refused(server: Watched, suffix: str) ->
     assert "No such file" in server.refuses(remove)
 
 
-def index_of(files: list[Path]) -> Path:
-    return next(path for path in files if path.suffix == ".hnsw")
-
-
 def version_of(files: list[Path]) -> Path:
     return next(path for path in files if path.name == MANIFEST).parent
 
 
 def test_another_dimension_is_refused(server: Watched) -> None:
     """A manifest, sealed and all, whose dimension is not that of its indexes."""
+    first = read_manifest(server.folders, "v000001").shards[0].segments[0].index.name
+
+    def index_of(files: list[Path]) -> Path:
+        return next(path for path in files if path.name.endswith(first))
+
     reason = server.refuses(index_of, dim=24)
     assert "vectors of 16 numbers, not 24" in reason
 
