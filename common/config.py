@@ -13,7 +13,7 @@ from common.settings.inference import Inference
 from common.settings.inside import Inside
 from common.settings.live import Live
 from common.settings.middle import Middle
-from common.settings.prepare import IndexKind, Prepare
+from common.settings.prepare import IndexKind, Prepare, RegionKind
 from common.settings.process import Process
 from common.settings.search import Search
 from common.settings.section import Listed, Section, Server
@@ -32,6 +32,7 @@ __all__ = [
     "Middle",
     "Prepare",
     "Process",
+    "RegionKind",
     "Search",
     "Server",
     "load",

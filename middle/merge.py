@@ -1,17 +1,20 @@
 """The merge of the shards' hits into the k best hits overall."""
 
 import math
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from common.wire import UNREADABLE
+from inference.messages import Region
 from middle.messages import Dedup, Hit
 from search.image_key import IMAGE_KEY, image_id
-from search.messages import Hits, Record
+from search.messages import REGION_BYTES, Hits, Record
 
 NEAR_BITS = 6
 """Images look the same if their 64-bit perceptual hashes differ in at most this many bits."""
@@ -39,6 +42,8 @@ class Candidate(NamedTuple):
     shard: int
     key: bytes
     record: msgspec.Raw
+    region: bytes
+    """float32 [4]; empty or zeros for all of the image."""
 
 
 @lru_cache(maxsize=4096)
@@ -106,7 +111,8 @@ def _best_first(shards: Mapping[int, Hits]) -> Iterator[Candidate]:
     for negative, shard, place in order:
         hits = shards[shard]
         key = hits.keys[_SIZE * place : _SIZE * (place + 1)]
-        yield Candidate(-negative, shard, key, hits.records[place])
+        region = hits.regions[REGION_BYTES * place : REGION_BYTES * (place + 1)]
+        yield Candidate(-negative, shard, key, hits.records[place], region)
 
 
 def _distinct(
@@ -132,6 +138,13 @@ def _distinct(
         yield candidate
 
 
+def _region(candidate: Candidate) -> Region | UnsetType:
+    if not any(candidate.region):
+        return UNSET
+    x0, y0, x1, y1 = (round(number, 6) for number in struct.unpack("<4f", candidate.region))
+    return x0, y0, x1, y1
+
+
 def _hit(candidate: Candidate) -> Hit:
     try:
         record = _records.decode(candidate.record)
@@ -147,4 +160,5 @@ def _hit(candidate: Candidate) -> Hit:
         record.metadata,
         record.offline,
         record.facts,
+        _region(candidate),
     )

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from common.errors import Problem
 from inference.messages import Region
@@ -106,6 +106,16 @@ class Hit(msgspec.Struct):
         dict[str, str | int],
         Meta(description="of its file: `size` in bytes, `modified`, and of EXIF `taken`, `camera`"),
     ] = {}
+    region: (
+        Annotated[
+            Region,
+            Meta(
+                description="the part that was found: x0, y0, x1, y1 in parts of 1 of the picture"
+                " as shown. It is left out if all of the picture was found."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class ShardCounts(msgspec.Struct):

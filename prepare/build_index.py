@@ -28,9 +28,10 @@ from prepare.members import Folded, read_folded
 from prepare.progress import Progress
 from prepare.publishing import begin_publishing
 from prepare.recall import recall
+from prepare.regions import region_space
 from prepare.shard_plans import ShardPlan, fields_of_plans, plan_shards
 from prepare.versions import (
-    chunks_of_versions,
+    drop_unused,
     find_version,
     next_version,
     version_to_extend,
@@ -71,7 +72,7 @@ def build(loaded: Loaded) -> Manifest:
     inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
         publisher = begin_publishing(prepare.index_url, folders)
-        collection = read_collection(embeddings)
+        collection = read_collection(embeddings, prepare.regions)
         folded = read_folded(embeddings)
         count = loaded.config.search.shards_for(len(collection.keys))
         inputs = _digest(loaded, collection, count, folded)
@@ -79,7 +80,7 @@ def build(loaded: Loaded) -> Manifest:
         if manifest is None:
             if loaded.config.search.shards is None:
                 print(_choice(folders, count, len(collection.keys)), flush=True)
-            embeddings.verify({int(chunk) for chunk in collection.places[:, 0]})
+            embeddings.verify(collection.chunks)
             version = next_version(folders)
             before = version_to_extend(folders, prepare, collection.entry, count)
             plans = plan_shards(folders, before, collection, count)
@@ -96,22 +97,11 @@ def build(loaded: Loaded) -> Manifest:
         roll_out(folders, manifest, loaded.config.search, keep, inside, publish)
         if publisher:
             publisher.sweep(keep)
-        _drop_unused(embeddings, folders, collection)
+        space = collection.entry.space
+        spaces = {space, region_space(space, prepare.regions)}  # other regions may be wanted again
+        drop_unused(embeddings, folders, collection.all_chunks, spaces)
         trim(loaded, folders)
         return manifest
-
-
-def _drop_unused(embeddings: EmbeddingFolder, folders: Folders, collection: Collection) -> None:
-    """Drop the chunks of this model that neither the collection nor a kept version is from."""
-    used = chunks_of_versions(folders)
-    if used is None:
-        return
-    used |= collection.all_chunks
-    space = collection.entry.space
-    entries = [entry for entry in embeddings.entries() if entry.space == space]
-    if unused := [entry.chunk for entry in entries if entry.chunk not in used]:
-        embeddings.drop(unused)
-        embeddings.sweep()
 
 
 def _choice(folders: Folders, shards: int, images: int) -> str:
@@ -206,6 +196,7 @@ def _describe(
         fields,
         log_id=folded.log_id,
         log_position=folded.position,
+        regions=len(collection.regions),
     )
     return replace(manifest, recall=_measure(folders, manifest, collection))
 

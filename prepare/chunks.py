@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigError
 from common.files import replace_bytes, sha256_of, write_whole
 from common.wire import UNREADABLE, Matrix
+from inference.messages import Region
 from prepare.tables import Scalar
 
 JOURNAL = "journal.jsonl"
@@ -39,6 +40,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of chunks of earlier releases alone: members have it now."""
     facts: dict[str, str] = {}
     """What its EXIF tells, `taken` and `camera`: nothing in chunks of earlier releases."""
+    region: Region | None = None
+    """The part of the image that is embedded; None for all of it."""
 
 
 class Skipped(msgspec.Struct, frozen=True):

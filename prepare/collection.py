@@ -1,50 +1,77 @@
 """The images to index: the searchable members of an embedding folder, sorted by key."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config import RegionKind
 from common.errors import ConfigError
 from common.images.facts import facts_of_file
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.members import Member, has_members, read_members
+from prepare.regions import WHOLE, StoredRegion, stored_regions
 from search.image_key import IMAGE_KEY, Keys, location_hash, shard_of
 from search.messages import Record
+from search.regions import REGION, RegionRows
 from search.segment_writing import SegmentRows
+
+Places = NDArray[np.int32]
+"""The chunk and the row of vectors, [n, 2]."""
 
 
 class Collection(NamedTuple):
-    """The images to index, sorted by key; `places` is the chunk and row of each, int32 [n, 2]."""
+    """The images to index, sorted by key; `places` are those of their vectors."""
 
     keys: Keys
     records: list[Record]
-    places: NDArray[np.int32]
+    places: Places
     chunks: dict[int, Matrix]
     entry: JournalEntry
     digest: str
     all_chunks: set[int]
-    """With those that tell of skipped files alone."""
+    """With those that tell alone of skipped files, or of images without regions."""
+    regions: NDArray[np.void]
+    """REGION of each part of an image that has a vector, too; its row is the image's position."""
+    region_places: Places
 
     def rows(self, chosen: NDArray[np.intp]) -> SegmentRows:
-        """The images at `chosen`, with their vectors."""
-        vectors = np.empty((len(chosen), self.entry.dim), dtype=np.float32)
-        chunk, row = self.places[chosen].T
+        """The images at `chosen`, with their vectors and those of their regions."""
+        records = [self.records[i] for i in chosen]
+        vectors = self._vectors(self.places[chosen])
+        return SegmentRows(vectors, self.keys[chosen], records, self._regions(chosen))
+
+    def _regions(self, chosen: NDArray[np.intp]) -> RegionRows:
+        row_of = np.full(len(self.keys), -1)
+        row_of[chosen] = np.arange(len(chosen))
+        rows = row_of[self.regions["row"]]
+        order = np.argsort(rows, kind="stable")
+        order = order[rows[order] >= 0]
+        regions = self.regions[order]
+        regions["row"] = rows[order]
+        return RegionRows(self._vectors(self.region_places[order]), regions)
+
+    def _vectors(self, places: Places) -> Matrix:
+        vectors = np.empty((len(places), self.entry.dim), dtype=np.float32)
+        chunk, row = places.T
         for number in np.unique(chunk):
             vectors[chunk == number] = self.chunks[number][row[chunk == number]]
-        return SegmentRows(vectors, self.keys[chosen], [self.records[i] for i in chosen])
+        return vectors
 
     def members(self, shard: int, shard_count: int) -> NDArray[np.intp]:
         """The positions of a shard's images in the collection."""
         return np.flatnonzero(shard_of(self.keys["content"], shard_count) == shard)
 
 
-def read_collection(embeddings: EmbeddingFolder) -> Collection:
-    """All searchable images of the embedding folder; raises ConfigError when there are none."""
+def read_collection(embeddings: EmbeddingFolder, kind: RegionKind = "none") -> Collection:
+    """All searchable images of the embedding folder, with regions of a kind.
+
+    Raises ConfigError when there are none.
+    """
     if not has_members(embeddings):
         raise ConfigError("no embeddings yet: run prepare/save_embedding.py first")
     members = read_members(embeddings)
@@ -60,15 +87,44 @@ def read_collection(embeddings: EmbeddingFolder) -> Collection:
     order = np.argsort(keys, order=("content", "location"))
     records = [record_of(member, rows[member.chunk][member.row]) for member in chosen]
     places = np.array([(member.chunk, member.row) for member in chosen], dtype=np.int32)
+    entry = entries[chosen[0].chunk]
+    stored = stored_regions(embeddings, entry.space, kind)
+    contents = [chosen[i].content or rows[chosen[i].chunk][chosen[i].row].content for i in order]
+    regions, region_places = _regions(contents, stored)
+    told = {region.chunk for content in contents for region in stored.get(content, ())}
+    used |= set(region_places[:, 0].tolist())
+    entries = {entry.chunk: entry for entry in embeddings.entries() if entry.chunk in used}
+    digest = _digest(
+        np.concatenate([places, region_places]),
+        records,
+        [entries[chunk] for chunk in sorted(used)],
+    )
     return Collection(
         keys[order],
         [records[i] for i in order],
         places[order],
         {chunk: embeddings.vectors(entries[chunk]) for chunk in used},
-        entries[chosen[0].chunk],
-        _digest(places, records, [entries[chunk] for chunk in sorted(used)]),
-        {member.chunk for member in members},
+        entry,
+        digest,
+        told | {member.chunk for member in members},
+        regions,
+        region_places,
     )
+
+
+def _regions(
+    contents: Sequence[str], stored: Mapping[str, Sequence[StoredRegion]]
+) -> tuple[NDArray[np.void], Places]:
+    """The regions of images with some contents, as REGION, and the places of their vectors."""
+    found = [
+        (position, region)
+        for position, content in enumerate(contents)
+        for region in stored.get(content, ())
+        if region.box != WHOLE
+    ]
+    regions = np.array([(position, region.box) for position, region in found], REGION)
+    places = np.array([(region.chunk, region.row) for _, region in found], np.int32)
+    return regions, places.reshape(-1, 2)
 
 
 def record_of(member: Member, row: Row) -> Record:

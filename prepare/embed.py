@@ -86,13 +86,13 @@ def embed_chunk(
     the number of images that are done since its last call.
     """
     size, replicas = embedding.batch_size, embedding.replicas
-    decoded = _ahead(pool, partial(decode_source, decoding=decoding), sources, 4 * size * replicas)
+    decoded = ahead(pool, partial(decode_source, decoding=decoding), sources, 4 * size * replicas)
     once = _each_content_once(decoded)
     batches = iter(lambda: list(islice(once, size)), [])
     embed = partial(_embed_batch, embedding.embed)
     done: list[Embedded | Copy | Skipped] = []
     # One batch more than replicas, so that none waits for this thread.
-    for batch in _ahead(embedding.threads, embed, batches, replicas + 1):
+    for batch in ahead(embedding.threads, embed, batches, replicas + 1):
         done += batch
         tell(len(batch))
     embedded = [image for image in done if isinstance(image, Embedded)]
@@ -124,7 +124,7 @@ def _each_content_once(
         yield image
 
 
-def _ahead(
+def ahead(
     pool: Executor, call: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
     """The results of `call` in `pool`, in order, at most `ahead` before they are needed."""

@@ -27,16 +27,26 @@ def recall(
     true: list[Matrix] = []
     found: list[Matrix] = []
     for shard, rows in shards:
-        true.append(_best(queries @ rows.vectors.T, k))
+        exact = _scores(queries, rows)
+        true.append(_best(exact, k))
         hits = shard.search(queries, [k] * len(queries), ef_search, 0)
         scores = [
-            rows.vectors[_rows(rows.keys, query_hits)] @ query
-            for query_hits, query in zip(hits, queries, strict=True)
+            query_scores[_rows(rows.keys, query_hits)]
+            for query_hits, query_scores in zip(hits, exact, strict=True)
         ]
         found.append(_padded(scores, k))
     best = np.sort(np.concatenate(true, axis=1), axis=1)[:, -k:]
     got = np.sort(np.concatenate(found, axis=1), axis=1)[:, -best.shape[1] :]
     return float((got >= best[:, :1] - ROUNDING).mean())
+
+
+def _scores(queries: Matrix, rows: SegmentRows) -> Matrix:
+    """The exact score of each image for each query, [queries, rows]: that of its best part."""
+    scores: Matrix = queries @ rows.vectors.T
+    if len(rows.regions.places):
+        parts = queries @ rows.regions.vectors.T
+        np.maximum.at(scores.T, rows.regions.places["row"], parts.T)
+    return scores
 
 
 def _rows(keys: Keys, hits: Hits) -> NDArray[np.intp]:

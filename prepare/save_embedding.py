@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -28,6 +29,7 @@ from prepare.losses import Kept, keep_absent
 from prepare.members import Member, read_folded, read_members, write_members
 from prepare.options import absolute, add_arguments
 from prepare.progress import Progress
+from prepare.regions import embed_regions
 from prepare.removals import Result
 from prepare.roots import Change, changed, write_roots
 from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
@@ -71,10 +73,8 @@ def save_embeddings(
         scans += scan_uploads(fold.images.values(), loaded)
         sources, roots = merged(scans)
         read = fold.removals.to_read(sources)
-        found = [
-            (source, stored.unchanged(source, fold.images.get(source.path))) for source in read
-        ]
-        todo = [source for source, stored_row in found if stored_row is None]
+        found = [(file, stored.unchanged(file, fold.images.get(file.path))) for file in read]
+        todo = [file for file, stored_row in found if stored_row is None]
         embedded = _embed_all(loaded, folder, stored, todo, space)
         results = [(source, row or stored.of(source.path)) for source, row in found]
         results = fold.keep_out(sources, results)
@@ -84,6 +84,7 @@ def save_embeddings(
         members = sorted([*now, *kept.members, *waiting], key=lambda member: member.path)
         write_members(folder, members, fold.folded)
         folder.sweep()
+        embed_regions(loaded, folder, members, space, partial(_load, loaded, space))
     return EmbedRun(
         sum(member.is_searchable for member in members),
         len(todo),

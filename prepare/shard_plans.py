@@ -7,7 +7,7 @@ or the tombstones have grown, the shard is compacted: all of it is built as a ne
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ from search.fields import fields_of_index
 from search.image_key import KEY_BYTES
 from search.manifest import SEGMENTS, BadIndex, Folders, Manifest, files_of_segment, verify_files
 from search.messages import Fields
+from search.regions import REGION, boxes_by_row
 from search.segment_files import SegmentFiles
 
 MAX_RECENT = 0.2
@@ -102,11 +103,12 @@ def plan_shards(
 ) -> list[ShardPlan]:
     """Plan each shard; `before` is the version in use if its segments fit, else None."""
     shards = []
+    boxes = boxes_by_row(collection.regions)
     for number in range(shard_count):
         members = collection.members(number, shard_count)
         segments = before.shards[number].segments if before else []
-        shards.append(HeldShard(members, _held(folders, segments, collection, members)))
-    if len(collection.keys) <= exact.MAX_COUNT:
+        shards.append(HeldShard(members, _held(folders, segments, collection, members, boxes)))
+    if len(collection.keys) + len(collection.regions) <= exact.MAX_COUNT:
         compacted = {number for number, shard in enumerate(shards) if not shard.is_same}
     else:
         compacted = _compacted([shard.due for shard in shards])
@@ -145,10 +147,12 @@ def _held(
     segments: Sequence[SegmentFiles],
     collection: Collection,
     members: Positions,
+    boxes: Mapping[int, bytes],
 ) -> list[HeldSegment]:
     """The segments of a shard beside its images; none if a file is not as it was written."""
     keys = collection.keys[members].view(KEY_BYTES)
-    records = [msgspec.msgpack.encode(collection.records[i]) for i in members] if segments else []
+    positions = members.tolist() if segments else []
+    records = [msgspec.msgpack.encode(collection.records[i]) + boxes.get(i, b"") for i in positions]
     try:
         return [
             HeldSegment(files, _places(folders, files, members, keys, records))
@@ -168,18 +172,20 @@ def _places(
 ) -> Positions:
     """The position of each row of a segment in the collection, -1 for no image; raises BadIndex.
 
-    A row is an image still if one of the `members` has the same key and the same record.
+    A row is an image still if one of the `members` has the same key, record and regions.
     """
     verify_files(files_of_segment(folders, files))
     _, paths, hashes = (folder / SEGMENTS for folder in folders.all())
     rows = np.fromfile(hashes / files.hashes.name, KEY_BYTES)
     offsets = np.fromfile(paths / files.offsets.name, "<i8").tolist()
     data = (paths / files.records.name).read_bytes()
+    boxes = boxes_by_row(np.fromfile(paths / files.regions.name, REGION)) if files.regions else {}
     places = np.full(len(rows), -1)
     if not len(keys):
         return places
     near = np.minimum(np.searchsorted(keys, rows), len(keys) - 1)
-    for row in np.flatnonzero(keys[near] == rows):
-        if data[offsets[row] : offsets[row + 1]] == records[near[row]]:
+    for row in np.flatnonzero(keys[near] == rows).tolist():
+        record = data[offsets[row] : offsets[row + 1]] + boxes.get(row, b"")
+        if record == records[near[row]]:
             places[row] = members[near[row]]
     return places

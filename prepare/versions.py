@@ -1,12 +1,12 @@
 """The index versions in their three folders: new names, look-up, putting in use, deletion."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container, Set
 
 from common.files import sync
 from common.settings.prepare import Prepare
 from inference.clip import images
-from prepare.chunks import JournalEntry
+from prepare.chunks import EmbeddingFolder, JournalEntry
 from search.manifest import (
     FORMAT,
     MANIFEST,
@@ -100,6 +100,20 @@ def chunks_of_versions(folders: Folders) -> set[int] | None:
     if kept is None or any(manifest.chunks is None for manifest in kept):
         return None
     return {chunk for manifest in kept for chunk in manifest.chunks or ()}
+
+
+def drop_unused(
+    embeddings: EmbeddingFolder, folders: Folders, used: Set[int], spaces: Container[str]
+) -> None:
+    """Drop the chunks of some spaces that are neither `used` nor what a kept version is from."""
+    of_versions = chunks_of_versions(folders)
+    if of_versions is None:
+        return
+    used = used | of_versions
+    entries = [entry for entry in embeddings.entries() if entry.space in spaces]
+    if unused := [entry.chunk for entry in entries if entry.chunk not in used]:
+        embeddings.drop(unused)
+        embeddings.sweep()
 
 
 def current_of(folders: Folders) -> Current | None:

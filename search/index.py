@@ -12,6 +12,7 @@ from search.ann_index import AnnModule, AnnPaths
 from search.columns import Columns
 from search.image_key import IMAGE_KEY
 from search.manifest import SEGMENTS, BadIndex, Folders, files_of_segment, verify_files
+from search.regions import read_regions
 from search.segment import Segment
 from search.segment_files import SegmentFiles
 
@@ -35,26 +36,26 @@ def ef_of_shard(ef_search: int, shard_count: int) -> int:
     return math.ceil(ef_search / math.pow(shard_count, 0.45))
 
 
-def is_exact(images: int) -> bool:
-    """Whether an index of so many images is searched exactly."""
-    return images <= exact.MAX_COUNT
+def is_exact(total: int) -> bool:
+    """Whether an index of so many vectors is searched exactly."""
+    return total <= exact.MAX_COUNT
 
 
-def load_segment(folders: Folders, dim: int, files: SegmentFiles, images: int) -> Segment:
+def load_segment(folders: Folders, dim: int, files: SegmentFiles, total: int) -> Segment:
     """Load a segment: check its files against the manifest, then run its canaries.
 
-    `images` is the number of images in the version: a small version is searched exactly. Raises
+    `total` is the number of vectors in the version: a small version is searched exactly. Raises
     BadIndex, MissingPackage.
     """
     try:
-        return _load(folders, dim, files, images)
+        return _load(folders, dim, files, total)
     except MemoryError:
         raise BadIndex(f"segment {files.name}: too little memory") from None
     except OSError as error:  # prepare deletes old segments, also while one is loaded
         raise BadIndex(f"segment {files.name}: {error}") from None
 
 
-def _load(folders: Folders, dim: int, files: SegmentFiles, images: int) -> Segment:
+def _load(folders: Folders, dim: int, files: SegmentFiles, total: int) -> Segment:
     verify_files(files_of_segment(folders, files))
     index, paths, hashes = (folder / SEGMENTS for folder in folders.all())
     vectors_path = index / files.vectors.name if files.vectors else None
@@ -65,12 +66,16 @@ def _load(folders: Folders, dim: int, files: SegmentFiles, images: int) -> Segme
     columns = _map(paths / files.columns.name)
     if len(keys) != files.count or len(offsets) != files.count + 1 or offsets[-1] != len(records):
         raise BadIndex(f"{ann_paths.index_path}: the files of a segment do not belong together")
-    ann = ann_module(files.kind).load(ann_paths, dim, files.count)
-    drawn = canaries.read(index / files.canaries.name, dim, files.count)
+    regions, vectors = None, files.count
+    if files.regions:
+        regions = read_regions(paths / files.regions.name, files.count)
+        vectors = regions.total
+    ann = ann_module(files.kind).load(ann_paths, dim, vectors)
+    drawn = canaries.read(index / files.canaries.name, dim, vectors)
     canaries.check(drawn, ann, str(ann_paths.index_path))
-    if files.count and is_exact(images):
-        ann = exact.Exact(ann.vectors(np.arange(files.count)))
-    return Segment(ann, keys, records, offsets, Columns(columns, files.count))
+    if files.count and is_exact(total):
+        ann = exact.Exact(ann.vectors(np.arange(vectors)))
+    return Segment(ann, keys, records, offsets, Columns(columns, files.count), regions)
 
 
 def _map(path: Path) -> mmap.mmap | bytes:

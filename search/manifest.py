@@ -75,6 +75,8 @@ class Manifest(msgspec.Struct, frozen=True):
     """The log of which the version has all entries up to `log_position`; "" for none."""
     log_position: int = 0
     format: int = FORMAT
+    regions: int = 0
+    """Vectors of regions, beside those of whole images."""
     sha256: str = ""
     """The digest of the manifest itself: see search/self_hash.py."""
 

@@ -19,6 +19,10 @@ MAX_SHARD_HITS = 10_000
 """Most hits of one query in one shard; middle asks for more than k if it drops copies."""
 
 
+REGION_BYTES = 16
+"""A region of a hit: four float32."""
+
+
 class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """Unit vectors, and the number of hits for each."""
 
@@ -38,7 +42,7 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
 
 
 class Hits(msgspec.Struct, array_like=True):
-    """One query's hits in one shard, best first: three columns of equal length."""
+    """One query's hits in one shard, best first: columns of equal length."""
 
     scores: bytes
     """float32 [hits]: the cosine."""
@@ -46,6 +50,9 @@ class Hits(msgspec.Struct, array_like=True):
     """search.image_key.IMAGE_KEY [hits]."""
     records: list[msgspec.Raw]
     """An encoded `Record` for each hit; only the records of hits that are shown get decoded."""
+    regions: bytes = b""
+    """float32 [hits, 4]: the best part of each image, zeros for all of it; empty if no image has
+    regions."""
 
 
 class ShardHits(msgspec.Struct, array_like=True):

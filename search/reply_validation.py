@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InvalidResponse
-from common.wire import decode_reply
+from common.wire import Matrix, decode_reply
 from search.browse_messages import (
     MAX_COUNTED,
     BrowseRequest,
@@ -20,7 +20,7 @@ from search.browse_messages import (
     is_in_order,
 )
 from search.image_key import IMAGE_KEY, shard_of
-from search.messages import Hits, Info, LookupReply, SearchReply, ShardHits
+from search.messages import REGION_BYTES, Hits, Info, LookupReply, SearchReply, ShardHits
 
 ROUNDING = 1e-3
 """How far the cosine of float32 unit vectors may exceed 1; search/app.py allows it for lengths."""
@@ -111,10 +111,18 @@ def _check_shard(shard_hits: ShardHits, ks: Sequence[int], reply: SearchReply) -
     _expect(bool((np.abs(scores) <= 1 + ROUNDING).all()), "a score that is no cosine")
     rises = np.flatnonzero(scores[1:] > scores[:-1]) + 1
     _expect(bool(np.isin(rises, np.cumsum(counts)).all()), "hits that are not the best first")
+    _check_regions(np.frombuffer(b"".join([hits.regions for hits in shard_hits.hits]), "<f4"))
     keys = np.frombuffer(b"".join([hits.keys for hits in shard_hits.hits]), IMAGE_KEY)
     contents = keys["content"].astype(np.uint64)
     shards = shard_of(contents, reply.shard_count, reply.sharding)
     _expect(bool((shards == shard_hits.shard).all()), "another shard's images")
+
+
+def _check_regions(numbers: Matrix) -> None:
+    x0, y0, x1, y1 = numbers.reshape(-1, 4).T
+    is_whole = (x1 == 0) & (y1 == 0)
+    is_part = (x0 >= 0) & (x0 < x1) & (x1 <= 1) & (y0 >= 0) & (y0 < y1) & (y1 <= 1)
+    _expect(bool((is_whole | is_part).all()), "a region that is none")
 
 
 def _count(hits: Hits, k: int) -> int:
@@ -122,6 +130,7 @@ def _count(hits: Hits, k: int) -> int:
     _expect(count <= k, "more hits than were asked for")
     columns = (len(hits.scores), len(hits.keys))
     _expect(columns == (4 * count, IMAGE_KEY.itemsize * count), "columns of unequal length")
+    _expect(len(hits.regions) in (0, REGION_BYTES * count), "columns of unequal length")
     return count
 
 

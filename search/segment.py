@@ -19,6 +19,7 @@ from search.filter import Filter
 from search.image_key import SHORT, Keys
 from search.messages import Hits, Record
 from search.newest import Newest
+from search.regions import Nearest, Regions
 
 EMPTY = Hits(b"", b"", [])
 GATHER_US, COMPARE_US, WALK_US = 0.2, 0.02, 150.0
@@ -37,11 +38,14 @@ class Segment:
         records: mmap.mmap | bytes,
         offsets: NDArray[np.int64],
         columns: Columns,
+        regions: Regions | None = None,
     ) -> None:
+        """`ann` has a vector a row, and behind them those of the `regions`."""
         self.rows = self.count = len(keys)
         """All images; and those that are not hidden."""
         self._columns = columns
         self._ann = ann
+        self._regions = regions
         self._hider = ann if isinstance(ann, HidingIndex) else None
         self._newest = Newest(columns.texts(WHEN), keys)
         self._keys = keys
@@ -57,7 +61,7 @@ class Segment:
             self._alive[hidden] = False
             self.count -= len(hidden)
             if self._hider:
-                self._hider.hide(hidden)
+                self._hider.hide(self._labels(hidden))
 
     def of_version(self, tombstones: Numbers) -> "Segment":
         """The same segment with tombstones of its own; the index itself is shared.
@@ -74,7 +78,7 @@ class Segment:
         """Have the index hide the tombstones of this version, and show all other rows."""
         with self._hiding:
             if self._hider:
-                self._hider.hide_only(np.flatnonzero(~self._alive))
+                self._hider.hide_only(self._labels(np.flatnonzero(~self._alive)))
 
     def search(
         self,
@@ -94,18 +98,13 @@ class Segment:
         groups: dict[int, list[int]] = {}
         for i, k in enumerate(ks):  # a query with a large k must not slow the others down
             groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
-        labels: NDArray[np.integer]
         for wide, group in groups.items():
             k = min(max(ks[i] for i in group), count)
-            if count < self.rows and (count <= k or self._is_exact(count, len(group))):
-                rows = np.flatnonzero(self._alive if mask is None else mask)
-                labels, scores = nearest_of(self._ann, rows, vectors[group], k)
-            else:
-                needed = mask if count < self.rows else None
-                labels, scores = self._ann.nearest(vectors[group], k, wide, threads, needed)
+            labels, scores = self._nearest(vectors[group], k, wide, threads, mask, count)
+            rows = self._regions.rows(labels) if self._regions else labels
             # one look-up for all queries, as each call of numpy has a fixed cost
-            keys = self._keys[labels]
-            starts, ends = self._offsets[labels].tolist(), self._offsets[labels + 1].tolist()
+            keys = self._keys[rows]
+            starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
             for row, i in enumerate(group):
                 found[i] = Hits(
                     scores[row, : ks[i]].tobytes(),
@@ -114,8 +113,35 @@ class Segment:
                         msgspec.Raw(self._records[start:end])
                         for start, end in zip(starts[row][: ks[i]], ends[row], strict=False)
                     ],
+                    self._regions.boxes(labels[row, : ks[i]]) if self._regions else b"",
                 )
         return found
+
+    def _nearest(
+        self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None, count: int
+    ) -> tuple[NDArray[np.integer], Matrix]:
+        """The best vectors of the k nearest images of a mask, which has `count`; None for all."""
+        needed = mask if count < self.rows else None
+        total = self._regions.total if self._regions else count
+        if self._regions and needed is not None:
+            needed = self._regions.spread(needed)
+            total = int(np.count_nonzero(needed))
+        if count < self.rows and (count <= k or self._is_exact(total, len(vectors))):
+            rows = self._labels(np.flatnonzero(self._alive if mask is None else mask))
+            total = len(rows)
+
+            def find(wanted: int) -> Nearest:
+                return nearest_of(self._ann, rows, vectors, wanted)
+        else:
+
+            def find(wanted: int) -> Nearest:
+                return self._ann.nearest(vectors, wanted, max(ef, wanted), threads, needed)
+
+        return self._regions.best_of_each(find, k, total) if self._regions else find(k)
+
+    def _labels(self, rows: Numbers) -> Numbers:
+        """The vectors of some rows."""
+        return self._regions.labels(rows) if self._regions else rows
 
     def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
         """The first images that pass and come after a place."""

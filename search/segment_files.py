@@ -38,11 +38,14 @@ class SegmentFiles(msgspec.Struct, frozen=True):
     """The fields of its columns."""
     vectors: File | None = None
     """Only for a kind of index that keeps its vectors in a file of their own."""
+    regions: File | None = None
+    """Which vectors are parts of which images; None if all are whole images."""
 
     def by_folder(self) -> tuple[list[File], list[File], list[File]]:
         """Its files in the folders of indexes, of paths and of hashes."""
         index = [self.index, self.canaries, *([self.vectors] if self.vectors else [])]
-        return index, [self.records, self.offsets, self.columns], [self.hashes]
+        paths = [self.records, self.offsets, self.columns]
+        return index, [*paths, *([self.regions] if self.regions else [])], [self.hashes]
 
 
 class ShardFiles(msgspec.Struct, frozen=True):

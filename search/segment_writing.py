@@ -18,6 +18,7 @@ from search.image_key import Keys
 from search.index import ann_module
 from search.manifest import SEGMENTS, Folders
 from search.messages import Fields, Record
+from search.regions import NO_REGIONS, RegionRows
 from search.segment_files import File, SegmentFiles, describe
 
 NAME_DIGITS = 32
@@ -30,6 +31,7 @@ class SegmentRows(NamedTuple):
     vectors: Matrix
     keys: Keys
     records: Sequence[Record]
+    regions: RegionRows = NO_REGIONS
 
 
 def write_segment(
@@ -49,8 +51,11 @@ def write_segment(
     ann = ann_module(build.kind)
     index, paths, hashes = (folder / version / f"shard-{shard:03}" for folder in folders.all())
     count, dim = rows.vectors.shape
-    ann_paths = ann.write(index.parent, index.name, rows.vectors, build)
-    drawn = canaries.draw(rows.vectors, ann.load(ann_paths, dim, count), build.ef)
+    vectors, regions = rows.vectors, rows.regions
+    if len(regions.places):
+        vectors = np.concatenate([vectors, regions.vectors])
+    ann_paths = ann.write(index.parent, index.name, vectors, build)
+    drawn = canaries.draw(vectors, ann.load(ann_paths, dim, len(vectors)), build.ef)
     packed = [msgspec.msgpack.encode(record) for record in rows.records]
     offsets = np.zeros(count + 1, dtype="<i8")
     offsets[1:] = np.cumsum([len(record) for record in packed])
@@ -64,6 +69,9 @@ def write_segment(
     }
     if ann_paths.vectors_path:
         written["vectors"] = ann_paths.vectors_path
+    if len(regions.places):
+        written["regions"] = paths.with_suffix(".regions")
+        replace_bytes(written["regions"], regions.places.tobytes())
     write_whole(written["records"], lambda path: _write_all(path, packed))
     replace_bytes(written["offsets"], offsets.tobytes())
     replace_bytes(written["columns"], pack(rows.records, fields or {}))

@@ -12,7 +12,7 @@ from search.browse_messages import Counts, Listed, Place, merge_counts, merge_li
 from search.delta import Delta
 from search.filter import Filter
 from search.image_key import IMAGE_KEY, Keys, hashes_of
-from search.messages import Hits, Metadata, Record
+from search.messages import REGION_BYTES, Hits, Metadata, Record
 from search.segment import EMPTY
 
 ATTEMPTS = 2
@@ -189,8 +189,19 @@ def _merge(parts: Sequence[Hits], k: int) -> tuple[Hits, bool]:
     # Of each image the last place, which is in the newest part.
     places = np.array(list({image: place for place, image in enumerate(_ids(keys))}.values()))
     best = places[np.argsort(-scores[places], kind="stable")[:k]]
-    hits = Hits(scores[best].tobytes(), keys[best].tobytes(), [records[i] for i in best.tolist()])
+    hits = Hits(
+        scores[best].tobytes(),
+        keys[best].tobytes(),
+        [records[i] for i in best.tolist()],
+        _regions(held)[best].tobytes() if any(hits.regions for hits in held) else b"",
+    )
     return hits, len(places) < len(records)
+
+
+def _regions(parts: Sequence[Hits]) -> Matrix:
+    """The regions of hits, float32 [hits, 4]."""
+    whole = [hits.regions or bytes(REGION_BYTES * len(hits.records)) for hits in parts]
+    return np.frombuffer(b"".join(whole), "<f4").reshape(-1, 4)
 
 
 def _ids(keys: Keys) -> list[tuple[int, int]]:

@@ -30,12 +30,12 @@ def load_shard(
 
     The caller puts them in use. Raises BadIndex, MissingPackage.
     """
-    files = manifest.shards[number]
+    files, total = manifest.shards[number], manifest.count + manifest.regions
     segments: Segments = {}
     tombstones = _read_tombstones(folders, manifest.version, files)
     for described, rows in zip(files.segments, tombstones, strict=True):
-        key = SegmentKey(described.name, is_exact(manifest.count))
-        segment = known.get(key) or load_segment(folders, manifest.dim, described, manifest.count)
+        key = SegmentKey(described.name, is_exact(total))
+        segment = known.get(key) or load_segment(folders, manifest.dim, described, total)
         segments[key] = segment.of_version(rows)
     return segments
 

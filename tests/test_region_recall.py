@@ -15,6 +15,7 @@ from inference.clip.model import Model, load_model
 from inference.messages import Point, Region
 from inference.segment.grabcut import SIDE, cut_out
 from inference.segment.masks import box_of
+from prepare.regions import GRID
 
 SAMPLES = sorted((CHECKOUT / "samples").glob("*.jpg"))
 PAIRS = 20
@@ -33,6 +34,13 @@ def model() -> Model:
 def index(model: Model) -> Matrix:
     """The vectors of all samples."""
     return model.encode_images([path.read_bytes() for path in SAMPLES])
+
+
+def vectors_of(model: Model, file: bytes, regions: Sequence[Region | None]) -> Matrix:
+    """The vectors of regions of a file."""
+    assert model.image is not None
+    max_pixels = Inference().max_pixels
+    return model.image.embed([model.preprocess(file, max_pixels, region=one) for one in regions])
 
 
 def composite(pair: Sequence[Path]) -> bytes:
@@ -60,9 +68,7 @@ def test_each_half_of_a_composite_finds_its_photo_first(model: Model, index: Mat
     """
 
     def first(file: bytes, region: Region | None) -> int:
-        assert model.image is not None
-        pixels = model.preprocess(file, Inference().max_pixels, region=region)
-        return int(np.argmax(model.image.embed([pixels]) @ index.T))
+        return int(np.argmax(vectors_of(model, file, [region]) @ index.T))
 
     found = {"whole picture": 0, "region": 0, "click": 0}
     for number in range(PAIRS):
@@ -78,3 +84,19 @@ def test_each_half_of_a_composite_finds_its_photo_first(model: Model, index: Mat
     assert found["region"] >= 38
     assert found["click"] >= 34
     assert found["whole picture"] < found["click"]
+
+
+def test_an_indexed_composite_is_found_by_each_of_its_photos(model: Model, index: Matrix) -> None:
+    """With the grid's regions more than twice as often as whole, first among the other samples."""
+    files = [composite([SAMPLES[number], SAMPLES[number + PAIRS]]) for number in range(PAIRS)]
+    files += [path.read_bytes() for path in SAMPLES[2 * PAIRS :]]
+    parts = np.stack([vectors_of(model, file, [None, *GRID]) for file in files])
+    scores = np.einsum("qd,cpd->qcp", index[: 2 * PAIRS], parts)
+    wanted = np.arange(2 * PAIRS) % PAIRS
+
+    whole = int((scores[:, :, 0].argmax(axis=1) == wanted).sum())
+    grid = int((scores.max(axis=2).argmax(axis=1) == wanted).sum())
+
+    print(f"first of {2 * PAIRS}: whole {whole}, grid {grid}")
+    assert grid >= 26
+    assert 2 * whole < grid

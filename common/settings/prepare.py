@@ -8,6 +8,7 @@ from msgspec import Meta
 from common.settings.section import Fraction, Natural, Positive, Section
 
 IndexKind = Literal["hnsw", "compact"]
+RegionKind = Literal["none", "grid", "sam"]
 Url = Annotated[str, Meta(pattern=r"^(s3://[^/]|file:///)")]
 EXCLUDE = (
     ".*",
@@ -119,6 +120,14 @@ class Prepare(Section, frozen=True):
             " They are kept in `Front.rendition-dir`, within `Front.rendition-bytes`."
         ),
     ] = ()
+    regions: Annotated[
+        RegionKind,
+        Meta(
+            description="The parts of each image that are embedded beside the whole, so that a part"
+            " can find it: `grid` takes five parts of a fixed grid, `sam` the boxes of up to 8"
+            " things that `Inference.sam` finds. Each takes the memory of an image in the index."
+        ),
+    ] = "none"
     index: Annotated[
         IndexKind,
         Meta(

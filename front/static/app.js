@@ -10,7 +10,7 @@ import { NEITHER, outlineOf, outlinedBy } from './segment.js';
 /** @typedef {{mask: string, method: 'sam' | 'grabcut'}} Segment */
 /** @typedef {import('./filters.js').Test} Test */
 /** @typedef {{size?: number, modified?: string, taken?: string, camera?: string}} Facts of a file */
-/** @typedef {{id: string, score?: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean, facts?: Facts}} Hit without a score when browsing */
+/** @typedef {{id: string, score?: number, path: string, thumbnail: string, metadata?: Record<string, unknown>, offline?: boolean, facts?: Facts, region?: number[]}} Hit without a score when browsing; `region` is the part that was found */
 /** @typedef {{degraded: boolean, shards: {total: number, ok: number}}} Coverage */
 /** @typedef {{hits: Hit[], coverage: Coverage, model?: string, took_ms?: {total?: number}, warnings?: string[], next?: string | null}} Answer `next` is the cursor of the next page */
 /** @typedef {{query: Query, answer?: Answer}} Visit One entry of the browser's history. */
@@ -368,7 +368,7 @@ function fillForm({ text, id, image, region, segment, ...rest }) {
 }
 
 /** @param {Hit} hit @returns {HTMLLIElement} */
-function tile({ id, path, score, thumbnail, offline, metadata, facts }) {
+function tile({ id, path, score, thumbnail, offline, region, metadata, facts }) {
   const item = page.hit.content.firstElementChild.cloneNode(true);
   const [open, more, name, cosine] = item.children;
   Object.assign(item.dataset, { id, path });
@@ -379,6 +379,7 @@ function tile({ id, path, score, thumbnail, offline, metadata, facts }) {
   name.textContent = name.title = path.split('/').pop();
   cosine.textContent = score?.toFixed(3) ?? whenOf(metadata, facts).slice(0, 10);
   cosine.title = score === undefined ? 'When it was taken, else changed' : 'Cosine similarity';
+  if (region) cosine.prepend(create('small', 'a part'), ' ');
   if (offline) cosine.prepend(create('small', 'offline'), ' ');
   return item;
 }
@@ -408,7 +409,7 @@ function onSeen(entries) {
 /** @param {number} index of a hit */
 function openViewer(index) {
   const hit = shown[index];
-  const { id, path, score, metadata = {}, offline } = hit;
+  const { id, path, score, metadata = {}, offline, region } = hit;
   const absent = offline && { offline: 'The file was absent when the index was built.' };
   const plainFacts = Object.entries({ ...(score !== undefined && { score: score.toFixed(3) }), ...absent });
   const facts = [
@@ -418,7 +419,7 @@ function openViewer(index) {
   ];
   page.viewer.close();
   focusHit(index); // the focus returns here when the viewer closes
-  const frame = picture({ id }, path);
+  const frame = picture({ id, region: region?.join() }, path);
   const [image] = frame.children;
   page['viewer-image'].replaceChildren(frame);
   page['viewer-path'].textContent = path;

@@ -1,7 +1,8 @@
 """From the bytes of an image file to the pixels that an image tower takes."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,12 +72,33 @@ def decode_for(
     The result is RGB or L, or without `as_shown` of another of `colours.MODES`. Raises as `decode`
     does, and BadRequest for a region of an extreme aspect ratio.
     """
-    at_least = DRAFT * resize_target(preprocessing) if preprocessing.draft else 0
-    if region:
+    return region_decoder(data, preprocessing, max_pixels, formats)(region)
+
+
+def region_decoder(
+    data: bytes,
+    preprocessing: Preprocessing,
+    max_pixels: int,
+    formats: Collection[str] = FORMATS,
+) -> Callable[[Region | None], Image.Image]:
+    """What decodes one region of an image file after the other, each as `decode_for` does.
+
+    Regions of equal size, one after the other, are cut out of one decoded image.
+    """
+
+    @lru_cache(maxsize=1)
+    def decoded(at_least: int) -> Image.Image:
+        shown = preprocessing.as_shown
+        return decode(data, max_pixels, at_least, as_shown=shown, formats=formats)
+
+    def part(region: Region | None) -> Image.Image:
+        at_least = DRAFT * resize_target(preprocessing) if preprocessing.draft else 0
+        if region is None:
+            return decoded(at_least)
         x0, y0, x1, y1 = region
-        at_least = math.ceil(at_least / min(x1 - x0, y1 - y0))
-    image = decode(data, max_pixels, at_least, as_shown=preprocessing.as_shown, formats=formats)
-    return _crop(image, region) if region else image
+        return _crop(decoded(math.ceil(at_least / min(x1 - x0, y1 - y0))), region)
+
+    return part
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:

@@ -30,6 +30,16 @@ def hits(*images: Image) -> Hits:
     )
 
 
+def test_a_region_is_told_of_hits_that_have_one() -> None:
+    """None of a hit that is found whole, nor of a shard whose images have no regions."""
+    first, second = hits((0.9, 1, 0), (0.7, 2, 0)), hits((0.8, 3, 0))
+    first.regions = np.array([[0.5, 0, 1, 0.1], [0] * 4], "<f4").tobytes()
+
+    found = msgspec.to_builtins(merge({0: first, 1: second}, 3))
+
+    assert [(0.5, 0, 1, 0.1), None, None] == [hit.get("region") for hit in found]
+
+
 scores = st.floats(-1, 1, width=32)
 images = st.lists(st.tuples(scores, st.integers(0, 20), st.integers(0, 2**64 - 1)), max_size=20)
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.rollback import roll_back
 from prepare.shard_plans import COMPACTED, MAX_RECENT, MAX_TOMBSTONES
 from search import exact
 from search.manifest import SEGMENTS, Manifest, files_of, read_manifest, version_names
 from tests.chaos.damage import flip, index_file
-from tests.prepare.vector_index import VectorIndex
+from tests.prepare.vector_index import VECTORS, VectorIndex, content_of
 
 BASE = 100
 
@@ -49,6 +50,23 @@ def test_a_new_image_makes_a_small_segment(index: VectorIndex) -> None:
     bases = {shards[0][0] for shards in map(names, (first, second, third))}
     assert 1 == len(bases)
     assert third.recall.value == 1
+
+
+def test_regions_make_rows_anew(index: VectorIndex) -> None:
+    """Of the images that have got some; without them, the rows of the base count again."""
+    first = index.build()
+    content = [content_of(number) for number in range(10)]
+    rows = [Row("a.jpg", 1, 0, one, "0", region=(0, 0, 0.5, 1)) for one in content]
+    folder = EmbeddingFolder(index.loaded.path(index.loaded.config.prepare.embedding_dir))
+    folder.write(2, Chunk(VECTORS[:10], rows, []), "model", "space grid")
+    with_regions = VectorIndex(index.root, regions="grid").add(range(BASE))
+    second = with_regions.build()
+
+    assert [([BASE, 10], BASE)] == counts(second)
+    assert 10 == second.regions
+    assert names(second) == names(with_regions.add([BASE - 1], year=2000).build())
+    assert names(first) == names(index.build())
+    assert names(second) == names(with_regions.build())
 
 
 def test_what_is_removed_makes_tombstones_alone(index: VectorIndex) -> None:

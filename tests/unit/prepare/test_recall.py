@@ -6,13 +6,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from common.wire import Matrix
 from prepare.recall import recall
 from search.image_key import IMAGE_KEY
-from search.messages import Hits
-from search.segment_writing import SegmentRows
+from search.index import load_segment
+from search.messages import Hits, Record
+from search.regions import REGION, RegionRows
+from search.segment_writing import SegmentRows, write_segment
 from search.shard import Shard
 from search.shard_loading import load_shard
-from tests.unit.indexing import content_of, folders_in, write_version
+from tests.unit.indexing import BUILD, content_of, folders_in, write_version
 
 VECTORS = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float32)
 VECTORS /= np.linalg.norm(VECTORS, axis=1, keepdims=True)
@@ -54,3 +57,27 @@ def test_a_whole_index_finds_everything_and_a_forgetful_one_does_not(
     assert recall(queries, shards, 5, 64) == 1.0
     assert recall(queries, shards, 100, 64) == 1.0
     assert recall(queries, forgetful, 5, 64) <= 0.8
+
+
+def test_an_image_counts_by_its_best_region(tmp_path: Path) -> None:
+    """An index that finds it so has all; one of whole images alone has not."""
+    folders = folders_in(tmp_path)
+    places = np.zeros(30, REGION)
+    places["row"] = np.arange(30) // 3
+    with_regions = rows(VECTORS[:10])._replace(regions=RegionRows(VECTORS[10:], places))
+    shards = []
+    for version, written in (("v000001", with_regions), ("v000002", rows(VECTORS[:10]))):
+        for folder in folders.all():
+            (folder / version).mkdir()
+        files = write_segment(folders, version, 0, written, BUILD)
+        shards.append(Shard([load_segment(folders, 8, files, 1_000_000)]))
+
+    assert recall(VECTORS, [(shards[0], with_regions)], 3, 64) == 1.0
+    assert recall(VECTORS, [(shards[1], with_regions)], 3, 64) < 0.9
+
+
+def rows(vectors: Matrix) -> SegmentRows:
+    """Images with these vectors."""
+    keys = np.zeros(len(vectors), IMAGE_KEY)
+    keys["content"] = np.arange(len(vectors))
+    return SegmentRows(vectors, keys, [Record("a.jpg")] * len(vectors))

@@ -45,6 +45,17 @@ def of_shard_one(*found: Hits) -> SearchReply:
     return reply(shards=[ShardHits(1, list(found))])
 
 
+def with_region(*numbers: float) -> Hits:
+    return msgspec.structs.replace(hits((0.5, 1)), regions=np.array(numbers, "<f4").tobytes())
+
+
+@pytest.mark.parametrize("region", [(0, 0, 0, 0), (0.5, 0, 1, 0.5)])
+def test_a_hit_may_be_a_part_of_its_image(region: tuple[float, ...]) -> None:
+    """Or all of it."""
+    given = of_shard_one(with_region(*region), hits())
+    assert validate_search(encode(given), KS, None) == given
+
+
 def test_a_proper_reply_is_taken() -> None:
     """Whatever version it is of where none was asked for."""
     for version_digest in (None, "digest"):
@@ -68,6 +79,10 @@ def test_a_proper_reply_is_taken() -> None:
         (of_shard_one(hits((0.5, 2)), hits()), "another shard's images"),
         (of_shard_one(Hits(b"", hits((0.5, 1)).keys, hits((0.5, 1)).records), hits()), "unequal"),
         (of_shard_one(Hits(hits((0.5, 1)).scores, b"", hits((0.5, 1)).records), hits()), "unequal"),
+        (of_shard_one(with_region(0.5, 0, 1), hits()), "unequal"),
+        (of_shard_one(with_region(0.5, 0, 1, 1.1), hits()), "a region that is none"),
+        (of_shard_one(with_region(0.5, 0, 0.5, 1), hits()), "a region that is none"),
+        (of_shard_one(with_region(0.5, 0, 1, float("nan")), hits()), "a region that is none"),
     ],
 )
 def test_a_reply_that_cannot_be_true_is_refused(lie: SearchReply, told: str) -> None:

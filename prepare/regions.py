@@ -1,0 +1,153 @@
+"""The embeddings of regions: parts of images, each with a vector beside that of the whole image.
+
+They are in chunks of their own, by a space of their own, and found by the content of an image. So
+the setting `Prepare.regions` can change at any time: what is embedded once stays, and only what is
+missing is embedded.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from itertools import chain, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from common.config import Loaded, RegionKind
+from common.cores import usable_cores
+from common.errors import BadRequest, ConfigError, ServiceError
+from common.files import content_hash
+from common.wire import Matrix
+from inference.clip import images
+from inference.clip.images import Pixels, Preprocessing
+from inference.clip.model import Model
+from inference.messages import Region
+from prepare.chunks import Chunk, EmbeddingFolder, Row
+from prepare.embed import Embedding, ahead
+from prepare.members import Member
+from prepare.progress import Progress
+from prepare.sam_regions import open_finder
+
+WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
+"""Stands for an image that has no regions, so that none are looked for again."""
+GRID: tuple[Region, ...] = (
+    (0.0, 0.0, 0.5, 0.5),
+    (0.5, 0.0, 1.0, 0.5),
+    (0.0, 0.5, 0.5, 1.0),
+    (0.5, 0.5, 1.0, 1.0),
+    (0.25, 0.25, 0.75, 0.75),
+)
+Find = Callable[[bytes], Sequence[Region]]
+"""Gives the regions of an image file; raises ServiceError."""
+Part = tuple[Row, Pixels]
+
+
+class StoredRegion(NamedTuple):
+    """Where the vector of a region is stored."""
+
+    chunk: int
+    row: int
+    box: Region
+
+
+def region_space(space: str, kind: RegionKind) -> str:
+    """What the chunks of regions have as their space; `space` is that of the model."""
+    return f"{space} {kind}"
+
+
+def stored_regions(
+    folder: EmbeddingFolder, space: str, kind: RegionKind
+) -> dict[str, list[StoredRegion]]:
+    """The regions of each content whose regions are stored: `WHOLE` alone if it has none."""
+    found: dict[str, list[StoredRegion]] = defaultdict(list)
+    for entry in folder.entries():
+        if kind != "none" and entry.space == region_space(space, kind):
+            for number, row in enumerate(folder.rows(entry.chunk)):
+                found[row.content].append(StoredRegion(entry.chunk, number, row.region or WHOLE))
+    return dict(found)
+
+
+def embed_regions(
+    loaded: Loaded,
+    folder: EmbeddingFolder,
+    members: Iterable[Member],
+    space: str,
+    load: Callable[[], Model],
+) -> int:
+    """Embed the regions that are missing, by the setting; returns of how many images.
+
+    Images whose files cannot be read now get them in a later run. `load` loads the model.
+    """
+    kind = loaded.config.prepare.regions
+    stored = stored_regions(folder, space, kind)
+    lacking = {
+        member.content: member
+        for member in members
+        if member.is_searchable and not member.offline and member.content not in stored
+    }
+    if kind == "none" or not lacking:
+        return 0
+    find = open_finder(loaded) if kind == "sam" else lambda _: GRID
+    model = load()
+    if model.image is None or model.preprocessing is None:
+        raise ConfigError(f"Inference.clip: {model.name} embeds no images")
+    tower, prepare = model.image, loaded.config.prepare
+    read = partial(_read, loaded, model.preprocessing, find)
+    replicas, number, done = sum(tower.replicas.values()), folder.next_chunk(), 0
+    with (
+        ThreadPoolExecutor(prepare.threads or usable_cores()) as pool,
+        ThreadPoolExecutor(replicas) as devices,
+        Progress(f"embedding regions ({kind})", len(lacking)) as progress,
+    ):
+        size = prepare.batch_size or tower.batch_size
+        embedding = Embedding(tower.embed, size, replicas, devices)
+        todo = iter(lacking.values())
+        while some := list(islice(todo, prepare.chunk_size)):
+            chunk = _embed(ahead(pool, read, some, 4 * size), embedding)
+            if chunk.rows:
+                folder.write(number, chunk, model.name, region_space(space, kind))
+                number += 1
+            done += len({row.content for row in chunk.rows})
+            progress.add(len(some))
+    return done
+
+
+def _embed(parts: Iterable[Sequence[Part]], embedding: Embedding) -> Chunk:
+    flat = chain.from_iterable(parts)
+    batches = iter(lambda: list(islice(flat, embedding.batch_size)), [])
+
+    def embed(batch: Sequence[Part]) -> list[tuple[Row, Matrix]]:
+        vectors = embedding.embed([pixels for _, pixels in batch])
+        pairs = zip(batch, vectors, strict=True)
+        return [(row, vector) for (row, _), vector in pairs if np.isfinite(vector).all()]
+
+    found = list(
+        chain.from_iterable(ahead(embedding.threads, embed, batches, embedding.replicas + 1))
+    )
+    vectors = [vector for _, vector in found]
+    return Chunk(
+        np.stack(vectors) if vectors else np.empty((0, 0), np.float32),
+        [row for row, _ in found],
+        [],
+    )
+
+
+def _read(
+    loaded: Loaded, preprocessing: Preprocessing, find: Find, member: Member
+) -> Sequence[Part]:
+    """The regions of an image for the model; none if its file cannot be read, or is another."""
+    row = partial(Row, member.path, member.size_bytes, member.mtime_ns, member.content, "0")
+    parts: list[Part] = []
+    with suppress(OSError, ServiceError):
+        data = (loaded.root / member.path).read_bytes()
+        if content_hash(data) != member.content:
+            return []
+        decode = images.region_decoder(data, preprocessing, loaded.config.inference.max_pixels)
+        for region in [*find(data), WHOLE]:
+            if region != WHOLE or not parts:
+                with suppress(BadRequest):  # of an extreme aspect ratio
+                    pixels = images.preprocess(decode(region), preprocessing)
+                    parts.append((row(region=region), pixels))
+    return parts
