@@ -1,12 +1,12 @@
 """Sessions of ONNX Runtime, on the CPU, CUDA or TensorRT."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from common.config import CHECKOUT
@@ -14,6 +14,11 @@ from common.errors import ConfigError
 from common.files import sha256_of_all
 from common.wire import Matrix
 from inference.clip.session import Input, SessionOptions, files_of, variant
+
+# Else its import writes in the home folder, starts a thread that sends what it has counted, and a
+# process that is forked then cannot end: it aborts. To be set before the import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime
 
 DTYPES = {
     "tensor(float)": np.float32,
