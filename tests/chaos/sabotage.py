@@ -41,7 +41,7 @@ SABOTAGES = (
     ),
     Sabotage(
         "cache a degraded answer",
-        "middle/pipeline.py",
+        "middle/result_key.py",
         "is_whole = not result.answer.coverage.degraded",
         "is_whole = True",
         "tests/unit/middle/test_pipeline.py"
