@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from common.addresses import DNS, split_address
 from common.errors import ConfigError
@@ -11,7 +12,7 @@ from common.settings.front import Front
 from common.settings.gateway import Gateway
 from common.settings.inference import Inference
 from common.settings.inside import Inside
-from common.settings.live import Live
+from common.settings.live import ALONE, Live
 from common.settings.middle import Middle
 from common.settings.prepare import IndexKind, Prepare, RegionKind
 from common.settings.process import Process
@@ -88,7 +89,17 @@ def parse(text: str | bytes) -> Config:
     for name in ("front", "middle", "inference", "search", "gateway"):
         if listen := getattr(getattr(config, name), "listen", None):
             split_address(listen, f"{name.title()}.listen")
-    return config
+    return _with_log(config)
+
+
+def _with_log(config: Config) -> Config:
+    """The configuration with what `Live.log` "auto" stands for: a disk of one machine, or none."""
+    if config.live.log != "auto":
+        return config
+    addresses = (*config.middle.addresses, *config.search.addresses)
+    hosts = {address.rpartition(":")[0] for address in addresses}
+    log = ALONE if len(hosts) == 1 else None
+    return replace(config, live=replace(config.live, log=log))
 
 
 def load(name: str) -> Loaded:
