@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ from hypothesis.stateful import (
 )
 
 from common.config import Loaded, parse
+from common.errors import ConfigError
 from common.files import content_hash
 from prepare import build_index, fold, save_embedding
 from prepare.chunks import EmbeddingFolder
 from prepare.live_log import live_log
 from prepare.live_writes import write_live
+from prepare.rollback import roll_back
 from search.image_key import image_id, key_of
 from search.log import Entry
 from search.manifest import folders_of, manifest_in_use
 from search.messages import Record
 from tests.prepare.folders import Folders, picture
+from tests.prepare.replicas import Replicas
 from tests.prepare.search_servers import SearchServers
 from tests.prepare.stub_tower import MAX_PIXELS, SPACE, StubTower
 
@@ -56,10 +59,14 @@ class Machine(RuleBasedStateMachine):
         self.loaded = Loaded(parse(CONFIG), self.base)
         self.embeddings = EmbeddingFolder(self.base / "data/embeddings")
         self.tower, self.servers, self.seeds = StubTower(), SearchServers(self.loaded), count()
+        prepare = self.loaded.config.prepare
+        self.index = folders_of(self.base, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
+        self.replicas = Replicas(self.loaded, self.index)
         self.images: dict[str, tuple[str, dict[str, Any]]] = {}
         self.removed: set[tuple[str, str]] = set()
         self.looked_at: dict[str, str] = {}
         self.put_vectors: set[bytes] = set()
+        self.is_back = False
         self._patches = ExitStack()
         model: dict[str, Any] = {
             "load_model": lambda *_, **__: self.tower.model(),
@@ -70,6 +77,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Leave nothing."""
+        self.replicas.close()
         self._patches.close()
         shutil.rmtree(self.base)
 
@@ -120,10 +128,8 @@ class Machine(RuleBasedStateMachine):
         path = paths[number % len(paths)]
         data = self.files()[path]
         content, vector = content_hash(data), self.tower.vector_of(data)
-        key, record = (
-            key_of(content, path, "0" * 16),
-            msgspec.msgpack.encode(Record(path, metadata)),
-        )
+        key = key_of(content, path, "0" * 16)
+        record = msgspec.msgpack.encode(Record(path, metadata))
         self.append(Entry("put", key, SPACE, vector, record))
         self.put_vectors.add(vector)
         self.images[path] = content, metadata
@@ -202,17 +208,33 @@ class Machine(RuleBasedStateMachine):
     def end(self, *, build: bool) -> None:
         """Servers have what they must have; they could also go back."""
         if build and self.images:
-            manifest = build_index.build(self.loaded)
-            self.servers.built(self.embeddings, manifest)
-        prepare = self.loaded.config.prepare
-        names_of = prepare.index_dir, prepare.path_dir, prepare.hash_dir
-        manifest = manifest_in_use(folders_of(self.base, *names_of))
+            self.servers.built(self.embeddings, build_index.build(self.loaded))
         expected = {
             image_id(key_of(content, path, "")): (path, metadata)
             for path, (content, metadata) in self.images.items()
         }
+        self.is_back = self.is_back and not build
         if self.images:
-            assert self.servers.images(manifest) == expected
+            assert self.found() == expected or self.is_back
+
+    @rule(number=st.integers(0, 1))
+    def restart(self, number: int) -> None:
+        """A search server ends and starts again."""
+        self.replicas.restart(number)
+
+    @rule()
+    def roll_back(self) -> None:
+        """The version before is in use again, until prepare runs; the log is as it was."""
+        with suppress(ConfigError):  # there is none before the first
+            roll_back(self.index)
+            self.is_back = True
+            self.found()
+
+    def found(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """What the version in use and the log make; both replicas find the same."""
+        made = self.servers.images(manifest_in_use(self.index))
+        assert [made, made] == self.replicas.images()
+        return made
 
 
 def test_servers_have_what_was_written() -> None:
