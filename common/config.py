@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 
 from common.addresses import DNS, split_address
 from common.errors import ConfigError
@@ -61,6 +60,15 @@ class Config(Section, frozen=True, rename="pascal"):
         """The largest message to middle: what front lets in, and the words around it."""
         return self.front.max_body_bytes + 2**16
 
+    @property
+    def log(self) -> str | None:
+        """`Live.log`, or what its "auto" stands for: a file of one machine, or none."""
+        if self.live.log != "auto":
+            return self.live.log
+        addresses = (*self.middle.addresses, *self.search.addresses)
+        hosts = {address.rpartition(":")[0] for address in addresses}
+        return ALONE if len(hosts) == 1 else None
+
 
 class Loaded(msgspec.Struct, frozen=True):
     """A configuration together with the folder that its relative paths start from."""
@@ -89,17 +97,7 @@ def parse(text: str | bytes) -> Config:
     for name in ("front", "middle", "inference", "search", "gateway"):
         if listen := getattr(getattr(config, name), "listen", None):
             split_address(listen, f"{name.title()}.listen")
-    return _with_log(config)
-
-
-def _with_log(config: Config) -> Config:
-    """The configuration with what `Live.log` "auto" stands for: a disk of one machine, or none."""
-    if config.live.log != "auto":
-        return config
-    addresses = (*config.middle.addresses, *config.search.addresses)
-    hosts = {address.rpartition(":")[0] for address in addresses}
-    log = ALONE if len(hosts) == 1 else None
-    return replace(config, live=replace(config.live, log=log))
+    return config
 
 
 def load(name: str) -> Loaded:

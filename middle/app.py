@@ -157,13 +157,15 @@ def _add_browsing(
 
     @app.post("/browse")
     def browse() -> Response:
-        deadline = new_deadline()
-        return _reply(loop.run(browser.browse(check_browse(_body(BrowseQuery)), deadline)))
+        deadline, query = new_deadline(), check_browse(_body(BrowseQuery))
+        loop.run(services.writes.check_position(query.min_position, deadline))
+        return _reply(loop.run(browser.browse(query, deadline)))
 
     @app.post("/facets")
     def facets() -> Response:
-        deadline = new_deadline()
-        return _reply(loop.run(browser.facets(check_browse(_body(CountsQuery)), deadline)))
+        deadline, query = new_deadline(), check_browse(_body(CountsQuery))
+        loop.run(services.writes.check_position(query.min_position, deadline))
+        return _reply(loop.run(browser.facets(query, deadline)))
 
 
 def _add_writes(app: Flask, writes: Writes, loop: LoopThread, middle: Middle) -> None:

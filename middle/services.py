@@ -36,7 +36,7 @@ class Services:
         self.pipeline = Pipeline(self.embedder, self.fan_out, self.cache, self.state, config)
         self.browser = Browser(self.fan_out, config.middle.min_coverage)
         self.classifier = Classifier(self.embedder)
-        live = open_log(config.live, root), self._inference, self.fan_out, self.state
+        live = open_log(config.log, root), self._inference, self.fan_out, self.state
         self.writes = Writes(*live, config.live.max_delta)
         self.segmenter = Segmenter(self._inference, self.cache, self.state)
 

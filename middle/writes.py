@@ -62,7 +62,7 @@ class Writes:
         """Close the log."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self._log:
-            await asyncio.to_thread(self._log.close)
+            self._log.close()  # not in a thread: none starts while the process ends
 
     async def put(self, query: PutQuery, content: str, deadline: float) -> Written:
         """Embed a checked image and write it; `content` is the content hash of its file.

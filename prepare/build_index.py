@@ -26,7 +26,6 @@ from prepare.live_log import trim
 from prepare.lock import locked
 from prepare.members import Folded, read_folded
 from prepare.progress import Progress
-from prepare.publishing import begin_publishing
 from prepare.recall import recall
 from prepare.regions import region_space
 from prepare.shard_plans import ShardPlan, fields_of_plans, plan_shards
@@ -34,6 +33,7 @@ from prepare.versions import (
     drop_unused,
     find_version,
     next_version,
+    publisher_to,
     version_to_extend,
 )
 from search.ann_index import Build
@@ -71,7 +71,7 @@ def build(loaded: Loaded) -> Manifest:
     ann_module(prepare.index)  # a missing package stops the run before the work
     inside = InternalAuth(loaded.config.inside, loaded.root)
     with locked(embeddings.path), locked(folders.index):
-        publisher = begin_publishing(prepare.index_url, folders)
+        publisher = publisher_to(prepare.index_url, folders)
         collection = read_collection(embeddings, prepare.regions)
         folded = read_folded(embeddings)
         count = loaded.config.search.shards_for(len(collection.keys))

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 @contextmanager
 def live_log(loaded: Loaded) -> Iterator[Log | None]:
     """The log that config.json names; raises ConfigError if it cannot be read to its end."""
-    opened = open_log(loaded.config.live, loaded.root)
+    opened = open_log(loaded.config.log, loaded.root)
     try:
         yield opened
     except Unavailable as error:

@@ -114,7 +114,7 @@ def own_paths(loaded: Loaded) -> Iterator[str]:
     for name in (prepare.embedding_dir, prepare.index_dir, prepare.path_dir, prepare.hash_dir):
         yield f"{os.path.abspath(loaded.path(name))}/"
     yield f"{os.path.abspath(loaded.path(loaded.config.front.rendition_dir))}/"
-    kind, _, name = (loaded.config.live.log or "").partition(":")
+    kind, _, name = (loaded.config.log or "").partition(":")
     if kind == "sqlite":
         yield os.path.abspath(loaded.path(name))
 

@@ -39,13 +39,8 @@ TRIES = 3
 log = logging.getLogger(__name__)
 
 
-def begin_publishing(url: str | None, folders: Folders) -> "Publisher | None":
-    """Read CURRENT of the object storage and note it on the disk; None where there is no storage.
-
-    Raises ConfigError, MissingPackage.
-    """
-    if url is None:
-        return None
+def begin_publishing(url: str, folders: Folders) -> "Publisher":
+    """Read CURRENT of the object storage and note it on the disk; raises ConfigError."""
     store = ObjectStore(url)
     known, current = None, None
     try:

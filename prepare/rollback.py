@@ -10,7 +10,7 @@ from common.config import load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from prepare.lock import locked
-from prepare.publishing import begin_publishing
+from prepare.versions import publisher_to
 from search.manifest import (
     BadIndex,
     Current,
@@ -31,7 +31,7 @@ def roll_back(folders: Folders, url: str | None = None) -> Manifest:
     `url` is that of the object storage, if there is one. Raises ConfigError, MissingPackage.
     """
     with locked(folders.index):
-        publisher = begin_publishing(url, folders)
+        publisher = publisher_to(url, folders)
         try:
             current = read_current(folders)
         except BadIndex as error:

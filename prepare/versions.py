@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Container, Set
+from typing import TYPE_CHECKING
 
 from common.files import sync
 from common.settings.prepare import Prepare
@@ -25,10 +26,25 @@ from search.manifest import (
 )
 from search.version_folders import delete_old, delete_unfinished, sweep_segments
 
+if TYPE_CHECKING:
+    from prepare.publishing import Publisher
+
 Publish = Callable[[Current], None]
 """Puts a version in use in an object storage (`publishing.Publisher.publish`)."""
 
 log = logging.getLogger(__name__)
+
+
+def publisher_to(url: str | None, folders: Folders) -> "Publisher | None":
+    """What puts versions into the object storage at `url`; None where there is none.
+
+    Raises ConfigError, MissingPackage.
+    """
+    if url is None:
+        return None
+    from prepare.publishing import begin_publishing  # imported here, as its package is optional
+
+    return begin_publishing(url, folders)
 
 
 def next_version(folders: Folders) -> str:

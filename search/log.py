@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from common.config import Live
 from common.errors import Unavailable
 from common.wire import UNREADABLE
 
@@ -69,18 +68,18 @@ class Log(Protocol):
         """Close connections; a further call would open them again."""
 
 
-def open_log(live: Live, root: Path) -> Log | None:
-    """The log that config.json names, relative to `root`; None without one. Connects later."""
-    if live.log is None:
+def open_log(log: str | None, root: Path) -> Log | None:
+    """The log that `Config.log` names, relative to `root`; None without one. Connects later."""
+    if log is None:
         return None
-    kind, _, name = live.log.partition(":")
+    kind, _, name = log.partition(":")
     if kind == "sqlite":
         from search.sqlite_log import SqliteLog  # imported here, as that module needs this one
 
         return SqliteLog(root / name)
     from search.redis_log import RedisLog  # imported here, as its client takes 10 MB
 
-    return RedisLog(live.log)
+    return RedisLog(log)
 
 
 def decoded(rows: Sequence[tuple[int, bytes]], after: int, end: int) -> Entries:

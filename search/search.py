@@ -65,7 +65,7 @@ def main() -> None:
 
             store = ObjectStore(prepare.index_url)
             cache = VersionCache(folders, store, choose, prepare.keep_versions)
-        changes = open_log(loaded.config.live, loaded.root)
+        changes = open_log(loaded.config.log, loaded.root)
         return IndexVersions(
             folders, choose, search.reload_s, may_load=may_load, cache=cache, changes=changes
         )

@@ -6,13 +6,12 @@ import pytest
 
 from common.config import CHECKOUT, Config, Search, parse
 from common.errors import ConfigError
-from common.settings.live import ALONE, Live
 from common.settings.search import MAX_SHARD_IMAGES
 
 
 def test_an_empty_configuration_is_all_defaults() -> None:
-    """Every key has a default; the log is on this machine, where all servers are."""
-    assert Config(live=Live(log=ALONE)) == parse("{}")
+    """Every key has a default."""
+    assert Config() == parse("{}")
 
 
 def test_the_shipped_configuration_is_valid_and_says_the_defaults() -> None:

@@ -110,6 +110,7 @@ def test_info_tells_what_can_be_searched(cluster: Cluster) -> None:
         "model": "tiny",
         "dim": 16,
         "shards": 2,
+        "position": 0,
         "fields": {
             "folder": ["text"],
             "format": ["text"],

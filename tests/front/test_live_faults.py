@@ -74,7 +74,7 @@ def test_what_was_acknowledged_is_there_though_middle_dies(
     live: Cluster, collection: Collection
 ) -> None:
     """SIGKILL amid many puts; those that were not acknowledged are put again without harm."""
-    images = [png(seed) for seed in range(1000, 1200)]
+    images = [png(seed) for seed in range(1000, 1600)]
     bodies = [{"image": base64.b64encode(image).decode()} for image in images]
     with two_middles(live, collection.folder) as (front, one, _):
         replies: list[Reply] = []

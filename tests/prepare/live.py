@@ -21,7 +21,7 @@ PERCEPTUAL = "0123456789abcdef"
 @contextmanager
 def log_of(workspace: Workspace) -> Iterator[Log]:
     """The log of a workspace."""
-    log = open_log(workspace.loaded.config.live, workspace.root)
+    log = open_log(workspace.loaded.config.log, workspace.root)
     assert log is not None
     try:
         yield log

@@ -49,7 +49,7 @@ class Replicas:
         return [_images(versions, end) for versions in self._running]
 
     def _started(self) -> IndexVersions:
-        log = open_log(self._loaded.config.live, self._loaded.root)
+        log = open_log(self._loaded.config.log, self._loaded.root)
         versions = IndexVersions(self._folders, range, RELOAD_S, changes=log)
         versions.start()
         return versions

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from common.config import Live
 from common.wire import Matrix, encode, pack_rows
 from devtools.collection import Collection
 from devtools.services import Service, running, with_section
@@ -39,7 +38,7 @@ def following(collection: Collection, log: str | None, servers: int = 1) -> Iter
 @contextmanager
 def opened(collection: Collection, log: str) -> Iterator[Log]:
     """The log of a collection, to append to it."""
-    found = open_log(Live(log=log), collection.folder)
+    found = open_log(log, collection.folder)
     assert found is not None
     yield found
     found.close()

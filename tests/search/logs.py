@@ -4,16 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.config import Live
 from devtools.services import CHECKOUT
 from search.log import Entry, Log, open_log
 
 WRITER = """
 import sys
 from pathlib import Path
-from common.config import Live
 from search.log import Entry, open_log
-log = open_log(Live(log=sys.argv[1]), Path("/"))
+log = open_log(sys.argv[1], Path("/"))
 while True:
     print(log.append([Entry("delete", b"k" * 16)] * 3), flush=True)
 """
@@ -21,7 +19,7 @@ while True:
 
 def opened(place: str) -> Log:
     """The log at a place, as config.json names it."""
-    log = open_log(Live(log=place), Path("/"))
+    log = open_log(place, Path("/"))
     assert log is not None
     return log
 

@@ -140,10 +140,10 @@ def test_what_was_acknowledged_outlives_a_writer(log: Log, place: str) -> None:
 
 def test_config_json_names_the_log() -> None:
     """An SQLite file, a Redis, or none; nothing else."""
-    assert "sqlite:data/log.sqlite" == parse("{}").live.log
-    assert open_log(parse('{"Live": {"log": null}}').live, Path()) is None
+    assert "sqlite:data/log.sqlite" == parse("{}").log
+    assert open_log(parse('{"Live": {"log": null}}').log, Path()) is None
     several = '{"Search": {"server-list": ["10.0.0.1:9000", "10.0.0.2:9000"]}}'
-    assert parse(several).live.log is None, "a file of one machine, which others do not see"
+    assert parse(several).log is None, "a file of one machine, which others do not see"
     for name in ("data/log.sqlite", "sqlite:", "http://example.com"):
         with pytest.raises(ConfigError, match="log"):
             parse(f'{{"Live": {{"log": "{name}"}}}}')
