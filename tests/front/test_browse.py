@@ -171,7 +171,7 @@ def test_a_write_is_listed_and_counted_for_whoever_waits_for_it(services: Cluste
     assert changed["position"] <= counts["position"]
     gone = front.request("DELETE", path).json()
     assert "images/photo.jpg" == first(gone["position"])["path"]
-    assert 503 == front.request("GET", "/v1/images?min_position=9999").status
+    assert 400 == front.request("GET", "/v1/images?min_position=9999").status
 
 
 @pytest.mark.parametrize(
