@@ -32,8 +32,8 @@ from search.log import Entry
 from search.manifest import folders_of, manifest_in_use
 from search.messages import Record
 from tests.prepare.folders import Folders, picture
-from tests.prepare.replicas import Replicas
 from tests.prepare.search_servers import SearchServers
+from tests.prepare.server_pair import ServerPair
 from tests.prepare.stub_tower import MAX_PIXELS, SPACE, StubTower
 
 CONFIG = f"""{{"Prepare": {{"images": ["photos"], "chunk-size": 2, "threads": 1}},
@@ -61,7 +61,7 @@ class Machine(RuleBasedStateMachine):
         self.tower, self.servers, self.seeds = StubTower(), SearchServers(self.loaded), count()
         prepare = self.loaded.config.prepare
         self.index = folders_of(self.base, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
-        self.replicas = Replicas(self.loaded, self.index)
+        self.pair = ServerPair(self.loaded, self.index)
         self.images: dict[str, tuple[str, dict[str, Any]]] = {}
         self.removed: set[tuple[str, str]] = set()
         self.looked_at: dict[str, str] = {}
@@ -77,7 +77,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Leave nothing."""
-        self.replicas.close()
+        self.pair.close()
         self._patches.close()
         shutil.rmtree(self.base)
 
@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 1))
     def restart(self, number: int) -> None:
         """A search server ends and starts again."""
-        self.replicas.restart(number)
+        self.pair.restart(number)
 
     @rule()
     def roll_back(self) -> None:
@@ -233,7 +233,7 @@ class Machine(RuleBasedStateMachine):
     def found(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """What the version in use and the log make; both replicas find the same."""
         made = self.servers.images(manifest_in_use(self.index))
-        assert [made, made] == self.replicas.images()
+        assert [made, made] == self.pair.images()
         return made
 
 

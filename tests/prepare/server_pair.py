@@ -22,7 +22,7 @@ RELOAD_S = 3600.0
 """They look for a new version when they are asked."""
 
 
-class Replicas:
+class ServerPair:
     """Both hold all shards, and follow the log. They start when they are first asked."""
 
     def __init__(self, loaded: Loaded, folders: Folders) -> None:
