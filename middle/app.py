@@ -114,8 +114,7 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
         if query.text is not None:
             query = replace(query, text=normal_text(query.text))
         image = image_file(query.image, query.region) if query.image is not None else None
-        if query.min_position > services.state.position():
-            loop.run(services.writes.check_position(query.min_position, deadline))
+        _check_position(services, loop, query.min_position, deadline)
         key = pipeline.key_of(query, image)
         kept = None if bypass or key is None else pipeline.peek(key)
         if kept is None:
@@ -158,13 +157,13 @@ def _add_browsing(
     @app.post("/browse")
     def browse() -> Response:
         deadline, query = new_deadline(), check_browse(_body(BrowseQuery))
-        loop.run(services.writes.check_position(query.min_position, deadline))
+        _check_position(services, loop, query.min_position, deadline)
         return _reply(loop.run(browser.browse(query, deadline)))
 
     @app.post("/facets")
     def facets() -> Response:
         deadline, query = new_deadline(), check_browse(_body(CountsQuery))
-        loop.run(services.writes.check_position(query.min_position, deadline))
+        _check_position(services, loop, query.min_position, deadline)
         return _reply(loop.run(browser.facets(query, deadline)))
 
 
@@ -186,6 +185,12 @@ def _add_writes(app: Flask, writes: Writes, loop: LoopThread, middle: Middle) ->
     @app.delete("/images/<image_id>")
     def delete(image_id: str) -> Response:
         return _json(loop.run(writes.delete(image_id, new_deadline())))
+
+
+def _check_position(services: Services, loop: LoopThread, least: int, deadline: float) -> None:
+    """Raise BadRequest for a position that nobody was told; known ones need no other thread."""
+    if least > services.state.position():
+        loop.run(services.writes.check_position(least, deadline))
 
 
 def _image_files(query: EmbedQuery | ClassifyQuery) -> list[ImageFile]:

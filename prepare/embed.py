@@ -3,8 +3,8 @@
 import os
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
-from contextlib import suppress
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,14 +12,18 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from common.errors import ServiceError, TooLarge
+from common.cores import usable_cores
+from common.errors import ConfigError, ServiceError, TooLarge
 from common.files import content_hash
 from common.images.facts import facts_of
 from common.images.raw import MissingReader
 from common.images.renditions import RenditionFolder, render
+from common.settings.prepare import Prepare
 from common.wire import Matrix
 from inference.clip import images
+from inference.clip.encoders import ImageTower
 from inference.clip.images import Pixels, Preprocessing
+from inference.clip.model import Model
 from inference.clip.perceptual_hash import perceptual_hash
 from prepare.chunks import Chunk, Row, Skipped
 from prepare.sources import Source
@@ -71,6 +75,27 @@ class Embedding(NamedTuple):
     batch_size: int
     replicas: int
     threads: Executor
+
+
+def image_side(model: Model) -> tuple[ImageTower, Preprocessing]:
+    """What embeds images, and how they are prepared for it; raises ConfigError if nothing does."""
+    if model.image is None or model.preprocessing is None:
+        raise ConfigError(f"Inference.clip: {model.name} embeds no images")
+    return model.image, model.preprocessing
+
+
+@contextmanager
+def embedding_on_threads(
+    tower: ImageTower, prepare: Prepare
+) -> Iterator[tuple[Executor, Embedding]]:
+    """Threads that read images, and what embeds them, by the settings."""
+    replicas = sum(tower.replicas.values())
+    with (
+        ThreadPoolExecutor(prepare.threads or usable_cores()) as pool,
+        ThreadPoolExecutor(replicas) as devices,
+    ):
+        size = prepare.batch_size or tower.batch_size
+        yield pool, Embedding(tower.embed, size, replicas, devices)
 
 
 def embed_chunk(

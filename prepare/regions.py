@@ -7,7 +7,6 @@ missing is embedded.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
@@ -16,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.config import Loaded, RegionKind
-from common.cores import usable_cores
-from common.errors import BadRequest, ConfigError, ServiceError
+from common.errors import BadRequest, ServiceError
 from common.files import content_hash
 from common.wire import Matrix
 from inference.clip import images
@@ -25,7 +23,7 @@ from inference.clip.images import Pixels, Preprocessing
 from inference.clip.model import Model
 from inference.messages import Region
 from prepare.chunks import Chunk, EmbeddingFolder, Row
-from prepare.embed import Embedding, ahead
+from prepare.embed import Embedding, ahead, embedding_on_threads, image_side
 from prepare.members import Member
 from prepare.progress import Progress
 from prepare.sam_regions import open_finder
@@ -90,22 +88,17 @@ def embed_regions(
     if kind == "none" or not lacking:
         return 0
     find = open_finder(loaded) if kind == "sam" else lambda _: GRID
-    model = load()
-    if model.image is None or model.preprocessing is None:
-        raise ConfigError(f"Inference.clip: {model.name} embeds no images")
-    tower, prepare = model.image, loaded.config.prepare
-    read = partial(_read, loaded, model.preprocessing, find)
-    replicas, number, done = sum(tower.replicas.values()), folder.next_chunk(), 0
+    model, prepare = load(), loaded.config.prepare
+    tower, preprocessing = image_side(model)
+    read = partial(_read, loaded, preprocessing, find)
+    number, done = folder.next_chunk(), 0
     with (
-        ThreadPoolExecutor(prepare.threads or usable_cores()) as pool,
-        ThreadPoolExecutor(replicas) as devices,
+        embedding_on_threads(tower, prepare) as (pool, embedding),
         Progress(f"embedding regions ({kind})", len(lacking)) as progress,
     ):
-        size = prepare.batch_size or tower.batch_size
-        embedding = Embedding(tower.embed, size, replicas, devices)
         todo = iter(lacking.values())
         while some := list(islice(todo, prepare.chunk_size)):
-            chunk = _embed(ahead(pool, read, some, 4 * size), embedding)
+            chunk = _embed(ahead(pool, read, some, 4 * embedding.batch_size), embedding)
             if chunk.rows:
                 folder.write(number, chunk, model.name, region_space(space, kind))
                 number += 1

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +11,13 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from msgspec.structs import replace
 
 from common.config import Loaded, load
-from common.cores import usable_cores
 from common.errors import ConfigError
 from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
 from common.roots import read_roots
 from inference.clip.model import Model, load_model, space_of_model
 from prepare.chunks import EmbeddingFolder, Skipped
-from prepare.embed import Decoding, Embedding, embed_chunk
+from prepare.embed import Decoding, embed_chunk, embedding_on_threads, image_side
 from prepare.embed_run import EmbedRun, check, report, told
 from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
 from prepare.left_out import Kind
@@ -168,24 +166,14 @@ def _embed_all(
         return 0
     prepare = loaded.config.prepare
     model = _load(loaded, space)
-    if model.image is None or model.preprocessing is None:
-        raise ConfigError(f"Inference.clip: {model.name} embeds no images")
-    tower, known = model.image, stored.by_content
-    max_pixels = loaded.config.inference.max_pixels
-    decoding = Decoding(
-        loaded.root, model.preprocessing, max_pixels, *_renditions(loaded), known=known
-    )
-    number = 1 + max((entry.chunk for entry in folder.entries()), default=0)
-    threads = prepare.threads or usable_cores()
-    replicas = sum(tower.replicas.values())
-    embedded = 0
+    tower, preprocessing = image_side(model)
+    max_pixels, known = loaded.config.inference.max_pixels, stored.by_content
+    decoding = Decoding(loaded.root, preprocessing, max_pixels, *_renditions(loaded), known=known)
+    number, embedded = folder.next_chunk(), 0
     with (
-        ThreadPoolExecutor(threads) as pool,
-        ThreadPoolExecutor(replicas) as devices,
+        embedding_on_threads(tower, prepare) as (pool, embedding),
         Progress("embedding", len(todo)) as progress,
     ):
-        size = prepare.batch_size or tower.batch_size
-        embedding = Embedding(tower.embed, size, replicas, devices)
         for start in range(0, len(todo), prepare.chunk_size):
             sources = todo[start : start + prepare.chunk_size]
             chunk, copies = embed_chunk(sources, decoding, pool, embedding, progress.add)

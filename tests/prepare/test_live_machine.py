@@ -1,6 +1,5 @@
 """Whatever is written live, and whatever becomes of files, servers have what they must have."""
 
-import os
 import shutil
 import tempfile
 from contextlib import ExitStack, suppress
@@ -10,13 +9,11 @@ from typing import Any
 from unittest.mock import patch
 
 import msgspec
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     rule,
-    run_state_machine_as_test,
 )
 
 from common.config import Loaded, parse
@@ -32,6 +29,7 @@ from search.log import Entry
 from search.manifest import folders_of, manifest_in_use
 from search.messages import Record
 from tests.prepare.folders import Folders, picture
+from tests.prepare.machines import run_machine
 from tests.prepare.search_servers import SearchServers
 from tests.prepare.server_pair import ServerPair
 from tests.prepare.stub_tower import MAX_PIXELS, SPACE, StubTower
@@ -41,7 +39,7 @@ CONFIG = f"""{{"Prepare": {{"images": ["photos"], "chunk-size": 2, "threads": 1}
   "Search": {{"server-list": ["127.0.0.1:1"], "shards": 1}}}}"""
 NAMES = ("a.png", "b.png", "deep/c.png", "deep/d.png")
 EXAMPLES, STEPS = 10, 40
-"""Of each run of the tests, always the same; MACHINE_EXAMPLES=1000 looks for others."""
+"""Of each run of the tests."""
 
 names = st.sampled_from(NAMES)
 numbers = st.integers(0, 100)
@@ -239,12 +237,4 @@ class Machine(RuleBasedStateMachine):
 
 def test_servers_have_what_was_written() -> None:
     """Files are written, moved and deleted, images are put, patched and deleted, runs fail."""
-    wanted = os.environ.get("MACHINE_EXAMPLES")
-    few = settings(
-        max_examples=int(wanted or EXAMPLES),
-        derandomize=not wanted,
-        stateful_step_count=STEPS,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(Machine, settings=few)
+    run_machine(Machine, EXAMPLES, STEPS)

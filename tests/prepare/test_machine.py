@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,7 +16,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from common.config import Loaded, parse
@@ -26,6 +24,7 @@ from prepare import build_index, save_embedding
 from prepare.chunks import EmbeddingFolder
 from prepare.roots import Change
 from tests.prepare.folders import BROKEN, DEEP, Folders, picture
+from tests.prepare.machines import run_machine
 from tests.prepare.searchable import Found, check, read
 from tests.prepare.stub_tower import MAX_PIXELS, SPACE, StubTower
 
@@ -35,7 +34,7 @@ ROOTS = ("r0", "r1", "r 2 & é")
 NAMES = ("a.png", "b c.png", "e\u0301.png", "\xe9.png", "new\nline.png", "%41'$(x).png", "-x.PNG")
 DEEP_NAMES = tuple(f"{DEEP}/{name}" for name in NAMES[:3])
 EXAMPLES, STEPS = 15, 40
-"""Of each run of the tests, always the same; MACHINE_EXAMPLES=1000 looks for others."""
+"""Of each run of the tests."""
 
 roots = st.sampled_from(ROOTS)
 names = st.sampled_from(NAMES + DEEP_NAMES)
@@ -233,12 +232,4 @@ class Machine(RuleBasedStateMachine):
 
 def test_no_image_is_ever_lost_or_shown_wrong() -> None:
     """Roots come and go, files move, break, change and are deleted, runs fail; names are odd."""
-    wanted = os.environ.get("MACHINE_EXAMPLES")
-    few = settings(
-        max_examples=int(wanted or EXAMPLES),
-        derandomize=not wanted,
-        stateful_step_count=STEPS,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(Machine, settings=few)
+    run_machine(Machine, EXAMPLES, STEPS)
