@@ -18,7 +18,7 @@ from common.config import CHECKOUT
 from devtools.ports import free_ports
 from tests.docs.shell import Shell
 
-PORTS = (8000, 8001, 8003, 8080, 8083, 8088, 9000, 9001, 9002, 9003, 6379)
+PORTS = (8000, 8001, 8003, 8080, 8083, 8088, 9000, 9001, 9002, 9003, 6379, 51000, 51001)
 """Those that pages name. A test uses free ones in their place."""
 WITH_PORTS = ("config.json", "edge/nginx.conf", "benchmarks/client.json")
 QUICK = ("-c", "core.looseCompression=0", "-c", "core.fsync=none")
