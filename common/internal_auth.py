@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import re
 import ssl
+from functools import lru_cache
 from pathlib import Path
 
 from common import config
@@ -60,6 +61,7 @@ class Token:
         return self._value
 
 
+@lru_cache(256)  # each request to a server without keys names a host
 def is_beyond_loopback(address: str) -> bool:
     """Whether other machines can reach a server that listens on this address."""
     try:

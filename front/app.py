@@ -16,7 +16,7 @@ from common.internal_auth import InternalAuth
 from common.keys import Keys
 from common.loop import LoopThread
 from common.rate_limit import RateLimiter
-from common.server.body import READ_BYTES, close_after_reply, read_unused
+from common.server.body import READ_BYTES, close_after_reply, has_body, read_unused
 from common.server.problems import problem_response
 from common.server.request import bypasses_cache, deadline_of, embed_deadline_of
 from common.server.service import create_service, on_close
@@ -126,10 +126,8 @@ def _add_search(
         images.check(query)  # before a kept answer is told
         key = answer_key(query)
         if key and not bypass and (kept := answers.get(key)):
-            response = _json(kept.body(g.request_id, g.since))
-            response.headers["X-Cache"] = "hit"
-            response.headers["Age"] = str(answers.age_s(kept))
-            return response
+            headers = {"X-Cache": "hit", "Age": str(answers.age_s(kept))}
+            return _json(kept.body(g.request_id, g.since), headers)
         epoch = answers.epoch()
         asking = client.search(images.fill(query, deadline), deadline, bypass=bypass)
         del query  # with its image, which the message has too
@@ -220,6 +218,8 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
     @app.after_request
     def read_rest(response: Response) -> Response:
         """Read the rest of a body: with unread bytes, gunicorn would drop the connection."""
+        if not has_body(request.environ):
+            return response
         length = request.content_length or 0
         if length > READ_BYTES and response.status_code in REFUSED:
             close_after_reply()
@@ -232,12 +232,9 @@ def _add_limit(app: Flask, max_body_bytes: int) -> None:
 
 def _cached(reply: Reply) -> Response:
     """Middle's reply, with what it says of its cache."""
-    response = _json(reply.body)
-    for name in CACHE_HEADERS:
-        if value := reply.headers.get(name):
-            response.headers[name] = value
-    return response
+    told = {name: value for name in CACHE_HEADERS if (value := reply.headers.get(name))}
+    return _json(reply.body, told)
 
 
-def _json(body: bytes) -> Response:
-    return Response(body, content_type="application/json")
+def _json(body: bytes, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, content_type="application/json", headers=headers)

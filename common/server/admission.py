@@ -27,11 +27,6 @@ ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
 """Routes that are answered at any load."""
 REQUEST_ID = "clip_search.request_id"
 """The key of the request id in a WSGI environment."""
-SAFE_HEADERS = (
-    ("X-Content-Type-Options", "nosniff"),
-    ("Referrer-Policy", "same-origin"),
-    ("Content-Security-Policy", "default-src 'none'"),
-)
 
 
 class Underway(NamedTuple):
@@ -67,7 +62,7 @@ class Admission:
     def __call__(self, environ: Environ, start_response: Start) -> Iterable[bytes]:
         """Answer a request, or refuse it."""
         environ[REQUEST_ID] = request_id = valid_id(environ.get("HTTP_X_REQUEST_ID", ""))
-        start = partial(self._start, start_response)
+        start = partial(self._start, start_response, request_id)
         if environ["PATH_INFO"] in ABOUT_ITSELF:
             return self._app(environ, start)
         body_bytes = int(environ.get("CONTENT_LENGTH") or 0)
@@ -122,9 +117,13 @@ class Admission:
         self._underway.pop(number, None)
         self.bodies.change(self._body_bytes.pop(number, 0), 0)
 
-    def _start(self, start_response: Start, status: str, headers: list[Any], *error: Any) -> Any:
+    def _start(
+        self, start_response: Start, request_id: str, status: str, headers: list[Any], *error: Any
+    ) -> Any:
+        """Start the reply, with the headers that all replies have."""
+        headers = [*headers, (REQUEST_ID_HEADER, request_id)]
         if self.draining.has_begun():
-            headers = [*headers, (DRAINING_HEADER, "1")]
+            headers.append((DRAINING_HEADER, "1"))
             close_after_reply()
         return start_response(status, headers, *error)
 
@@ -135,9 +134,6 @@ class Admission:
         problem = Problem.of(error)
         problem.request_id = environ[REQUEST_ID]
         body = msgspec.json.encode(problem)
-        headers = problem_headers(problem, error) | {
-            "Content-Length": str(len(body)),
-            REQUEST_ID_HEADER: problem.request_id,
-        }
-        start("503 Service Unavailable", [*headers.items(), *SAFE_HEADERS])
+        headers = problem_headers(problem, error) | {"Content-Length": str(len(body))}
+        start("503 Service Unavailable", [*headers.items()])
         return [body]

@@ -29,6 +29,13 @@ def close_after_reply() -> None:
         request.force_close()
 
 
+def has_body(environ: dict[str, Any]) -> bool:
+    """Whether a request says that it has a body."""
+    return environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
+        "HTTP_TRANSFER_ENCODING" in environ
+    )
+
+
 def discard(environ: dict[str, Any]) -> None:
     """Read a refused body, so that the connection can be kept. A long body closes the connection.
 
@@ -49,6 +56,8 @@ def read_unused(app: Flask) -> None:
 
     @app.before_request
     def read() -> None:
+        if not has_body(request.environ):
+            return
         if request.method in WITHOUT_BODY or request.url_rule is None:
             while request.stream.read(READ_BYTES):
                 pass
