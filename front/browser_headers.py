@@ -22,7 +22,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 ALLOWED = {
-    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Cache-Control, Content-Type, X-Request-Id",
     "Access-Control-Max-Age": "600",
 }
@@ -54,10 +53,13 @@ def _add_cors(app: Flask, origins: Sequence[str]) -> None:
 
     @app.before_request
     def preflight() -> Response | None:
-        """Answer the CORS preflight request of a listed origin."""
+        """Answer the CORS preflight request of a listed origin, for a route that exists."""
         is_asked = "Access-Control-Request-Method" in request.headers
-        if is_asked and request.method == "OPTIONS" and origin():
-            return Response(status=204, headers=ALLOWED)
+        if is_asked and request.method == "OPTIONS" and request.url_rule and origin():
+            response = Response(status=204, headers=ALLOWED)
+            methods = app.make_default_options_response().headers["Allow"]
+            response.headers["Access-Control-Allow-Methods"] = methods
+            return response
         return None
 
     @app.after_request

@@ -22,8 +22,8 @@ RenditionOf = Callable[[str, str], bytes]
 """Gives the thumbnail or the preview of an image id."""
 
 
-class NotDelete(BaseConverter):
-    """A part of an address, but for the last name of `/v1/images/delete`: that is no id."""
+class ImageId(BaseConverter):
+    """An image's id in an address, or what stands for one: all but the `delete` of its route."""
 
     regex = "(?!delete$)[^/]+"
 
@@ -45,7 +45,7 @@ def add_images(
         front.thumbnail_cache_bytes,
         RenditionFolder(root / front.rendition_dir, front.rendition_bytes),
     )
-    app.url_map.converters["default"] = NotDelete
+    app.url_map.converters["id"] = ImageId
     known = KnownIds(mark)
     sides = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
 
@@ -69,7 +69,7 @@ def add_images(
 def _add_routes(
     app: Flask, path_of: Callable[[str], Path], rendition_of: RenditionOf, caching: str
 ) -> None:
-    @app.get("/v1/images/<image_id>")
+    @app.get("/v1/images/<id:image_id>")
     def image(image_id: str) -> Response:
         path = path_of(image_id)
         data = read_image(image_id, path)
@@ -79,8 +79,8 @@ def _add_routes(
         response.headers["Cache-Control"] = caching
         return response
 
-    @app.get("/v1/images/<image_id>/thumbnail", defaults={"kind": "thumbnail"})
-    @app.get("/v1/images/<image_id>/preview", defaults={"kind": "preview"})
+    @app.get("/v1/images/<id:image_id>/thumbnail", defaults={"kind": "thumbnail"})
+    @app.get("/v1/images/<id:image_id>/preview", defaults={"kind": "preview"})
     def rendition(image_id: str, kind: str) -> Response:
         data = rendition_of(image_id, kind)
         response = Response(data, content_type="image/jpeg", headers={"Cache-Control": caching})

@@ -65,12 +65,12 @@ def add_writes(
             return run(each(asked.images, put_one, PUTS_AT_ONCE, embed_s, end))
         return run(put_one(asked, min(end, time.monotonic() + embed_s)), 201)
 
-    @app.patch("/v1/images/<image_id>")
+    @app.patch("/v1/images/<id:image_id>")
     def patch(image_id: str) -> Response:
         change, deadline = read_patch(request), deadline_of(request, query_s)
         return run(client.patch(image_id, change, deadline))
 
-    @app.delete("/v1/images/<image_id>")
+    @app.delete("/v1/images/<id:image_id>")
     def delete(image_id: str) -> Response:
         return run(client.delete(image_id, deadline_of(request, query_s)))
 

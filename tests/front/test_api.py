@@ -59,11 +59,13 @@ def test_a_search_by_id_leaves_the_image_out(cluster: Cluster, root: Path) -> No
     assert by_id == hits(cluster.front.request("GET", f"/v1/search?id={image_id}&k=5"))
 
 
-def test_head_answers_as_get_without_the_body(cluster: Cluster) -> None:
-    """HEAD is answered wherever GET is."""
-    response = cluster.front.request("HEAD", "/v1/search?text=red")
+@pytest.mark.parametrize("path", ["/", "/v1/info", "/v1/search?text=red", "/v1/search", "/none"])
+def test_head_answers_as_get_without_the_body(cluster: Cluster, path: str) -> None:
+    """HEAD is answered wherever GET is, with the same status and type, also of an error."""
+    head, got = (cluster.front.request(method, path) for method in ("HEAD", "GET"))
 
-    assert (200, b"") == (response.status, response.data)
+    assert (head.status, head.data) == (got.status, b"")
+    assert head.headers["Content-Type"] == got.headers["Content-Type"]
 
 
 def test_embeddings_are_those_that_searching_uses(cluster: Cluster, root: Path) -> None:

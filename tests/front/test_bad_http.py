@@ -186,6 +186,30 @@ def test_a_wrong_method_names_the_right_ones(cluster: Cluster, method: str, path
     assert METHODS[method, path].split() == sorted(response.headers["Allow"].split(", "))
 
 
+@pytest.mark.parametrize("path", sorted({path for _, path in METHODS}))
+def test_a_route_tells_its_methods(cluster: Cluster, path: str) -> None:
+    """OPTIONS has no body: Allow says what a 405 says."""
+    response = cluster.front.request("OPTIONS", path)
+
+    assert (200, b"") == (response.status, response.data)
+    (methods,) = {METHODS[one] for one in METHODS if one[1] == path}
+    assert methods.split() == sorted(response.headers["Allow"].split(", "))
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "GET", "HEAD", "POST", "PATCH", "TRACE", "PURGE"])
+@pytest.mark.parametrize("path", ["/none", "/v1/search/", "/knn-service", "/v1/images/delete/"])
+def test_a_route_that_is_off_or_never_was_is_not_found(
+    cluster: Cluster, method: str, path: str
+) -> None:
+    """Whatever the method: what is not there has none."""
+    response = cluster.front.request(method, path)
+
+    assert 404 == response.status
+    assert "Allow" not in response.headers
+    if method != "HEAD":
+        assert_problem(response, 404, "not_found")
+
+
 POST = "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 HEADS = {
     "long request line": (414, f"GET /?{'a' * 9000} HTTP/1.1\r\nHost: localhost\r\n"),

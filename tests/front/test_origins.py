@@ -95,6 +95,35 @@ def test_a_preflight_is_answered_for_a_listed_site(shared: Service, root: Path) 
         assert OUR_SITE == refused.headers["Access-Control-Allow-Origin"]
 
 
+METHODS = {
+    "/v1/search": "GET HEAD OPTIONS POST",
+    "/v1/images/delete": "OPTIONS POST",
+    f"/v1/images/{'0' * 32}": "DELETE GET HEAD OPTIONS PATCH",
+    "/v1/images/x/preview": "GET HEAD OPTIONS",
+    "/v1/cache": "DELETE OPTIONS",
+}
+
+
+@pytest.mark.parametrize("path", METHODS)
+def test_a_preflight_names_the_methods_of_its_route(shared: Service, path: str) -> None:
+    """And no others, whichever it asks for."""
+    reply = preflight(shared, OUR_SITE, path)
+
+    assert (204, b"") == (reply.status, reply.data)
+    told = reply.headers["Access-Control-Allow-Methods"]
+    assert METHODS[path].split() == sorted(told.split(", "))
+
+
+@pytest.mark.parametrize("path", ["/none", "/v1/none", "/v1/search/", "/static/", "/knn-service"])
+def test_a_preflight_of_what_is_not_there_is_not_found(shared: Service, path: str) -> None:
+    """Also of another project's route that is off; the page may read the error."""
+    reply = preflight(shared, OUR_SITE, path)
+
+    assert_problem(reply, 404, "not_found")
+    assert OUR_SITE == reply.headers["Access-Control-Allow-Origin"]
+    assert "Access-Control-Allow-Methods" not in reply.headers
+
+
 @pytest.mark.parametrize("origin", ["*", "https://*.example", "https://a.example/", "a.example"])
 def test_only_exact_origins_can_be_listed(origin: str) -> None:
     """A wildcard or a path stops the start and names the key."""

@@ -149,7 +149,7 @@ def test_a_running_service_is_alive_and_ready(cluster: Cluster, name: str) -> No
 
 def test_requests_are_counted_by_route_and_status(cluster: Cluster) -> None:
     """/metrics counts by the route, not by the address, so that no client can fill the memory."""
-    labels = 'route="/v1/images/<image_id>",service="front",status="400"'
+    labels = 'route="/v1/images/<id:image_id>",service="front",status="400"'
     before = _count(cluster, labels)
 
     for name in ("x", "y", "z"):
