@@ -112,7 +112,7 @@ THINGS = (
 
 @pytest.mark.parametrize("form", ["not a {}", "no {}", "a photo without a {}", "anything but a {}"])
 def test_a_text_does_not_deny(model: Model, form: str) -> None:
-    """The guide says so: what is denied is found first as often as what is asked for."""
+    """Kind F: the guide says so: what is denied is found first as often as what is asked for."""
     files = sorted(SAMPLES.glob("*.jpg"))
     images = np.concatenate([model.encode_images([file.read_bytes()]) for file in files])
 

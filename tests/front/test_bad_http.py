@@ -237,7 +237,7 @@ TAKEN_BY_GRANIAN = {"long request line", "long header", "length and chunks"}
 
 @pytest.mark.parametrize("case", HEADS)
 def test_a_head_that_is_no_http_is_refused(cluster: Cluster, server: str, case: str) -> None:
-    """What could be read in two ways, or is too long, is refused, and the connection closed."""
+    """Kind J: what is too long, or can be read in two ways, is refused; the connection closes."""
     if server == "granian" and case in TAKEN_BY_GRANIAN:
         pytest.skip("granian takes it")
     status, head = HEADS[case]

@@ -142,7 +142,7 @@ def test_broken_metadata_costs_no_more_than_the_image(cluster: Cluster, file: by
 @pytest.mark.usefixtures("_small_memory")
 @pytest.mark.parametrize(("status", "make"), HOSTILE.values(), ids=HOSTILE)
 def test_few_bytes_cost_little(cluster: Cluster, status: int, make: Callable[[], bytes]) -> None:
-    """What would take gigabytes or seconds is refused for what it claims, or left alone."""
+    """Kind I: what would take gigabytes or seconds is refused for what it claims, or left alone."""
     assert status == upload(cluster, make()).status
 
 

@@ -61,7 +61,7 @@ def tried(browser: Browser, operation: str, file: Path | None = None) -> str:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_try_it_out_works_without_a_change(browser: Browser, operation: str) -> None:
-    """Whoever presses the button sees an answer."""
+    """Kind H: whoever presses the button sees an answer."""
     expected = "201" if operation == "Images-put" else "200"
     assert expected == tried(browser, operation)
 

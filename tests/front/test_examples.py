@@ -57,7 +57,7 @@ def form_of(schema: dict[str, Any]) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("sent", list(requests()))
 def test_an_example_is_answered_as_it_is_described(cluster: Cluster, sent: Sent) -> None:
-    """With 200; the image that is named ships, but is not in every index."""
+    """Kind H: with 200; the image that is named ships, but is not in every index."""
     response = cluster.front.request(sent.method.upper(), sent.path, **sent.how)
 
     expected = OWN_STATUS.get(f"{sent.method} {sent.path}", 200)

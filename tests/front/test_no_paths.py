@@ -11,7 +11,8 @@ import pytest
 from common.cache_epoch import CacheEpoch
 from common.config import parse
 from devtools import services
-from devtools.services import CHECKOUT, Cluster
+from devtools.gateways import gateway
+from devtools.services import CHECKOUT, Cluster, wait_until
 from devtools.tiny_model import write_tiny_model
 from front.app import create_app
 from front.wires.clip_retrieval import DIGITS
@@ -21,6 +22,7 @@ from tests.front.pictures import encoded, noise
 ID = "0123456789abcdef" * 2
 WIRES = ["openai", "clip-retrieval", "immich", "weaviate"]
 METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
+GATEWAY = ("/", "/status", "/dry_run", "/metrics", "/ready", "/docs", "/openapi.json", "/none")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +114,84 @@ def test_no_answer_and_no_error_tells_a_path(
         assert b"photos/one.png" in replies[-1].data
     assert 200 == replies[0].status
     assert {200, 400} <= {reply.status for reply in replies}
+    for reply in replies:
+        assert_tells_no_place(reply, top)
+
+
+def test_no_list_and_no_count_tells_a_path(cluster: Cluster, top: Path) -> None:
+    """Browsing and facets, with what is wrong in them, and the files of what is listed."""
+    listed = cluster.front.request("GET", "/v1/images?limit=1")
+    replies = [listed]
+    for query in (
+        *(f"/v1/images?after={listed.json()['next']}", "/v1/images?after=x", "/v1/images?limit=0"),
+        *("/v1/facets?field=path", "/v1/facets?field=folder&field=format", "/v1/facets?colour=1"),
+        *("/v1/images?filter=[]", f"/v1/images?filter={json.dumps({'field': 'x', 'eq': 1})}"),
+    ):
+        replies.append(cluster.front.request("GET", query))
+    assert {200, 400} <= {reply.status for reply in replies}
+    for reply in replies:
+        assert_tells_no_place(reply, top)
+
+
+def test_no_write_tells_a_path(cluster: Cluster, top: Path) -> None:
+    """An upload, a file by its path, a link, and what is wrong in each; nor does what was put."""
+    image, front = encoded(noise(8), "PNG"), cluster.front
+    (top / "a/photos/no.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (top / "a/photos/out.png").symlink_to(top / "server/config.json")
+    images = [
+        {"image": in_base64(image), "metadata": {"new": True}},
+        {"image": in_base64(b"\x89PNG\r\n\x1a\n")},
+        {"image": "?"},
+        *({"path": f"../{name}"} for name in ("a/photos/one.png", "a/photos/no.png")),
+        *({"path": f"../{name}"} for name in ("a/photos/out.png", "a/photos", "a/none.png", "..")),
+        {"path": "/etc/passwd"},
+    ]
+    replies = [front.request("POST", "/v1/images", json=one) for one in images]
+    replies.append(front.request("POST", "/v1/images", json={"images": images[:2] + images[3:]}))
+    assert [201, 422, 400, 201] == [reply.status for reply in replies[:4]]
+    for image_id in [replies[0].json()["id"], ID, "x"]:
+        for message in ({"metadata": {"new": 1}}, {"metadata": {"new": [1]}}, {}):
+            replies.append(front.request("PATCH", f"/v1/images/{image_id}", json=message))
+        replies.append(ask(cluster, id=image_id))
+        for kind in ("", "/thumbnail", "/preview"):
+            replies.append(front.request("GET", f"/v1/images/{image_id}{kind}"))
+        replies.append(front.request("POST", "/v1/images/delete", json={"ids": [image_id]}))
+    assert {200, 201, 400, 404, 422} <= {reply.status for reply in replies}
+    for reply in replies:
+        assert_tells_no_place(reply, top)
+
+
+def test_a_version_that_is_refused_tells_no_path(cluster: Cluster, top: Path) -> None:
+    """The search servers and their logs say why; whoever asks front learns that it works on."""
+    current, (server,) = top / "server/data/index/CURRENT", cluster.search
+    kept = current.read_bytes()
+    current.write_bytes(b"junk")
+    try:
+        wait_until(lambda: b"CURRENT" in server.request("GET", "/info").data)
+        for path in ("/v1/info", "/ready", "/metrics", "/v1/search?text=red", "/v1/images"):
+            reply = cluster.front.request("GET", path)
+            assert 200 == reply.status
+            assert_tells_no_place(reply, top)
+    finally:
+        current.write_bytes(kept)
+
+
+def test_no_measure_tells_a_path(cluster: Cluster, top: Path) -> None:
+    """Of any service, nor whether it is alive and ready."""
+    for service in (cluster.front, cluster.middle, cluster.inference, *cluster.search):
+        for path in ("/metrics", "/healthz", "/ready", "/none"):
+            assert_tells_no_place(service.request("GET", path), top)
+
+
+def test_the_gateway_tells_no_path(cluster: Cluster, top: Path) -> None:
+    """For documents that are there and those that are refused, such as a file of the server."""
+    with gateway(cluster.config, top / "server") as served:
+        replies = [served.service.request("GET", path) for path in GATEWAY]
+        for document in ({"text": "red"}, {"uri": "/etc/passwd"}, {"blob": "?"}, {"tensor": 1}, {}):
+            for endpoint in ("/encode", "/rank", "/none"):
+                message = {"data": [document], "execEndpoint": endpoint}
+                replies.append(served.service.request("POST", "/post", json=message))
+    assert {200, 404} <= {reply.status for reply in replies}
     for reply in replies:
         assert_tells_no_place(reply, top)
 

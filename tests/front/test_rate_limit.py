@@ -52,7 +52,7 @@ OPEN = [
 @pytest.mark.parametrize("path", OPEN)
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "PREFLIGHT"])
 def test_every_open_route_has_a_rate(cluster: Cluster, root: Path, path: str, method: str) -> None:
-    """Whatever needs no key counts, too: pages, files, what is not there, questions of browsers."""
+    """Kind J: also of what needs no key: pages, files, what is not there, preflights."""
     origin = "https://photos.example"
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
     with running("front/front.py", limited(cluster, cors_origins=[origin]), cwd=root) as front:

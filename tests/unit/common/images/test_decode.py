@@ -86,7 +86,7 @@ def test_few_bytes_that_would_cost_much_are_refused(status: int, make: Callable[
 
 
 def test_pixels_are_counted_as_they_are_decoded() -> None:
-    """A panorama over the limit is read as a JPEG, smaller; other formats keep the limit."""
+    """Kind I: a panorama over the limit is read as a JPEG, smaller; other formats are not."""
     wide = noise(size=(2000, 1000))
     panorama = encoded(wide, "JPEG")
 
