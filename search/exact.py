@@ -9,8 +9,7 @@ from search.ann_index import AnnIndex, Mask, Numbers
 MAX_COUNT = 20_000
 """Images of a whole version. Among so many vectors of 512 numbers a query costs .28 ms of CPU in a
 batch of 32 and 1.3 ms alone; hnswlib takes .15 and .06 ms. Among 5,000 vectors a batch
-costs both about the same.
-In exchange recall is 1, also where many images are copies of each other."""
+costs both about the same. In exchange recall is 1."""
 BLOCK = 64
 """Queries that are compared at a time: their scores take 5 MB."""
 ROWS = 2**15

@@ -8,8 +8,9 @@ import numpy as np
 
 from common.config import IndexKind
 from search import canaries, exact, hnsw
-from search.ann_index import AnnModule, AnnPaths
+from search.ann_index import AnnIndex, AnnModule, AnnPaths
 from search.columns import Columns
+from search.distinct import Groups, of_rows, read_groups
 from search.image_key import IMAGE_KEY
 from search.manifest import SEGMENTS, BadIndex, Folders, files_of_segment, verify_files
 from search.regions import read_regions
@@ -24,6 +25,14 @@ def ann_module(kind: IndexKind) -> AnnModule:
 
         return compact
     return hnsw
+
+
+def load_ann(
+    kind: IndexKind, paths: AnnPaths, dim: int, count: int, groups: Groups | None
+) -> AnnIndex:
+    """Load the index of `count` vectors, of which `groups` are equal; raises BadIndex."""
+    nodes = count if groups is None else len(groups.sizes)
+    return of_rows(ann_module(kind).load(paths, dim, nodes), groups)
 
 
 def ef_of_shard(ef_search: int, shard_count: int) -> int:
@@ -70,11 +79,13 @@ def _load(folders: Folders, dim: int, files: SegmentFiles, total: int) -> Segmen
     if files.regions:
         regions = read_regions(paths / files.regions.name, files.count)
         vectors = regions.total
-    ann = ann_module(files.kind).load(ann_paths, dim, vectors)
+    groups = read_groups(index / files.distinct.name, vectors) if files.distinct else None
+    ann = load_ann(files.kind, ann_paths, dim, vectors, groups)
     drawn = canaries.read(index / files.canaries.name, dim, vectors)
     canaries.check(drawn, ann, str(ann_paths.index_path))
     if files.count and is_exact(total):
-        ann = exact.Exact(ann.vectors(np.arange(vectors)))
+        held = np.arange(vectors) if groups is None else groups.firsts
+        ann = of_rows(exact.Exact(ann.vectors(held)), groups)
     return Segment(ann, keys, records, offsets, Columns(columns, files.count), regions)
 
 

@@ -17,7 +17,7 @@ MANIFEST = "MANIFEST"
 SEGMENTS = "segments"
 """In each of the three folders, the folder of the segments of all versions."""
 FORMAT = 6
-"""To be increased with each change that gives other files for the same embeddings. No other is
+"""To be increased with each change of the files that this code cannot read as well. No other is
 read."""
 DISTANCE = "ip"
 """hnswlib's name for 1 - inner product, which for unit vectors is 1 - cosine."""

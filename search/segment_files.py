@@ -1,5 +1,6 @@
 """What a manifest tells of a shard: its segments, their files, and which rows are tombstones."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -40,12 +41,14 @@ class SegmentFiles(msgspec.Struct, frozen=True):
     """Only for a kind of index that keeps its vectors in a file of their own."""
     regions: File | None = None
     """Which vectors are parts of which images; None if all are whole images."""
+    distinct: File | None = None
+    """Which vectors are equal, of which the index has one; None if it has all vectors."""
 
     def by_folder(self) -> tuple[list[File], list[File], list[File]]:
         """Its files in the folders of indexes, of paths and of hashes."""
-        index = [self.index, self.canaries, *([self.vectors] if self.vectors else [])]
-        paths = [self.records, self.offsets, self.columns]
-        return index, [*paths, *([self.regions] if self.regions else [])], [self.hashes]
+        index = [self.index, self.canaries, self.vectors, self.distinct]
+        paths = [self.records, self.offsets, self.columns, self.regions]
+        return _there(index), _there(paths), [self.hashes]
 
 
 class ShardFiles(msgspec.Struct, frozen=True):
@@ -60,6 +63,10 @@ class ShardFiles(msgspec.Struct, frozen=True):
         """How many images the shard holds."""
         dead = self.tombstones.size_bytes // TOMBSTONE_BYTES if self.tombstones else 0
         return sum(segment.count for segment in self.segments) - dead
+
+
+def _there(files: Iterable[File | None]) -> list[File]:
+    return [file for file in files if file]
 
 
 def describe(path: Path) -> File:

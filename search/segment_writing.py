@@ -13,9 +13,10 @@ from common.files import move, replace_bytes, sync, write_whole
 from common.wire import Matrix
 from search import canaries
 from search.ann_index import Build
+from search.distinct import groups_of
 from search.fields import pack
 from search.image_key import Keys
-from search.index import ann_module
+from search.index import ann_module, load_ann
 from search.manifest import SEGMENTS, Folders
 from search.messages import Fields, Record
 from search.regions import NO_REGIONS, RegionRows
@@ -48,27 +49,21 @@ def write_segment(
     version, where the next run finds what a killed run has left. The new index is loaded once, to
     draw its canaries. Raises BadIndex, ConfigError, MissingPackage.
     """
-    ann = ann_module(build.kind)
     index, paths, hashes = (folder / version / f"shard-{shard:03}" for folder in folders.all())
-    count, dim = rows.vectors.shape
+    count = len(rows.vectors)
     vectors, regions = rows.vectors, rows.regions
     if len(regions.places):
         vectors = np.concatenate([vectors, regions.vectors])
-    ann_paths = ann.write(index.parent, index.name, vectors, build)
-    drawn = canaries.draw(vectors, ann.load(ann_paths, dim, len(vectors)), build.ef)
     packed = [msgspec.msgpack.encode(record) for record in rows.records]
     offsets = np.zeros(count + 1, dtype="<i8")
     offsets[1:] = np.cumsum([len(record) for record in packed])
     written = {
-        "index": ann_paths.index_path,
-        "canaries": index.with_suffix(".canaries"),
+        **_write_index(index, vectors, build),
         "records": paths.with_suffix(".records"),
         "offsets": paths.with_suffix(".offsets"),
         "columns": paths.with_suffix(".columns"),
         "hashes": hashes.with_suffix(".keys"),
     }
-    if ann_paths.vectors_path:
-        written["vectors"] = ann_paths.vectors_path
     if len(regions.places):
         written["regions"] = paths.with_suffix(".regions")
         replace_bytes(written["regions"], regions.places.tobytes())
@@ -76,7 +71,6 @@ def write_segment(
     replace_bytes(written["offsets"], offsets.tobytes())
     replace_bytes(written["columns"], pack(rows.records, fields or {}))
     replace_bytes(written["hashes"], rows.keys.tobytes())
-    replace_bytes(written["canaries"], msgspec.msgpack.encode(drawn))
     name, files = _move(folders, version, written)
     return SegmentFiles(name=name, count=count, kind=build.kind, fields=fields or {}, **files)
 
@@ -90,6 +84,24 @@ def write_tombstones(
     path = folders.index / version / f"shard-{shard:03}.tombstones"
     replace_bytes(path, rows.astype("<u4").tobytes())
     return describe(path)
+
+
+def _write_index(path: Path, vectors: Matrix, build: Build) -> dict[str, Path]:
+    """Write an index, in which equal vectors are linked once, and its canaries; gives the files."""
+    groups = groups_of(vectors)
+    distinct = vectors[groups.firsts] if groups else vectors
+    paths = ann_module(build.kind).write(path.parent, path.name, distinct, build)
+    ann = load_ann(build.kind, paths, vectors.shape[1], len(vectors), groups)
+    written = {"index": paths.index_path, "canaries": path.with_suffix(".canaries")}
+    replace_bytes(
+        written["canaries"], msgspec.msgpack.encode(canaries.draw(vectors, ann, build.ef))
+    )
+    if paths.vectors_path:
+        written["vectors"] = paths.vectors_path
+    if groups:
+        written["distinct"] = path.with_suffix(".distinct")
+        replace_bytes(written["distinct"], groups.nodes.tobytes())
+    return written
 
 
 def _move(

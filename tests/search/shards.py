@@ -46,11 +46,13 @@ def write_vectors(
     return write_segment(folders, VERSION, shard, rows, build, fields)
 
 
-def load_vectors(root: Path, vectors: Matrix, kind: IndexKind, links: int = 16) -> Segment:
-    """Such a segment, written and loaded."""
+def load_vectors(
+    root: Path, vectors: Matrix, kind: IndexKind, links: int = 16, total: int = 1_000_000
+) -> Segment:
+    """Such a segment, written and loaded as one of a version with `total` images."""
     folders = folders_in(root)
     files = write_vectors(folders, vectors, kind, links=links)
-    return load_segment(folders, vectors.shape[1], files, 1_000_000)
+    return load_segment(folders, vectors.shape[1], files, total)
 
 
 def search(shard: Segment, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:
