@@ -50,6 +50,8 @@ def test_a_new_image_makes_a_small_segment(index: VectorIndex) -> None:
     bases = {shards[0][0] for shards in map(names, (first, second, third))}
     assert 1 == len(bases)
     assert third.recall.value == 1
+    linked_once = [one.distinct is not None for one in third.shards[0].segments]
+    assert linked_once == [True, True]
 
 
 def test_regions_make_rows_anew(index: VectorIndex) -> None:
