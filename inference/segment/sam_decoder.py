@@ -19,7 +19,7 @@ from inference.segment.sam_encoder import FEATURES, POSITIONS, SIDE, Size, resiz
 MASK_SIDE = 256
 """The side of the square masks that a decoder gives; one is enlarged here, which costs less."""
 MAX_MASK_SIDE = 1024
-"""The longer side of an enlarged mask, at most."""
+"""The longer side of an enlarged mask, at most, in pixels."""
 PADDING = -1
 CORNERS = (2, 3)
 """The labels of the decoder for no point, and for the two corners of a box."""
@@ -72,14 +72,25 @@ def segment(
     It is Unprocessable where the model finds nothing, and NotImplementedHere for a box where the
     model takes none.
     """
-    if box and not decoder.takes_box:
-        raise NotImplementedHere("this model takes no `box`: send `points`", "no_box_prompt")
-    masks, scores = decoder.run(features, prompt_arrays(size, points, box))
+    masks, scores = masks_of(decoder, features, size, points, box)
     chosen = choose(scores, is_click=len(points) == 1 and not box)
     mask = enlarge(masks[chosen], size) > 0
     if not mask.any():
         raise Unprocessable("the model finds nothing there: send another prompt", "no_segment")
     return Found(mask, float(np.clip(scores[chosen], 0, 1)))
+
+
+def masks_of(
+    decoder: SamDecoder,
+    features: NDArray[Any],
+    size: Size,
+    points: Sequence[Point],
+    box: Region | None,
+) -> tuple[Matrix, Matrix]:
+    """All masks of a prompt, as `SamDecoder.run`; raises NotImplementedHere as `segment` does."""
+    if box and not decoder.takes_box:
+        raise NotImplementedHere("this model takes no `box`: send `points`", "no_box_prompt")
+    return decoder.run(features, prompt_arrays(size, points, box))
 
 
 class MetaDecoder:
@@ -164,12 +175,13 @@ def choose(scores: Matrix, *, is_click: bool) -> int:
     return 1 + int(np.argmax(scores[1:])) if is_click else 0
 
 
-def enlarge(logits: Matrix, size: Size) -> Matrix:
+def enlarge(logits: Matrix, size: Size, most: int = MAX_MASK_SIDE) -> Matrix:
     """A square mask without its padding, in the shape of an image of `size`.
 
+    Its longer side has at most `most` pixels.
     Bilinear, as in SAM's own code: first to `SIDE`, then to the shape of the image.
     """
-    scale = min(1, MAX_MASK_SIDE / max(size))
+    scale = min(1, most / max(size))
     for content, side in zip(resized(size), size, strict=True):  # rows, then columns
         count = max(1, round(side * scale))
         logits = _stretch(_stretch(logits, SIDE)[:content], count).T

@@ -23,6 +23,7 @@ from inference.messages import EmbedRequest, SamDecodeRequest, SamEncodeRequest
 from inference.segment.sam import load_sam
 from inference.segment.served_sam import ServedSam
 from inference.served_model import ServedModel
+from inference.torchserve import sam_json
 from inference.torchserve.archive_settings import Contents, read_contents
 
 WORKERS = 8
@@ -54,8 +55,11 @@ class Handler:
         )
 
     def handle(self, data: list[dict[str, Any]], context: Any) -> list[bytes]:
-        """Answer a batch: return the reply bodies, and set statuses and headers in `context`."""
-        begun = [self._begin(item.get("body", b"")) for item in data]
+        """Answer a batch: return the reply bodies, and set statuses and headers in `context`.
+
+        An item has its `body`, or a form's field `data`.
+        """
+        begun = [self._begin(item.get("body") or item.get("data", b"")) for item in data]
         bodies = []
         for number, (status, headers, body) in enumerate(map(_reply, begun)):
             context.set_response_status(status, idx=number)
@@ -86,21 +90,33 @@ def _embedder(contents: Contents) -> Begin:
 
 
 def _sam(contents: Contents) -> Begin:
-    """Load and start a model of Segment Anything for its one role."""
-    encode = contents.role == "sam_encode"
-    sam = load_sam(contents.model, contents.settings, Path(), encode=encode)
+    """Load and start a model of Segment Anything for its one role, on our wire and in JSON."""
+    is_encode = contents.role == "sam_encode"
+    sam = load_sam(contents.model, contents.settings, Path(), encode=is_encode)
     served = ServedSam(sam, contents.settings)
     served.start()
-    if encode:
-        return lambda body: partial(served.encode, decode(body, SamEncodeRequest))
-    return lambda body: partial(served.decode, decode(body, SamDecodeRequest))
+
+    def begin(body: bytes) -> Callable[[], object]:
+        if sam_json.is_json(body):
+            given = bytes(body)  # TorchServe gives a bytearray
+            if is_encode:
+                return partial(sam_json.encode_image, served, given)
+            return partial(sam_json.decode_prompt, sam.decoder, given)
+        if is_encode:
+            return partial(served.encode, decode(body, SamEncodeRequest))
+        return partial(served.decode, decode(body, SamDecodeRequest))
+
+    return begin
 
 
 def _reply(begun: Callable[[], object] | Exception) -> Reply:
     if isinstance(begun, Exception):
         return _problem(begun)
     try:
-        return 200, {"Content-Type": MSGPACK}, encode(begun())
+        answer = begun()
+        if isinstance(answer, sam_json.EncodedJson | sam_json.DecodedJson):
+            return 200, {"Content-Type": "application/json"}, msgspec.json.encode(answer)
+        return 200, {"Content-Type": MSGPACK}, encode(answer)
     except Exception as error:  # whatever fails, only this request fails
         return _problem(error)
 
