@@ -123,7 +123,7 @@ DROPPED = Counter(
 )
 STUCK = Counter(
     "clip_search_stuck_requests_total",
-    "Requests that took longer than Process.stuck-s",
+    "Requests that took longer than Process.stuck-s, or than a longer deadline of their own",
     ["service"],
 )
 ANSWERS = Counter(

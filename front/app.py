@@ -18,7 +18,12 @@ from common.loop import LoopThread
 from common.rate_limit import RateLimiter
 from common.server.body import READ_BYTES, close_after_reply, has_body, read_unused
 from common.server.problems import problem_response
-from common.server.request import bypasses_cache, deadline_of, embed_deadline_of
+from common.server.request import (
+    bypasses_cache,
+    deadline_of,
+    embed_deadline_of,
+    long_deadline_of,
+)
 from common.server.service import create_service, on_close
 from front.answer_cache import AnswerCache, answer_key
 from front.auth import authorize
@@ -89,7 +94,7 @@ def create_app(
     new_deadline = partial(deadline_of, request, middle.deadline_ms / 1000)
     embed_deadline = partial(embed_deadline_of, request, middle)
     _add_search(app, client, loop, images, new_deadline, answers)
-    segment_deadline = partial(deadline_of, request, middle.segment_deadline_ms / 1000)
+    segment_deadline = partial(long_deadline_of, request, middle.segment_deadline_ms / 1000)
     _add_segment(app, client, loop, images, segment_deadline)
     thumbnail_of = add_images(
         app, config, root, lambda image_id: loop.run(client.image(image_id)), answers.mark

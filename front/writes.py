@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ from flask import Flask, Response, request
 from common.config import Middle
 from common.errors import Problem, ServiceError, Unavailable
 from common.loop import LoopThread
-from common.server.request import deadline_of
+from common.server.request import deadline_of, long_deadline_of
 from front.answer_cache import AnswerCache
 from front.new_images import NewImages
 from front.write_requests import (
@@ -60,10 +59,11 @@ def add_writes(
 
     @app.post("/v1/images")
     def put() -> Response:
-        asked, end = read_put(request), deadline_of(request, math.inf)
-        if asked.images is not None:
-            return run(each(asked.images, put_one, PUTS_AT_ONCE, embed_s, end))
-        return run(put_one(asked, min(end, time.monotonic() + embed_s)), 201)
+        asked = read_put(request)
+        if asked.images is None:
+            return run(put_one(asked, long_deadline_of(request, embed_s)), 201)
+        end = long_deadline_of(request, math.inf)
+        return run(each(asked.images, put_one, PUTS_AT_ONCE, embed_s, end))
 
     @app.patch("/v1/images/<id:image_id>")
     def patch(image_id: str) -> Response:
@@ -76,7 +76,7 @@ def add_writes(
 
     @app.post("/v1/images/delete")
     def delete_many() -> Response:
-        ids, end = read_delete(request).ids, deadline_of(request, math.inf)
+        ids, end = read_delete(request).ids, long_deadline_of(request, math.inf)
         return run(each(ids, client.delete, DELETES_AT_ONCE, query_s, end))
 
 

@@ -1,11 +1,13 @@
 """The embedded inference server: TorchServe's inference API without Java and without torch."""
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from prometheus_client import start_http_server
 
 from common.config import Config
@@ -13,9 +15,9 @@ from common.cores import usable_cores
 from common.errors import ConfigError, MissingPackage, NotFound
 from common.internal_auth import InternalAuth
 from common.server.internal_auth import authorize
-from common.server.request import check_digests, take_body
+from common.server.request import check_digests, may_take_until, take_body
 from common.server.service import create_service, on_close
-from common.wire import MSGPACK, Message, decode, encode
+from common.wire import MSGPACK, decode, encode
 from inference.clip.model import check_images, check_space, load_model
 from inference.clip.registry import mclip_of
 from inference.messages import (
@@ -31,6 +33,8 @@ from inference.segment.served_sam import ServedSam
 from inference.served_model import ServedModel
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked", EmbedRequest, GrabCutRequest, SamEncodeRequest, SamDecodeRequest)
 
 NO_SAM = "no Segment Anything model: Inference.sam names none"
 
@@ -69,8 +73,7 @@ def create_app(config: Config, root: Path) -> Flask:
     def predict(name: str) -> Response:
         if name not in models:
             raise NotFound(missing.get(name, f"there is no model {name!r}"), "model_unavailable")
-        reply = models[name].embed(decode(take_body(), EmbedRequest))
-        return Response(encode(reply), content_type=MSGPACK)
+        return Response(encode(models[name].embed(_message(EmbedRequest))), content_type=MSGPACK)
 
     _add_role(app, "grabcut", GrabCutRequest, grabcut.segment)
     if sam:
@@ -81,14 +84,19 @@ def create_app(config: Config, root: Path) -> Flask:
     return app
 
 
-def _add_role(
-    app: Flask, role: str, kind: type[Message], answer: Callable[[Message], object]
-) -> None:
+def _add_role(app: Flask, role: str, kind: type[Asked], answer: Callable[[Asked], object]) -> None:
     """Serve a role with a route of its own, as its requests take longer than an embedding."""
 
     @app.post(f"/predictions/{role}", endpoint=role)
     def predict() -> Response:
-        return Response(encode(answer(decode(take_body(), kind))), content_type=MSGPACK)
+        return Response(encode(answer(_message(kind))), content_type=MSGPACK)
+
+
+def _message(kind: type[Asked]) -> Asked:
+    """The message in the body of this thread's request, which may take until its deadline."""
+    message = decode(take_body(), kind)
+    may_take_until(request, time.monotonic() + message.deadline_ms / 1000)
+    return message
 
 
 def max_body_bytes(config: Config) -> int:

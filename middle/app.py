@@ -24,6 +24,7 @@ from common.server.request import (
     check_digests,
     deadline_of,
     embed_deadline_of,
+    long_deadline_of,
     take_body,
 )
 from common.server.service import create_service, on_close
@@ -138,7 +139,7 @@ def _add_queries(app: Flask, services: Services, loop: LoopThread, middle: Middl
 
     @app.post("/segment")
     def segment() -> Response:
-        deadline = deadline_of(request, middle.segment_deadline_ms / 1000)
+        deadline = long_deadline_of(request, middle.segment_deadline_ms / 1000)
         query = check_segment(_body(SegmentQuery))
         image, bypass = image_file(query.image or b""), bypasses_cache(request)
         asking = services.segmenter.segment(query, image, deadline, bypass=bypass)
@@ -172,7 +173,7 @@ def _add_writes(app: Flask, writes: Writes, loop: LoopThread, middle: Middle) ->
 
     @app.post("/images")
     def put() -> Response:
-        deadline = deadline_of(request, middle.embed_deadline_ms / 1000)
+        deadline = long_deadline_of(request, middle.embed_deadline_ms / 1000)
         query = check_put(_body(PutQuery))
         content = content_hash(query.image)
         return _json(loop.run(writes.put(query, content, deadline)))

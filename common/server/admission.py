@@ -1,12 +1,14 @@
 """Admission: a worker takes a limited number of requests and bytes, and refuses more at once."""
 
 import itertools
+import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from werkzeug.wsgi import ClosingIterator
@@ -26,17 +28,20 @@ Application = Callable[[Environ, Start], Iterable[bytes]]
 ABOUT_ITSELF = ("/healthz", "/ready", "/metrics")
 """Routes that are answered at any load."""
 REQUEST_ID = "clip_search.request_id"
-"""The key of the request id in a WSGI environment."""
+UNDERWAY = "clip_search.underway"
+"""The keys of the request id and of its `Underway` in a WSGI environment."""
 
 
-class Underway(NamedTuple):
+@dataclass(eq=False, slots=True)
+class Underway:
     """A request that is under way."""
 
     thread: int
     since: float
     """The start, on time.monotonic()."""
     request_id: str
-    path: str
+    deadline: float = -math.inf
+    """Until when it may take, on time.monotonic(), if that is longer than other requests."""
 
 
 class Admission:
@@ -67,9 +72,10 @@ class Admission:
             return self._app(environ, start)
         body_bytes = int(environ.get("CONTENT_LENGTH") or 0)
         try:
-            number = self._enter(request_id, environ["PATH_INFO"], body_bytes)
+            number = self._enter(request_id, body_bytes)
         except Overloaded as error:
             return self._refuse(environ, start, error)
+        environ[UNDERWAY] = self._underway[number]
         if "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = Chunks(environ["wsgi.input"], partial(self._hold, number))
         elif body_bytes:
@@ -89,16 +95,14 @@ class Admission:
         """The requests under way, oldest first."""
         return sorted(self._underway.copy().values(), key=lambda request: request.since)
 
-    def _enter(self, request_id: str, path: str, body_bytes: int) -> int:
+    def _enter(self, request_id: str, body_bytes: int) -> int:
         """Admit a request and return its number; raises Overloaded if a limit is reached."""
         with self._lock:
             if len(self._underway) >= self.limit:
                 raise Overloaded("too many requests at once: try again in a second")
             self.bodies.change(0, body_bytes)
             number = next(self._numbers)
-            self._underway[number] = Underway(
-                threading.get_ident(), self._clock(), request_id, path
-            )
+            self._underway[number] = Underway(threading.get_ident(), self._clock(), request_id)
             self._body_bytes[number] = body_bytes
             return number
 

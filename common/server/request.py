@@ -9,6 +9,7 @@ from common.deadline import DEADLINE_HEADER, deadline_in
 from common.digest import DIGEST, WANTED, content_digest
 from common.errors import DeadlineExceeded, InvalidResponse
 from common.metrics import DROPPED
+from common.server.admission import UNDERWAY
 
 
 def deadline_of(given: Request, max_s: float) -> float:
@@ -23,10 +24,23 @@ def deadline_of(given: Request, max_s: float) -> float:
         raise
 
 
+def long_deadline_of(given: Request, max_s: float) -> float:
+    """As `deadline_of`, for a request that may take longer than a search."""
+    deadline = deadline_of(given, max_s)
+    may_take_until(given, deadline)
+    return deadline
+
+
+def may_take_until(given: Request, deadline: float) -> None:
+    """Say that a request is at work until then, on time.monotonic(), and not stuck."""
+    given.environ[UNDERWAY].deadline = deadline
+
+
 def embed_deadline_of(given: Request, middle: Middle) -> float:
     """As `deadline_of`, for a request that only embeds; with the header it may take longer."""
-    is_bulk = DEADLINE_HEADER in given.headers
-    return deadline_of(given, (middle.embed_deadline_ms if is_bulk else middle.deadline_ms) / 1000)
+    if DEADLINE_HEADER in given.headers:
+        return long_deadline_of(given, middle.embed_deadline_ms / 1000)
+    return deadline_of(given, middle.deadline_ms / 1000)
 
 
 def is_gone(given: Request) -> bool:

@@ -11,16 +11,17 @@ from common.metrics import DRAINING, IN_FLIGHT, IN_FLIGHT_BYTES, OLDEST_SECONDS,
 from common.server.admission import Admission, Underway
 
 INTERVAL_S = 1.0
-LONG = ("/v1/segment", "/segment", "/predictions/sam_encode")
-"""Paths of requests that may take longer: an image is encoded in seconds, on busy cores in ten."""
-LONG_S = 65.0
-"""When such a request is stuck: an encoding has 60 seconds."""
+LATE_S = 5.0
+"""How long after its deadline a request is stuck that has a longer one than others."""
 
 log = logging.getLogger(__name__)
 
 
 class SlowRequests:
-    """Logs each request that takes longer than `stuck_s`, once."""
+    """Logs each request that takes longer than `stuck_s`, once.
+
+    A request that may take until its own deadline is logged after that.
+    """
 
     def __init__(
         self,
@@ -52,7 +53,7 @@ class SlowRequests:
         measure(self._service, self._admission, self._clock())
         now = self._clock()
         requests = self._admission.by_age()
-        stuck = {request for request in requests if now - request.since > self._limit_s(request)}
+        stuck = {request for request in requests if now > self._end(request)}
         for request in stuck - self._told:
             STUCK.labels(self._service).inc()
             fields = {
@@ -64,8 +65,8 @@ class SlowRequests:
             log.warning("a request does not end", extra={"fields": fields})
         self._told = stuck
 
-    def _limit_s(self, request: Underway) -> float:
-        return max(LONG_S, self._stuck_s) if request.path in LONG else self._stuck_s
+    def _end(self, request: Underway) -> float:
+        return max(request.since + self._stuck_s, request.deadline + LATE_S)
 
     def _run(self) -> None:
         while not self._closing.wait(INTERVAL_S):

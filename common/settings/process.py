@@ -40,6 +40,7 @@ class Process(Section, frozen=True):
         Meta(
             description="A request that takes longer is logged once,"
             " with the line where its thread stands. The default is three deadlines."
+            " One with a deadline of its own, such as a segment, is logged 5 s after that."
         ),
     ] = 6.0
     traces: Annotated[

@@ -34,9 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Service]:
-    """The server of the tiny models."""
+    """The server of the tiny models, for which a request is slow that takes half a second."""
     models = {"clip": "tiny", "mclip": None, "sam": "tiny-sam"}
-    with running("inference/inference.py", {"Inference": {"port": 0, **models}}, cwd=folder) as one:
+    config = {"Inference": {"port": 0, **models}, "Process": {"stuck-s": 0.5}}
+    with running("inference/inference.py", config, cwd=folder) as one:
         yield one
 
 
@@ -111,7 +112,7 @@ def test_a_click_does_not_wait_for_an_encode(server: Service, encoded: SamEncode
 
 
 def test_more_encodes_than_the_queue_holds_are_refused(server: Service) -> None:
-    """At once, while the others are answered; clicks have another queue."""
+    """At once, while the others are answered; those that wait are not called stuck."""
     slow = slow_picture()
 
     async def work(client: InferenceClient, deadline: float) -> list[Any]:
@@ -123,6 +124,8 @@ def test_more_encodes_than_the_queue_holds_are_refused(server: Service) -> None:
     assert 1 <= len(refused) <= 4
     assert {one.code for one in refused} == {"overloaded"}
     assert sum(isinstance(one, SamEncodeReply) for one in found) == len(found) - len(refused)
+    metrics = server.request("GET", "/metrics").data.decode()
+    assert "clip_search_stuck_requests_total{" not in metrics
 
 
 def test_who_has_no_time_gets_no_encode(server: Service) -> None:

@@ -110,9 +110,9 @@ def test_our_own_messages_are_told_apart(features: str) -> None:
         SamEncodeRequest(describe=True),
         SamDecodeRequest(features=b"", size=SIZE, digest="", box=SHAPE),
     ]
-    assert not any(is_json(bytearray(encode(message))) for message in own)
+    assert not any(is_json(encode(message)) for message in own)
     for body in (in_json(encoded_image=""), prompt(features), *map(picture, FORMATS)):
-        assert is_json(bytearray(body))
+        assert is_json(body)
 
 
 @pytest.mark.parametrize(
