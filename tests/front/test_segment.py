@@ -12,11 +12,13 @@ from PIL import Image
 
 from devtools.services import Cluster
 from tests.front.front_client import Reply, ask, assert_problem, in_base64, post, upload
-from tests.front.pictures import BOTH, CASTLE, OWL, encoded, noise, turned
+from tests.front.pictures import BOTH, CASTLE, OWL, encoded, noise, png, turned
 
 LEFT, RIGHT = (0.25, 0.5, 1), (0.75, 0.5, 1)
 """Clicks on the owl and on the castle."""
 NOISE = encoded(noise(), "PNG")
+HUGE = png((20_000, 20_000), 1, 0, b"")
+"""A file of a few bytes that says it has 400 megapixels."""
 
 
 def segment(cluster: Cluster, **request: Any) -> Reply:
@@ -157,6 +159,7 @@ SOURCES: dict[str, tuple[dict[str, Any], int, str]] = {
     "no id": ({"id": "owl"}, 400, "bad_request"),
     "no picture": ({"image": b"text"}, 415, "unsupported_media_type"),
     "cut off": ({"image": NOISE[:500]}, 422, "unprocessable"),
+    "huge": ({"image": HUGE}, 413, "too_large"),
     "a strip": ({"image": encoded(noise(0, (2100, 100)), "PNG")}, 400, "bad_request"),
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,10 +19,14 @@ from devtools.tiny_sam import SHAPE, picture, write_meta_sam
 from middle.redis_store import RedisStore
 from tests.cache_probe import Reply, ask, caching, outcome
 from tests.front.front_client import in_base64
+from tests.front.pictures import png
 from tests.redis_server import RedisServer, redis_server
 
 INSIDE = [0.3, 0.6, 1]
 VALUE = bytes(2**21)
+ENCODINGS = 'cache_bytes{store="encodings"}'
+HUGE = png((20_000, 20_000), 1, 0, b"")
+"""A file of a few bytes that says it has 400 megapixels."""
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,28 @@ def test_an_encoding_outlasts_a_deadline_and_is_kept(services: Cluster) -> None:
     assert encodes(services) == before + 1
 
 
+def test_nothing_of_a_bad_request_is_kept(services: Cluster) -> None:
+    """Neither of a wrong prompt on a good picture, which then is new, nor of a bad picture."""
+    kept, before = partial(metric, services.middle, ENCODINGS), encodes(services)
+    held, file = kept(), picture("PNG", 6)
+    prompts: list[dict[str, Any]] = [
+        {"points": [[1.1, 0.5, 1]]},
+        {"points": [INSIDE] * 1001},
+        {"box": [0.6, 0, 0.5, 1]},
+        {"box": [0.5, 0, 0.5, 1]},
+        {"points": [INSIDE], "mask_format": "svg"},
+    ]
+    for prompt in prompts:
+        reply = ask(services.middle, "/segment", image=in_base64(file), **prompt)
+        assert (400, "bad_request") == (reply.status, reply.json()["code"])
+    for bad, status in ((HUGE, 413), (file[:2000], 422), (b"text", 415)):
+        assert status == segment(services.middle, bad).status
+
+    assert (held, before) == (kept(), encodes(services))
+    assert "miss" == outcome(segment(services.middle, file))
+    wait_until(lambda: kept() > held)
+
+
 def test_pictures_push_out_no_texts(services: Cluster, collection: Collection) -> None:
     """In memory each kind has its limit; a purge forgets both."""
     with caching(services, collection.folder, segment_cache_bytes=5 * 2**20) as middle:
@@ -119,7 +146,7 @@ def test_pictures_push_out_no_texts(services: Cluster, collection: Collection) -
         assert "hit" == outcome(ask(middle, text="red"))
         assert "hit" == outcome(segment(middle, small.getvalue()))
         assert "miss" == outcome(segment(middle))
-        assert 4 * 2**20 < metric(middle, 'cache_bytes{store="encodings"}') < 5 * 2**20
+        assert 4 * 2**20 < metric(middle, ENCODINGS) < 5 * 2**20
         assert 204 == middle.request("DELETE", "/cache").status
         assert ("miss", "miss") == (outcome(ask(middle, text="red")), outcome(segment(middle)))
 
