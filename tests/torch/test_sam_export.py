@@ -6,18 +6,28 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
 
-from common.config import CHECKOUT, Inference
+from common.config import CHECKOUT
 from common.errors import ConfigError
+from common.wire import decode, encode
 from devtools.random_sam import write_checkpoint
+from devtools.services import Service, running
+from devtools.tiny_model import write_tiny_model
 from inference.export import export_sam
 from inference.exporting.sam_export import check_sam
-from inference.segment.sam import load_sam
+from inference.messages import SamDecodeRequest, SamEncodeReply, SamEncodeRequest, SegmentReply
+from inference.segment.sam_encoder import unpack
+from tests.torch.torchserve import TorchServe, torchserve
 
 OWL = (CHECKOUT / "samples/owl.jpg").read_bytes()
+ENCODE_S = 300
+"""The time for a request, on cores that others use."""
+Reply = TypeVar("Reply")
 
 
 @pytest.fixture(scope="module", params=["vit_t", "vit_b"])
@@ -44,13 +54,36 @@ def test_an_export_gives_what_torch_gives(
     record_property(f"{model.name} masks, overlap", float(found[2]))
 
 
-def test_an_export_is_served(model: Path) -> None:
-    """A click and a box on a photo."""
-    sam = load_sam(str(model / "exported"), Inference(), Path())
-    size, features = sam.encode(OWL, Inference().max_pixels)
+def ask(service: Service, role: str, message: object, kind: type[Reply]) -> Reply:
+    """The reply of a role; ViT-B takes its time for an image."""
+    headers = service.key("inference") if isinstance(service, TorchServe) else {}
+    path, body = f"/predictions/{role}", encode(message)
+    reply = service.request("POST", path, body=body, headers=headers, timeout=ENCODE_S)
+    assert reply.status == 200, reply.data
+    return decode(reply.data, kind)
 
-    for points, box in (([(0.5, 0.5, 1)], None), ([], (0.2, 0.2, 0.8, 0.8))):
-        assert sam.decode(features, size, points, box).mask.startswith(b"\x89PNG")
+
+def segments(service: Service) -> tuple[SamEncodeReply, list[SegmentReply]]:
+    """The features of a photo, and what is under a click and in a box."""
+    image = SamEncodeRequest(OWL, deadline_ms=1000 * ENCODE_S)
+    encoded = ask(service, "sam_encode", image, SamEncodeReply)
+    given = {name: getattr(encoded, name) for name in ("features", "size", "digest")}
+    prompts: list[dict[str, Any]] = [{"points": [(0.5, 0.5, 1)]}, {"box": (0.2, 0.2, 0.8, 0.8)}]
+    asked = [SamDecodeRequest(**given, **prompt) for prompt in prompts]
+    return encoded, [ask(service, "sam_decode", one, SegmentReply) for one in asked]
+
+
+def test_both_servers_give_the_segments_of_an_export(model: Path) -> None:
+    """The embedded one and TorchServe, one after the other: the same features and masks."""
+    write_tiny_model(model / "tiny")
+    config = {"Inference": {"port": 0, "clip": "tiny", "mclip": None, "sam": "exported"}}
+    with running("inference/inference.py", config, cwd=model) as embedded:
+        encoded, found = segments(embedded)
+    with torchserve(model, config) as server:
+        assert segments(server) == (encoded, found)
+
+    assert np.isfinite(unpack(encoded.features)).all()
+    assert all(one.mask.startswith(b"\x89PNG") for one in found)
 
 
 def test_weights_of_another_model_are_told_apart(tmp_path: Path, model: Path) -> None:
