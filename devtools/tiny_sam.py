@@ -99,8 +99,52 @@ transformers (float[batch, 1, points, 2] input_points, int64[batch, 1, points] i
     pred_masks = Unsqueeze (three, first)
     iou_scores = Constant <value_floats = [0.3, {CLICK_SCORE}, 0.4]> ()
 }}"""
+SAM2_ENCODER = f"""{HEAD}
+sam2 (float[1, 3, 1024, 1024] image)
+=> (float[1, 32, 256, 256] high_res_feats_0, float[1, 64, 128, 128] high_res_feats_1,
+    float[1, 256, 64, 64] image_embed) {{
+    fine = AveragePool <kernel_shape = [4, 4], strides = [4, 4]> (image)
+    middling = AveragePool <kernel_shape = [8, 8], strides = [8, 8]> (image)
+    cells = AveragePool <kernel_shape = [16, 16], strides = [16, 16]> (image)
+    high_res_feats_0 = Conv (fine, weights_32)
+    high_res_feats_1 = Conv (middling, weights_64)
+    image_embed = Conv (cells, weights)
+}}"""
+SAM2_DECODER = f"""{HEAD}
+sam2 (float[1, 256, 64, 64] image_embed, float[1, 32, 256, 256] high_res_feats_0,
+    float[1, 64, 128, 128] high_res_feats_1, float[labels, points, 2] point_coords,
+    float[labels, points] point_labels, float[labels, 1, 256, 256] mask_input,
+    float[labels] has_mask_input)
+=> (float[labels, 3, 256, 256] masks, float[labels, 3] iou_predictions) {{
+    grid = Squeeze (image_embed, first)
+    coordinates = Squeeze (point_coords, first)
+    whole = Squeeze (point_labels, first)
+    numbers = Sqrt (whole)
+    {POINT} {MASKS}
+    coarse_0 = AveragePool <kernel_shape = [4, 4], strides = [4, 4]> (high_res_feats_0)
+    coarse_1 = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (high_res_feats_1)
+    part_0 = Slice (image_embed, none, thirty_two, channels)
+    part_1 = Slice (image_embed, none, sixty_four, channels)
+    apart_0 = Sub (coarse_0, part_0)
+    apart_1 = Sub (coarse_1, part_1)
+    distance_0 = ReduceL2 <keepdims = 0> (apart_0)
+    distance_1 = ReduceL2 <keepdims = 0> (apart_1)
+    distances = Add (distance_0, distance_1)
+    off = Floor (distances)
+    right = Sub (mask, off)
+    three = Concat <axis = 1> (other, right, other)
+    masks = Identity (three)
+    iou_predictions = Constant <value_floats = [0.3, {CLICK_SCORE}, 0.4]> ()
+}}"""
+"""Features that do not belong together move all logits below zero."""
 
 CONSTANTS = {
+    "weights_32": np.eye(32, 3, dtype=np.float32)[:, :, None, None],
+    "weights_64": np.eye(64, 3, dtype=np.float32)[:, :, None, None],
+    "none": np.array([0]),
+    "channels": np.array([1]),
+    "thirty_two": np.array([32]),
+    "sixty_four": np.array([64]),
     "weights": np.eye(256, 3, dtype=np.float32)[:, :, None, None],
     "mean": np.array([123.675, 116.28, 103.53], np.float32)[:, None, None],
     "std": np.array([58.395, 57.12, 57.375], np.float32)[:, None, None],
@@ -131,6 +175,13 @@ def write_transformers_sam(folder: Path, suffix: str = "") -> Path:
     """
     _write(folder / f"onnx/vision_encoder{suffix}.onnx", TRANSFORMERS_ENCODER)
     _write(folder / f"onnx/prompt_encoder_mask_decoder{suffix}.onnx", TRANSFORMERS_DECODER)
+    return folder
+
+
+def write_sam2(folder: Path) -> Path:
+    """Write the model as samexporter writes SAM 2; returns its folder."""
+    _write(folder / "encoder.onnx", SAM2_ENCODER)
+    _write(folder / "decoder.onnx", SAM2_DECODER)
     return folder
 
 

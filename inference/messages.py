@@ -89,7 +89,8 @@ class SamEncodeReply(msgspec.Struct, omit_defaults=True):
     size: tuple[int, int] = (0, 0)
     """Height and width of the upright image, in pixels. A large JPEG is decoded smaller."""
     features: bytes = b""
-    """float16, little-endian, [1, 256, 64, 64]."""
+    """float16, little-endian, [1, 256, 64, 64]; of SAM 2 the arrays of `SAM2` in
+    inference/segment/sam_layout.py, one after the other."""
 
 
 class SegmentPrompt(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,7 +13,6 @@ from inference.messages import Region
 from inference.segment.masks import box_of
 from inference.segment.sam import Sam, load_sam
 from inference.segment.sam_decoder import segment
-from inference.segment.sam_encoder import unpack
 
 CLICKS = 5
 """A side of the grid: 25 clicks take about a second of one core."""
@@ -38,7 +37,7 @@ def find_regions(sam: Sam, data: bytes, max_pixels: int, lock: threading.Lock) -
     """The boxes of the best segments of an image; `lock` is that of the encoder."""
     with lock:
         size, features = sam.encode(data, max_pixels)
-    values = unpack(features)
+    values = sam.decoder.layout.unpack(features)
     found = []
     for number in range(CLICKS**2):
         x, y = ((place + 0.5) / CLICKS for place in divmod(number, CLICKS))

@@ -88,7 +88,7 @@ class Middle(Listed, frozen=True):
         Positive,
         Meta(
             description="As `cache-bytes`, for images that a model has encoded for segments:"
-            " an image takes 2 MiB."
+            " an image takes 2 MiB, with SAM 2 8 MiB."
         ),
     ] = 128 * 2**20
     cache_expiry_s: Annotated[

@@ -17,7 +17,8 @@ from common.errors import ConfigError
 from inference.messages import Point, Region
 from inference.segment.sam import load_sam
 from inference.segment.sam_decoder import MASK_SIDE, choose, enlarge, prompt_arrays
-from inference.segment.sam_encoder import FEATURES, SIDE, SamEncoder, normalise, resized
+from inference.segment.sam_encoder import SamEncoder, normalise
+from inference.segment.sam_layout import SAM, SIDE, resized
 
 OPSET = 17
 COSINE_FLOOR, IOU_FLOOR = 0.9999, 0.99
@@ -43,7 +44,7 @@ def write_sam(checkpoint: Path, folder: Path) -> None:
     _write(model.image_encoder, pixels, ["image_embeddings"], {}, folder / "encoder.onnx")
     print("writing the decoder", flush=True)
     prompt = {
-        "image_embeddings": torch.zeros(FEATURES),
+        **{name: torch.zeros(shape) for name, shape in SAM.features.items()},
         "point_coords": torch.zeros(1, 5, 2),
         "point_labels": torch.zeros(1, 5),
         "mask_input": torch.zeros(1, 1, MASK_SIDE, MASK_SIDE),
@@ -115,14 +116,14 @@ def check_sam(checkpoint: Path, folder: Path) -> str:
     for path in PHOTOS:
         with Image.open(path) as photo:
             size, features = (photo.height, photo.width), torch_features(original, photo)
-            ours = encoder.encode(photo)
+            (ours,) = encoder.encode(photo)
         cosines.append(cosine(ours, features))
         for points, box in PROMPTS:
-            prompt = prompt_arrays(size, points, box)
-            masks, scores = exported.decoder.run(ours.astype(np.float16), prompt)
+            prompt = prompt_arrays(resized(size), points, box)
+            masks, scores = exported.decoder.run([ours.astype(np.float16)], prompt)
             mask = masks[choose(scores, is_click=len(points) == 1 and not box)]
             theirs = torch_mask(original, features, size, points, box)
-            overlaps.append(overlap(enlarge(mask, size) > 0, theirs))
+            overlaps.append(overlap(enlarge(mask, resized(size), size) > 0, theirs))
     line = f"worst cosine with torch {min(cosines):.6f}, worst overlap of masks {min(overlaps):.4f}"
     if not (min(cosines) >= COSINE_FLOOR and min(overlaps) >= IOU_FLOOR):
         raise ConfigError(f"{line}: below {COSINE_FLOOR} or {IOU_FLOOR}")
@@ -146,7 +147,7 @@ def torch_mask(
     box: Region | None,
 ) -> NDArray[np.bool_]:
     """The mask of a prompt by torch's own prompt encoder, decoder and enlargement."""
-    coordinates, labels = prompt_arrays(size, points, box)
+    coordinates, labels = prompt_arrays(resized(size), points, box)
     clicks, corners = (
         (coordinates[: len(points)], labels[: len(points)]),
         coordinates[len(points) :],

@@ -18,8 +18,9 @@ from inference.messages import Point, Region, SegmentReply
 from inference.runtimes import onnx_runtime
 from inference.segment.masks import box_of, png_of
 from inference.segment.sam_decoder import SamDecoder, open_decoder, segment
-from inference.segment.sam_encoder import SIDE, VERSION, SamEncoder, Size, pack, resized, unpack
+from inference.segment.sam_encoder import VERSION, SamEncoder
 from inference.segment.sam_files import VIT_NAME, SamFiles, find_sam
+from inference.segment.sam_layout import SIDE, Size
 from inference.segment.sam_memory import check_memory
 
 AT_LEAST = 2 * SIDE
@@ -43,17 +44,18 @@ class Sam(NamedTuple):
         if self.encoder is None:
             raise ConfigError(f"{self.name} was loaded without its encoder")
         image = decode(data, max_pixels, AT_LEAST, formats=formats)
-        return (image.height, image.width), pack(self.encoder.encode(image))
+        features = self.encoder.layout.pack(self.encoder.encode(image))
+        return (image.height, image.width), features
 
     def decode(
         self, features: bytes, size: Size, points: Sequence[Point], box: Region | None
     ) -> SegmentReply:
         """The segment of a checked prompt; raises BadRequest, and as `segment` does."""
         try:
-            values = unpack(features)
+            values = self.decoder.layout.unpack(features)
         except ValueError:
             raise BadRequest("`features` are not those of an image") from None
-        if min(size) < 1 or min(resized(size)) < 1:
+        if min(size) < 1 or min(self.decoder.layout.resized(size)) < 1:
             raise BadRequest("`size` is not the height and width of an image")
         mask, score = segment(self.decoder, values, size, points, box)
         return SegmentReply(box_of(mask), score, png_of(mask))
@@ -70,6 +72,8 @@ def load_sam(name: str, settings: Inference, root: Path, *, encode: bool = True)
         encoder = _open_encoder(files.encoder, settings)
         positions = encoder.positions
     decoder = open_decoder(files.decoder, SessionOptions(Device("cpu"), 1, "fp32"), positions)
+    if encoder and encoder.layout != decoder.layout:
+        raise ConfigError(f"{files.encoder} and {files.decoder} are not of the same kind of SAM")
     name = shown_name(name, files.folder)
     return Sam(name, digest_of(files), encoder if encode else None, decoder)
 

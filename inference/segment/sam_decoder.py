@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +15,8 @@ from inference.clip.session import SessionOptions
 from inference.messages import Point, Region
 from inference.runtimes.onnx_runtime import OnnxSession
 from inference.segment.masks import Mask
-from inference.segment.sam_encoder import FEATURES, POSITIONS, SIDE, Size, resized
+from inference.segment.sam_encoder import POSITIONS
+from inference.segment.sam_layout import SAM, SAM2, SIDE, Features, Layout, Size
 
 MASK_SIDE = 256
 """The side of the square masks that a decoder gives; one is enlarged here, which costs less."""
@@ -23,6 +25,14 @@ MAX_MASK_SIDE = 1024
 PADDING = -1
 CORNERS = (2, 3)
 """The labels of the decoder for no point, and for the two corners of a box."""
+NO_MASK: Mapping[str, NDArray[Any]] = MappingProxyType(
+    {
+        "mask_input": np.zeros((1, 1, MASK_SIDE, MASK_SIDE)),
+        "has_mask_input": np.zeros(1),
+        "orig_im_size": np.array([MASK_SIDE, MASK_SIDE]),
+    }
+)
+"""No mask of an earlier round; and the masks that a decoder enlarges are as small as can be."""
 
 Prompt = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Coordinates [n, 2] in pixels of the image whose longer side is `SIDE`, and labels [n]."""
@@ -38,9 +48,10 @@ class Found(NamedTuple):
 class SamDecoder(Protocol):
     """A decoder in one layout. Any number of threads may call it."""
 
+    layout: Layout
     takes_box: bool
 
-    def run(self, features: NDArray[Any], prompt: Prompt) -> tuple[Matrix, Matrix]:
+    def run(self, features: Features, prompt: Prompt) -> tuple[Matrix, Matrix]:
         """The logits of masks [n, MASK_SIDE, MASK_SIDE], and the score of each [n]."""
 
 
@@ -51,10 +62,13 @@ def open_decoder(path: Path, options: SessionOptions, positions: Pixels | None) 
     """
     session = OnnxSession(path, options)
     names = {found.name for found in session.inputs}
-    kind = MetaDecoder if "point_coords" in names else TransformersDecoder
+    kind: type[MetaDecoder | TransformersDecoder | Sam2Decoder] = TransformersDecoder
+    if "point_coords" in names:
+        kind = Sam2Decoder if names >= set(SAM2.features) else MetaDecoder
     try:
         decoder = kind(session, positions)
-        decoder.run(np.zeros(FEATURES), prompt_arrays((SIDE, SIDE), [(0.5, 0.5, 1)], None))
+        empty = [np.zeros(shape) for shape in kind.layout.features.values()]
+        decoder.run(empty, prompt_arrays((SIDE, SIDE), [(0.5, 0.5, 1)], None))
     except Exception as error:  # ONNX Runtime's errors have no other class in common
         raise ConfigError(f"{path} is no decoder of SAM: {str(error).splitlines()[0]}") from None
     return decoder
@@ -62,7 +76,7 @@ def open_decoder(path: Path, options: SessionOptions, positions: Pixels | None) 
 
 def segment(
     decoder: SamDecoder,
-    features: NDArray[Any],
+    features: Features,
     size: Size,
     points: Sequence[Point],
     box: Region | None,
@@ -74,7 +88,7 @@ def segment(
     """
     masks, scores = masks_of(decoder, features, size, points, box)
     chosen = choose(scores, is_click=len(points) == 1 and not box)
-    mask = enlarge(masks[chosen], size) > 0
+    mask = enlarge(masks[chosen], decoder.layout.resized(size), size) > 0
     if not mask.any():
         raise Unprocessable("the model finds nothing there: send another prompt", "no_segment")
     return Found(mask, float(np.clip(scores[chosen], 0, 1)))
@@ -82,7 +96,7 @@ def segment(
 
 def masks_of(
     decoder: SamDecoder,
-    features: NDArray[Any],
+    features: Features,
     size: Size,
     points: Sequence[Point],
     box: Region | None,
@@ -90,35 +104,55 @@ def masks_of(
     """All masks of a prompt, as `SamDecoder.run`; raises NotImplementedHere as `segment` does."""
     if box and not decoder.takes_box:
         raise NotImplementedHere("this model takes no `box`: send `points`", "no_box_prompt")
-    return decoder.run(features, prompt_arrays(size, points, box))
+    return decoder.run(features, prompt_arrays(decoder.layout.resized(size), points, box))
 
 
 class MetaDecoder:
     """The layout of Meta's own export, which samexporter and MobileSAM by Acly have too."""
 
-    takes_box = True
+    layout, takes_box = SAM, True
 
     def __init__(self, session: OnnxSession, _positions: Pixels | None) -> None:
         self._session = session
 
-    def run(self, features: NDArray[Any], prompt: Prompt) -> tuple[Matrix, Matrix]:
-        """As `SamDecoder.run`. Its own enlarged masks are made as small as can be."""
+    def run(self, features: Features, prompt: Prompt) -> tuple[Matrix, Matrix]:
+        """As `SamDecoder.run`."""
         coordinates, labels = prompt
         feed = {
-            "image_embeddings": features,
+            "image_embeddings": features[0],
             "point_coords": coordinates[None],
             "point_labels": labels[None],
-            "mask_input": np.zeros((1, 1, MASK_SIDE, MASK_SIDE)),
-            "has_mask_input": np.zeros(1),
-            "orig_im_size": np.array([MASK_SIDE, MASK_SIDE]),
+            **NO_MASK,
         }
         return _run(self._session, feed, ["low_res_masks", "iou_predictions"])
+
+
+class Sam2Decoder:
+    """The layout of SAM 2 as samexporter writes it."""
+
+    layout, takes_box = SAM2, True
+
+    def __init__(self, session: OnnxSession, _positions: Pixels | None) -> None:
+        self._session = session
+        self._masks = "low_res_masks" if "low_res_masks" in session.outputs else "masks"
+
+    def run(self, features: Features, prompt: Prompt) -> tuple[Matrix, Matrix]:
+        """As `SamDecoder.run`. The network itself adds the point of no meaning."""
+        coordinates, labels = prompt
+        given = labels != PADDING
+        feed = {
+            **dict(zip(SAM2.features, features, strict=True)),
+            "point_coords": coordinates[given][None],
+            "point_labels": labels[given][None],
+            **NO_MASK,
+        }
+        return _run(self._session, feed, [self._masks, "iou_predictions"])
 
 
 class TransformersDecoder:
     """The layout of transformers.js, which takes points alone."""
 
-    takes_box = False
+    layout, takes_box = SAM, False
 
     def __init__(self, session: OnnxSession, positions: Pixels | None) -> None:
         if positions is None:
@@ -126,12 +160,12 @@ class TransformersDecoder:
         self._session = session
         self._positions = positions
 
-    def run(self, features: NDArray[Any], prompt: Prompt) -> tuple[Matrix, Matrix]:
+    def run(self, features: Features, prompt: Prompt) -> tuple[Matrix, Matrix]:
         """As `SamDecoder.run`. The network itself adds the point of no meaning."""
         coordinates, labels = prompt
         given = labels != PADDING
         feed = {
-            "image_embeddings": features,
+            "image_embeddings": features[0],
             POSITIONS: self._positions,
             "input_points": coordinates[given][None, None],
             "input_labels": labels[given][None, None],
@@ -148,8 +182,11 @@ def _run(
     return masks.reshape(-1, *masks.shape[-2:]), scores.reshape(-1)
 
 
-def prompt_arrays(size: Size, points: Sequence[Point], box: Region | None) -> Prompt:
-    """Points, then the corners of a box; without a box a point of no meaning, as Meta asks for."""
+def prompt_arrays(content: Size, points: Sequence[Point], box: Region | None) -> Prompt:
+    """Points, then the corners of a box; without a box a point of no meaning, as Meta asks for.
+
+    `content` is the part of the square that the image fills.
+    """
     coordinates = [(x, y) for x, y, _ in points]
     labels = [label for _, _, label in points]
     if box:
@@ -158,7 +195,7 @@ def prompt_arrays(size: Size, points: Sequence[Point], box: Region | None) -> Pr
     else:
         coordinates.append((0.0, 0.0))
         labels.append(PADDING)
-    height, width = resized(size)
+    height, width = content
     scaled = np.array(coordinates, np.float32) * np.array([width, height], np.float32)
     return scaled, np.array(labels, np.float32)
 
@@ -175,16 +212,17 @@ def choose(scores: Matrix, *, is_click: bool) -> int:
     return 1 + int(np.argmax(scores[1:])) if is_click else 0
 
 
-def enlarge(logits: Matrix, size: Size, most: int = MAX_MASK_SIDE) -> Matrix:
-    """A square mask without its padding, in the shape of an image of `size`.
+def enlarge(logits: Matrix, content: Size, size: Size, most: int = MAX_MASK_SIDE) -> Matrix:
+    """The mask of a square without its padding, in the shape of an image of `size`.
 
-    Its longer side has at most `most` pixels.
+    `content` is the part of the square that the image fills. The longer side of the mask has at
+    most `most` pixels.
     Bilinear, as in SAM's own code: first to `SIDE`, then to the shape of the image.
     """
     scale = min(1, most / max(size))
-    for content, side in zip(resized(size), size, strict=True):  # rows, then columns
+    for filled, side in zip(content, size, strict=True):  # rows, then columns
         count = max(1, round(side * scale))
-        logits = _stretch(_stretch(logits, SIDE)[:content], count).T
+        logits = _stretch(_stretch(logits, SIDE)[:filled], count).T
     return logits
 
 

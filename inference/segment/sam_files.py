@@ -11,6 +11,7 @@ LAYOUTS = (
     ("encoder.onnx", "decoder.onnx"),  # samexporter, AnyLabeling, and our export.py
     ("mobile_sam_image_encoder.onnx", "sam_mask_decoder_multi.onnx"),  # Acly/MobileSAM
     ("mobile_sam_image_encoder.onnx", "sam_mask_decoder_single.onnx"),
+    ("sam2_hiera_tiny_encoder.onnx", "sam2_hiera_tiny_decoder.onnx"),  # SAM 2
 )
 VIT_NAME = "vision_encoder"
 """How the names of encoders for transformers.js begin, which are vision transformers."""

@@ -28,6 +28,7 @@ class ServedSam:
     def __init__(self, sam: Sam, config: Inference) -> None:
         """`config` is that of the role: the limits of images and of the queue of decodes."""
         self._sam = sam
+        self.layout = sam.decoder.layout
         self._max_pixels = config.max_pixels
         self._formats = [name.upper() for name in config.query_formats or FORMATS]
         lanes = min(MAX_THREADS, usable_cores())

@@ -97,7 +97,7 @@ def _sam(contents: Contents) -> Begin:
     served.start()
 
     def begin(body: bytes) -> Callable[[], object]:
-        if sam_json.is_json(body):
+        if sam_json.takes(body):
             given = bytes(body)  # TorchServe gives a bytearray
             if is_encode:
                 return partial(sam_json.encode_image, served, given)

@@ -19,7 +19,7 @@ from common.json_input import decode_json
 from inference.messages import Point, Region, SamEncodeRequest
 from inference.prompt_checks import MAX_POINTS
 from inference.segment.sam_decoder import SamDecoder, enlarge, masks_of
-from inference.segment.sam_encoder import FEATURES, Size, resized, unpack
+from inference.segment.sam_layout import SAM, Layout, Size, resized
 from inference.segment.served_sam import ServedSam
 
 MAX_PIXELS = 2048 * 2048
@@ -65,34 +65,45 @@ class DecodedJson(msgspec.Struct):
     status: str = "success"
 
 
-def is_json(body: bytes) -> bool:
+def takes(body: bytes) -> bool:
     """Whether a body is for these functions: JSON, or an image file. No msgpack map begins so."""
     return body[:1] == b"{" or format_of(body) is not None
 
 
 def encode_image(served: ServedSam, body: bytes) -> EncodedJson:
-    """The features of an image; raises as `ServedSam.encode`, TooLarge for a large one, too."""
+    """The features of an image; raises as `ServedSam.encode`, and TooLarge for a large one.
+
+    It is NotImplementedHere for SAM 2, whose features are more than this JSON has.
+    """
+    _check_layout(served.layout)
     image = decode_json(body, EncodeJson).encoded_image if body[:1] == b"{" else body
     reply = served.encode(SamEncodeRequest(image))
     if math.prod(reply.size) > MAX_PIXELS:
         raise TooLarge("the image has more pixels than 2048 x 2048: make it smaller, or cut it")
-    return EncodedJson(unpack(reply.features).astype("<f4").tobytes())
+    (features,) = SAM.unpack(reply.features)
+    return EncodedJson(features.astype("<f4").tobytes())
 
 
 def decode_prompt(decoder: SamDecoder, body: bytes) -> DecodedJson:
     """All masks of a prompt; raises BadRequest that names the wrong field.
 
-    It is TooLarge for the shape of a large image, and NotImplementedHere for `crs`, and for a box
-    where the model takes none.
+    It is TooLarge for the shape of a large image, and NotImplementedHere for SAM 2, for `crs`, and
+    for a box where the model takes none.
     """
+    _check_layout(decoder.layout)
     asked = decode_json(body, DecodeJson)
     if asked.crs is not None:
         raise NotImplementedHere("`crs`: no GeoJSON is made here; leave out `crs` and `bbox`")
     size = _checked_size(asked.image_shape)
     points, box = _prompt(asked, size)
-    logits, scores = masks_of(decoder, _features(asked.image_embeddings), size, points, box)
-    masks = [enlarge(one, size, max(size)) > 0 for one in logits]
+    logits, scores = masks_of(decoder, [_features(asked.image_embeddings)], size, points, box)
+    masks = [enlarge(mask, resized(size), size, max(size)) > 0 for mask in logits]
     return DecodedJson(np.stack(masks).tobytes(), scores.tolist())
+
+
+def _check_layout(layout: Layout) -> None:
+    if layout != SAM:
+        raise NotImplementedHere("SAM 2 has no JSON: send the messages of inference/messages.py")
 
 
 def _checked_size(size: Size) -> Size:
@@ -104,10 +115,11 @@ def _checked_size(size: Size) -> Size:
 
 
 def _features(data: bytes) -> NDArray[np.float32]:
+    (shape,) = SAM.features.values()
     try:
-        features = np.frombuffer(data, "<f4").reshape(FEATURES)
+        features = np.frombuffer(data, "<f4").reshape(shape)
     except ValueError:
-        raise BadRequest(f"`image_embeddings` is not float32 of {list(FEATURES)}") from None
+        raise BadRequest(f"`image_embeddings` is not float32 of {list(shape)}") from None
     if not np.isfinite(features).all():
         raise BadRequest("`image_embeddings` has a number that is not finite")
     return features

@@ -21,7 +21,7 @@ from devtools.tiny_model import write_tiny_model
 from inference.export import export_sam
 from inference.exporting.sam_export import check_sam
 from inference.messages import SamDecodeRequest, SamEncodeReply, SamEncodeRequest, SegmentReply
-from inference.segment.sam_encoder import unpack
+from inference.segment.sam_layout import SAM
 from tests.torch.torchserve import TorchServe, torchserve
 
 OWL = (CHECKOUT / "samples/owl.jpg").read_bytes()
@@ -82,7 +82,7 @@ def test_both_servers_give_the_segments_of_an_export(model: Path) -> None:
     with torchserve(model, config) as server:
         assert segments(server) == (encoded, found)
 
-    assert np.isfinite(unpack(encoded.features)).all()
+    assert np.isfinite(SAM.unpack(encoded.features)).all()
     assert all(one.mask.startswith(b"\x89PNG") for one in found)
 
 

@@ -1,4 +1,4 @@
-"""Segment Anything: both layouts, their prompts, and the choice and the shape of a mask."""
+"""Segment Anything: its layouts, their prompts, and the choice and the shape of a mask."""
 
 import io
 from collections.abc import Callable
@@ -17,16 +17,18 @@ from devtools.tiny_sam import (
     SHAPE,
     picture,
     write_meta_sam,
+    write_sam2,
     write_transformers_sam,
 )
 from inference.messages import Point, Region, SegmentReply
 from inference.segment.sam import Sam, load_sam
 from inference.segment.sam_decoder import choose, enlarge, prompt_arrays
-from inference.segment.sam_encoder import MEAN, STD, normalise, resized, unpack
+from inference.segment.sam_encoder import MEAN, STD, normalise
+from inference.segment.sam_layout import SAM, resized
 
 PIXELS = 50_000_000
 INSIDE = (0.3, 0.6, 1)
-WRITERS = [write_meta_sam, write_transformers_sam]
+WRITERS = [write_meta_sam, write_transformers_sam, write_sam2]
 
 
 def load(folder: Path, write: Callable[[Path], Path]) -> Sam:
@@ -73,13 +75,13 @@ def test_a_prompt_of_parts_takes_the_first_mask(
 def test_both_layouts_see_an_image_alike(tmp_path: Path) -> None:
     """One normalises and pads by itself, and for the other it is done here."""
     photo = (CHECKOUT / "samples/owl.jpg").read_bytes()
-    (_, meta), (_, transformers) = (
-        load(tmp_path / str(number), write).encode(photo, PIXELS)
-        for number, write in enumerate(WRITERS)
+    meta, transformers = (
+        np.asarray(SAM.unpack(load(tmp_path / write.__name__, write).encode(photo, PIXELS)[1]))
+        for write in (write_meta_sam, write_transformers_sam)
     )
 
-    np.testing.assert_allclose(unpack(meta), unpack(transformers), atol=1e-3)
-    assert unpack(meta)[0, :3].any()
+    np.testing.assert_allclose(meta, transformers, atol=1e-3)
+    assert meta[0, 0, :3].any()
 
 
 def test_a_layout_that_takes_no_box_says_so(tmp_path: Path) -> None:
@@ -92,11 +94,11 @@ def test_a_layout_that_takes_no_box_says_so(tmp_path: Path) -> None:
 
 def test_points_are_scaled_and_labelled_as_meta_asks() -> None:
     """A point of no meaning is added where there is no box, and the corners of a box come last."""
-    coordinates, labels = prompt_arrays((3000, 4000), [(0.5, 0.5, 1), (1, 0, 0)], None)
+    coordinates, labels = prompt_arrays((768, 1024), [(0.5, 0.5, 1), (1, 0, 0)], None)
     np.testing.assert_array_equal(coordinates, [[512, 384], [1024, 0], [0, 0]])
     np.testing.assert_array_equal(labels, [1, 0, -1])
 
-    coordinates, labels = prompt_arrays((400, 200), [(0.5, 0.5, 1)], (0, 0.25, 0.5, 1))
+    coordinates, labels = prompt_arrays((1024, 512), [(0.5, 0.5, 1)], (0, 0.25, 0.5, 1))
     np.testing.assert_array_equal(coordinates, [[256, 512], [0, 256], [256, 1024]])
     np.testing.assert_array_equal(labels, [1, 2, 3])
 
@@ -145,8 +147,10 @@ def test_a_mask_has_the_shape_of_its_image(size: tuple[int, int], shape: tuple[i
     height, width = (side // 4 for side in resized(size))
     logits[:height, :width] = 1
 
-    assert enlarge(logits, size).shape == shape
-    assert (enlarge(logits, size)[:-1, :-1] > 0).all()
+    enlarged = enlarge(logits, resized(size), size)
+
+    assert enlarged.shape == shape
+    assert (enlarged[:-1, :-1] > 0).all()
 
 
 def test_nothing_found_is_told(tmp_path: Path) -> None:
@@ -179,6 +183,7 @@ def test_features_that_are_no_number_are_told(tmp_path: Path) -> None:
     [
         (b"", (512, 1024), "features"),
         (bytes(2 * 2**20 - 1), (512, 1024), "features"),
+        (bytes(2 * 2**20 + 2), (512, 1024), "features"),
         (bytes(2 * 2**20), (0, 1024), "size"),
         (bytes(2 * 2**20), (1, 10**9), "size"),
     ],

@@ -21,6 +21,7 @@ from devtools.tiny_sam import (
     SHAPE,
     picture,
     write_meta_sam,
+    write_sam2,
     write_transformers_sam,
 )
 from inference.messages import SamDecodeRequest, SamEncodeRequest
@@ -32,7 +33,7 @@ from inference.torchserve.sam_json import (
     EncodedJson,
     decode_prompt,
     encode_image,
-    is_json,
+    takes,
 )
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -110,9 +111,9 @@ def test_our_own_messages_are_told_apart(features: str) -> None:
         SamEncodeRequest(describe=True),
         SamDecodeRequest(features=b"", size=SIZE, digest="", box=SHAPE),
     ]
-    assert not any(is_json(encode(message)) for message in own)
+    assert not any(takes(encode(message)) for message in own)
     for body in (in_json(encoded_image=""), prompt(features), *map(picture, FORMATS)):
-        assert is_json(body)
+        assert takes(body)
 
 
 @pytest.mark.parametrize(
@@ -223,3 +224,14 @@ def test_a_model_without_boxes_says_so(tmp_path: Path, features: str) -> None:
 
     assert refused.value.code == "no_box_prompt"
     assert len(masks_in(sent(decode_prompt(sam.decoder, prompt(features))))) == 3
+
+
+def test_sam_2_has_no_json(tmp_path: Path, features: str) -> None:
+    """Its features are more than there is a place for: 501, and not after an encoding."""
+    sam = load_sam(str(write_sam2(tmp_path)), Inference(), Path())
+    for ask in (
+        lambda: encode_image(ServedSam(sam, Inference()), picture()),
+        lambda: decode_prompt(sam.decoder, prompt(features)),
+    ):
+        with pytest.raises(NotImplementedHere, match="SAM 2"):
+            ask()
