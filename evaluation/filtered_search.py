@@ -9,8 +9,9 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 if __name__ == "__main__" and __spec__ is None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was evaluation/
@@ -23,6 +24,7 @@ from common.config import CHECKOUT, IndexKind
 from common.wire import Matrix
 from devtools.vectors import make_vectors
 from devtools.words import all_queries
+from evaluation.qdrant_shard import QdrantShard
 from inference.clip.model import load_model
 from search.ann_index import Build
 from search.fields import fields_of_index
@@ -31,60 +33,73 @@ from search.image_key import IMAGE_KEY
 from search.index import load_segment
 from search.manifest import Folders
 from search.messages import Record
-from search.segment import Segment
 from search.segment_writing import SegmentRows, write_segment
 
 QUERIES = 512
 K = 10
-EF = 64
+M, EF_CONSTRUCTION, EF = 16, 100, 64
+EFS = (EF, 2 * EF, 4 * EF)
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.01, 0.001, 0.0001)
 SECONDS = 1.5
 """Of CPU, for each figure."""
 
 
-def make_shard(
-    folder: Path, vectors: Matrix, ranks: dict[str, list[int]], kind: IndexKind
-) -> Segment:
-    """A shard whose images have the fields `random` and `topic`: their rank in each order."""
-    folders = Folders(folder / "index", folder / "paths", folder / "hashes")
-    for path in folders.all():
-        (path / "v000001").mkdir(parents=True)
-    keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
-    keys["content"] = np.arange(len(vectors))
-    records = [
-        Record(f"{row}.jpg", {name: rank[row] for name, rank in ranks.items()})
-        for row in range(len(vectors))
-    ]
-    build = Build(kind, 16, 100, 0, EF)
-    rows, fields = SegmentRows(vectors, keys, records), fields_of_index(records)
-    files = write_segment(folders, "v000001", 0, rows, build, fields)
-    return load_segment(folders, vectors.shape[1], files, 10**9)
+class OurShard:
+    """A segment whose images have the fields `random` and `topic`: their rank in each order."""
+
+    def __init__(
+        self, folder: Path, vectors: Matrix, ranks: dict[str, list[int]], kind: IndexKind
+    ) -> None:
+        """Build and load it."""
+        folders = Folders(folder / "index", folder / "paths", folder / "hashes")
+        for path in folders.all():
+            (path / "v000001").mkdir(parents=True)
+        keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
+        keys["content"] = np.arange(len(vectors))
+        records = [
+            Record(f"{row}.jpg", {name: rank[row] for name, rank in ranks.items()})
+            for row in range(len(vectors))
+        ]
+        build = Build(kind, M, EF_CONSTRUCTION, 0, EF)
+        rows, fields = SegmentRows(vectors, keys, records), fields_of_index(records)
+        files = write_segment(folders, "v000001", 0, rows, build, fields)
+        self._segment = load_segment(folders, vectors.shape[1], files, 10**9)
+
+    def search(self, queries: Matrix, k: int, ef: int, below: tuple[str, int] | None) -> list[Any]:
+        """The k best images of each query, of those whose field is below a number."""
+        test = Filter(field=below[0], lt=below[1]) if below else None
+        return self._segment.search(queries, [k] * len(queries), ef, 1, test)
+
+    @staticmethod
+    def rows(hits: Any) -> set[int]:
+        """The rows of a query's hits."""
+        return set(np.frombuffer(hits.keys, IMAGE_KEY)["content"].tolist())
 
 
 def measure(
-    shard: Segment,
+    shard: OurShard | QdrantShard,
     vectors: Matrix,
     queries: Matrix,
     batch: int,
     passing: NDArray[np.intp],
-    test: Filter | None,
-) -> tuple[float, float]:
-    """Queries a CPU second, and recall@10 among the rows that pass."""
+    below: tuple[str, int] | None = None,
+    ef: int = EF,
+) -> str:
+    """Queries a CPU second, and recall@10 among the rows that pass, as two cells of a table."""
     k = min(K, len(passing))
     scores = queries @ vectors[passing].T
     wanted = passing[np.argpartition(-scores, k - 1, axis=1)[:, :k]]
     found: list[set[int]] = []
     for start in range(0, len(queries), batch):
-        asked = queries[start : start + batch]
-        hits = shard.search(asked, [K] * len(asked), EF, 1, test)
-        found += [set(np.frombuffer(one.keys, IMAGE_KEY)["content"].tolist()) for one in hits]
+        hits = shard.search(queries[start : start + batch], K, ef, below)
+        found += [shard.rows(one) for one in hits]
     recall = np.mean([len(a & set(b)) / k for a, b in zip(found, wanted.tolist(), strict=True)])
     count, started = 0, time.process_time()
     while time.process_time() - started < SECONDS:
         at = count % (len(queries) - batch)
-        shard.search(queries[at : at + batch], [K] * batch, EF, 1, test)
+        shard.search(queries[at : at + batch], K, ef, below)
         count += batch
-    return count / (time.process_time() - started), float(recall)
+    return f"{count / (time.process_time() - started):,.0f} | {recall:.3f}"
 
 
 def main() -> None:
@@ -93,6 +108,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--batch", type=int, default=32, help="queries of one filter at a time")
     parser.add_argument("--kind", choices=get_args(IndexKind), default="hnsw")
+    parser.add_argument("--beside-qdrant", action="store_true", help="needs qdrant-edge-py")
     arguments = parser.parse_args()
     random = np.random.default_rng(1)
     model = load_model("starter", root=CHECKOUT)
@@ -101,22 +117,33 @@ def main() -> None:
     near = np.argsort(-(vectors @ vectors[0]))
     orders = {"random": random.permutation(arguments.images), "topic": near}
     ranks = {name: np.argsort(order).tolist() for name, order in orders.items()}
-    with tempfile.TemporaryDirectory() as folder:
-        shard = make_shard(Path(folder), vectors, ranks, arguments.kind)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        began = time.process_time()
+        shards: dict[str, OurShard | QdrantShard] = {
+            "": OurShard(folder, vectors, ranks, arguments.kind)
+        }
+        print(f"built in {time.process_time() - began:.0f} CPU s", flush=True)
+        began = time.process_time()
+        if arguments.beside_qdrant:
+            qdrant = QdrantShard(folder / "qdrant", vectors, ranks, M, EF_CONSTRUCTION)
+            shards[", Qdrant Edge"] = qdrant
+            print(f"Qdrant Edge: built in {time.process_time() - began:.0f} CPU s", flush=True)
+        columns = [f"{order}{of}" for order in orders for of in shards]
+        print(f"\n| passes | {' | recall@10 | '.join(columns)} | recall@10 |")
+        print(f"|---|{'---:|' * 2 * len(columns)}", flush=True)
+        of_all = partial(measure, vectors=vectors, queries=queries, batch=arguments.batch)
         rows = np.arange(arguments.images)
-        rate, recall = measure(shard, vectors, queries, arguments.batch, rows, None)
-        print(f"no filter: {rate:,.0f} queries a CPU second, recall@10 {recall:.3f}\n")
-        print("| passes | random: queries a CPU second | recall@10 | topic | recall@10 |")
-        print("|---|---:|---:|---:|---:|", flush=True)
+        for ef in EFS:
+            cells = [of_all(shard, passing=rows, ef=ef) for shard in shards.values()]
+            print(f"| no filter, ef {ef} | {' | '.join(cells * len(orders))} |", flush=True)
         for share in SHARES:
             count = max(1, round(share * arguments.images))
-            cells = []
-            for name, order in orders.items():
-                test = Filter(field=name, lt=count)
-                rate, recall = measure(
-                    shard, vectors, queries, arguments.batch, order[:count], test
-                )
-                cells.append(f"{rate:,.0f} | {recall:.3f}")
+            cells = [
+                of_all(shard, passing=order[:count], below=(field, count))
+                for field, order in orders.items()
+                for shard in shards.values()
+            ]
             print(f"| {share:.2%} | {' | '.join(cells)} |", flush=True)
 
 
