@@ -77,6 +77,18 @@ def test_two_replicas_answer_alike(collection: Collection, place: str) -> None:
     assert (["text"], ["number"]) == (told.fields["colour"], told.fields["year"])
 
 
+def test_the_gauge_of_the_alert_tells_that_prepare_is_due(collection: Collection) -> None:
+    """Here by what was deleted: half of the images."""
+    with following(collection, SQLITE) as (server,), opened(collection, SQLITE) as log:
+        (hits,) = search(server, VECTORS[0], ALL).shards[0].hits
+        keys = [hits.keys[start : start + 16] for start in range(0, len(hits.keys), 24)]
+        log.append([replace(delete(0), key=keys[0])])
+        wait_until(lambda: metric(server, "tombstones") == 1)
+        assert 0 == metric(server, "prepare_due")
+        log.append([replace(delete(0), key=one) for one in keys[: len(keys) // 2]])
+        wait_until(lambda: metric(server, "prepare_due") == 1)
+
+
 def test_a_position_that_does_not_come_is_refused(collection: Collection) -> None:
     """Within the deadline, and the server says where it is."""
     with following(collection, SQLITE) as (server,), opened(collection, SQLITE) as log:
