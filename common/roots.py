@@ -1,10 +1,14 @@
 """The roots of a collection: what was named, in collection.json beside the embeddings."""
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from common.errors import ConfigError
+from common.settings.prepare import Prepare
 from common.wire import UNREADABLE
 
 COLLECTION = "collection.json"
@@ -41,3 +45,17 @@ def read_roots(folder: Path) -> Roots | None:
         raise ConfigError(
             f"{path} cannot be read: {error}. Correct it, or delete it: the images name their roots"
         ) from None
+
+
+def folders_of_roots(prepare: Prepare, root: Path) -> Iterator[str]:
+    """The absolute paths of the roots of the collection; `root` is the folder of config.json."""
+    roots = None
+    with suppress(ConfigError):  # prepare says so; what config.json names holds
+        roots = read_roots(root / prepare.embedding_dir)
+    for name in dict.fromkeys([*(roots.names if roots else []), *prepare.images]):
+        yield os.path.abspath(root / name)
+
+
+def is_in(path: str, folder: str) -> bool:
+    """Whether an absolute path is a folder or lies below it."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")

@@ -25,7 +25,7 @@ from front.write_requests import (
     read_put,
 )
 from middle.client import MiddleClient
-from middle.write_messages import PutQuery, Written
+from middle.write_messages import Written, put_query
 
 PUTS_AT_ONCE = 8
 """Images of a request that are read and embedded at a time: as many as a batch has."""
@@ -48,6 +48,7 @@ def add_writes(
 ) -> None:
     """Add the routes of writes. After a write, front gives no answer of before it."""
     put_one = partial(put_image, client, images)
+    delete_one = partial(delete_image, client, images)
     embed_s, query_s = middle.embed_deadline_ms / 1000, middle.deadline_ms / 1000
 
     def run(write: Awaitable[Any], status: int = 200) -> Response:
@@ -72,32 +73,30 @@ def add_writes(
 
     @app.delete("/v1/images/<id:image_id>")
     def delete(image_id: str) -> Response:
-        return run(client.delete(image_id, deadline_of(request, query_s)))
+        return run(delete_one(image_id, deadline_of(request, query_s)))
 
     @app.post("/v1/images/delete")
     def delete_many() -> Response:
         ids, end = read_delete(request).ids, long_deadline_of(request, math.inf)
-        return run(each(ids, client.delete, DELETES_AT_ONCE, query_s, end))
+        return run(each(ids, delete_one, DELETES_AT_ONCE, query_s, end))
 
 
 async def put_image(
     client: MiddleClient, images: NewImages, image: NewImage, deadline: float
 ) -> Written:
-    """Put one image. A file that was kept for it goes if it is refused; raises a ServiceError."""
+    """Put one image, and keep its file if it is uploaded; raises a ServiceError."""
     placed = await asyncio.to_thread(images.place, image)
-    query = PutQuery(
-        image=placed.data,
-        path=placed.path,
-        told_from=placed.told_from,
-        metadata=image.metadata,
-        facts=placed.facts,
-    )
-    try:
-        return await client.put(query, deadline)
-    except ServiceError as error:
-        if not isinstance(error, Unavailable):
-            await asyncio.to_thread(images.forget, placed)
-        raise
+    async with images.uploads.putting(placed):
+        written = await client.put(put_query(placed, image.metadata), deadline)
+    return Written(written.id, written.position)
+
+
+async def delete_image(
+    client: MiddleClient, images: NewImages, image_id: str, deadline: float
+) -> Written:
+    """Delete one image, with its file if that was uploaded; raises a ServiceError."""
+    async with images.uploads.deleting(image_id):
+        return await client.delete(image_id, deadline)
 
 
 async def each(

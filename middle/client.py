@@ -16,9 +16,10 @@ from common.wire import UNREADABLE, encode
 from middle.browse_messages import BrowseQuery, CountsQuery
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 from middle.segment_messages import SegmentQuery
-from middle.write_messages import PatchQuery, PutQuery, Written
+from middle.write_messages import PatchQuery, PutAnswer, PutQuery, Written
 
 Message = TypeVar("Message")
+Answered = TypeVar("Answered", bound=Written)
 Asking = Coroutine[Any, Any, Reply]
 GRACE_S = 0.1
 """The wait after middle's deadline, at which middle itself answers, degraded or with an error."""
@@ -93,22 +94,27 @@ class MiddleClient:
         reply = await self._ask(Request("GET", path), deadline or self._deadline())
         return decode_answer(reply.body, Image)
 
-    async def put(self, query: PutQuery, deadline: float) -> Written:
+    async def put(self, query: PutQuery, deadline: float) -> PutAnswer:
         """Put an image into the index. Raises a ServiceError, also in the methods below.
 
         After an Unavailable it may have been written all the same.
         """
         body = await digested(encode(query))
-        return await self._write(Request("POST", "/images", body, once=True), deadline)
+        request = Request("POST", "/images", body, once=True)
+        return await self._write(request, deadline, PutAnswer)
 
     async def patch(self, image_id: str, query: PatchQuery, deadline: float) -> Written:
         """Change the metadata of an image."""
         body = await digested(encode(query))
-        return await self._write(Request("PATCH", _path_of(image_id), body, once=True), deadline)
+        return await self._write(
+            Request("PATCH", _path_of(image_id), body, once=True), deadline, Written
+        )
 
     async def delete(self, image_id: str, deadline: float) -> Written:
         """Delete an image."""
-        return await self._write(Request("DELETE", _path_of(image_id), once=True), deadline)
+        return await self._write(
+            Request("DELETE", _path_of(image_id), once=True), deadline, Written
+        )
 
     async def info(self) -> bytes:
         """The `Info` of middle, in JSON; raises a ServiceError."""
@@ -128,8 +134,8 @@ class MiddleClient:
         request = Request("POST", path, await digested(message), headers)
         return await self._ask(request, deadline)
 
-    async def _write(self, request: Request, deadline: float) -> Written:
-        written = decode_answer((await self._ask(request, deadline)).body, Written)
+    async def _write(self, request: Request, deadline: float, kind: type[Answered]) -> Answered:
+        written = decode_answer((await self._ask(request, deadline)).body, kind)
         self._written[written.id] = written.position
         return written
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from common.uploads import Placed
 from middle.messages import Scalar
 
 MAX_FIELDS = 64
@@ -22,7 +23,7 @@ Change = Annotated[
 
 
 class PutQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """An image to put into the index, from front."""
+    """An image to put into the index, from front or the gateway."""
 
     image: bytes
     """The image file."""
@@ -33,6 +34,17 @@ class PutQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, k
     metadata: Metadata = {}
     facts: dict[str, str | int] = {}
     """As `Record.facts`."""
+
+
+def put_query(placed: Placed, metadata: Metadata) -> PutQuery:
+    """The query that puts a file which has its place."""
+    return PutQuery(
+        image=placed.data,
+        path=placed.path,
+        told_from=placed.told_from,
+        metadata=metadata,
+        facts=placed.facts,
+    )
 
 
 class PatchQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,3 +60,10 @@ class Written(msgspec.Struct):
     position: Annotated[
         int, Meta(description="its place in the log: the `min_position` of a search that sees it")
     ]
+
+
+class PutAnswer(Written):
+    """A put that will not be lost."""
+
+    embedding: list[float] = []
+    """Of the image, unit length."""

@@ -14,7 +14,7 @@ from inference.client import InferenceClient
 from middle.fan_out import FanOut
 from middle.upstream_state import UpstreamState
 from middle.write_checks import check_metadata
-from middle.write_messages import Metadata, PutQuery, Written
+from middle.write_messages import Metadata, PutAnswer, PutQuery, Written
 from search.image_key import image_id, key_of, parse_id
 from search.log import Entry, Log
 from search.messages import LookupReply, Record
@@ -64,7 +64,7 @@ class Writes:
         if self._log:
             self._log.close()  # not in a thread: none starts while the process ends
 
-    async def put(self, query: PutQuery, content: str, deadline: float) -> Written:
+    async def put(self, query: PutQuery, content: str, deadline: float) -> PutAnswer:
         """Embed a checked image and write it; `content` is the content hash of its file.
 
         To put an image again replaces its metadata and nothing else. Raises a ServiceError.
@@ -84,7 +84,8 @@ class Writes:
             )
         record = Record(query.path, query.metadata, query.told_from, facts=query.facts)
         key, vector = key_of(content, query.path, perceptual), pack_rows(embedding.vector)
-        return await self._write(Entry("put", key, space, vector, encode(record)), deadline)
+        written = await self._write(Entry("put", key, space, vector, encode(record)), deadline)
+        return PutAnswer(written.id, written.position, embedding.vector.tolist())
 
     async def patch(self, identity: str, changes: Metadata, deadline: float) -> Written:
         """Change metadata of an image; raises a ServiceError, NotFound if there is no such image.

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from common.config import RegionKind
 from common.errors import ConfigError
+from common.files import location_hash
 from common.images.facts import facts_of_file
 from common.wire import Matrix
 from prepare.chunks import EmbeddingFolder, JournalEntry, Row
 from prepare.members import Member, has_members, read_members
 from prepare.regions import WHOLE, StoredRegion, stored_regions
-from search.image_key import IMAGE_KEY, Keys, location_hash, shard_of
+from search.image_key import IMAGE_KEY, Keys, shard_of
 from search.messages import Record
 from search.regions import REGION, RegionRows
 from search.segment_writing import SegmentRows

@@ -14,7 +14,7 @@ import numpy as np
 
 from common.cores import usable_cores
 from common.errors import ConfigError, ServiceError, TooLarge
-from common.files import content_hash
+from common.files import content_hash, location_hash
 from common.images.facts import facts_of
 from common.images.raw import MissingReader
 from common.images.renditions import RenditionFolder, render
@@ -27,7 +27,6 @@ from inference.clip.model import Model
 from inference.clip.perceptual_hash import perceptual_hash
 from prepare.chunks import Chunk, Row, Skipped
 from prepare.sources import Source
-from search.image_key import location_hash
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from common.config import Loaded
-from common.files import MAX_IMAGE_BYTES, content_hash, read_regular
+from common.files import MAX_IMAGE_BYTES, content_hash, location_hash, read_regular
 from common.images.facts import facts_of
 from inference.clip.registry import find_model, shown_name
 from prepare.chunks import Chunk, EmbeddingFolder, Row
@@ -22,7 +22,7 @@ from prepare.sources import Found, Source, examine
 from prepare.stored import StoredRows
 from prepare.told_paths import add_root
 from prepare.written import Metadata, moved, source_metadata, taken_over, with_written
-from search.image_key import key_of, location_hash
+from search.image_key import key_of
 from search.log import Entries, Entry
 from search.messages import Record
 

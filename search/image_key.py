@@ -1,12 +1,12 @@
 """The key of an image: three hashes that give its id, its shard and its look."""
 
-import hashlib
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import BadRequest
+from common.files import location_hash
 from search.messages import Sharding
 
 IMAGE_KEY = np.dtype([("content", ">u8"), ("location", ">u8"), ("perceptual", ">u8")])
@@ -21,11 +21,6 @@ holds exactly. Copies of a file have the same number."""
 
 Keys = NDArray[np.void]
 Hash = TypeVar("Hash", int, NDArray[np.uint64])
-
-
-def location_hash(path: str) -> int:
-    """64 bits of BLAKE2b over a path."""
-    return int.from_bytes(hashlib.blake2b(path.encode(), digest_size=8).digest(), "big")
 
 
 def key_of(content: str, path: str, perceptual: str) -> bytes:

@@ -6,13 +6,24 @@ from typing import Any
 
 from devtools.services import Service
 from tests.front.front_client import Reply
+from tests.front.pictures import encoded, noise
 
 IMAGES = "/v1/images"
 
 
+def png(seed: int) -> bytes:
+    """An image of noise, by its number."""
+    return encoded(noise(seed), "PNG")
+
+
+def in_base64(image: bytes) -> str:
+    """An image as JSON has it."""
+    return base64.b64encode(image).decode()
+
+
 def put(front: Service, image: bytes, **metadata: Any) -> Reply:
     """The reply to an image that is put as JSON."""
-    message = {"image": base64.b64encode(image).decode(), "metadata": metadata}
+    message = {"image": in_base64(image), "metadata": metadata}
     return front.request("POST", IMAGES, json=message)
 
 

@@ -1,6 +1,5 @@
 """Images that are put, changed and deleted while the system runs: found at once, gone at once."""
 
-import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from devtools import services
 from devtools.services import CHECKOUT, Cluster, Service
 from tests.front import pictures
 from tests.front.front_client import Reply, assert_problem
-from tests.front.live import delete, files, hits, patch, put, upload, written
+from tests.front.live import delete, files, hits, in_base64, patch, png, put, upload, written
 from tests.front.pictures import encoded, noise
 
 CAT = (CHECKOUT / "samples/cat-chelsea.jpg").read_bytes()
@@ -56,14 +55,6 @@ def kept(folder: Path) -> list[Path]:
     return sorted((folder / "data/uploads").glob("*"))
 
 
-def in_base64(image: bytes) -> str:
-    return base64.b64encode(image).decode()
-
-
-def png(seed: int) -> bytes:
-    return encoded(noise(seed), "PNG")
-
-
 def test_a_photo_comes_and_goes(front: Service, folder: Path) -> None:
     """Found by a text and by itself, changed, found by what it is now, and found no more."""
     image_id, position = written(upload(front, CAT, stock=3, name="cat"), 201)
@@ -103,6 +94,25 @@ def test_files_are_there_at_once_and_gone_at_once(front: Service) -> None:
         written(delete(front, image_id))
         for reply in files(front, image_id):
             assert_problem(reply, 404, "unknown_id")
+
+
+def test_an_uploaded_file_goes_with_its_image(front: Service, folder: Path) -> None:
+    """One or many; that of an equal image below a root stays, whichever is deleted."""
+    before = kept(folder)
+    own = folder / "photos/equal.png"
+    own.write_bytes(png(120))
+    by_path, _ = written(front.request("POST", MANY, json={"path": "photos/equal.png"}), 201)
+    ids = [written(put(front, png(seed)), 201)[0] for seed in (120, 121, 122)]
+    assert len(before) + 3 == len(kept(folder))
+    written(delete(front, ids[0]))
+    assert len(before) + 2 == len(kept(folder))
+    assert files(front, by_path)[0].data == png(120)
+    front.post(f"{MANY}/delete", {"ids": [*ids, by_path]})
+
+    assert before == kept(folder)
+    assert own.read_bytes() == png(120)
+    back, _ = written(put(front, png(120)), 201)
+    assert files(front, back)[0].data == png(120)
 
 
 def test_the_same_image_again_is_the_same_image(front: Service, folder: Path) -> None:

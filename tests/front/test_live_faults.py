@@ -19,8 +19,7 @@ from devtools.services import (
     with_section,
 )
 from tests.front.front_client import Reply, assert_problem
-from tests.front.live import delete, files, hits, patch, put, written
-from tests.front.pictures import encoded, noise
+from tests.front.live import delete, files, hits, patch, png, put, written
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +47,6 @@ def two_middles(live: Cluster, folder: Path) -> Iterator[tuple[Service, Service,
         listed = with_section(listed, "Front", port=0)
         with running("front/front.py", listed, cwd=folder) as front:
             yield front, one, other
-
-
-def png(seed: int) -> bytes:
-    return encoded(noise(seed), "PNG")
 
 
 def test_a_write_through_either_middle_is_seen_through_both(

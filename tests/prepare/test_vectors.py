@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.files import content_hash, sha256_of
+from common.files import content_hash, location_hash, sha256_of
 from devtools.services import with_section
 from inference.clip.model import load_model
-from search.image_key import IMAGE_KEY, location_hash, shard_of
+from search.image_key import IMAGE_KEY, shard_of
 from search.manifest import files_of
 from search.version import Version
 from tests.prepare.odd_files import write_bad, write_good

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 
 from common.config import Loaded, parse
-from common.files import content_hash
+from common.files import content_hash, location_hash
 from common.wire import Matrix
 from devtools.vectors import unit
 from prepare import build_index
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.members import Member, write_members
-from search.image_key import hashes_of, location_hash
+from search.image_key import hashes_of
 from search.manifest import Folders, Manifest, folders_of
 from search.messages import Record
 from search.version import Version, load_version

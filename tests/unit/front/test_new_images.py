@@ -1,16 +1,15 @@
-"""The files of images that are put: where they may lie, and how an upload is kept."""
+"""The files of images that are put: where they may lie."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from common.config import parse
-from common.errors import BadRequest, TooLarge, Unavailable, UnsupportedMedia
-from common.files import content_hash
+from common.errors import BadRequest, TooLarge
 from common.roots import Root, Roots
-from front.new_images import NewImages, Placed
+from common.uploads import Placed
+from front.new_images import NewImages
 from front.write_requests import NewImage
 from prepare.roots import write_roots
 from tests.front.pictures import encoded, noise
@@ -96,37 +95,9 @@ def test_a_file_is_no_larger_than_an_upload(folder: Path) -> None:
         find(folder, "photos/large.png")
 
 
-def test_an_upload_is_kept_once_under_its_content(folder: Path) -> None:
-    """By as many as send it at the same time."""
+def test_an_upload_may_be_put_by_its_path(folder: Path) -> None:
+    """It is the same image then."""
     new = images(folder)
-    with ThreadPoolExecutor(8) as pool:
-        placed = list(pool.map(new.place, [NewImage(image=DATA)] * 8))
+    kept = new.place(NewImage(image=DATA))
 
-    (file,) = (folder / "data/uploads").iterdir()
-    assert file.read_bytes() == DATA
-    assert {one.path for one in placed} == {f"data/uploads/{content_hash(DATA)}.png"}
-    again = new.place(NewImage(image=DATA))
-    assert not again.is_new
-    new.forget(again)
-    assert file.exists()
-    assert find(folder, again.path)[:3] == again[:3]
-    file.write_bytes(b"broken")
-    repaired = new.place(NewImage(image=DATA))
-    assert file.read_bytes() == DATA
-    new.forget(repaired)
-    assert not file.exists()
-
-
-def test_what_is_no_image_is_not_kept(folder: Path) -> None:
-    """By its first bytes; middle decodes the rest."""
-    with pytest.raises(UnsupportedMedia):
-        images(folder).place(NewImage(image=b"<svg>"))
-    assert not (folder / "data").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_unavailable(folder: Path) -> None:
-    """And the answer does not say where it is."""
-    (folder / "data").write_bytes(b"a file")
-    with pytest.raises(Unavailable) as told:
-        images(folder).place(NewImage(image=DATA))
-    assert str(folder) not in told.value.detail
+    assert find(folder, kept.path)[:3] == kept[:3]

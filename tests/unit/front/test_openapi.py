@@ -8,7 +8,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 
 from common import errors
-from common.files import content_hash
+from common.files import content_hash, location_hash
 from devtools.services import CHECKOUT
 from front.openapi import examples
 from front.openapi.collection import collection
@@ -23,7 +23,6 @@ from middle.browse_messages import BrowseAnswer, FacetsAnswer
 from middle.messages import Answer, ClassifyAnswer, EmbedAnswer, Info
 from middle.segment_messages import SegmentAnswer
 from middle.write_messages import Written
-from search.image_key import location_hash
 
 OPERATIONS = operations(schemas())
 MESSAGES = {"components": {"schemas": schemas()}}

@@ -11,7 +11,7 @@ from middle import client
 from middle.client import GRACE_S, MiddleClient
 from middle.messages import ClassifyQuery, EmbedQuery, Image, Query
 from middle.segment_messages import SegmentQuery
-from middle.write_messages import PatchQuery, PutQuery, Written
+from middle.write_messages import PatchQuery, PutAnswer, PutQuery, Written
 from tests.unit.fake_http import FakeHttp, hang, saying
 
 ADDRESSES = ["server-0:80", "server-1:80"]
@@ -61,7 +61,7 @@ async def test_what_was_written_is_asked_for_as_it_is_then(http: FakeHttp) -> No
     await middle.image("a1")
     await middle.image("b2")
 
-    assert written == [Written("a1", 7)] * 3
+    assert written == [PutAnswer("a1", 7), Written("a1", 7), Written("a1", 7)]
     asked = [(one.request.method, one.request.path, one.new_connection) for one in http.sent]
     assert asked == [
         ("POST", "/images", True),

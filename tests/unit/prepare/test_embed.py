@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.files import content_hash
+from common.files import content_hash, location_hash
 from common.images.renditions import RenditionFolder
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Skipped
 from prepare.embed import Decoded, Decoding, Embedding, decode_source, embed_chunk
 from prepare.sources import Source
-from search.image_key import location_hash
 from tests.front.pictures import encoded, noise
 from tests.raw_photos import dng
 
