@@ -2,12 +2,22 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from common.config import Gateway
 from common.errors import Forbidden, Misdirected
 from common.hosts import Hosts
 from common.keys import SCHEME, Keys, Scope, check_scope
 from common.rate_limit import RateLimiter
+
+
+class Caller(NamedTuple):
+    """Who asks."""
+
+    name: str
+    """Its key, or else its address: the rate is counted by it."""
+    may_write: bool = True
+    """Whether it may put images into the index."""
 
 
 class Access:
@@ -25,8 +35,8 @@ class Access:
             self._rates = RateLimiter(gateway.rate_per_s, gateway.rate_burst, clock)
         self._patience_s = gateway.wait_ms / 1000
 
-    def check(self, authorization: str, address: str, scope: Scope = "search") -> str:
-        """The caller: its key in a header or metadata, with a scheme or without; or its address.
+    def check(self, authorization: str, address: str, scope: Scope = "search") -> Caller:
+        """The caller, by its key in a header or metadata, with a scheme or without.
 
         clip-client sends no scheme. Raises Unauthorized or Forbidden without a key for `scope`.
         """
@@ -35,16 +45,16 @@ class Access:
         key = self._keys.find(authorization)
         if self._keys.are_on:
             check_scope(key, scope)
-        return f"key {key.name}" if key else address
+        return Caller(f"key {key.name}", "write" in key.scopes) if key else Caller(address)
 
-    async def turn(self, caller: str) -> None:
+    async def turn(self, caller: Caller) -> None:
         """Wait until a caller may send its next request; raises RateLimited."""
         if self._rates:
-            await asyncio.sleep(self._rates.acquire(caller, self._patience_s))
+            await asyncio.sleep(self._rates.acquire(caller.name, self._patience_s))
 
     def check_http(
         self, headers: Mapping[str, str], address: str | None, scope: Scope = "search"
-    ) -> str:
+    ) -> Caller:
         """As `check`; also raise Forbidden or Misdirected for what a web site's page sends.
 
         A page may open a WebSocket to any address, 127.0.0.1 too, and read what comes.

@@ -3,10 +3,11 @@
 import logging
 import time
 
-from common.errors import BadRequest, Problem, ServiceError
+from common.errors import BadRequest, Forbidden, Problem, ServiceError
 from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import REQUEST_SECONDS, REQUESTS
 from common.request_context import CONTEXT, RequestContext, valid_id
+from gateway.access import Caller
 from gateway.documents import has_image
 from gateway.endpoints import Endpoints, endpoint_of
 from gateway.room import Leave, Room, enter_all
@@ -43,7 +44,7 @@ class Answering:
             (self.bytes, size_bytes), (self.requests, 1), (self._documents, documents)
         )
 
-    async def answer(self, request: Message, protocol: str) -> tuple[Message, int]:
+    async def answer(self, request: Message, protocol: str, caller: Caller) -> tuple[Message, int]:
         """The reply to a request, which is the request itself, changed; and its HTTP status.
 
         An error is in the header of the reply.
@@ -55,6 +56,8 @@ class Answering:
         try:
             endpoint = endpoint_of(request.header.exec_endpoint)
             route = endpoint.name
+            if endpoint.name == "/index" and not caller.may_write:
+                raise Forbidden("this key is not good for write")
             if request.data.WhichOneof("documents") == "docs_bytes":
                 raise BadRequest("docs_bytes are not read: send docs")
             warnings = await self._endpoints.answer(endpoint, request)

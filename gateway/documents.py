@@ -7,6 +7,7 @@ tags and all else that it sent.
 import base64
 import binascii
 import io
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -25,6 +26,8 @@ Content = str | bytes
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode of a tensor, by the size of its last dimension."""
 DATA_URI = "data:"
+URI = "uri"
+"""The field of metadata that keeps the uri of a document that was indexed."""
 IMAGES = ("blob", "tensor")
 """The kinds of content that are images."""
 NUMPY = "numpy"
@@ -111,7 +114,7 @@ def png_of(pixels: NDArray[Any], max_pixels: int) -> bytes:
     return file.getvalue()
 
 
-def set_embedding(document: Message, vector: Matrix) -> None:
+def set_embedding(document: Message, vector: Matrix | Sequence[float]) -> None:
     """Write an embedding [dim] into a document."""
     row = np.ascontiguousarray(vector, "<f4")
     array = document.embedding
@@ -143,10 +146,13 @@ def rank_matches(document: Message, query: Matrix, matches: Matrix) -> None:
 
 
 def set_hits(document: Message, hits: list[Hit]) -> None:
-    """Write hits, best first, into the matches of a document; the score becomes a distance."""
+    """Write hits, best first, into the matches of a document; the score becomes a distance.
+
+    The uri is that which the client gave when it indexed the image, else the path.
+    """
     del document.matches[:]
     for hit in hits:
-        match = Document(id=hit.id, uri=hit.path)
+        match = Document(id=hit.id, uri=str(hit.metadata.get(URI) or hit.path))
         match.tags.update(hit.metadata)
         _set_score(match, "cosine", 1 - hit.score, "cosine")
         document.matches.append(match)

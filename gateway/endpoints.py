@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from common.config import Inference
-from common.errors import BadRequest, NotFound, NotImplementedHere, ServiceError
+from common.errors import BadRequest, NotFound, ServiceError
 from gateway.documents import (
     Content,
     about,
@@ -16,6 +16,7 @@ from gateway.documents import (
     set_hits,
 )
 from gateway.embedder import Embedder, Item
+from gateway.indexing import Indexer, new_image
 from gateway.retrying import RetryingMiddle
 from gateway.wire import Message
 from middle.messages import MAX_HITS, Answer, ModelChoice, Query
@@ -43,10 +44,12 @@ class Endpoints:
         self,
         middle: RetryingMiddle,
         embedder: Embedder,
+        indexer: Indexer,
         inference: Inference,
         text_model: ModelChoice = "clip",
     ) -> None:
         self._middle = middle
+        self._indexer = indexer
         self._embedder = embedder
         self._max_pixels = inference.max_pixels
         self._models = {**models_of(inference), "": text_model}
@@ -57,11 +60,10 @@ class Endpoints:
         check_parameters(parameters)
         documents = list(request.data.docs.docs)
         if endpoint.name == "/index":
-            raise NotImplementedHere(
-                "images are added by prepare, not by a request: put the files into the folder"
-                " of the collection and run python prepare/prepare.py; /encode only embeds"
-            )
-        if endpoint.name == "/search":
+            self._model(endpoint.model or str(parameters.get("model_name", "")))
+            await self._index(documents)
+            warnings = []
+        elif endpoint.name == "/search":
             warnings = await self._search(documents, parameters)
         else:
             model = self._model(endpoint.model or str(parameters.get("model_name", "")))
@@ -116,10 +118,11 @@ class Endpoints:
         turn = asyncio.Semaphore(SEARCHES_AT_ONCE)
 
         async def search(item: Item) -> Answer:
+            position = self._indexer.position
             if isinstance(item.content, str):
-                query = Query(text=item.content, k=k)
+                query = Query(text=item.content, k=k, min_position=position)
             else:
-                query = Query(image=item.content, k=k)
+                query = Query(image=item.content, k=k, min_position=position)
             async with turn:
                 try:
                     return await self._middle.search(query)
@@ -134,6 +137,16 @@ class Endpoints:
                 part = f"{answer.coverage.fraction:.0%}"
                 warnings.append(f"{label}: only {part} of the index answered")
         return warnings
+
+    async def _index(self, documents: Sequence[Message]) -> None:
+        """Put the images of the documents into the index, all of which are checked before."""
+        self._indexer.check()
+        labels = labels_of(documents)
+        contents = await self._contents(documents, labels)
+        images = list(map(new_image, documents, labels, contents))
+        self._embedder.fit([Item(image.label, image.data) for image in images])
+        for document, answer in zip(documents, await self._indexer.put(images), strict=True):
+            set_embedding(document, answer.embedding)
 
     async def _contents(
         self, documents: Sequence[Message], labels: Sequence[str]

@@ -1,7 +1,6 @@
 """gRPC: the services that CLIP-as-service's clients call, on grpc.aio."""
 
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -73,8 +72,8 @@ class GrpcServer:
             async for _ in messages:
                 await context.write(refusal)
             return
-        turn = partial(self._access.turn, caller)
-        await Stream(self._answering, "grpc", context.write, turn).run(messages)
+        stream = Stream(self._answering, "grpc", caller, context.write, self._access.turn)
+        await stream.run(messages)
 
     async def _dry_run(self, _request: bytes, _context: Context) -> bytes:
         """Whether this server takes requests; whether middle is ready is for `/ready`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -19,7 +18,7 @@ from common.errors import (
 from common.http_client import LARGE_BYTES
 from common.metrics import DRAINING, IN_FLIGHT, IN_FLIGHT_BYTES, READY, exposition
 from common.server.drain import Draining
-from gateway.access import Access
+from gateway.access import Access, Caller
 from gateway.answering import SERVICE, Answering, error_reply
 from gateway.post import read_post, write_reply
 from gateway.room import enter_all
@@ -85,20 +84,20 @@ class HttpServer:
             await self._access.turn(caller)
             leave = await enter_all((self._answering.bytes, size))
             try:
-                return await self._answer(await self._body(request))
+                return await self._answer(await self._body(request), caller)
             finally:
                 leave()
         finally:
             self._waiting -= 1
 
-    async def _answer(self, body: bytes) -> web.Response:
+    async def _answer(self, body: bytes, caller: Caller) -> web.Response:
         if len(body) > LARGE_BYTES:
             message = await asyncio.to_thread(read_post, body)
         else:
             message = read_post(body)
         leave = await self._answering.enter(message)
         try:
-            reply, status = await self._answering.answer(message, "http")
+            reply, status = await self._answering.answer(message, "http", caller)
         finally:
             leave()
         # clip-client looks for an error in the reply's header; of statuses it knows 503
@@ -118,7 +117,7 @@ class HttpServer:
 
     async def _websocket(self, request: web.Request) -> web.WebSocketResponse:
         caller = self._access.check_http(request.headers, request.remote)
-        return await self._sockets.serve(request, partial(self._access.turn, caller))
+        return await self._sockets.serve(request, caller, self._access.turn)
 
     async def _dry_run(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":

@@ -3,17 +3,22 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from common.errors import ServiceError
 from common.http_client import Reply
 from middle.client import decode_answer
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Query
+from middle.write_messages import PutAnswer, PutQuery
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 2.0
 """Pauses double from the first to the longest. A queue that is full empties within its deadline."""
 TRY_AGAIN = 503
+FULL = "live_full"
+"""The code of a put that must wait until prepare has run."""
+
+Result = TypeVar("Result")
 
 
 class Middle(Protocol):
@@ -24,6 +29,9 @@ class Middle(Protocol):
 
     def search(self, query: Query, deadline: float) -> Awaitable[Reply]:
         """Ask for the `Answer` to a query, in JSON; awaiting it raises a ServiceError."""
+
+    def put(self, query: PutQuery, deadline: float) -> Awaitable[PutAnswer]:
+        """Put an image into the index; awaiting it raises a ServiceError."""
 
 
 class RetryingMiddle:
@@ -45,8 +53,12 @@ class RetryingMiddle:
         reply = await self._ask(lambda deadline: self._middle.search(query, deadline))
         return decode_answer(reply.body, Answer)
 
-    async def _ask(self, ask: Callable[[float], Awaitable[Reply]]) -> Reply:
-        """The reply of the first try that is not refused with TRY_AGAIN."""
+    async def put(self, query: PutQuery) -> PutAnswer:
+        """Put an image into the index; raises a ServiceError."""
+        return await self._ask(lambda deadline: self._middle.put(query, deadline))
+
+    async def _ask(self, ask: Callable[[float], Awaitable[Result]]) -> Result:
+        """The result of the first try that is not refused with TRY_AGAIN."""
         loop = asyncio.get_running_loop()
         last_try = loop.time() + self._wait_s
         pause_s = FIRST_PAUSE_S
@@ -54,7 +66,8 @@ class RetryingMiddle:
             try:
                 return await ask(loop.time() + self._deadline_s)
             except ServiceError as error:
-                if error.status != TRY_AGAIN or loop.time() + pause_s > last_try:
+                is_final = error.status != TRY_AGAIN or error.code == FULL
+                if is_final or loop.time() + pause_s > last_try:
                     raise
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
             pause_s = min(2 * pause_s, MAX_PAUSE_S)

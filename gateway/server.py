@@ -12,12 +12,14 @@ from common.keys import Keys, check_exposure
 from common.server.drain import DRAIN_S, drain_at_sigterm
 from common.server.serve import BACKLOG, Serving, announce, bind
 from common.tls import server_context, tls_of
+from common.uploads import Uploads
 from gateway.access import Access
 from gateway.answering import Answering
 from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints
 from gateway.grpc_server import MAX_STREAMS, GrpcServer
 from gateway.http_server import HttpServer
+from gateway.indexing import Indexer
 from gateway.retrying import RetryingMiddle
 from gateway.websocket import WebSockets
 from middle.client import MiddleClient
@@ -39,7 +41,9 @@ async def serve(loaded: Loaded) -> None:
     )
     asked = RetryingMiddle(middle, config.middle.embed_deadline_ms / 1000, gateway.wait_ms / 1000)
     embedder = Embedder(asked, config.front.max_body_bytes)
-    endpoints = Endpoints(asked, embedder, config.inference, gateway.text_model)
+    uploads = Uploads(config, root) if config.log else None
+    indexer = Indexer(asked, uploads, asyncio.get_running_loop().time)
+    endpoints = Endpoints(asked, embedder, indexer, config.inference, gateway.text_model)
     most_requests = gateway.prefetch or sys.maxsize
     answering = Answering(endpoints, gateway.max_documents, most_requests)
     access = Access(keys, gateway)

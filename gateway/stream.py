@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 from common.errors import BadRequest, Problem, RateLimited
+from gateway.access import Caller
 from gateway.answering import Answering, error_reply, set_error
 from gateway.room import Leave, Room
 from gateway.wire import ERROR, Message, read_request
@@ -14,17 +15,20 @@ MAX_UNSENT = 128
 that does not read then stops its own stream alone. clip-client has 100 under way."""
 
 Send = Callable[[bytes], Awaitable[None]]
-Turn = Callable[[], Awaitable[None]]
-"""Waits until the client may send its next request; raises RateLimited."""
+Turn = Callable[[Caller], Awaitable[None]]
+"""Waits until a client may send its next request; raises RateLimited."""
 
 
 class Stream:
     """Answers the requests of one client, several at a time, in the order in which they end."""
 
-    def __init__(self, answering: Answering, protocol: str, send: Send, turn: Turn) -> None:
+    def __init__(
+        self, answering: Answering, protocol: str, caller: Caller, send: Send, turn: Turn
+    ) -> None:
         """`send` is called for one reply after the other, `turn` before each request."""
         self._answering = answering
         self._protocol = protocol
+        self._caller = caller
         self._send = send
         self._turn = turn
         self._sending = asyncio.Lock()
@@ -47,7 +51,7 @@ class Stream:
                     await self._reply(error_reply(Problem.of(error)))
                     continue
                 try:
-                    await self._turn()
+                    await self._turn(self._caller)
                 except RateLimited as error:
                     set_error(request, Problem.of(error))
                     await self._reply(request)
@@ -62,7 +66,7 @@ class Stream:
                 task.add_done_callback(partial(self._end, leave))
 
     async def _answer(self, request: Message, leave: Leave) -> None:
-        reply, _ = await self._answering.answer(request, self._protocol)
+        reply, _ = await self._answering.answer(request, self._protocol, self._caller)
         leave()  # before sending: a client that does not read must not take others' room
         await self._reply(reply)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from common.errors import Unavailable
+from gateway.access import Caller
 from gateway.answering import Answering
 from gateway.stream import Stream, Turn
 from gateway.wire import SUCCESS, Status
@@ -31,13 +32,15 @@ class WebSockets:
         self._limit = limit
         self._open: dict[web.WebSocketResponse, Stream] = {}
 
-    async def serve(self, request: web.Request, turn: Turn) -> web.WebSocketResponse:
+    async def serve(
+        self, request: web.Request, caller: Caller, turn: Turn
+    ) -> web.WebSocketResponse:
         """Answer a WebSocket until its client ends it; raises Unavailable over the limit."""
         if len(self._open) >= self._limit:
             raise Unavailable("too many connections are open: try again later", "overloaded")
         socket = self._socket()
         await socket.prepare(request)
-        stream = Stream(self._answering, "websocket", socket.send_bytes, turn)
+        stream = Stream(self._answering, "websocket", caller, socket.send_bytes, turn)
         self._open[socket] = stream
         try:
             await stream.run(_messages(socket))

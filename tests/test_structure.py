@@ -35,7 +35,7 @@ MAY_IMPORT = {
 }
 # Whoever serves owns the wire: others see its client, its messages, its keys.
 WIRES = {
-    "gateway": {"middle.client", "middle.messages"},
+    "gateway": {"middle.client", "middle.messages", "middle.write_messages"},
     "front": {
         "middle.browse_messages",
         "middle.client",

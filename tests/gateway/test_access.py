@@ -15,18 +15,28 @@ from tests.gateway.clients import ENVIRONMENT_OF, run
 from tests.gateway.test_service import ENCODE, SHAPE, post
 
 END_OF_INPUT = b"\0"
+INDEX = """
+import sys
+from clip_client import Client
+client = Client(sys.argv[1], credential={"Authorization": sys.argv[2]})
+try:
+    print(len(client.index(["samples/owl.jpg"])))
+except BaseException as error:
+    print("ERROR", type(error).__name__, str(error).replace(chr(10), " "))
+"""
 ONE = {"data": [{"text": "a cat"}], "execEndpoint": "/encode"}
 
 
 @pytest.fixture(scope="module")
 def guarded(services: Cluster, root: Path) -> Iterator[tuple[RunningGateway, dict[str, str]]]:
-    """A gateway with keys, and a key for each of two scopes."""
+    """A gateway with keys: for two scopes, and one that may search and write."""
     config = with_section(services.config, "Front", keys_file="keys.json")
     keys = {}
-    for scope in ("search", "images"):
-        done = run_command("front/keys.py", config, scope, "--scope", scope, cwd=root)
+    for name in ("search", "images", "search-write"):
+        scopes = [word for scope in name.split("-") for word in ("--scope", scope)]
+        done = run_command("front/keys.py", config, name, *scopes, cwd=root)
         assert done.returncode == 0, done.stderr
-        keys[scope] = done.stdout.strip()
+        keys[name] = done.stdout.strip()
     with gateway(config, root) as served:
         yield served, keys
 
@@ -46,6 +56,20 @@ def test_keys(guarded: tuple[RunningGateway, dict[str, str]], scheme: str) -> No
     assert "not good for search" in shown(keys["images"])
     assert served.service.request("GET", "/metrics").status == 401
     assert served.service.get("/healthz")
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_indexing_needs_a_key_for_writing(
+    guarded: tuple[RunningGateway, dict[str, str]], scheme: str
+) -> None:
+    """Searching stays as it is for both."""
+    served, keys = guarded
+
+    def indexed(key: str) -> str:
+        return run(ENVIRONMENT_OF[scheme], INDEX, served.url(scheme), key)[-1]
+
+    assert "not good for write" in indexed(keys["search"])
+    assert indexed(keys["search-write"]) == "1"
 
 
 def test_clip_client_is_refused_over_websocket(

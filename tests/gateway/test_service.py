@@ -1,5 +1,6 @@
 """The gateway as a service: TLS, keys, its routes, its start and its end."""
 
+import base64
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import urllib3
 
 from devtools.gateways import RunningGateway, gateway
 from devtools.services import Cluster, Service, run_command, wait_until, with_section
+from tests.front.pictures import encoded, noise
 from tests.gateway.clients import ENVIRONMENT_OF, start
 
 ENCODE = """
@@ -62,6 +64,43 @@ def test_a_body_over_the_limit_is_refused_unread(services: Cluster, root: Path) 
             reply = served.service.request("POST", "/post", body=body)
             assert reply.status == 413
             assert "10000 bytes" in reply.json()["header"]["status"]["description"]
+
+
+def test_without_a_log_nothing_is_indexed(services: Cluster, root: Path) -> None:
+    """The answer says so, and what to do; nothing is kept."""
+    data = [{"blob": base64.b64encode(encoded(noise(1), "PNG")).decode()}]
+    before = set((root / "data/uploads").glob("*"))
+    config = with_section(services.config, "Live", log=None)
+    with gateway(config, root) as served:
+        status = post(served.service, data=data, execEndpoint="/index").json()["header"]["status"]
+    assert status["exception"]["name"] == "no_log"
+    assert "Live.log" in status["description"]
+    assert "prepare/prepare.py" in status["description"]
+    assert before == set((root / "data/uploads").glob("*"))
+
+
+def test_what_is_indexed_is_an_image_of_the_public_api(
+    served: RunningGateway, services: Cluster
+) -> None:
+    """Found, shown and deleted there, with its file."""
+    image = encoded(noise(2), "PNG")
+    data = [{"blob": base64.b64encode(image).decode(), "tags": {"name": "new"}}]
+    reply = post(served.service, data=data, execEndpoint="/index").json()
+    assert reply["header"]["status"].get("code", 0) == 0
+    is_new = {"field": "name", "eq": "new"}
+
+    def hits() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = services.front.post(
+            "/v1/search", {"text": "red", "filter": is_new}
+        )["hits"]
+        return found
+
+    wait_until(lambda: len(hits()) == 1)
+    address = f"/v1/images/{hits()[0]['id']}"
+    assert services.front.request("GET", address).data == image
+    assert services.front.request("DELETE", address).status == 200
+    wait_until(lambda: not hits())
+    assert services.front.request("GET", address).status == 404
 
 
 def test_what_every_service_tells(served: RunningGateway) -> None:

@@ -1,10 +1,14 @@
-"""Steps: ranking, searching, models by name, errors."""
+"""Steps: ranking, searching, indexing, models by name, errors."""
 
+import asyncio
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from clip_client import Client
 from docarray import Document, DocumentArray
+from PIL import Image
 
 from tests.gateway.client_steps.given import TEXTS, Given, blob, fails, step
 
@@ -61,8 +65,36 @@ def search_by_image(given: Given) -> None:
 
 
 @step
-def index_says_what_to_do(given: Given) -> None:
-    fails(lambda: given.client.index(TEXTS), "prepare/prepare.py")
+def index_then_search(given: Given) -> None:
+    with TemporaryDirectory() as folder:
+        paths = [random_image(Path(folder, f"{number}.png")) for number in range(12)]
+        documents = [Document(uri=path, tags={"n": n, "a": "b"}) for n, path in enumerate(paths)]
+        indexed = given.client.index(documents)
+        given.same_as_encoded(indexed[:, "embedding"], paths)
+        found = given.client.search(paths, limit=1)
+        for number, document in enumerate(found):
+            (match,) = document.matches
+            assert match.uri == paths[number]
+            assert (match.tags["n"], match.tags["a"]) == (number, "b")
+            assert match.scores["cosine"].value < 0.01
+        new = random_image(Path(folder, "new.png"))
+        given.client.index([new])
+        assert given.client.search([new], limit=1)[0].matches[0].uri == new
+
+
+@step
+def index_asynchronously(given: Given) -> None:
+    pixels = np.random.default_rng().integers(0, 256, (60, 60, 3), np.uint8)
+    document = Document(tensor=pixels, tags={"kind": "tensor"})
+    (found,) = asyncio.run(given.client.aindex([document]))
+    assert found.embedding is not None
+    (found,) = given.client.search([Document(tensor=pixels)], limit=1)
+    assert found.matches[0].tags["kind"] == "tensor"
+
+
+@step
+def texts_are_not_indexed(given: Given) -> None:
+    fails(lambda: given.client.index(TEXTS), "document 0", "images alone")
 
 
 @step
@@ -111,3 +143,10 @@ def compressed(given: Given) -> None:
 def dead_port(given: Given) -> None:
     scheme = given.url.partition(":")[0]
     fails(lambda: Client(f"{scheme}://127.0.0.1:1").encode(TEXTS), kind=Exception)
+
+
+def random_image(path: Path) -> str:
+    """Write an image that no index has; returns its path."""
+    pixels = np.random.default_rng().integers(0, 256, (50, 50, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return str(path)

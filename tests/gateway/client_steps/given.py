@@ -32,6 +32,10 @@ class Given:
         for row, name in zip(rows, names, strict=True):
             assert np.allclose(row, self.vectors[name], atol=1e-5), name
 
+    def same_as_encoded(self, rows: Any, paths: list[str]) -> None:
+        """Assert that rows are the embeddings that the server makes of image files."""
+        assert np.allclose(rows, self.client.encode(paths), atol=1e-5)
+
 
 def step(function: Callable[[Given], None]) -> Callable[[Given], None]:
     STEPS.append(function)

@@ -7,7 +7,17 @@ import msgspec
 
 from common.errors import BadRequest, ServiceError
 from common.http_client import Reply
-from middle.messages import Answer, Coverage, EmbedAnswer, EmbedQuery, Hit, Query, ShardCounts
+from middle.messages import (
+    Answer,
+    Coverage,
+    EmbedAnswer,
+    EmbedQuery,
+    Hit,
+    Query,
+    Scalar,
+    ShardCounts,
+)
+from middle.write_messages import PutAnswer, PutQuery
 
 BAD = "bad"
 """The text, and the bytes of the image, that cannot be embedded."""
@@ -21,6 +31,9 @@ class FakeMiddle:
         self.failures: deque[ServiceError] = deque()
         self.embedded: list[EmbedQuery] = []
         self.searched: list[Query] = []
+        self.written: list[PutQuery] = []
+        self.metadata: dict[str, Scalar] = {"n": 1}
+        """Of the hit."""
         self.under_way = 0
         self.most_under_way = 0
 
@@ -44,9 +57,17 @@ class FakeMiddle:
         """One hit, named after the query."""
         self.searched.append(query)
         await self._wait()
-        hit = Hit(str(query.text), 0.75, "a.jpg", "", {"n": 1}, offline=False)
+        hit = Hit(str(query.text), 0.75, "a.jpg", "", self.metadata, offline=False)
         coverage = Coverage(ShardCounts(2, 1, 1, 0), 0.5, True)
         return reply(Answer([hit], coverage, "v1", 0, "m", {}))
+
+    async def put(self, query: PutQuery, deadline: float) -> PutAnswer:
+        """Put an image, whose id is its path; raises BadRequest for one that ends with BAD."""
+        await self._wait()
+        if query.image.endswith(BAD.encode()):
+            raise BadRequest("it is bad")
+        self.written.append(query)
+        return PutAnswer(query.path, len(self.written), vector_of(query.image))
 
     async def _wait(self) -> None:
         await asyncio.sleep(self.takes_s)

@@ -9,7 +9,7 @@ import pytest
 from common.config import Gateway
 from common.errors import ConfigError, Forbidden, Misdirected, RateLimited, Unauthorized
 from common.keys import Key, Keys, check_exposure, hash_of
-from gateway.access import Access
+from gateway.access import Access, Caller
 from gateway.grpc_server import address_of
 
 ADDRESS = "192.0.2.1"
@@ -17,17 +17,24 @@ ADDRESS = "192.0.2.1"
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Keys:
-    """One key, good for searching."""
+    """One key that is good for searching, and one for writing, too."""
     path = tmp_path / "keys.json"
-    path.write_bytes(msgspec.json.encode([Key("anna", hash_of("secret"), ("search",))]))
+    anna = Key("anna", hash_of("secret"), ("search",))
+    shop = Key("shop", hash_of("of the shop"), ("search", "write"))
+    path.write_bytes(msgspec.json.encode([anna, shop]))
     return Keys(path)
 
 
 @pytest.mark.parametrize("shown", ["secret", "Bearer secret", "bearer secret"])
 def test_a_key_may_come_with_a_scheme_or_without(keys: Keys, shown: str) -> None:
     """clip-client sends it bare. The caller is the key, or else the address."""
-    assert Access(keys, Gateway()).check(shown, ADDRESS) == "key anna"
-    assert Access(Keys(None), Gateway()).check(shown, ADDRESS) == ADDRESS
+    assert Access(keys, Gateway()).check(shown, ADDRESS) == Caller("key anna", may_write=False)
+    assert Access(Keys(None), Gateway()).check(shown, ADDRESS) == Caller(ADDRESS)
+
+
+def test_a_key_for_writing_may_put_images(keys: Keys) -> None:
+    """Where there are keys; elsewhere everybody may."""
+    assert Access(keys, Gateway()).check("Bearer of the shop", ADDRESS).may_write
 
 
 def test_without_a_key_nobody_is_answered(keys: Keys) -> None:
@@ -68,14 +75,14 @@ async def test_who_asks_too_often_waits_and_then_is_refused() -> None:
     )
     since = loop.time()
     for _ in range(63):
-        await access.turn(ADDRESS)
+        await access.turn(Caller(ADDRESS))
     assert loop.time() - since == pytest.approx(30)
-    waiting = [asyncio.create_task(access.turn(ADDRESS)) for _ in range(60)]
+    waiting = [asyncio.create_task(access.turn(Caller(ADDRESS))) for _ in range(60)]
     await asyncio.sleep(0)
     with pytest.raises(RateLimited) as refused:
-        await access.turn(ADDRESS)
+        await access.turn(Caller(ADDRESS))
     assert refused.value.retry_after_s == 1
-    await access.turn("192.0.2.2")
+    await access.turn(Caller("192.0.2.2"))
     assert loop.time() - since == pytest.approx(30)
     await asyncio.gather(*waiting)
     assert loop.time() - since == pytest.approx(60)

@@ -1,6 +1,7 @@
 """The endpoints over a middle without a model: what is asked, what is written, what is refused."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from common.errors import BadRequest, NotFound, NotImplementedHere, ServiceError
 from gateway.documents import array_of
 from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints, endpoint_of
+from gateway.indexing import Indexer
 from gateway.retrying import RetryingMiddle
 from gateway.wire import DataRequest, Document, Message
 from middle.messages import MAX_INPUTS, MAX_TEXT
@@ -28,7 +30,8 @@ def request(*documents: Message, **parameters: object) -> Message:
 def endpoints(middle: FakeMiddle, mclip: str | None = "auto") -> Endpoints:
     asked = RetryingMiddle(middle, 10, 30)
     inference = Inference(clip="ViT-B-32::openai", mclip=mclip)
-    return Endpoints(asked, Embedder(asked, MAX_BYTES), inference)
+    indexer = Indexer(asked, None, time.monotonic)
+    return Endpoints(asked, Embedder(asked, MAX_BYTES), indexer, inference)
 
 
 async def ask(middle: FakeMiddle, path: str, asked: Message) -> list[str]:
@@ -181,7 +184,7 @@ async def test_models_by_name(path: str, name: str | None, model: str) -> None:
 
 
 async def test_what_is_not_served_says_what_is() -> None:
-    """Other models, other endpoints, other paths in a document, and indexing."""
+    """Other models, other endpoints, other paths in a document, and indexing without a log."""
     text = Document(text="a")
     with pytest.raises(BadRequest, match=r"'RN50'.*ViT-B-32::openai"):
         await ask(FakeMiddle(), "/encode/RN50", request(text))

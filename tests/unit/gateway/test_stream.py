@@ -1,15 +1,18 @@
 """A stream: read as far as there is room, answered in full, and nobody waits for a slow reader."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
 from common.config import Inference
 from common.errors import RateLimited
+from gateway.access import Caller
 from gateway.answering import Answering
 from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints
+from gateway.indexing import Indexer
 from gateway.retrying import RetryingMiddle
 from gateway.stream import MAX_UNSENT, Stream
 from gateway.wire import ERROR, DataRequest, Document, Message
@@ -18,13 +21,14 @@ from tests.unit.gateway.fake_middle import BAD, FakeMiddle
 
 def answering(middle: FakeMiddle, documents: int = 8, requests: int = 1000) -> Answering:
     asked = RetryingMiddle(middle, 10, 30)
-    endpoints = Endpoints(asked, Embedder(asked, 1000), Inference())
+    indexer = Indexer(asked, None, time.monotonic)
+    endpoints = Endpoints(asked, Embedder(asked, 1000), indexer, Inference())
     return Answering(endpoints, documents, requests)
 
 
-def message(name: str, *texts: str) -> bytes:
+def message(name: str, *texts: str, endpoint: str = "/encode") -> bytes:
     request = DataRequest()
-    request.header.request_id, request.header.exec_endpoint = name, "/encode"
+    request.header.request_id, request.header.exec_endpoint = name, endpoint
     request.data.docs.docs.extend(Document(text=text) for text in texts)
     return bytes(request.SerializeToString())
 
@@ -39,6 +43,7 @@ class Client:
         self.reads = asyncio.Event()
         self.reads.set()
         self.refusals: list[RateLimited] = []
+        self.caller = Caller("192.0.2.1", may_write=False)
 
     async def send(self, data: bytes) -> None:
         await self.reads.wait()
@@ -51,9 +56,9 @@ class Client:
             yield data
 
     async def run(self, answers: Answering) -> None:
-        await Stream(answers, "test", self.send, self.turn).run(self.sent())
+        await Stream(answers, "test", self.caller, self.send, self.turn).run(self.sent())
 
-    async def turn(self) -> None:
+    async def turn(self, _caller: Caller) -> None:
         if self.refusals and self.read > 2:
             raise self.refusals.pop()
 
@@ -147,3 +152,18 @@ async def test_a_client_that_is_gone_leaves_its_room() -> None:
         await running
 
     assert answers.requests.taken == answers.bytes.taken == 0
+
+
+async def test_who_may_only_search_puts_nothing() -> None:
+    """Also within a stream that has begun; with the right to write, the next thing is asked."""
+    client = Client(
+        message("0", "a", endpoint="/index"),
+        message("1", "a"),
+        message("2", "a", endpoint="/index/clip"),
+    )
+    await client.run(answering(FakeMiddle()))
+    names = [client.replies[f"{i}"].header.status.exception.name for i in range(3)]
+    assert names == ["forbidden", "", "forbidden"]
+    client.caller = Caller("key anna")
+    await client.run(answering(FakeMiddle()))
+    assert client.replies["0"].header.status.exception.name == "no_log"

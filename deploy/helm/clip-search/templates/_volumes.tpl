@@ -55,5 +55,5 @@
 
 {{/* The roles that use each claim of .Values.storage. */}}
 {{- define "clip-search.claims" -}}
-{"images": ["front", "prepare"], "uploads": ["front", "prepare"], "models": ["inference", "prepare"]}
+{"images": ["front", "prepare"], "uploads": ["front", "gateway", "prepare"], "models": ["inference", "prepare"]}
 {{- end }}
