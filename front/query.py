@@ -1,7 +1,7 @@
 """The decoding of an HTTP request, in each form that the public API takes, to a checked query."""
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -34,6 +34,7 @@ MAX_VALUES = 2**20
 NOT_AS_TEXT = ("image", "images", "labels", "regions", "embedding")
 WHOLE_NUMBERS = ("k", "top", "limit", "min_position")
 NUMBERS = ("region", "box")
+REPEATED = ("facets", "field")
 PICTURES = ("image", "image_url", "id")
 
 
@@ -117,10 +118,7 @@ def read_browse_query(request: Request) -> BrowseQuery:
 
 def read_counts_query(request: Request) -> CountsQuery:
     """Which values to count, in a request's URL; raises a ServiceError."""
-    fields = _url_fields(request)
-    named = [value for name, value in fields if name == "field"]
-    others = [field for field in fields if field[0] != "field"]
-    return check_browse(_from_fields(others, {"field": named}, CountsQuery))
+    return check_browse(_from_fields(_url_fields(request), {"field": []}, CountsQuery))
 
 
 def check_query(query: SearchQuery) -> SearchQuery:
@@ -180,10 +178,13 @@ def _from_fields(
     fields: Iterable[tuple[str, str]], given: Mapping[str, object], kind: type[Message]
 ) -> Message:
     """A message of text fields, each at most once, and of `given` fields; raises BadRequest."""
-    values = dict(given)
+    values: dict[str, Any] = dict(given)
     for name, value in fields:
         if name in NOT_AS_TEXT:
             raise BadRequest(f"parameter {name!r} does not go here: send JSON, or a file")
+        if name in REPEATED:
+            values[name] = [*values.get(name, []), value]
+            continue
         if name in values:
             raise BadRequest(f"parameter {name!r} is given twice")
         if name in WHOLE_NUMBERS and not value.lstrip("-").isdecimal():  # msgspec takes 1e1

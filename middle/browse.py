@@ -8,21 +8,21 @@ import msgspec
 from common.errors import BadRequest
 from common.wire import UNREADABLE, encode
 from middle.browse_messages import (
-    MAX_VALUES,
     BrowseAnswer,
     BrowsedImage,
     BrowseQuery,
     CountsQuery,
-    Facet,
     FacetsAnswer,
-    FacetValue,
 )
+from middle.facet_messages import MAX_VALUES, Facet, FacetValue
 from middle.fan_out import FanOut
+from middle.fan_out_result import FanOutResult
 from search.browse_messages import (
     ID_BYTES,
     MAX_COUNTED,
     BrowseRequest,
     CountRequest,
+    Counts,
     Listed,
     Place,
     ValueCount,
@@ -63,15 +63,20 @@ class Browser:
     async def facets(self, query: CountsQuery, deadline: float) -> FacetsAnswer:
         """The values of some fields and how often they are there; raises a ServiceError."""
         message = CountRequest(query.field, query.filter, min_position=query.min_position)
-        found = await self._fan_out.counts(message, deadline)
+        found, facets = await count_values(self._fan_out, message, deadline)
         found.check(self._min_coverage)
-        counts = merge_counts(found.shards.values())
-        facets = {
-            field: _facet(field, values)
-            for field, values in zip(query.field, counts.fields, strict=True)
-        }
-        told = (found.coverage, found.version, found.position)
-        return FacetsAnswer(counts.images, facets, *told)
+        images = sum(counts.images for counts in found.shards.values())
+        return FacetsAnswer(images, facets, found.coverage, found.version, found.position)
+
+
+async def count_values(
+    fan_out: FanOut, message: CountRequest, deadline: float
+) -> tuple[FanOutResult[Counts], dict[str, Facet]]:
+    """The values of some fields and how often they are there, by field; raises a ServiceError."""
+    found = await fan_out.counts(message, deadline)
+    merged = merge_counts(found.shards.values())
+    counted = zip(message.fields, merged.fields, strict=True)
+    return found, {field: _facet(field, values) for field, values in counted}
 
 
 def cursor_of(place: Place) -> str:

@@ -5,14 +5,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from middle.facet_messages import Facets
 from middle.messages import Coverage, MinPosition, Position, RequestId, Scalar
 from search.browse_messages import MAX_FIELDS, MAX_LISTED
-from search.filter import Filter, Value
+from search.filter import Filter
 
 MAX_PAGE = MAX_LISTED - 1
 """Images in an answer."""
-MAX_VALUES = 100
-"""Values of a field in an answer."""
 Passing = Annotated[Filter, Meta(description="only images that pass, by their fields")]
 
 
@@ -58,25 +57,11 @@ class CountsQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True
     min_position: MinPosition = 0
 
 
-class FacetValue(msgspec.Struct):
-    """A value and how often it is there."""
-
-    value: Value
-    count: Annotated[int, Meta(description="images that have it")]
-
-
-class Facet(msgspec.Struct):
-    """The values of a field."""
-
-    values: Annotated[list[FacetValue], Meta(description="of most images first")]
-    more: Annotated[int, Meta(description="how many further values there are")]
-
-
 class FacetsAnswer(msgspec.Struct):
     """The values of some fields among the images that pass the filter."""
 
     images: Annotated[int, Meta(description="images that pass")]
-    facets: Annotated[dict[str, Facet], Meta(description="by field")]
+    facets: Facets
     coverage: Coverage
     index_version: Annotated[str, Meta(description="the version that all counts are from")]
     position: Position

@@ -7,6 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from common.errors import Problem
 from inference.messages import Region
+from middle.facet_messages import Counted, Facets
 from search.filter import Filter
 from search.messages import Fields
 
@@ -90,6 +91,7 @@ class Query(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     filter: (
         Annotated[Filter, Meta(description="find only images that pass, by their fields")] | None
     ) = None
+    facets: Counted = []
     min_position: MinPosition = 0
 
 
@@ -146,6 +148,7 @@ class Answer(msgspec.Struct):
     took_ms: Annotated[dict[str, float], Meta(description="of `embed`, `search` and `total`")]
     warnings: Warnings = []
     request_id: RequestId = ""
+    facets: Facets | UnsetType = UNSET
 
 
 class EmbedQuery(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):

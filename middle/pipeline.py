@@ -11,6 +11,7 @@ import numpy as np
 from common.config import Config
 from common.errors import ServiceError, Unavailable
 from common.wire import unpack_rows
+from middle.browse import count_values
 from middle.cache_keys import ImageFile, cache_version, result_key
 from middle.embed import Embedded, Embedder, choose_role
 from middle.fan_out import FanOut
@@ -20,6 +21,7 @@ from middle.messages import Answer, Hit, Query
 from middle.prediction_cache import CacheOutcome, PredictionCache
 from middle.result_key import ResultKey, SearchResult, keep_result, read_result
 from middle.upstream_state import ABSENT, UpstreamState
+from search.browse_messages import CountRequest
 from search.messages import MAX_SHARD_HITS, Hits
 
 log = logging.getLogger(__name__)
@@ -127,7 +129,8 @@ class Pipeline:
         embedded = await self._embed(query, image, deadline, bypass)
         embedded_at = time.perf_counter()
         found, hits = await self._find(query, embedded, deadline)
-        found.check(1.0 if query.require_full else self._min_coverage)
+        least = 1.0 if query.require_full else self._min_coverage
+        found.check(least)
         ended = time.perf_counter()
         took_ms = {
             "embed": _ms(embedded_at - started),
@@ -137,7 +140,28 @@ class Pipeline:
         warnings = list(embedded.warnings)
         version, position = found.version, found.position
         answer = Answer(hits, found.coverage, version, position, embedded.model, took_ms, warnings)
-        return SearchResult(answer, embedded.digest, found.version_digest)
+        result = SearchResult(answer, embedded.digest, found.version_digest)
+        return await self._with_facets(result, query, least, deadline) if query.facets else result
+
+    async def _with_facets(
+        self, result: SearchResult, query: Query, least: float, deadline: float
+    ) -> SearchResult:
+        """A result with counts of values, of all images that pass the query's filter."""
+        started, answer = time.perf_counter(), result.answer
+        message = CountRequest(query.facets, query.filter, min_position=query.min_position)
+        found, facets = await count_values(self._fan_out, message, deadline)
+        found.check(least)
+        took_ms = answer.took_ms["total"] + _ms(time.perf_counter() - started)
+        counted = msgspec.structs.replace(
+            answer,
+            coverage=min(answer.coverage, found.coverage, key=lambda part: part.fraction),
+            position=min(answer.position, found.position),
+            took_ms={**answer.took_ms, "total": round(took_ms, 3)},
+            facets=facets,
+        )
+        # If an index was swapped in between, the answer is of no version that it could be kept for.
+        is_same = found.version_digest == result.version_digest
+        return SearchResult(counted, result.digest, result.version_digest if is_same else "")
 
     async def _embed(
         self, query: Query, image: ImageFile | None, deadline: float, bypass: bool

@@ -39,6 +39,10 @@ SEARCHES = {
             },
         },
     },
+    "facets": {
+        "summary": "With the counts of values, for what a page offers next",
+        "value": {"text": "a cat", "k": 3, "facets": ["folder", "format"]},
+    },
     "options": {
         "summary": "With all options",
         "value": {
@@ -51,7 +55,9 @@ SEARCHES = {
         },
     },
 }
-SEARCH_FORM = {"text": "", "image_url": "", "id": "", "region": "", "filter": ""}
+SEARCH_FORM: dict[str, Any] = {
+    **{"text": "", "image_url": "", "id": "", "region": "", "filter": "", "facets": []}
+}
 """Nothing beside the file: Swagger UI would put the word "string" there."""
 EMBEDDINGS = {
     "texts": {"summary": "Texts", "value": {"texts": ["a cat", "a dog"]}},

@@ -36,9 +36,9 @@ TAGS = {
 }
 URL_PARAMETERS = (
     *("text", "image_url", "id", "region"),
-    *("k", "model", "dedup", "min_score", "require_full", "min_position"),
+    *("k", "model", "dedup", "min_score", "require_full", "facets", "min_position"),
 )
-FILTERS = ("bad_filter", "unknown_field")
+FILTERS = ("bad_filter", "unknown_field", "too_many_values")
 MODEL = ("bad_request", "model_unavailable", *IMAGE, "no_embedding", *SERVER)
 
 SEARCH = """Name exactly one of `text`, `image`, `image_url`, `id` and `embedding`. The best hits
@@ -47,9 +47,11 @@ come first. `score` is the cosine: higher is better. `coverage` says how much of
 With `region`, the part of the picture searches, not all of it. Of an `id` this needs a key for the
 images, too, and the image itself may be among the hits.
 
-With `filter`, only images that pass are found. `GET /v1/info` lists their fields.
+With `filter`, only images that pass are found. `GET /v1/info` lists their fields. `facets` counts
+the values of fields among all that pass, as `GET /v1/facets` does.
 
-As a form, `image` is a file, `region` has commas (`0.5,0,1,1`), and `filter` is JSON."""
+As a form, `image` is a file, `region` has commas (`0.5,0,1,1`), `filter` is JSON, and `facets` may
+be repeated."""
 SEARCH_BY_URL = "Takes what an address can hold: no `image` and no `embedding`. See POST."
 CLASSIFY = """With `labels` the classes are those nearest by text (zero-shot). Without `labels`,
 `template` and `model` the image model's own classifier answers, if it has one.

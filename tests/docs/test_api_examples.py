@@ -65,9 +65,12 @@ def test_each_route_has_an_example() -> None:
 def test_a_reply_has_the_type_that_the_page_says(name: str) -> None:
     """No field is missing in it, and none is of another type."""
     reply = msgspec.json.decode(REPLIES[name], type=TYPES[name])
-    fields = {field.encode_name for field in msgspec.structs.fields(type(reply))}
+    given = msgspec.structs.asdict(reply)
+    fields = msgspec.structs.fields(type(reply))
 
-    assert fields == set(msgspec.json.decode(REPLIES[name]))
+    assert {one.encode_name for one in fields if given[one.name] is not msgspec.UNSET} == set(
+        msgspec.json.decode(REPLIES[name])
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(EXAMPLES) - NEEDS_A_KEY))

@@ -83,6 +83,24 @@ def test_a_k_that_is_no_number_of_hits_is_refused(cluster: Cluster, k: str) -> N
     assert_problem(post(cluster, b'{"text": "red", "k": %s}' % k.encode()), 400, "bad_request")
 
 
+FACETS = (
+    '"format"',
+    "null",
+    "[1]",
+    '[["format"]]',
+    '{"format": 1}',
+    "1",
+    '["path"' + 8 * ',"path"' + "]",
+)
+
+
+@pytest.mark.parametrize("facets", FACETS)
+def test_facets_that_are_no_list_of_fields_are_refused(cluster: Cluster, facets: str) -> None:
+    """One to eight texts."""
+    body = b'{"text": "red", "facets": %s}' % facets.encode()
+    assert_problem(post(cluster, body), 400, "bad_request")
+
+
 def test_a_k_over_the_collection_gives_all_of_it(cluster: Cluster) -> None:
     """Asking for more hits than there are images is no error."""
     assert len(ask(cluster, text="red", k=1000).json()["hits"]) == pictures.COUNT

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from PIL import Image
@@ -146,6 +147,28 @@ def test_values_are_counted(services: Cluster) -> None:
     )
 
 
+def test_a_search_brings_counts_along(services: Cluster) -> None:
+    """Those of the route, whatever is found: in JSON, in an address, in a form; also if kept."""
+    front, fields = services.front, ["format", "camera"]
+    passing = {"not": {"field": "path", "prefix": "images/000"}}
+    address = [("field", name) for name in fields] + [("filter", json.dumps(passing))]
+    expected = front.get("/v1/facets?" + urlencode(address))["facets"]
+    assert 20 == expected["format"]["values"][0]["count"]
+    query = {"text": "red", "k": 1, "filter": passing, "facets": fields}
+    texts = [("text", "red"), ("k", "1"), ("filter", json.dumps(passing))]
+    texts += [("facets", name) for name in fields]
+    answers = [
+        front.post("/v1/search", query),
+        front.post("/v1/search", query),
+        front.get("/v1/search?" + urlencode(texts)),
+        front.request("POST", "/v1/search", fields=texts).json(),
+        services.middle.post("/search", query),
+    ]
+    assert [expected] * 5 == [answer["facets"] for answer in answers]
+    assert [1] * 5 == [len(answer["hits"]) for answer in answers]
+    assert "facets" not in front.post("/v1/search", {"text": "red"})
+
+
 def test_a_write_is_listed_and_counted_for_whoever_waits_for_it(services: Cluster) -> None:
     """A put, a change and a deletion, each with its `min_position`."""
     front = services.front
@@ -169,6 +192,8 @@ def test_a_write_is_listed_and_counted_for_whoever_waits_for_it(services: Cluste
     counts = front.get(f"/v1/facets?field=album&min_position={changed['position']}")
     assert [{"value": "zoo", "count": 1}] == counts["facets"]["album"]["values"]
     assert changed["position"] <= counts["position"]
+    asked = {"text": "red", "facets": ["album"], "min_position": changed["position"]}
+    assert counts["facets"] == front.post("/v1/search", asked)["facets"]
     gone = front.request("DELETE", path).json()
     assert "images/photo.jpg" == first(gone["position"])["path"]
     assert 400 == front.request("GET", "/v1/images?min_position=9999").status
@@ -190,6 +215,10 @@ def test_a_write_is_listed_and_counted_for_whoever_waits_for_it(services: Cluste
         ("/v1/facets?field=none", "unknown_field"),
         ("/v1/facets?" + "&".join(["field=path"] * 9), "bad_request"),
         ('/v1/facets?field=path&filter={"field":"none","eq":1}', "unknown_field"),
+        ("/v1/search?text=red&facets=format&facets=none", "unknown_field"),
+        ("/v1/search?text=red&facets=", "unknown_field"),
+        ("/v1/search?text=red" + 9 * "&facets=path", "bad_request"),
+        ("/v1/images?facets=path", "bad_request"),
     ],
 )
 def test_what_is_wrong_is_refused(services: Cluster, path: str, code: str) -> None:

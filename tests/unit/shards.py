@@ -92,7 +92,8 @@ class FakeServer:
     ) -> ShardResult[list[Listed]]:
         await self._take_time(deadline)
         shards = {n: self.listed.get(n, [])[: message.limit] for n in self.shards}
-        return ShardResult(*self._named(message.version_digest), shards, replica=self.addresses[0])
+        named, address = self._named(message.version_digest), self.addresses[0]
+        return ShardResult(*named, shards, self.position, address)
 
     async def counts(
         self, message: CountRequest, deadline: float, _among: frozenset[str] | None = None
@@ -100,7 +101,8 @@ class FakeServer:
         await self._take_time(deadline)
         none = Counts(0, [[] for _ in message.fields])
         shards = {n: self.counted.get(n, none) for n in self.shards}
-        return ShardResult(*self._named(message.version_digest), shards, replica=self.addresses[0])
+        named, address = self._named(message.version_digest), self.addresses[0]
+        return ShardResult(*named, shards, self.position, address)
 
     async def info(self, deadline: float) -> Info:
         await self._take_time(deadline)
