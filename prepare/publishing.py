@@ -29,6 +29,7 @@ from search.object_store import (
 )
 from search.self_hash import with_self_hash
 from search.stored_versions import FILES, MANIFESTS, manifest_name, read_stored
+from search.version_folders import names_to_keep
 
 DROPPED = "dropped"
 """An empty object under this and the name of a manifest says since when that is not kept."""
@@ -141,13 +142,11 @@ class Publisher:
         self._store.delete([f"{FILES}/{name}" for name in old if name not in named])
 
     def _kept(self, manifests: dict[str, Listed], keep: int) -> set[str]:
-        """The manifests to keep: of the version in use, the one before, then the newest others."""
-        current = self._current
-        refs = [current.now, *([current.before] if current.before else [])] if current else []
-        kept = [manifest_name(named) for named in refs]
-        newest = sorted(manifests, key=lambda name: manifests[name].modified, reverse=True)
-        others = [name for name in newest if name not in kept]
-        return {*kept, *others[: max(0, keep - len(kept))]}
+        """The manifests to keep."""
+        if not self._current:
+            return set(manifests)
+        newest_first = sorted(manifests, key=lambda name: manifests[name].modified, reverse=True)
+        return names_to_keep(newest_first, self._current, manifest_name, keep)
 
     def _files(self, manifests: set[str]) -> set[str]:
         """The files that some manifests name; raises BadIndex."""

@@ -98,7 +98,9 @@ class Version:
             )
 
     def _apply(self, entry: Entry) -> None:
-        shard = self.shards.get(shard_of(hashes_of(entry.key)[0], len(self.manifest.shards)))
+        content, _ = hashes_of(entry.key)
+        count, sharding = len(self.manifest.shards), self.manifest.sharding
+        shard = self.shards.get(shard_of(content, count, sharding))
         if entry.op == "put":
             record = msgspec.msgpack.decode(entry.record, type=Record)
             vector = self._checked(entry)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Callable, Sequence
 
 from search.manifest import (
     MANIFEST,
@@ -9,6 +10,7 @@ from search.manifest import (
     BadIndex,
     Current,
     Folders,
+    VersionRef,
     read_manifest,
     version_names,
 )
@@ -16,16 +18,26 @@ from search.manifest import (
 log = logging.getLogger(__name__)
 
 
-def delete_old(folders: Folders, current: Current, keep: int) -> None:
-    """Delete versions: of `keep`, the one in use stays, the one before, then the newest others.
+def names_to_keep(
+    names: Sequence[str], current: Current, name_of: Callable[[VersionRef], str], keep: int
+) -> set[str]:
+    """Of versions, those that stay: the one in use, the one before, then the newest, `keep` in all.
 
-    The segments that only they have go, too.
+    `names` has the newest first; `name_of` gives the name that a version has there.
     """
-    before = current.before.version if current.before else None
-    others = [name for name in version_names(folders.index) if name != current.now.version]
-    others.sort(key=lambda name: name == before)
-    for name in others[: max(0, len(others) - (keep - 1))]:
-        delete_version(folders, name)
+    named = [current.now, *([current.before] if current.before else [])]
+    first = [name for name in map(name_of, named) if name in names]
+    others = [name for name in names if name not in first]
+    return set([*first, *others][:keep])
+
+
+def delete_old(folders: Folders, current: Current, keep: int) -> None:
+    """Delete the versions that are not kept, and the segments that only they have."""
+    names = version_names(folders.index)
+    kept = names_to_keep(names[::-1], current, lambda named: named.version, keep)
+    for name in names:
+        if name not in kept:
+            delete_version(folders, name)
     sweep_segments(folders)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from common.errors import Unavailable
 from common.metrics import LOG_REFUSED
@@ -125,6 +126,23 @@ def test_more_than_a_block_of_puts_is_searched(version: Version, images: Images)
         for query, found in zip(QUERIES, hits(version, QUERIES, k, red), strict=True):
             expected = images.nearest(query, k, colour="red")
             assert [path for path, _ in expected] == [path for path, _ in found]
+
+
+def test_an_image_goes_into_the_shard_that_the_manifest_means(version: Version) -> None:
+    """Where look-ups search for it: by a range of its content hash, or by the remainder."""
+    manifest = replace(version.manifest, sharding="modulo")
+    contents = {number: hashes_of(key(number))[0] for number in range(40, 99)}
+    number = next(
+        number
+        for number, content in contents.items()
+        if shard_of(content, SHARDS) < shard_of(content, SHARDS, "modulo")
+    )
+    content, location = hashes_of(key(number))
+    other = Version(manifest, version.shards)
+    apply(other, put(number, vector()))
+    assert other.shards[1].find(content, location)
+    apply(other, delete(number))
+    assert not other.shards[1].find(content, location)
 
 
 def test_fields_of_puts_and_patches_are_known(version: Version) -> None:
