@@ -214,8 +214,9 @@ def cluster(
     held: Sequence[str] = (),
     inference: Service | None = None,
     checkout: Path = CHECKOUT,
+    replicas: int = 1,
 ) -> Iterator[Cluster]:
-    """Start all services, with `servers` search servers.
+    """Start all services, with `servers` search servers of so many replicas each.
 
     They hold the shards in `held`, such as "0,1", else those that are dealt to them. A given
     `inference` is used, not started.
@@ -227,19 +228,18 @@ def cluster(
     shared = inference is not None
     with ExitStack() as stack:
         started = []
-        for number in range(servers):
-            arguments = (
-                "--server-index",
-                str(number),
-                *(("--index", held[number]) if held else ()),
-            )
-            server = starting("search/search.py", config, *arguments, cwd=cwd, checkout=checkout)
+        for number in (number for number in range(servers) for _ in range(replicas)):
+            index = ("--index", held[number]) if held else ()
+            options = ("--server-index", str(number), *index)
+            server = starting("search/search.py", config, *options, cwd=cwd, checkout=checkout)
             started.append(stack.enter_context(server))
         if inference is None:
             inference = stack.enter_context(start("inference/inference.py", config))
         search = [listening() for listening in started]
         config = with_section(config, "Inference", port=inference.port)
-        config = with_section(config, "Search", server_list=[server.address for server in search])
+        flat = [server.address for server in search]
+        groups = [flat[i : i + replicas] for i in range(0, len(flat), replicas)]
+        config = with_section(config, "Search", server_list=groups if replicas > 1 else flat)
         middle = stack.enter_context(start("middle/middle.py", config))
         config = with_section(config, "Middle", port=middle.port)
         front = stack.enter_context(start("front/front.py", config))

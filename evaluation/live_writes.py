@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from devtools import vector_collection
 from devtools.loads import Measured, bodies, wrk
 from devtools.photos import photo
 from devtools.process_tree import cpu_seconds
-from devtools.services import Service, running, starting, with_section
+from devtools.services import Cluster, Service, cluster, with_section
 from devtools.vectors import unit
 from devtools.words import all_queries
 from inference.clip.model import load_model
@@ -44,29 +44,11 @@ DELTA = VECTORS // 20
 ROUNDS, ROUND_S, CLIENTS = 5, 8, 32
 
 
-@contextmanager
-def system(config: dict[str, Any], folder: Path) -> Iterator[tuple[Service, list[int]]]:
-    """All services over an index: front, and the ids of all processes."""
-    config = with_section(config, "Front", port=0)
-    config = with_section(config, "Inference", port=0)
-    config = with_section(config, "Middle", port=0, cache="off")
-    with ExitStack() as stack:
-        inference = stack.enter_context(running("inference/inference.py", config, cwd=folder))
-        waiting = []
-        for server in range(SERVERS):
-            held = ",".join(map(str, range(server, SHARDS, SERVERS)))
-            for _ in range(REPLICAS):
-                start = starting("search/search.py", config, "--index", held, cwd=folder)
-                waiting.append(stack.enter_context(start))
-        search = [listening() for listening in waiting]
-        addresses = [server.address for server in search]
-        listed = [addresses[i : i + REPLICAS] for i in range(0, len(addresses), REPLICAS)]
-        config = with_section(config, "Search", server_list=listed)
-        config = with_section(config, "Inference", port=inference.port)
-        middle = stack.enter_context(running("middle/middle.py", config, cwd=folder))
-        config = with_section(config, "Middle", port=middle.port)
-        front = stack.enter_context(running("front/front.py", config, cwd=folder))
-        yield front, [service.process.pid for service in (inference, *search, middle, front)]
+def system(config: dict[str, Any], folder: Path) -> AbstractContextManager[Cluster]:
+    """All services over an index, without a prediction cache."""
+    held = [",".join(map(str, range(server, SHARDS, SERVERS))) for server in range(SERVERS)]
+    uncached = with_section(config, "Middle", cache="off")
+    return cluster(uncached, SERVERS, folder, held, replicas=REPLICAS)
 
 
 def paced(work: Callable[[int], object], count: int) -> None:
@@ -152,9 +134,10 @@ def compare(config: dict[str, Any], folder: Path, dim: int, space: str) -> None:
         rates: dict[str, list[float]] = {name: [] for name in names}
         cpu: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(ROUNDS):
-            for name, (front, pids) in zip(rates, (first, second), strict=True):
+            for name, services in zip(rates, (first, second), strict=True):
+                pids = [pid for pids in services.pids.values() for pid in pids]
                 before = cpu_seconds(pids)
-                measured = throughput(front, texts, folder)
+                measured = throughput(services.front, texts, folder)
                 rates[name].append(measured.rate)
                 cpu[name].append(1000 * (cpu_seconds(pids) - before) / measured.answers)
     for name, values in rates.items():
@@ -173,8 +156,8 @@ def main() -> None:
         folder = Path(name)
         collection = vector_collection.generate(model, VECTORS, folder)
         config = vector_collection.index(config, SHARDS, collection)
-        with system(config, folder) as (front, _):
-            put_and_find(front)
+        with system(config, folder) as services:
+            put_and_find(services.front)
         compare(config, folder, model.dim, model.space)
 
 
