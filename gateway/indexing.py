@@ -33,7 +33,7 @@ class Indexer:
     def __init__(
         self, middle: RetryingMiddle, uploads: Uploads | None, now: Callable[[], float]
     ) -> None:
-        """Without `uploads`, there is no log, and nothing can be put."""
+        """Without `uploads`, there is no log or no index, and nothing can be put."""
         self._middle = middle
         self._uploads = uploads
         self._now = now
@@ -67,10 +67,8 @@ class Indexer:
                 placed = await asyncio.to_thread(uploads.keep, image.data)
                 async with uploads.putting(placed):
                     answer = await self._middle.put(put_query(placed, image.metadata))
-            self._position, self._until = (
-                max(self._position, answer.position),
-                self._now() + SEEN_S,
-            )
+            self._position = max(self._position, answer.position)
+            self._until = self._now() + SEEN_S
             return answer
 
         found: list[PutAnswer] = []

@@ -41,7 +41,8 @@ async def serve(loaded: Loaded) -> None:
     )
     asked = RetryingMiddle(middle, config.middle.embed_deadline_ms / 1000, gateway.wait_ms / 1000)
     embedder = Embedder(asked, config.front.max_body_bytes)
-    uploads = Uploads(config, root) if config.log else None
+    can_put = config.log and config.search.server_list
+    uploads = Uploads(config, root) if can_put else None
     indexer = Indexer(asked, uploads, asyncio.get_running_loop().time)
     endpoints = Endpoints(asked, embedder, indexer, config.inference, gateway.text_model)
     most_requests = gateway.prefetch or sys.maxsize

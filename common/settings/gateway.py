@@ -91,8 +91,8 @@ class Gateway(Server, frozen=True):
     open: Annotated[
         bool,
         Meta(
-            description="Lets everybody ask without a key,"
-            " also where `address` is one that other machines reach."
+            description="Lets everybody ask without a key, and index images where there is a"
+            " `Live.log`, also where `address` is one that other machines reach."
         ),
     ] = False
     tls_cert: Annotated[

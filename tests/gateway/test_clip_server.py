@@ -86,6 +86,8 @@ def test_a_flow_from_standard_input(tmp_path: Path) -> None:
         assert run("pydantic-1", ENCODE, url)[-1].startswith(SHAPE)
         search = ENCODE.replace("client.encode", "client.search").replace(".shape", "")
         assert "only embeds" in run("pydantic-1", search, url)[-1]
+        index = search.replace("client.search", "client.index")
+        assert "nothing can be put into the index here" in run("pydantic-1", index, url)[-1]
         for number in metrics:
             found = http.request("GET", f"http://127.0.0.1:{number}/metrics").data
             assert b"clip_search_requests_total" in found

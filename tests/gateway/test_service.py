@@ -84,22 +84,20 @@ def test_what_is_indexed_is_an_image_of_the_public_api(
 ) -> None:
     """Found, shown and deleted there, with its file."""
     image = encoded(noise(2), "PNG")
-    data = [{"blob": base64.b64encode(image).decode(), "tags": {"name": "new"}}]
+    blob = base64.b64encode(image).decode()
+    data = [{"blob": blob, "tags": {"name": "new"}}]
     reply = post(served.service, data=data, execEndpoint="/index").json()
     assert reply["header"]["status"].get("code", 0) == 0
-    is_new = {"field": "name", "eq": "new"}
 
-    def hits() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = services.front.post(
-            "/v1/search", {"text": "red", "filter": is_new}
-        )["hits"]
-        return found
+    def new_ids() -> list[str]:
+        hits = services.front.post("/v1/search", {"image": blob, "k": 1})["hits"]
+        return [hit["id"] for hit in hits if hit["metadata"] == {"name": "new"}]
 
-    wait_until(lambda: len(hits()) == 1)
-    address = f"/v1/images/{hits()[0]['id']}"
+    wait_until(lambda: len(new_ids()) == 1)
+    address = f"/v1/images/{new_ids()[0]}"
     assert services.front.request("GET", address).data == image
     assert services.front.request("DELETE", address).status == 200
-    wait_until(lambda: not hits())
+    wait_until(lambda: not new_ids())
     assert services.front.request("GET", address).status == 404
 
 
