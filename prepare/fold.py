@@ -117,7 +117,12 @@ class Fold:
         if member and entry.op == "patch":
             self._patch(entry, member)
         elif member:
-            self.removals.add(self.images.pop(member.path))
+            del self.images[member.path]
+            if (
+                UPLOADS in member.roots
+            ):  # its file went with it: it has not moved to where a copy is
+                member = replace(member, size_bytes=0, mtime_ns=0)
+            self.removals.add(member)
         elif entry.op == "delete" and entry.key in self.replaced:
             self.removals.add(self.replaced.pop(entry.key))
             return True

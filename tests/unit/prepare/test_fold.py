@@ -14,7 +14,7 @@ from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
 from prepare.members import Folded, Member, Removed
 from prepare.scan import RootScan
 from prepare.sources import Found, Source
-from prepare.stored import StoredRows
+from prepare.stored import StoredRow, StoredRows
 from search.image_key import key_of
 from search.log import Entry
 from search.messages import Record
@@ -140,6 +140,22 @@ def test_an_image_that_replaces_another_has_no_more_of_its_id(made: Collection) 
     assert made.fold.changes == {"put": 1, "delete": 1}
     made.apply(put("photos/a", a), put("photos/a", b))
     assert [image.content for image in made.fold.replaced.values()] == [a]
+
+
+@pytest.mark.parametrize(("root", "stays_out"), [(UPLOADS, False), ("photos", True)])
+def test_a_copy_of_a_deleted_upload_is_another_image(
+    made: Collection, root: str, stays_out: bool
+) -> None:
+    """Its file is gone as it was deleted, not as it was moved; that of a root was moved."""
+    b = CONTENTS[1]
+    held = Member(f"{root}/b", 1, 1, 1, 0, b, (root,))
+    fold = Fold([held], Folded("id", 3, 2), [], made.loaded)
+    fold.apply([(4, delete(held.path, b))], made.stored)
+    source = Source("photos/copy", 2, 2)
+    found = [(source, StoredRow(1, 0, Row("photos/copy", 2, 2, b, "0")))]
+
+    assert fold.keep_out([source], found) == ([] if stays_out else found)
+    assert fold.folded.removed
 
 
 def test_uploads_are_looked_at_by_name(made: Collection) -> None:
