@@ -22,7 +22,7 @@ from search.newest import Newest
 from search.regions import Nearest, Regions
 
 EMPTY = Hits(b"", b"", [])
-GATHER_US, COMPARE_US, WALK_US = 0.1, 0.015, 150.0
+GATHER_US, COMPARE_US, WALK_US = 0.15, 0.015, 150.0
 """CPU microseconds, measured with 100,000 images of 512 numbers: to gather a vector, once for all
 queries of a batch; to compare a query with it; of a graph search, by the share that passes."""
 _REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
