@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,10 +16,30 @@ MAX_IMAGE_BYTES = 512 * 2**20
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a temporary file, sync the file, and rename it to `path`."""
-    temporary = path.with_name(path.name + TEMPORARY)
-    write(temporary)
-    move(temporary, path)
+    """Let `write` make a temporary file, sync the file, and rename it to `path`.
+
+    Several may write the same file: it is what one of them wrote. An OSError names the file.
+    """
+    temporary = temporary_of(path)
+    try:
+        write(temporary)
+        move(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+
+
+def temporary_of(path: Path) -> Path:
+    """A name beside `path` that no other writer has, in any process of any machine."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Delete what killed writers left in a folder; nobody else may write there meanwhile."""
+    for path in folder.glob(f"*{TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def move(path: Path, to: Path) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import re
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from common.config import Config
 from common.errors import ServiceError, Unavailable, UnsupportedMedia
-from common.files import TEMPORARY, content_hash, location_hash, name_of, sync
+from common.files import content_hash, location_hash, name_of, replace_bytes
 from common.images.facts import facts_of, facts_of_file
 from common.images.formats import FORMATS, format_of
 from common.roots import folders_of_roots, is_in
@@ -70,7 +69,8 @@ class Uploads:
         try:
             is_there = path.is_file() and content_hash(path.read_bytes()) == content
             if not is_there:
-                _write(path, data)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                replace_bytes(path, data)
             found = placed(data, str(path), str(self.folder), self._root)
         except OSError as error:
             log.error("Live.upload-dir: %s", error)
@@ -130,19 +130,6 @@ class Uploads:
                 is_owned = any(is_in(real, os.path.realpath(root)) for root in roots)
                 return None if is_owned else path
         return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole; others may write the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{threading.get_ident()}-{os.getpid()}{TEMPORARY}")
-    try:
-        temporary.write_bytes(data)
-        sync(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def _move(path: Path, to: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError
-from common.files import replace_bytes, sha256_of, write_whole
+from common.files import replace_bytes, sha256_of, sweep_temporary, write_whole
 from common.wire import UNREADABLE, Matrix
 from inference.messages import Region
 from prepare.tables import Scalar
@@ -145,6 +145,7 @@ class EmbeddingFolder:
 
     def sweep(self) -> None:
         """Delete the files of chunks without a journal line: dropped, or left by a killed run."""
+        sweep_temporary(self.path)
         finished = {f"chunk-{entry.chunk:06}" for entry in self.entries()}
         for path in self.path.glob("chunk-*"):
             if path.name.partition(".")[0] not in finished:

@@ -4,6 +4,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 
+from common.files import sweep_temporary
 from search.manifest import (
     MANIFEST,
     SEGMENTS,
@@ -32,7 +33,8 @@ def names_to_keep(
 
 
 def delete_old(folders: Folders, current: Current, keep: int) -> None:
-    """Delete the versions that are not kept, and the segments that only they have."""
+    """Delete the versions that are not kept, the segments that only they have, and leftovers."""
+    sweep_temporary(folders.index)
     names = version_names(folders.index)
     kept = names_to_keep(names[::-1], current, lambda named: named.version, keep)
     for name in names:

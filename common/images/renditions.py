@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from common.files import TEMPORARY
+from common.files import temporary_of
 from common.images.decode import decode
 
 QUALITY = 80
@@ -73,7 +73,7 @@ class RenditionFolder:
         if not self._max_bytes:
             return
         path = self._path(image_id, pixels, made_of)
-        temporary = path.with_name(f"{path.name}.{threading.get_ident()}-{os.getpid()}{TEMPORARY}")
+        temporary = temporary_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(jpeg)

@@ -54,7 +54,7 @@ def attempt(workspace: Path, disk: Path, room_bytes: int) -> int:
     before = current.read_bytes()
     filler = fill(disk, room_bytes)
     status, told = prepare_in(folder)
-    halves = [path.name.removesuffix(".tmp") for path in folder.rglob("*.tmp")]
+    halves = [path.name for path in folder.rglob("*.tmp")]
     untouched = before == current.read_bytes()
     filler.unlink()
     again, _ = prepare_in(folder)

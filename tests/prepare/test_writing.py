@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from common.files import write_whole
 from devtools.services import CHECKOUT
 from prepare.lock import locked
 from tests.prepare.prepared_folder import PREPARE, Workspace, add_images, journal_grows
+
+REWRITES = 300
 
 
 # Too little for vectors, then for rows, then for an index, in the order in which they are written.
@@ -67,10 +70,10 @@ def test_a_disk_that_fills_up_at_any_file(twelve: Workspace, tmp_path: Path) -> 
     ended_at: set[str] = set()
     for status, told, halves, untouched, again in failed:
         line = told.splitlines()[-1]
-        assert (2, True, 0) == (status, untouched, again), told
+        assert (2, [], True, 0) == (status, halves, untouched, again), told
         assert line.startswith("error: cannot write into "), told
         assert "Traceback" not in told
-        ended_at.update(halves or [line.rpartition(" ")[2]])
+        ended_at.add(line.rpartition(" ")[2].strip("'"))
     assert 0 == last[0]
     kinds = {".npy", ".rows.jsonl", "members.jsonl", ".records", ".offsets", ".keys", ".canaries"}
     for kind in kinds | {"MANIFEST", "CURRENT"}:
@@ -113,10 +116,28 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space.*/file'"):
         write_whole(path, write)
 
     assert path.read_text() == "before"
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_several_may_write_one_file(tmp_path: Path) -> None:
+    """Two processes replace it over and over: none fails, and it is always what one has written."""
+    path = tmp_path / "file"
+    command = [sys.executable, "-m", "tests.prepare.write_again", str(path), str(REWRITES)]
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(subprocess.Popen([*command, letter], cwd=CHECKOUT))
+            for letter in "ab"
+        ]
+        while None in [writer.poll() for writer in writers]:
+            if path.exists():
+                assert path.read_bytes() in (b"a" * 1000, b"b" * 1000)
+
+    assert [0, 0] == [writer.returncode for writer in writers]
+    assert [path] == list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(twelve: Workspace) -> None:
