@@ -26,9 +26,16 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         move(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and error.filename in (None, str(temporary)):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+        raise _naming(path, temporary, error) from None
+
+
+def write_synced(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file, and sync it; nobody reads it yet. An OSError names the file."""
+    try:
+        write(path)
+        sync(path)
+    except OSError as error:
+        raise _naming(path, path, error) from None
 
 
 def temporary_of(path: Path) -> Path:
@@ -111,6 +118,14 @@ def stamp_of(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_ino
+
+
+def _naming(path: Path, written: Path, error: BaseException) -> BaseException:
+    """An error with the name of the file that was to be, if it is one of the disk."""
+    is_own = isinstance(error, OSError) and error.filename in (None, str(written))
+    if isinstance(error, OSError) and error.errno and is_own:
+        return OSError(error.errno, error.strerror, str(path))
+    return error
 
 
 def _check_regular(found: os.stat_result, max_bytes: int) -> None:

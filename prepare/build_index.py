@@ -2,42 +2,39 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import numpy as np
-from msgspec.structs import replace
-
 from common.config import Loaded, load
-from common.cores import usable_cores
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
 from inference.clip import images
 from prepare.chunks import EmbeddingFolder
 from prepare.collection import Collection, read_collection
-from prepare.rollout import roll_out
 from prepare.live_log import trim
 from prepare.lock import locked
 from prepare.members import Folded, read_folded
-from prepare.progress import Progress
+from prepare.parts import WHOLE_RUN, DoAll
+from prepare.plans import open_plan, open_plans
 from prepare.recall import recall
 from prepare.regions import region_space
+from prepare.rollout import roll_out
 from prepare.shard_plans import ShardPlan, fields_of_plans, plan_shards
+from prepare.shard_tasks import RECALL_K, RECALL_QUERIES, ShardBuilder, ShardResult, plan_version
 from prepare.versions import (
     drop_unused,
     find_version,
     next_version,
     publisher_to,
+    sweep_version,
     version_to_extend,
 )
-from search.ann_index import Build
-from search.index import ann_module, ef_of_shard
+from search.index import ann_module
 from search.manifest import (
     DISTANCE,
     FORMAT,
@@ -51,19 +48,14 @@ from search.manifest import (
 )
 from search.messages import Fields
 from search.segment_files import ShardFiles
-from search.segment_writing import SegmentRows, write_segment, write_tombstones
-from search.shard import Shard
-from search.shard_loading import load_shard
-
-RECALL_K = 10
-RECALL_QUERIES = 200
+from search.segment_writing import write_tombstones
 
 
-def build(loaded: Loaded) -> Manifest:
+def build(loaded: Loaded, do_all: DoAll = WHOLE_RUN.do_all) -> Manifest:
     """Build the next version and put it in use, unless nothing has changed; raises ConfigError.
 
-    The call returns when the running search servers use the version. A server that refuses the
-    version is also a ConfigError.
+    `do_all` has the shards built. The call returns when the running search servers use the version.
+    A server that refuses the version is also a ConfigError.
     """
     prepare = loaded.config.prepare
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
@@ -85,11 +77,19 @@ def build(loaded: Loaded) -> Manifest:
             before = version_to_extend(folders, prepare, collection.entry, count)
             plans = plan_shards(folders, before, collection, count)
             fields = fields_of_plans(collection, plans)
-            shards = _write_shards(loaded, folders, version, collection, plans, fields)
+            results = _build_shards(loaded, version, collection, plans, fields, do_all)
+            shards = [
+                ShardFiles(
+                    result.segments, write_tombstones(folders, version, number, plan.tombstones)
+                )
+                for number, (result, plan) in enumerate(zip(results, plans, strict=True))
+            ]
+            recalled = _recall(loaded, len(collection.keys), results)
             manifest = _describe(
-                loaded, folders, version, collection, shards, inputs, fields, folded
+                *(loaded, version, collection, shards, inputs, fields, folded, recalled)
             )
             manifest = write_manifest(folders, manifest)
+        sweep_version(folders, manifest)
         keep, publish = prepare.keep_versions, None
         if publisher:
             publisher.upload(manifest)
@@ -133,52 +133,45 @@ def _digest(loaded: Loaded, collection: Collection, shard_count: int, folded: Fo
     return hashlib.sha256(f"{settings} {collection.digest}".encode()).hexdigest()
 
 
-def _write_shards(
+def _build_shards(
     loaded: Loaded,
-    folders: Folders,
     version: str,
     collection: Collection,
     plans: Sequence[ShardPlan],
     fields: Fields,
-) -> list[ShardFiles]:
-    """Build what is new of each shard, in parallel; the result is in shard order."""
-    prepare = loaded.config.prepare
-    cores = usable_cores()
-    built = [len(plan.built) for plan in plans if plan.built is not None]
-    busy = max(1, len(built))
-    ef = ef_of_shard(loaded.config.search.ef_search, len(plans))
-    build = Build(prepare.index, prepare.M, prepare.ef_construction, max(1, cores // busy), ef)
-    progress = Progress("indexing", sum(built))
+    do_all: DoAll,
+) -> list[ShardResult]:
+    """Build what is new of each shard; the result is in shard order."""
+    builder = ShardBuilder(loaded)
+    folder = builder.folders.index / version
+    plan = open_plan(folder, plan_version(loaded, version, collection, plans, fields))
+    for other in open_plans(folder):
+        if other.path != plan.path:  # of a killed run, before something changed
+            other.close()
+    do_all(plan, builder)
+    return [plan.result(number, ShardResult) for number in range(len(plans))]
 
-    def write(shard: int) -> ShardFiles:
-        plan, segments = plans[shard], [*plans[shard].kept]
-        if plan.built is not None:
-            rows = collection.rows(plan.built)
-            segments.append(write_segment(folders, version, shard, rows, build, fields))
-        return ShardFiles(segments, write_tombstones(folders, version, shard, plan.tombstones))
 
-    with ThreadPoolExecutor(min(cores, busy)) as pool, progress:
-        shards = []
-        for plan, files in zip(plans, pool.map(write, range(len(plans))), strict=True):
-            if plan.built is not None:
-                progress.add(len(plan.built))
-            shards.append(files)
-        return shards
+def _recall(loaded: Loaded, images: int, results: Sequence[ShardResult]) -> Recall:
+    """The recall of the whole, from the shares of the shards."""
+    queries = min(RECALL_QUERIES, images)
+    value = recall([result.share for result in results], min(RECALL_K, images))
+    return Recall(RECALL_K, queries, loaded.config.search.ef_search, round(value, 4))
 
 
 def _describe(
     loaded: Loaded,
-    folders: Folders,
     version: str,
     collection: Collection,
     shards: list[ShardFiles],
     inputs: str,
     fields: Fields,
     folded: Folded,
+    recalled: Recall,
 ) -> Manifest:
-    """The manifest of the written files, with the recall of the index."""
+    """The manifest of the written files."""
     prepare, entry = loaded.config.prepare, collection.entry
-    manifest = Manifest(
+    return Manifest(
         version,
         datetime.now(UTC).isoformat(timespec="seconds"),
         entry.model,
@@ -190,7 +183,7 @@ def _describe(
         prepare.ef_construction,
         len(collection.keys),
         inputs,
-        Recall(RECALL_K, 0, loaded.config.search.ef_search, 0.0),
+        recalled,
         shards,
         sorted(collection.chunks),
         fields,
@@ -198,25 +191,6 @@ def _describe(
         log_position=folded.position,
         regions=len(collection.regions),
     )
-    return replace(manifest, recall=_measure(folders, manifest, collection))
-
-
-def _measure(folders: Folders, manifest: Manifest, collection: Collection) -> Recall:
-    """Recall of the written index for images drawn from it; memory holds one shard at a time."""
-    total, shards = manifest.count, len(manifest.shards)
-    drawn = np.random.default_rng(0).choice(total, min(RECALL_QUERIES, total), replace=False)
-    queries = collection.rows(drawn).vectors
-
-    def pairs() -> Iterator[tuple[Shard, SegmentRows]]:
-        for number in range(shards):
-            segments = load_shard(folders, manifest, number, {}).values()
-            for segment in segments:
-                segment.put_in_use()
-            yield Shard(list(segments)), collection.rows(collection.members(number, shards))
-
-    ef_search = manifest.recall.ef_search
-    value = recall(queries, pairs(), RECALL_K, ef_of_shard(ef_search, shards))
-    return Recall(RECALL_K, len(queries), ef_search, round(value, 4))
 
 
 def report(manifest: Manifest) -> None:

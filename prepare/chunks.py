@@ -3,29 +3,31 @@
 chunk-000001.npy            float32 [rows, dim], unit rows
 chunk-000001.rows.jsonl     a `Row` for each vector
 chunk-000001.skipped.jsonl  a `Skipped` for each image that could not be embedded
+plan-0123456789abcdef/      a plan of chunks (prepare/plans.py), open during a run
 journal.jsonl               a `JournalEntry` for each finished chunk; other chunks are ignored
 members.jsonl               a `Member` (prepare/members.py) for each file of the collection
 collection.json             what the collection was told to hold: `Roots` (prepare/roots.py)
 """
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+import secrets
+from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config import RegionKind
 from common.errors import ConfigError
-from common.files import replace_bytes, sha256_of, sweep_temporary, write_whole
-from common.wire import UNREADABLE, Matrix
+from common.files import move, sha256_of, sweep_temporary, write_synced
+from common.wire import Matrix
 from inference.messages import Region
+from prepare.journal import JOURNAL, JournalEntry, append_entries, read_entries
+from prepare.lines import read_lines, replace_lines, write_lines
+from prepare.plans import PlanFolder, open_plans, sweep_unplanned
 from prepare.tables import Scalar
-
-JOURNAL = "journal.jsonl"
-Line = TypeVar("Line")
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,17 +57,26 @@ class Skipped(msgspec.Struct, frozen=True):
     """Whether the next run tries the image again: the reason was a disk error or a limit."""
 
 
-class JournalEntry(msgspec.Struct, frozen=True):
-    """A finished chunk."""
+class ChunkPlan(msgspec.Struct, frozen=True):
+    """The head of a plan of chunks: task i makes chunk `first` + i, if there is anything new."""
 
-    chunk: int
-    rows: int
-    skipped: int
-    dim: int
-    model: str
     space: str
-    sha256: dict[str, str]
-    """The digest of each file of the chunk, by suffix."""
+    first: int
+    regions: RegionKind
+    """The regions to embed; "none" for whole images."""
+    sizes: list[int]
+    """The images of each task."""
+
+
+class ChunkResult(msgspec.Struct, frozen=True):
+    """The result of a task of such a plan."""
+
+    entry: JournalEntry | None
+    """None if there was nothing new."""
+    stem: str
+    """How the names of its files in the folder of the plan begin."""
+    copies: list[tuple[str, str]]
+    """The paths of files whose content has an embedding elsewhere, and the hash of that, in hex."""
 
 
 class Chunk(NamedTuple):
@@ -84,7 +95,7 @@ class EmbeddingFolder:
 
     def entries(self) -> list[JournalEntry]:
         """The finished chunks, in the order in which they were finished."""
-        return read_lines(self.path / JOURNAL, JournalEntry)
+        return read_entries(self.path / JOURNAL)
 
     def rows(self, chunk: int) -> list[Row]:
         """The rows of a finished chunk."""
@@ -105,6 +116,11 @@ class EmbeddingFolder:
             raise ConfigError(f"{path} holds {vectors.shape}, not {(entry.rows, entry.dim)}")
         return vectors
 
+    def vectors_of(self, chunks: Container[int]) -> dict[int, Matrix]:
+        """The vectors of some finished chunks, by number, mapped; raises ConfigError."""
+        some = (entry for entry in self.entries() if entry.chunk in chunks)
+        return {entry.chunk: self.vectors(entry) for entry in some}
+
     def verify(self, chunks: Iterable[int]) -> None:
         """Check the digests of finished chunks; raises ConfigError that names a changed file."""
         entries = {entry.chunk: entry for entry in self.entries()}
@@ -116,26 +132,36 @@ class EmbeddingFolder:
                         f"{path} is not as it was written: delete the chunk's line in {JOURNAL}"
                     )
 
+    def last_chunk(self) -> int:
+        """The highest number of a finished chunk; 0 if there is none."""
+        return max(self._finished(), default=0)
+
     def next_chunk(self) -> int:
-        """The number of the next chunk."""
-        return 1 + max((entry.chunk for entry in self.entries()), default=0)
+        """The number of the next chunk that is in no plan."""
+        return 1 + max(self._planned(), default=self.last_chunk())
 
     def write(self, number: int, chunk: Chunk, model: str, space: str) -> JournalEntry:
         """Write the files of a chunk, then its journal line, which makes the chunk finished."""
-        dim = chunk.vectors.shape[1]
-        files: dict[str, Callable[[Path], None]] = {
-            ".npy": lambda path: _save_array(path, chunk.vectors),
-            ".rows.jsonl": partial(_write_lines, lines=chunk.rows),
-            ".skipped.jsonl": partial(_write_lines, lines=chunk.skipped),
-        }
-        for suffix, write in files.items():
-            write_whole(self._file(number, suffix), write)
-        digests = {suffix: sha256_of(self._file(number, suffix)) for suffix in files}
-        entry = JournalEntry(
-            number, len(chunk.rows), len(chunk.skipped), dim, model, space, digests
-        )
-        self._append(entry)
+        stem, entry = write_files(self.path, number, chunk, model, space)
+        self._take(self.path / stem, entry)
+        append_entries(self.path / JOURNAL, [entry])
         return entry
+
+    def plans(self) -> list[PlanFolder]:
+        """The open plans of chunks."""
+        return open_plans(self.path)
+
+    def finish(self, plan: PlanFolder) -> dict[int, ChunkResult]:
+        """Take up the chunks of a plan that are done, and close the plan; gives results by task."""
+        results = {number: plan.result(number, ChunkResult) for number in plan.done()}
+        finished, entries = self._finished(), []
+        for result in results.values():
+            if (entry := result.entry) and entry.chunk not in finished:
+                entries.append(entry)
+                self._take(plan.path / result.stem, entry)
+        append_entries(self.path / JOURNAL, entries)
+        plan.close()
+        return results
 
     def drop(self, chunks: Iterable[int]) -> None:
         """Remove finished chunks from the journal."""
@@ -144,24 +170,59 @@ class EmbeddingFolder:
         replace_lines(self.path / JOURNAL, kept)
 
     def sweep(self) -> None:
-        """Delete the files of chunks without a journal line: dropped, or left by a killed run."""
+        """Delete the files of chunks without a journal line: dropped, or left by a killed run.
+
+        Chunks of an open plan are spared, as a run may have been killed while it took them up.
+        """
         sweep_temporary(self.path)
-        finished = {f"chunk-{entry.chunk:06}" for entry in self.entries()}
+        sweep_unplanned(self.path)
+        kept = {stem_of(number) for number in self._finished() | self._planned()}
         for path in self.path.glob("chunk-*"):
-            if path.name.partition(".")[0] not in finished:
+            if path.name.partition(".")[0] not in kept:
                 path.unlink()
 
-    def _file(self, chunk: int, suffix: str) -> Path:
-        return self.path / f"chunk-{chunk:06}{suffix}"
+    def _finished(self) -> set[int]:
+        return {entry.chunk for entry in self.entries()}
 
-    def _append(self, entry: JournalEntry) -> None:
-        """Append a journal line, after cutting off a line that a kill left unfinished."""
-        with (self.path / JOURNAL).open("a+b") as file:
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
-            file.write(_lines([entry]))
-            file.flush()
-            os.fsync(file.fileno())
+    def _planned(self) -> set[int]:
+        """The numbers of the chunks of open plans."""
+        heads = [plan.head(ChunkPlan) for plan in self.plans()]
+        return {head.first + task for head in heads for task in range(len(head.sizes))}
+
+    def _take(self, written: Path, entry: JournalEntry) -> None:
+        """Give the files of a chunk their names; they are at `written`, and their suffixes."""
+        for suffix in entry.sha256:
+            path = written.with_name(f"{written.name}{suffix}")
+            if path.exists():  # else a killed run has moved it
+                move(path, self._file(entry.chunk, suffix))
+
+    def _file(self, chunk: int, suffix: str) -> Path:
+        return self.path / f"{stem_of(chunk)}{suffix}"
+
+
+def stem_of(chunk: int) -> str:
+    """How the names of the files of a chunk begin."""
+    return f"chunk-{chunk:06}"
+
+
+def write_files(
+    folder: Path, number: int, chunk: Chunk, model: str, space: str
+) -> tuple[str, JournalEntry]:
+    """Write the files of a chunk under names that no other writer has, for `EmbeddingFolder`.
+
+    Gives how these names begin, and the journal line.
+    """
+    writers: dict[str, Callable[[Path], None]] = {
+        ".npy": partial(_save_array, array=chunk.vectors),
+        ".rows.jsonl": partial(write_lines, lines=chunk.rows),
+        ".skipped.jsonl": partial(write_lines, lines=chunk.skipped),
+    }
+    stem, digests = f"{stem_of(number)}-{secrets.token_hex(4)}", {}
+    for suffix, write in writers.items():
+        write_synced(folder / f"{stem}{suffix}", write)
+        digests[suffix] = sha256_of(folder / f"{stem}{suffix}")
+    counts = len(chunk.rows), len(chunk.skipped), chunk.vectors.shape[1]
+    return stem, JournalEntry(number, *counts, model, space, digests)
 
 
 def _save_array(path: Path, array: NDArray[Any]) -> None:
@@ -170,29 +231,3 @@ def _save_array(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         file.write(np.ascontiguousarray(array).data)
-
-
-def _lines(lines: Iterable[Any]) -> bytes:
-    return msgspec.json.Encoder().encode_lines(list(lines))
-
-
-def _write_lines(path: Path, lines: Iterable[Any]) -> None:
-    path.write_bytes(_lines(lines))
-
-
-def replace_lines(path: Path, lines: Iterable[Any]) -> None:
-    """Replace a file by one with these lines, in one step."""
-    replace_bytes(path, _lines(lines))
-
-
-def read_lines(path: Path, kind: type[Line], begin: int = 0) -> list[Line]:
-    """The lines of a file from a byte on, but for an unfinished last line; raises ConfigError."""
-    try:
-        data = path.read_bytes()
-        return msgspec.json.Decoder(kind).decode_lines(data[begin : data.rfind(b"\n") + 1])
-    except FileNotFoundError:
-        if path.name == JOURNAL:
-            return []
-        raise ConfigError(f"{path} is missing") from None
-    except UNREADABLE as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None

@@ -13,7 +13,8 @@ from common.errors import ConfigError
 from common.files import location_hash
 from common.images.facts import facts_of_file
 from common.wire import Matrix
-from prepare.chunks import EmbeddingFolder, JournalEntry, Row
+from prepare.chunks import EmbeddingFolder, Row
+from prepare.journal import JournalEntry
 from prepare.members import Member, has_members, read_members
 from prepare.regions import WHOLE, StoredRegion, stored_regions
 from search.image_key import IMAGE_KEY, Keys, shard_of
@@ -25,28 +26,18 @@ Places = NDArray[np.int32]
 """The chunk and the row of vectors, [n, 2]."""
 
 
-class Collection(NamedTuple):
-    """The images to index, sorted by key; `places` are those of their vectors."""
+class Images(NamedTuple):
+    """Some images, sorted by key; `places` are those of their vectors."""
 
     keys: Keys
-    records: list[Record]
+    records: Sequence[Record]
     places: Places
-    chunks: dict[int, Matrix]
-    entry: JournalEntry
-    digest: str
-    all_chunks: set[int]
-    """With those that tell alone of skipped files, or of images without regions."""
     regions: NDArray[np.void]
     """REGION of each part of an image that has a vector, too; its row is the image's position."""
     region_places: Places
 
-    def rows(self, chosen: NDArray[np.intp]) -> SegmentRows:
-        """The images at `chosen`, with their vectors and those of their regions."""
-        records = [self.records[i] for i in chosen]
-        vectors = self._vectors(self.places[chosen])
-        return SegmentRows(vectors, self.keys[chosen], records, self._regions(chosen))
-
-    def _regions(self, chosen: NDArray[np.intp]) -> RegionRows:
+    def take(self, chosen: NDArray[np.intp]) -> "Images":
+        """The images at `chosen`, which are in order, with their regions."""
         row_of = np.full(len(self.keys), -1)
         row_of[chosen] = np.arange(len(chosen))
         rows = row_of[self.regions["row"]]
@@ -54,18 +45,59 @@ class Collection(NamedTuple):
         order = order[rows[order] >= 0]
         regions = self.regions[order]
         regions["row"] = rows[order]
-        return RegionRows(self._vectors(self.region_places[order]), regions)
+        records = [self.records[i] for i in chosen]
+        places = self.places[chosen], regions, self.region_places[order]
+        return Images(self.keys[chosen], records, *places)
 
-    def _vectors(self, places: Places) -> Matrix:
-        vectors = np.empty((len(places), self.entry.dim), dtype=np.float32)
-        chunk, row = places.T
-        for number in np.unique(chunk):
-            vectors[chunk == number] = self.chunks[number][row[chunk == number]]
-        return vectors
+    def rows(self, chunks: Mapping[int, Matrix], dim: int) -> SegmentRows:
+        """The images with their vectors, from `chunks`, and those of their regions."""
+        vectors = _vectors(self.places, chunks, dim)
+        regions = RegionRows(_vectors(self.region_places, chunks, dim), self.regions)
+        return SegmentRows(vectors, self.keys, self.records, regions)
+
+
+class Collection(NamedTuple):
+    """The images to index, with the chunks that they are from."""
+
+    images: Images
+    chunks: dict[int, Matrix]
+    entry: JournalEntry
+    digest: str
+    all_chunks: set[int]
+    """With those that tell alone of skipped files, or of images without regions."""
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of all images."""
+        return self.images.keys
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The records of all images."""
+        return self.images.records
+
+    @property
+    def regions(self) -> NDArray[np.void]:
+        """The regions of all images."""
+        return self.images.regions
+
+    def rows(self, chosen: NDArray[np.intp]) -> SegmentRows:
+        """The images at `chosen`, with their vectors and those of their regions."""
+        return self.images.take(chosen).rows(self.chunks, self.entry.dim)
 
     def members(self, shard: int, shard_count: int) -> NDArray[np.intp]:
         """The positions of a shard's images in the collection."""
         return np.flatnonzero(shard_of(self.keys["content"], shard_count) == shard)
+
+
+def _vectors(places: Places, chunks: Mapping[int, Matrix], dim: int) -> Matrix:
+    vectors = np.empty((len(places), dim), dtype=np.float32)
+    chunk, row = places.T
+    order = np.argsort(chunk, kind="stable")
+    numbers, starts = np.unique(chunk[order], return_index=True)
+    for number, some in zip(numbers.tolist(), np.split(order, starts)[1:], strict=True):
+        vectors[some] = chunks[number][row[some]]
+    return vectors
 
 
 def read_collection(embeddings: EmbeddingFolder, kind: RegionKind = "none") -> Collection:
@@ -100,16 +132,13 @@ def read_collection(embeddings: EmbeddingFolder, kind: RegionKind = "none") -> C
         records,
         [entries[chunk] for chunk in sorted(used)],
     )
+    ordered = keys[order], [records[i] for i in order], places[order]
     return Collection(
-        keys[order],
-        [records[i] for i in order],
-        places[order],
-        {chunk: embeddings.vectors(entries[chunk]) for chunk in used},
+        Images(*ordered, regions, region_places),
+        embeddings.vectors_of(used),
         entry,
         digest,
         told | {member.chunk for member in members},
-        regions,
-        region_places,
     )
 
 

@@ -196,7 +196,7 @@ def store_vectors(
     name = loaded.config.inference.clip
     model = shown_name(name, find_model(name, loaded.root))
     folder.write(number, Chunk(vectors, rows, []), model, space)
-    stored.add(number, rows, ())
+    stored.add(number, rows)
 
 
 def _row(entry: Entry, content: str, root: Path) -> Row:

@@ -17,12 +17,20 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises ConfigError when the lock is taken, and for errors of the disk under the lock.
     """
-    try:
+    with writing_into(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise ConfigError(f"another run is writing into {folder}") from None
+        try:
+            with FileLock(folder / LOCK, timeout=0):
+                yield
+        except Timeout:
+            raise ConfigError(f"another run is writing into {folder}") from None
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Turn errors of the disk into ConfigErrors."""
+    try:
+        yield
     except OSError as error:
         raise ConfigError(f"cannot write into {folder}: {error}") from None
     except BadIndex as error:  # hnswlib reports no error when the disk is full

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from common.errors import ConfigError
-from prepare.chunks import EmbeddingFolder, read_lines, replace_lines
+from prepare.chunks import EmbeddingFolder
+from prepare.lines import read_lines, replace_lines
 from prepare.tables import Scalar
 
 MEMBERS = "members.jsonl"

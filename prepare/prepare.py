@@ -13,7 +13,7 @@ commands:
 
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -23,11 +23,18 @@ from common.config import Loaded, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
 from prepare import build_index, save_embedding, status
+from prepare.chunk_tasks import Embedder
+from prepare.chunks import EmbeddingFolder
 from prepare.embed_run import check, report
+from prepare.lock import writing_into
 from prepare.options import absolute, add_arguments
+from prepare.parts import WHOLE_RUN, Part, part_of
+from prepare.plans import PlanFolder, Worker, open_plans
 from prepare.roots import Change
+from prepare.shard_tasks import ShardBuilder
 from prepare.watch import add_watch_arguments, watch
 from search.index import ann_module
+from search.version_folders import unfinished
 
 CHANGES = ("add", "remove")
 VIEWS = {"list": status.list_roots, "status": status.print_status}
@@ -41,12 +48,24 @@ def main() -> None:
     parser.add_argument("words", nargs="*", metavar="[COMMAND] [PATH ...]")
     add_arguments(parser)
     add_watch_arguments(parser)
+    parser.add_argument(
+        "--part",
+        type=part_of,
+        default=WHOLE_RUN,
+        metavar="I/N",
+        help="do a part of the run, counted from 0; it ends with all N parts",
+    )
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     command, names = _split(arguments.words)
     if command in ALONE and names:
         raise ConfigError(f"{command} takes no path; a folder of this name is ./{command}")
-    if command == "watch":
+    part: Part = arguments.part
+    if part != WHOLE_RUN and command in ALONE:
+        raise ConfigError("--part is for a run of prepare.py")
+    if part.number:
+        _follow(loaded, part)
+    elif command == "watch":
         watch(loaded, arguments)
     elif command in VIEWS:
         VIEWS[command](loaded)
@@ -57,12 +76,33 @@ def main() -> None:
 def _prepare(loaded: Loaded, change: Change, options: Namespace) -> None:
     """Embed the images, then build the index."""
     ann_module(loaded.config.prepare.index)  # a missing package stops the run before the work
+    part: Part = options.part
     outcome = save_embedding.save_embeddings(
-        loaded, change, accept_loss=options.accept_loss, accept_log=options.accept_log
+        loaded,
+        change,
+        accept_loss=options.accept_loss,
+        accept_log=options.accept_log,
+        do_all=part.do_all,
     )
     report(outcome, list_left_out=options.list_left_out)
-    build_index.report(build_index.build(loaded))
+    build_index.report(build_index.build(loaded, part.do_all))
+    part.end(loaded.path(loaded.config.prepare.embedding_dir))
     check(outcome, options.max_bad)
+
+
+def _follow(loaded: Loaded, part: Part) -> None:
+    """Do a part that neither plans nor finishes."""
+    embeddings = EmbeddingFolder(loaded.path(loaded.config.prepare.embedding_dir))
+    embedder, builder = Embedder(loaded), ShardBuilder(loaded)
+
+    def look() -> Iterator[tuple[PlanFolder, Worker]]:
+        yield from ((plan, embedder) for plan in embeddings.plans())
+        for version in unfinished(builder.folders):
+            plans = open_plans(builder.folders.index / version)
+            yield from ((plan, builder) for plan in plans)
+
+    with writing_into(embeddings.path):
+        part.follow(embeddings.path, look)
 
 
 def _split(words: Sequence[str]) -> tuple[str, Sequence[str]]:

@@ -1,6 +1,7 @@
 """The recall of an index: the share of the true nearest images that it finds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,29 +16,41 @@ ROUNDING = 1e-5
 """float32 scores differ by about this much when their terms are added in another order."""
 
 
-def recall(
-    queries: Matrix, shards: Iterable[tuple[Shard, SegmentRows]], k: int, ef_search: int
-) -> float:
+class Share(NamedTuple):
+    """What a shard adds to the recall: float32 [queries, k] each, in no order.
+
+    Filled up with -inf, if the shard has fewer images.
+    """
+
+    true: Matrix
+    """The exact scores of its nearest images."""
+    found: Matrix
+    """The exact scores of what it finds."""
+
+
+def share_of(queries: Matrix, shard: Shard, rows: SegmentRows, k: int, ef_search: int) -> Share:
+    """The share of a shard; `rows` are its images with their exact vectors.
+
+    Scores from the index are not used, as its vectors may be rounded.
+    """
+    exact = _scores(queries, rows)
+    hits = shard.search(queries, [k] * len(queries), ef_search, 0)
+    found = [
+        query_scores[_rows(rows.keys, query_hits)]
+        for query_hits, query_scores in zip(hits, exact, strict=True)
+    ]
+    return Share(_padded(_best(exact, k), k), _padded(found, k))
+
+
+def recall(shares: Sequence[Share], k: int) -> float:
     """The share of the true k nearest of each query that all shards together find.
 
-    `shards` gives each shard with its images and their exact vectors. A found image counts when
-    its exact score reaches the true k-th best score: of two equal images, either will do. Scores
-    from the index are not used, as its vectors may be rounded.
+    `k` is at most the number of images. A found image counts when its exact score reaches the true
+    k-th best score: of two equal images, either will do.
     """
-    true: list[Matrix] = []
-    found: list[Matrix] = []
-    for shard, rows in shards:
-        exact = _scores(queries, rows)
-        true.append(_best(exact, k))
-        hits = shard.search(queries, [k] * len(queries), ef_search, 0)
-        scores = [
-            query_scores[_rows(rows.keys, query_hits)]
-            for query_hits, query_scores in zip(hits, exact, strict=True)
-        ]
-        found.append(_padded(scores, k))
-    best = np.sort(np.concatenate(true, axis=1), axis=1)[:, -k:]
-    got = np.sort(np.concatenate(found, axis=1), axis=1)[:, -best.shape[1] :]
-    return float((got >= best[:, :1] - ROUNDING).mean())
+    best = _best(np.concatenate([share.true for share in shares], axis=1), k)
+    got = _best(np.concatenate([share.found for share in shares], axis=1), k)
+    return float((got >= best.min(axis=1, keepdims=True) - ROUNDING).mean())
 
 
 def _scores(queries: Matrix, rows: SegmentRows) -> Matrix:
@@ -61,7 +74,7 @@ def _best(scores: Matrix, k: int) -> Matrix:
     return scores if scores.shape[1] <= k else np.partition(scores, -k, axis=1)[:, -k:]
 
 
-def _padded(scores: Sequence[Matrix], k: int) -> Matrix:
+def _padded(scores: Sequence[Matrix] | Matrix, k: int) -> Matrix:
     """The scores of each query as one row of [queries, k], filled up with -inf."""
     rows = np.full((len(scores), k), -np.inf, dtype=np.float32)
     for row, query_scores in zip(rows, scores, strict=True):

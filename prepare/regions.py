@@ -7,25 +7,28 @@ missing is embedded.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
-from common.config import Loaded, RegionKind
+from common.config import Loaded, Prepare, RegionKind
 from common.errors import BadRequest, ServiceError
 from common.files import content_hash
 from common.wire import Matrix
 from inference.clip import images
 from inference.clip.images import Pixels, Preprocessing
-from inference.clip.model import Model
 from inference.messages import Region
-from prepare.chunks import Chunk, EmbeddingFolder, Row
-from prepare.embed import Embedding, ahead, embedding_on_threads, image_side
+from prepare.chunk_plans import open_chunk_plan
+from prepare.chunks import Chunk, ChunkPlan, EmbeddingFolder, Row
+from prepare.embed import Embedding, ahead
 from prepare.members import Member
-from prepare.progress import Progress
+from prepare.parts import WHOLE_RUN, DoAll
+from prepare.plans import Plan, Worker
 from prepare.sam_regions import open_finder
 
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
@@ -40,6 +43,7 @@ GRID: tuple[Region, ...] = (
 Find = Callable[[bytes], Sequence[Region]]
 """Gives the regions of an image file; raises ServiceError."""
 Part = tuple[Row, Pixels]
+Reader = Callable[[Member], Sequence[Part]]
 
 
 class StoredRegion(NamedTuple):
@@ -72,13 +76,33 @@ def embed_regions(
     folder: EmbeddingFolder,
     members: Iterable[Member],
     space: str,
-    load: Callable[[], Model],
+    worker: Worker,
+    do_all: DoAll = WHOLE_RUN.do_all,
 ) -> int:
     """Embed the regions that are missing, by the setting; returns of how many images.
 
-    Images whose files cannot be read now get them in a later run. `load` loads the model.
+    Images whose files cannot be read now get them in a later run. `worker` does what is planned.
     """
-    kind = loaded.config.prepare.regions
+    settings = loaded.config.prepare
+
+    def make() -> Plan | None:
+        return _plan(folder, members, space, settings)
+
+    plan = open_chunk_plan(folder, make, lambda _: None, of_regions=True)
+    if plan is None:
+        return 0
+    missing = do_all(plan, worker)
+    results = folder.finish(plan)
+    entries = [results[number].entry for number in missing]
+    rows = [folder.rows(entry.chunk) for entry in entries if entry]
+    return sum(len({row.content for row in some}) for some in rows)
+
+
+def _plan(
+    folder: EmbeddingFolder, members: Iterable[Member], space: str, settings: Prepare
+) -> Plan | None:
+    """Plan to embed what is missing, if anything is."""
+    kind, size = settings.regions, settings.chunk_size
     stored = stored_regions(folder, space, kind)
     lacking = {
         member.content: member
@@ -86,29 +110,25 @@ def embed_regions(
         if member.is_searchable and not member.offline and member.content not in stored
     }
     if kind == "none" or not lacking:
-        return 0
+        return None
+    todo = list(lacking.values())
+    dealt = [todo[start : start + size] for start in range(0, len(todo), size)]
+    sizes = [len(some) for some in dealt]
+    head = ChunkPlan(region_space(space, kind), folder.last_chunk() + 1, kind, sizes)
+    return Plan(head, b"", map(msgspec.msgpack.encode, dealt))
+
+
+def region_reader(loaded: Loaded, preprocessing: Preprocessing, kind: RegionKind) -> Reader:
+    """What reads the regions of an image for a model, in any thread; raises ConfigError."""
     find = open_finder(loaded) if kind == "sam" else lambda _: GRID
-    model, prepare = load(), loaded.config.prepare
-    tower, preprocessing = image_side(model)
-    read = partial(_read, loaded, preprocessing, find)
-    number, done = folder.next_chunk(), 0
-    with (
-        embedding_on_threads(tower, prepare) as (pool, embedding),
-        Progress(f"embedding regions ({kind})", len(lacking)) as progress,
-    ):
-        todo = iter(lacking.values())
-        while some := list(islice(todo, prepare.chunk_size)):
-            chunk = _embed(ahead(pool, read, some, 4 * embedding.batch_size), embedding)
-            if chunk.rows:
-                folder.write(number, chunk, model.name, region_space(space, kind))
-                number += 1
-            done += len({row.content for row in chunk.rows})
-            progress.add(len(some))
-    return done
+    return partial(_read, loaded, preprocessing, find)
 
 
-def _embed(parts: Iterable[Sequence[Part]], embedding: Embedding) -> Chunk:
-    flat = chain.from_iterable(parts)
+def embed_regions_of(
+    members: Iterable[Member], read: Reader, pool: Executor, embedding: Embedding
+) -> Chunk:
+    """Embed the regions of some images, which are read in `pool`."""
+    flat = chain.from_iterable(ahead(pool, read, members, 4 * embedding.batch_size))
     batches = iter(lambda: list(islice(flat, embedding.batch_size)), [])
 
     def embed(batch: Sequence[Part]) -> list[tuple[Row, Matrix]]:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -12,12 +11,11 @@ from msgspec.structs import replace
 
 from common.config import Loaded, load
 from common.errors import ConfigError
-from common.images.renditions import RenditionFolder
 from common.process import argument_parser, run
 from common.roots import read_roots
-from inference.clip.model import Model, load_model, space_of_model
-from prepare.chunks import EmbeddingFolder, Skipped
-from prepare.embed import Decoding, embed_chunk, embedding_on_threads, image_side
+from prepare.chunk_plans import open_chunk_plan, plan_images
+from prepare.chunk_tasks import Embedder
+from prepare.chunks import ChunkPlan, EmbeddingFolder, Skipped
 from prepare.embed_run import EmbedRun, check, report, told
 from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
 from prepare.left_out import Kind
@@ -26,14 +24,15 @@ from prepare.lock import locked
 from prepare.losses import Kept, keep_absent
 from prepare.members import Member, read_folded, read_members, write_members
 from prepare.options import absolute, add_arguments
-from prepare.progress import Progress
+from prepare.parts import WHOLE_RUN, DoAll
+from prepare.plans import Plan
 from prepare.regions import embed_regions
 from prepare.removals import Result
 from prepare.roots import Change, changed, write_roots
 from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
 from common.files import name_of
 from prepare.sources import Source
-from prepare.stored import StoredRows
+from prepare.stored import StoredRow, StoredRows
 from prepare.told_paths import told_from
 
 ROOTS = "folders, lists (.txt), tables (.csv, .tsv, .jsonl, .parquet) or files"
@@ -49,19 +48,21 @@ def save_embeddings(
     *,
     accept_loss: bool = False,
     accept_log: bool = False,
+    do_all: DoAll = WHOLE_RUN.do_all,
 ) -> EmbedRun:
     """Change the roots of the collection, and embed what is new in it; raises ConfigError.
 
     What was put and deleted live is taken up first (prepare/fold.py). Images that are absent stay
-    as offline (prepare/losses.py), unless `accept_loss`.
+    as offline (prepare/losses.py), unless `accept_loss`. `do_all` has the images embedded.
     """
+    embedder = Embedder(loaded)
     folder = EmbeddingFolder(loaded.path(loaded.config.prepare.embedding_dir))
     with locked(folder.path), live_log(loaded) as log:
         before = read_members(folder)
         folded = log_to_follow(log, read_folded(folder), accept=accept_log)
         end = log.end() if log else 0  # before the scan: the files of these puts are there
         scans, added, removed = _scan(loaded, folder.path, change, before)
-        space = space_of_model(loaded.config.inference.clip, loaded.root)
+        space = embedder.space
         stored = StoredRows(folder, space)
         fold = Fold(before, folded, scans, loaded)
         for entries in pages(log, folded.position, end, loaded.config.prepare.chunk_size):
@@ -70,11 +71,10 @@ def save_embeddings(
         fold.removals.end_at({name_of(path, loaded.root) for path in change.add})
         scans += scan_uploads(fold.images.values(), loaded)
         sources, roots = merged(scans)
-        read = fold.removals.to_read(sources)
-        found = [(file, stored.unchanged(file, fold.images.get(file.path))) for file in read]
-        todo = [file for file, stored_row in found if stored_row is None]
-        embedded = _embed_all(loaded, folder, stored, todo, space)
-        results = [(source, row or stored.of(source.path)) for source, row in found]
+        files = fold.removals.to_read(sources)
+        results, read, embedded = _embed_new(
+            loaded, folder, stored, files, fold.images, embedder, do_all
+        )
         results = fold.keep_out(sources, results)
         now = [fold.written(member) for member in _members(results, roots, scans)]
         kept = Kept([], {}) if accept_loss else _absent(loaded, fold.images, now, scans, stored)
@@ -82,10 +82,10 @@ def save_embeddings(
         members = sorted([*now, *kept.members, *waiting], key=lambda member: member.path)
         write_members(folder, members, fold.folded)
         folder.sweep()
-        embed_regions(loaded, folder, members, space, partial(_load, loaded, space))
+        embed_regions(loaded, folder, members, space, embedder, do_all)
     return EmbedRun(
         sum(member.is_searchable for member in members),
-        len(todo),
+        read,
         embedded,
         [
             *(result.told for _, result in results if isinstance(result.told, Skipped)),
@@ -158,51 +158,37 @@ def _absent(
     return Kept(members, kept.reasons)
 
 
-def _embed_all(
-    loaded: Loaded, folder: EmbeddingFolder, stored: StoredRows, todo: Sequence[Source], space: str
-) -> int:
-    """Embed and write chunk after chunk; returns how many images were embedded."""
-    if not todo and stored.by_content:  # the model need not be loaded
-        return 0
-    prepare = loaded.config.prepare
-    model = _load(loaded, space)
-    tower, preprocessing = image_side(model)
-    max_pixels, known = loaded.config.inference.max_pixels, stored.by_content
-    decoding = Decoding(loaded.root, preprocessing, max_pixels, *_renditions(loaded), known=known)
-    number, embedded = folder.next_chunk(), 0
-    with (
-        embedding_on_threads(tower, prepare) as (pool, embedding),
-        Progress("embedding", len(todo)) as progress,
-    ):
-        for start in range(0, len(todo), prepare.chunk_size):
-            sources = todo[start : start + prepare.chunk_size]
-            chunk, copies = embed_chunk(sources, decoding, pool, embedding, progress.add)
-            stored.add(number, chunk.rows, chunk.skipped, copies)
-            if chunk.rows or chunk.skipped:
-                folder.write(number, chunk, model.name, model.space)
-                number += 1
-                embedded += len(chunk.rows)
-    return embedded
+def _embed_new(
+    loaded: Loaded,
+    folder: EmbeddingFolder,
+    stored: StoredRows,
+    files: Sequence[Source],
+    images: Mapping[str, Member],
+    embedder: Embedder,
+    do_all: DoAll,
+) -> tuple[list[Result], int, int]:
+    """Embed what is new; returns what all files are, how many were read, how many embedded.
 
+    `images` are those after the last run, by path.
+    """
 
-def _load(loaded: Loaded, space: str) -> Model:
-    """The model of the images; raises ConfigError, for another dimension than is wanted too."""
-    settings = loaded.config.inference.of("clip")
-    wanted = loaded.config.prepare.feature_dim
-    model = load_model(settings.clip, settings, loaded.root, text=False, space=space)
-    if wanted not in (None, model.dim):
-        raise ConfigError(
-            f"config: Prepare.feature-dim is {wanted}, but {model.name} gives {model.dim} numbers"
-        )
-    return model
+    def known(file: Source) -> StoredRow | None:
+        return stored.unchanged(file, images.get(file.path))
 
+    def make() -> Plan | None:
+        new = [file for file in files if known(file) is None]
+        return plan_images(loaded, folder, new, stored.by_content, embedder.space)
 
-def _renditions(loaded: Loaded) -> tuple[RenditionFolder, list[int]]:
-    """Where renditions are kept, and the sizes of those that are made here."""
-    front = loaded.config.front
-    pixels = {"thumbnail": front.thumbnail_pixels, "preview": front.preview_pixels}
-    folder = RenditionFolder(loaded.path(front.rendition_dir), front.rendition_bytes)
-    return folder, [pixels[name] for name in loaded.config.prepare.renditions]
+    plan, read, embedded = open_chunk_plan(folder, make, stored.add_results), 0, 0
+    if plan is not None:
+        sizes = plan.head(ChunkPlan).sizes
+        missing = do_all(plan, embedder)
+        done = folder.finish(plan)
+        stored.add_results(done.values())
+        read = sum(sizes[number] for number in missing)
+        entries = [done[number].entry for number in missing]
+        embedded = sum(entry.rows for entry in entries if entry)
+    return [(file, known(file) or stored.of(file.path)) for file in files], read, embedded
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from prepare.chunks import EmbeddingFolder, Row, Skipped
-from prepare.embed import Copy
+from prepare.chunks import ChunkResult, EmbeddingFolder, Row, Skipped
+from prepare.journal import JournalEntry
 from prepare.members import Member
 from prepare.sources import Source
 
@@ -38,25 +38,31 @@ class StoredRows:
     def __init__(self, folder: EmbeddingFolder, space: str) -> None:
         self.by_content: dict[str, StoredRow] = {}
         self._by_path: dict[str, StoredRow] = {}
+        self._folder = folder
+        self._space = space
         for entry in folder.entries():
-            if entry.space == space:
-                self.add(entry.chunk, folder.rows(entry.chunk), folder.skipped(entry.chunk))
+            self._add_chunk(entry)
 
-    def add(
-        self,
-        chunk: int,
-        rows: Iterable[Row],
-        skipped: Iterable[Skipped],
-        copies: Iterable[Copy] = (),
-    ) -> None:
-        """Take up a finished chunk, and copies of stored content that were found with it."""
+    def add(self, chunk: int, rows: Iterable[Row], skipped: Iterable[Skipped] = ()) -> None:
+        """Take up a finished chunk."""
         for number, row in enumerate(rows):
             stored = StoredRow(chunk, number, row)
             self._by_path[row.path] = self.by_content[row.content] = stored
         for told in skipped:
             self._by_path[told.path] = StoredRow(chunk, -1, told)
-        for copy in copies:
-            self._by_path[copy.source.path] = self.by_content[copy.content]
+
+    def add_results(self, results: Iterable[ChunkResult]) -> None:
+        """Take up what tasks have made, and the copies of stored content that they have found."""
+        for result in results:
+            if result.entry:
+                self._add_chunk(result.entry)
+            for path, content in result.copies:
+                if content in self.by_content:  # else the plan was for another model
+                    self._by_path[path] = self.by_content[content]
+
+    def _add_chunk(self, entry: JournalEntry) -> None:
+        if entry.space == self._space:
+            self.add(entry.chunk, self._folder.rows(entry.chunk), self._folder.skipped(entry.chunk))
 
     def of(self, path: str) -> StoredRow:
         """The newest result of a path; raises KeyError."""

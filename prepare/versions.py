@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from common.files import sync
 from common.settings.prepare import Prepare
 from inference.clip import images
-from prepare.chunks import EmbeddingFolder, JournalEntry
+from prepare.chunks import EmbeddingFolder
+from prepare.journal import JournalEntry
+from prepare.plans import open_plans, sweep_unplanned
 from search.manifest import (
     FORMAT,
     MANIFEST,
@@ -24,7 +26,13 @@ from search.manifest import (
     version_names,
     write_current,
 )
-from search.version_folders import delete_old, delete_unfinished, sweep_segments
+from search.version_folders import (
+    delete_old,
+    delete_version,
+    is_planned,
+    sweep_segments,
+    unfinished,
+)
 
 if TYPE_CHECKING:
     from prepare.publishing import Publisher
@@ -51,19 +59,35 @@ def next_version(folders: Folders) -> str:
     """Make the three folders of a new version; returns its name.
 
     Versions without a manifest are deleted, and the segments that no version names: killed runs
-    left them. The name is new in all three folders, as another index may share one of them.
+    left them. But one that has a plan and the name of the next version is gone on with. The name is
+    new in all three folders, as another index may share one of them.
     """
-    delete_unfinished(folders)
-    sweep_segments(folders)
+    left = unfinished(folders)
     names = [name for folder in folders.all() for name in version_names(folder)]
     if current := current_of(folders):  # in an object storage, it may be another machine's
         names.append(current.now.version)
-    numbers = [int(name[1:]) for name in names]
+    numbers = [int(name[1:]) for name in names if name not in left]
     version = f"v{max(numbers, default=0) + 1:06}"
+    for name in left:
+        if name != version or not is_planned(folders, name):
+            delete_version(folders, name)
+    sweep_segments(folders)
     for folder in folders.all():
-        (folder / version).mkdir(parents=True)
+        (folder / version).mkdir(parents=True, exist_ok=True)
         sync(folder)
     return version
+
+
+def sweep_version(folders: Folders, manifest: Manifest) -> None:
+    """Delete what a version was built from or with: all in its folders that is not of it."""
+    for plan in open_plans(folders.index / manifest.version):
+        plan.close()
+    sweep_unplanned(folders.index / manifest.version)
+    files = {shard.tombstones.name for shard in manifest.shards if shard.tombstones}
+    for folder in folders.all():
+        for path in (folder / manifest.version).iterdir():
+            if path.name not in files | {MANIFEST}:
+                path.unlink()
 
 
 def find_version(folders: Folders, inputs: str) -> Manifest | None:

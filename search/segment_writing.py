@@ -1,6 +1,7 @@
 """A segment of a shard as files: built, written whole, and named by their digest."""
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +50,8 @@ def write_segment(
     version, where the next run finds what a killed run has left. The new index is loaded once, to
     draw its canaries. Raises BadIndex, ConfigError, MissingPackage.
     """
-    index, paths, hashes = (folder / version / f"shard-{shard:03}" for folder in folders.all())
+    stem = f"shard-{shard:03}-{secrets.token_hex(4)}"  # others may build it, too
+    index, paths, hashes = (folder / version / stem for folder in folders.all())
     count = len(rows.vectors)
     vectors, regions = rows.vectors, rows.regions
     if len(regions.places):

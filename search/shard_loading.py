@@ -1,6 +1,6 @@
 """The loading of a shard: versions share the segments that they have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from search.ann_index import Numbers
 from search.index import is_exact, load_segment
 from search.manifest import BadIndex, Folders, Manifest, verify
 from search.segment import Segment
-from search.segment_files import ShardFiles
+from search.segment_files import SegmentFiles, ShardFiles
 
 
 class SegmentKey(NamedTuple):
@@ -31,26 +31,41 @@ def load_shard(
     The caller puts them in use. Raises BadIndex, MissingPackage.
     """
     files, total = manifest.shards[number], manifest.count + manifest.regions
-    segments: Segments = {}
     tombstones = _read_tombstones(folders, manifest.version, files)
-    for described, rows in zip(files.segments, tombstones, strict=True):
-        key = SegmentKey(described.name, is_exact(total))
-        segment = known.get(key) or load_segment(folders, manifest.dim, described, total)
-        segments[key] = segment.of_version(rows)
-    return segments
+    return load_segments(folders, files.segments, tombstones, (manifest.dim, total), known)
 
 
-def _read_tombstones(folders: Folders, version: str, files: ShardFiles) -> list[Numbers]:
-    """The tombstones of each segment; raises BadIndex."""
-    ends = np.cumsum([segment.count for segment in files.segments])
+def load_segments(
+    folders: Folders,
+    segments: Sequence[SegmentFiles],
+    tombstones: Numbers,
+    size: tuple[int, int],
+    known: Mapping[SegmentKey, Segment],
+) -> Segments:
+    """Segments with `tombstones`, which are counted through them: see `load_shard`.
+
+    `size` is the dimension and the number of vectors of the whole index.
+    """
+    loaded: Segments = {}
+    dim, total = size
+    ends = np.cumsum([segment.count for segment in segments])
+    parts = np.split(tombstones, np.searchsorted(tombstones, ends[:-1]))
+    for files, rows, start in zip(segments, parts, [0, *ends[:-1]], strict=True):
+        key = SegmentKey(files.name, is_exact(total))
+        segment = known.get(key) or load_segment(folders, dim, files, total)
+        loaded[key] = segment.of_version(rows - start)
+    return loaded
+
+
+def _read_tombstones(folders: Folders, version: str, files: ShardFiles) -> Numbers:
+    """The tombstones of a shard; raises BadIndex."""
     if files.tombstones is None:
-        return [np.empty(0, np.int64) for _ in files.segments]
+        return np.empty(0, np.int64)
     path = verify(folders.index / version, files.tombstones)
     try:
         rows = np.fromfile(path, "<u4").astype(np.int64)
     except OSError as error:
         raise BadIndex(f"{path}: {error}") from None
-    if rows.max(initial=0) >= ends[-1]:
+    if rows.max(initial=0) >= sum(segment.count for segment in files.segments):
         raise BadIndex(f"{path}: of another shard")
-    parts = np.split(rows, np.searchsorted(rows, ends[:-1]))
-    return [part - start for part, start in zip(parts, [0, *ends[:-1]], strict=True)]
+    return rows

@@ -16,6 +16,9 @@ from search.manifest import (
     version_names,
 )
 
+PLAN = "plan-"
+"""How the folder of a plan begins (prepare/plans.py), in the folder of its version."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,10 +47,21 @@ def delete_old(folders: Folders, current: Current, keep: int) -> None:
 
 
 def delete_unfinished(folders: Folders) -> None:
-    """Delete the versions without a manifest: killed runs left them."""
-    for name in version_names(folders.index):
-        if not (folders.index / name / MANIFEST).exists():
+    """Delete the versions without a manifest, which killed runs left, but those with a plan."""
+    for name in unfinished(folders):
+        if not is_planned(folders, name):
             delete_version(folders, name)
+
+
+def unfinished(folders: Folders) -> list[str]:
+    """The versions without a manifest."""
+    names = version_names(folders.index)
+    return [name for name in names if not (folders.index / name / MANIFEST).exists()]
+
+
+def is_planned(folders: Folders, version: str) -> bool:
+    """Whether a version has a plan: it may be worked on."""
+    return any((folders.index / version).glob(f"{PLAN}*"))
 
 
 def delete_version(folders: Folders, version: str) -> None:
@@ -61,15 +75,16 @@ def delete_version(folders: Folders, version: str) -> None:
 
 
 def sweep_segments(folders: Folders) -> None:
-    """Delete the segments that no version names, unless a manifest cannot be read.
+    """Delete the segments that no version names.
 
+    Not if a manifest cannot be read, nor while there is a plan: its segments are not named yet.
     Other indexes may share the folders of paths and hashes, so only names that are in the folder of
     indexes are looked for. Its files go last, so that the next run finds the rest after a kill.
     """
-    named = set[str]()
-    for version in version_names(folders.index):
-        if not (folders.index / version / MANIFEST).exists():
-            continue  # as long as it is not finished, it takes part in no version
+    named, not_finished = set[str](), unfinished(folders)
+    if any(is_planned(folders, version) for version in not_finished):
+        return
+    for version in set(version_names(folders.index)) - set(not_finished):
         try:
             named.update(segment.name for segment in read_manifest(folders, version).segments)
         except BadIndex as error:

@@ -28,7 +28,7 @@ from inference.clip.model import Model
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.collection import read_collection
 from prepare.embed import Decoding, decode_source
-from prepare.recall import recall
+from prepare.recall import recall, share_of
 from prepare.sources import find_sources
 from search.manifest import folders_of, manifest_in_use
 from search.shard import Shard
@@ -146,7 +146,7 @@ def measure_index(plan: Plan) -> list[Figure]:
         found.append(row("built/s", len(vectors) / built_s))
         found.append(row("bytes/vector in memory", each, at_most=limits[0]))
         for ef, least_share in zip(EF_SEARCH, (limits[1], None), strict=True):
-            share = recall(queries, [(shard, stored)], K, ef)
+            share = recall([share_of(queries, shard, stored, K, ef)], K)
             found.append(row(f"recall@{K}, ef {ef}", share, at_least=least_share))
         contenders.append(started(name, _search(shard, queries, plan.seconds / 4)))
     runs = take_turns(contenders, 5 * plan.rounds // 2)

@@ -13,8 +13,9 @@ from PIL import Image
 
 from devtools.tiny_model import write_tiny_model
 from search.manifest import BadIndex, Manifest
-from tests.prepare.prepared_folder import Workspace, journal_grows, wait_for
+from tests.prepare.prepared_folder import Workspace
 from tests.prepare.version_files import files_in_use
+from tests.prepare.waiting import chunks_grow, wait_for
 
 IMAGES, FIRST, CHUNK = 10_000, 1_000, 200
 BROKEN_EVERY = 100
@@ -90,7 +91,7 @@ def prepare_all(first: Workspace, images: Path) -> Unbroken:
     workspace = first.copy(first.root.with_name("unbroken")).having(images=[str(images)])
     started = time.monotonic()
     process = workspace.start()
-    journal_grows(workspace, 1, process)
+    chunks_grow(workspace, 1, process)
     embedding = time.monotonic()
     wait_for(lambda: indexing(workspace), process)
     index = time.monotonic()

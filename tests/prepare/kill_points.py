@@ -4,7 +4,8 @@ python -m tests.prepare.kill_points, then a line `CONFIG N` for each run on stan
 answered by a line with its exit status, before which a run that ends well says how many steps it
 took.
 A step is what Python changes under the folder of CONFIG: it opens a file to write, renames or
-deletes one, makes a folder; or that it opens the log. Audit events tell of them, so the code that
+deletes one, makes a folder; or that it opens the log. Temporary files count when they are renamed:
+until then nobody looks at them. Audit events tell of them, so the code that
 runs is what always runs.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.config import load
+from common.files import TEMPORARY
 from prepare import build_index, save_embedding, shard_plans
 from search import exact
 
@@ -37,7 +39,8 @@ class Steps:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _is_ours(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+        is_new = str(arguments[0]).endswith(TEMPORARY) and event == "open"
+        if is_new or (event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)):
             return False
         in_open_folder = event in ("os.remove", "os.rmdir") and arguments[1] != -1
         return in_open_folder or self._folder in str(arguments[0])

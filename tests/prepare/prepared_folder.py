@@ -5,8 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -228,22 +227,3 @@ def add_images(folder: Path, seeds: Iterable[int]) -> list[Path]:
 def paths_of(names: Sequence[str]) -> set[str]:
     """How the index names files of the folder of images."""
     return {os.path.join("images", name) for name in names}
-
-
-def journal_grows(
-    workspace: Workspace, chunks: int, process: subprocess.Popen[str], timeout_s: float = 60
-) -> None:
-    """Wait until a running prepare has finished that many chunks more."""
-    before = len(workspace.embeddings.entries())
-    wait_for(lambda: len(workspace.embeddings.entries()) >= before + chunks, process, timeout_s)
-
-
-def wait_for(
-    condition: Callable[[], bool], process: subprocess.Popen[str], timeout_s: float = 60
-) -> None:
-    """Look until something is so that a running process brings about; it must not end before."""
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < until
-        time.sleep(0.001)

@@ -22,8 +22,9 @@ from tests.chaos.kills import (
     prepare_first,
     write_images,
 )
-from tests.prepare.prepared_folder import Workspace, journal_grows, wait_for
+from tests.prepare.prepared_folder import Workspace
 from tests.prepare.searching import search, unit_queries
+from tests.prepare.waiting import chunks_grow, wait_for
 
 KILLS_EMBEDDING, KILLS_INDEXING = 4, 2
 
@@ -54,7 +55,7 @@ def kill_at_random(workspace: Workspace, unbroken: Unbroken) -> None:
     for number in range(KILLS_EMBEDDING + KILLS_INDEXING):
         process = workspace.start()
         if number < KILLS_EMBEDDING:
-            journal_grows(workspace, int(chance.integers(0, 10)), process)
+            chunks_grow(workspace, int(chance.integers(0, 10)), process)
             moment_s = chance.uniform(0, unbroken.chunk_s)
         else:
             wait_for(lambda: indexing(workspace), process)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from common.config import Loaded, parse
 from common.errors import ConfigError
 from common.files import content_hash
-from prepare import build_index, fold, save_embedding
+from prepare import build_index, chunk_tasks, fold, save_embedding
 from prepare.chunks import EmbeddingFolder
 from prepare.live_log import live_log
 from prepare.live_writes import write_live
@@ -70,7 +70,7 @@ class Machine(RuleBasedStateMachine):
             "load_model": lambda *_, **__: self.tower.model(),
             "space_of_model": lambda *_: SPACE,
         }
-        self._patches.enter_context(patch.multiple(save_embedding, **model))
+        self._patches.enter_context(patch.multiple(chunk_tasks, **model))
         self._patches.enter_context(patch.object(fold, "find_model", lambda name, _: Path(name)))
 
     def teardown(self) -> None:

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from common.config import Loaded, parse
 from common.errors import ConfigError
-from prepare import build_index, save_embedding
+from prepare import build_index, chunk_tasks, save_embedding
 from prepare.chunks import EmbeddingFolder
 from prepare.roots import Change
 from tests.prepare.folders import BROKEN, DEEP, Folders, picture
@@ -61,7 +61,7 @@ class Machine(RuleBasedStateMachine):
             "load_model": lambda *_, **__: self.tower.model(),
             "space_of_model": lambda *_: SPACE,
         }
-        self._patches.enter_context(patch.multiple(save_embedding, **model))
+        self._patches.enter_context(patch.multiple(chunk_tasks, **model))
         self._patches.enter_context(patch.object(os, "scandir", self.folders.scandir))
 
     def teardown(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from common.config import Loaded, parse
-from prepare import build_index, save_embedding
+from prepare import build_index, chunk_tasks, save_embedding
 from prepare.embed_run import EmbedRun
 from prepare.roots import Change
 from tests.prepare.stub_tower import SPACE, StubTower
@@ -49,7 +49,7 @@ class Runs:
             "load_model": lambda *_, **__: self.tower.model(),
             "space_of_model": lambda *_: SPACE,
         }
-        with patch.multiple(save_embedding, **model):
+        with patch.multiple(chunk_tasks, **model):
             run = save_embedding.save_embeddings(self._loaded, change)
         assert build_index.build(self._loaded).count == run.images == FILES
         return run

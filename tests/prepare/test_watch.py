@@ -9,7 +9,8 @@ import pytest
 
 from devtools.processes import reading, stop
 from tests.prepare.live import delete, entries, id_of, metadata_of, patch, span
-from tests.prepare.prepared_folder import Workspace, add_images, noise, wait_for
+from tests.prepare.prepared_folder import Workspace, add_images, noise
+from tests.prepare.waiting import wait_for
 
 QUIET = ("--quiet-s", "0.3")
 

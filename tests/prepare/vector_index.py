@@ -15,6 +15,7 @@ from devtools.vectors import unit
 from prepare import build_index
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.members import Member, write_members
+from prepare.parts import WHOLE_RUN, DoAll
 from search.image_key import hashes_of
 from search.manifest import Folders, Manifest, folders_of
 from search.messages import Record
@@ -74,14 +75,14 @@ class VectorIndex:
             del self.years[number]
         return self
 
-    def build(self) -> Manifest:
+    def build(self, do_all: DoAll = WHOLE_RUN.do_all) -> Manifest:
         """Build the next version; it holds just what it must, and so do the folders."""
         members = [
             Member(f"{i}.jpg", 1, 0, 1, i, content_of(i), metadata={"year": year})
             for i, year in self.years.items()
         ]
         write_members(self._embeddings, members)
-        manifest = build_index.build(self.loaded)
+        manifest = build_index.build(self.loaded, do_all)
         version = load_version(self.folders, manifest.named, range)
         version.put_in_use()
         check(version, self.years)

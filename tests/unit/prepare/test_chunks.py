@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigError
-from prepare.chunks import JOURNAL, Chunk, EmbeddingFolder, Row, Skipped
+from prepare.chunks import Chunk, EmbeddingFolder, Row, Skipped
+from prepare.journal import JOURNAL
 
 ROWS = [Row("a.jpg", 3, 0, "0a", "0b"), Row("b.jpg", 3, 0, "0c", "0d")]
 

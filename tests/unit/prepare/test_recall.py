@@ -1,5 +1,6 @@
 """How much of what is truly nearest an index finds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.wire import Matrix
-from prepare.recall import recall
+from prepare.recall import recall, share_of
 from search.image_key import IMAGE_KEY
 from search.index import load_segment
 from search.messages import Hits, Record
@@ -40,6 +41,11 @@ def rows_of(shard: int, count: int) -> SegmentRows:
     return SegmentRows(VECTORS[chosen], keys[chosen], [])
 
 
+def of_all(queries: Matrix, shards: Sequence[tuple[Shard, SegmentRows]], k: int) -> float:
+    """The recall of some shards together."""
+    return recall([share_of(queries, shard, rows, k, 64) for shard, rows in shards], k)
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_whole_index_finds_everything_and_a_forgetful_one_does_not(
     tmp_path: Path, count: int
@@ -54,9 +60,9 @@ def test_a_whole_index_finds_everything_and_a_forgetful_one_does_not(
     queries = VECTORS[:10]
 
     forgetful = [(cast(Shard, Forgetful(shard)), rows) for shard, rows in shards]
-    assert recall(queries, shards, 5, 64) == 1.0
-    assert recall(queries, shards, 100, 64) == 1.0
-    assert recall(queries, forgetful, 5, 64) <= 0.8
+    assert of_all(queries, shards, 5) == 1.0
+    assert of_all(queries, shards, len(VECTORS)) == 1.0
+    assert of_all(queries, forgetful, 5) <= 0.8
 
 
 def test_an_image_counts_by_its_best_region(tmp_path: Path) -> None:
@@ -72,8 +78,8 @@ def test_an_image_counts_by_its_best_region(tmp_path: Path) -> None:
         files = write_segment(folders, version, 0, written, BUILD)
         shards.append(Shard([load_segment(folders, 8, files, 1_000_000)]))
 
-    assert recall(VECTORS, [(shards[0], with_regions)], 3, 64) == 1.0
-    assert recall(VECTORS, [(shards[1], with_regions)], 3, 64) < 0.9
+    assert of_all(VECTORS, [(shards[0], with_regions)], 3) == 1.0
+    assert of_all(VECTORS, [(shards[1], with_regions)], 3) < 0.9
 
 
 def rows(vectors: Matrix) -> SegmentRows:

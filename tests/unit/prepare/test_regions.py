@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from common.wire import Matrix
 from devtools.tiny_sam import SHAPE, picture, write_meta_sam
 from inference.clip import images
 from inference.messages import Region
+from prepare import chunk_tasks
+from prepare.chunk_tasks import Embedder
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.collection import Collection, read_collection
 from prepare.members import Member, write_members
@@ -54,7 +57,12 @@ class Regions:
         """Embed what is missing; returns of how many images."""
         settings = Prepare(regions=kind, batch_size=4, threads=1, **prepare)
         loaded = Loaded(Config(prepare=settings, inference=Inference(sam=sam)), self.root)
-        return embed_regions(loaded, self.folder, self.members, SPACE, self.tower.model)
+        model: dict[str, Any] = {
+            "load_model": lambda *_, **__: self.tower.model(),
+            "space_of_model": lambda *_: SPACE,
+        }
+        with patch.multiple(chunk_tasks, **model):
+            return embed_regions(loaded, self.folder, self.members, SPACE, Embedder(loaded))
 
     def read(self, kind: RegionKind = "grid") -> Collection:
         """What is indexed."""

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from prepare.chunks import Chunk, EmbeddingFolder, Row, Skipped
-from prepare.embed import Copy
+from prepare.chunks import Chunk, ChunkResult, EmbeddingFolder, Row, Skipped
 from prepare.members import Member
 from prepare.sources import Source
 from prepare.stored import StoredRows
@@ -56,7 +55,8 @@ def test_what_a_run_found_has_a_member(folder: EmbeddingFolder) -> None:
     """With the file as it is now, its roots and its metadata; skipped files have none."""
     stored = StoredRows(folder, "space")
     copy = Source("copy.jpg", 5, 6, {"year": 1})
-    stored.add(3, [], [Skipped("a.jpg", 9, 9, "broken")], [Copy(copy, "d")])
+    stored.add(3, [], [Skipped("a.jpg", 9, 9, "broken")])
+    stored.add_results([ChunkResult(None, "", [("copy.jpg", "d")])])
 
     member = stored.of("copy.jpg").member(copy, ("root",), 3)
     assert member == Member("copy.jpg", 5, 6, 1, 1, "d", ("root",), {"year": 1}, 3)

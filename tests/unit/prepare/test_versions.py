@@ -14,8 +14,10 @@ from prepare.versions import (
     find_version,
     next_version,
     put_in_use,
+    sweep_version,
 )
 from search.manifest import CURRENT, MANIFEST, SEGMENTS, Folders, write_manifest
+from search.version_folders import delete_unfinished
 from tests.unit.indexing import folders_in, write_version
 
 VECTORS = np.eye(4, dtype=np.float32)
@@ -41,6 +43,39 @@ def test_a_new_version_has_a_name_that_no_folder_knows(folders: Folders) -> None
     assert next_version(folders) == "v000008"
     assert names(folders) == ["v000008"]
     assert all((folder / "v000008").is_dir() for folder in folders.all())
+
+
+def test_a_version_with_a_plan_is_gone_on_with(folders: Folders) -> None:
+    """Unless another version came between; until then no segment is deleted."""
+    version = folders.index / next_version(folders)
+    (version / "plan-0123").mkdir()
+    (folders.paths / "v000001" / "left").touch()
+    (folders.index / SEGMENTS).mkdir()
+    segment = folders.index / SEGMENTS / "made.hnsw"
+    segment.touch()
+    delete_unfinished(folders)
+
+    assert next_version(folders) == "v000001"
+    assert segment.exists()
+    assert (folders.paths / "v000001" / "left").exists()
+    write_version(folders, "v000002", VECTORS)
+    assert next_version(folders) == "v000003"
+    assert names(folders) == ["v000002", "v000003"]
+    assert not segment.exists()
+
+
+def test_what_a_version_was_built_with_goes(folders: Folders) -> None:
+    """Its plan, what killed processes left; all that is of the version stays."""
+    manifest = write_version(folders, "v000001", VECTORS)
+    before = sorted((folders.index / "v000001").iterdir())
+    for name in ("plan-0123", "unplanned"):
+        (folders.index / "v000001" / name).mkdir()
+    for folder in folders.all():
+        (folder / "v000001" / "shard-000-0123.hnsw").touch()
+    sweep_version(folders, manifest)
+
+    assert before == sorted((folders.index / "v000001").iterdir())
+    assert not list((folders.paths / "v000001").iterdir())
 
 
 def test_a_whole_version_of_the_same_inputs_is_found(folders: Folders) -> None:

@@ -1,0 +1,58 @@
+"""The plan of the chunks of a run: which files each of them is from."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from common.config import Loaded
+from common.cores import usable_cores
+from prepare.chunks import ChunkPlan, ChunkResult, EmbeddingFolder
+from prepare.dealing import deal
+from prepare.plans import Plan, PlanFolder, open_plan
+from prepare.sources import Source
+
+
+def plan_images(
+    loaded: Loaded, folder: EmbeddingFolder, new: Sequence[Source], known: Iterable[str], space: str
+) -> Plan | None:
+    """Plan to embed new files, if any; of a `known` content hash, in hex, there is an embedding."""
+    if not new:
+        return None
+    prepare = loaded.config.prepare
+    dealt = list(deal(new, loaded.root, prepare.chunk_size, prepare.threads or usable_cores()))
+    hashes = np.array(sorted(int(content, 16) for content in known), "<u8")
+    tasks = ([msgspec.structs.replace(file, metadata={}) for file in files] for files in dealt)
+    return Plan(
+        ChunkPlan(space, folder.last_chunk() + 1, "none", [len(files) for files in dealt]),
+        hashes.tobytes(),
+        map(msgspec.msgpack.encode, tasks),
+    )
+
+
+def open_chunk_plan(
+    folder: EmbeddingFolder,
+    make: Callable[[], Plan | None],
+    take_up: Callable[[Iterable[ChunkResult]], None],
+    *,
+    of_regions: bool = False,
+) -> PlanFolder | None:
+    """Open the plan that `make` gives, if there is anything to do.
+
+    If a killed run had another one, what is done of that is taken up first, and `make` plans again.
+    """
+    plan = make()
+    opened = open_plan(folder.path, plan) if plan else None
+    others = [
+        other
+        for other in folder.plans()
+        if (opened and other.path != opened.path)
+        or (opened is None and (other.head(ChunkPlan).regions != "none") == of_regions)
+    ]
+    if not others:
+        return opened
+    if opened:
+        opened.close()
+    for other in others:
+        take_up(folder.finish(other).values())
+    return open_chunk_plan(folder, make, take_up, of_regions=of_regions)
