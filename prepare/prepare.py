@@ -14,6 +14,7 @@ commands:
 import sys
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -22,13 +23,13 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import Loaded, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
-from prepare import build_index, save_embedding, status
+from prepare import build_index, ray_runner, save_embedding, status
 from prepare.chunk_tasks import Embedder
 from prepare.chunks import EmbeddingFolder
 from prepare.embed_run import check, report
 from prepare.lock import writing_into
 from prepare.options import absolute, add_arguments
-from prepare.parts import WHOLE_RUN, Part, part_of
+from prepare.parts import WHOLE_RUN, DoAll, Part, part_of
 from prepare.plans import PlanFolder, Worker, open_plans
 from prepare.roots import Change
 from prepare.shard_tasks import ShardBuilder
@@ -55,14 +56,21 @@ def main() -> None:
         metavar="I/N",
         help="do a part of the run, counted from 0; it ends with all N parts",
     )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="what does the work: processes of ours, or a Ray cluster (default: local)",
+    )
     arguments = parser.parse_args()
     loaded = load(arguments.config)
     command, names = _split(arguments.words)
     if command in ALONE and names:
         raise ConfigError(f"{command} takes no path; a folder of this name is ./{command}")
     part: Part = arguments.part
-    if part != WHOLE_RUN and command in ALONE:
-        raise ConfigError("--part is for a run of prepare.py")
+    in_parts, on_ray = part != WHOLE_RUN, arguments.engine == "ray"
+    if (in_parts and on_ray) or (command in ALONE and (in_parts or on_ray)):
+        raise ConfigError("--part, or --engine ray, is for a run of prepare.py; not both")
     if part.number:
         _follow(loaded, part)
     elif command == "watch":
@@ -76,18 +84,29 @@ def main() -> None:
 def _prepare(loaded: Loaded, change: Change, options: Namespace) -> None:
     """Embed the images, then build the index."""
     ann_module(loaded.config.prepare.index)  # a missing package stops the run before the work
-    part: Part = options.part
-    outcome = save_embedding.save_embeddings(
-        loaded,
-        change,
-        accept_loss=options.accept_loss,
-        accept_log=options.accept_log,
-        do_all=part.do_all,
-    )
-    report(outcome, list_left_out=options.list_left_out)
-    build_index.report(build_index.build(loaded, part.do_all))
-    part.end(loaded.path(loaded.config.prepare.embedding_dir))
+    with _engine(loaded, options) as do_all:
+        outcome = save_embedding.save_embeddings(
+            loaded,
+            change,
+            accept_loss=options.accept_loss,
+            accept_log=options.accept_log,
+            do_all=do_all,
+        )
+        report(outcome, list_left_out=options.list_left_out)
+        build_index.report(build_index.build(loaded, do_all))
     check(outcome, options.max_bad)
+
+
+@contextmanager
+def _engine(loaded: Loaded, options: Namespace) -> Iterator[DoAll]:
+    """What has the tasks of a run done; raises MissingPackage."""
+    if options.engine == "ray":
+        with ray_runner.cluster(loaded) as do_all:
+            yield do_all
+    else:
+        part: Part = options.part
+        yield part.do_all
+        part.end(loaded.path(loaded.config.prepare.embedding_dir))
 
 
 def _follow(loaded: Loaded, part: Part) -> None:
