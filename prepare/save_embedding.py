@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from common.config import Loaded, load
 from common.errors import ConfigError
+from common.files import name_of
 from common.process import argument_parser, run
 from common.roots import read_roots
 from prepare.chunk_plans import open_chunk_plan, plan_images
@@ -30,7 +31,6 @@ from prepare.regions import embed_regions
 from prepare.removals import Result
 from prepare.roots import Change, changed, write_roots
 from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
-from common.files import name_of
 from prepare.sources import Source
 from prepare.stored import StoredRow, StoredRows
 from prepare.told_paths import told_from
