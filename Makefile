@@ -15,7 +15,7 @@ MINUTES ?= 10
 DEVICE ?= cpu
 SECONDS ?= 60
 UPGRADE ?= --upgrade
-WORKERS ?= 2
+WORKERS ?= 3
 
 # What an environment takes on the disk and what is downloaded for it, in MB as measured on Linux.
 DISK_MB = 330
@@ -107,7 +107,7 @@ format: dev ## what ruff can put right by itself
 
 test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
-	$(if $(TESTS),,OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup tests/torch)
+	$(if $(TESTS),,OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadgroup tests/torch)
 
 CLIENTS := tests/gateway tests/front/test_wires.py tests/front/test_clip_retrieval.py
 clients: dev ## other projects' clients, each in its own environment (7 GB, made once), against ours
