@@ -25,8 +25,13 @@ def started(name: str, load: Load) -> Contender:
     return Contender(name, lambda: nullcontext(load))
 
 
-def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[loads.Measured]]:
-    """Start all contenders and measure them in turn; print why a contender is left out."""
+def take_turns(
+    contenders: Sequence[Contender], rounds: int, settle_s: float
+) -> dict[str, list[loads.Measured]]:
+    """Start all contenders and measure them in turn; print why a contender is left out.
+
+    Before each load the machine has `settle_s` to become idle.
+    """
     with ExitStack() as stack:
         running: dict[str, Load] = {}
         for contender in contenders:
@@ -37,7 +42,7 @@ def take_turns(contenders: Sequence[Contender], rounds: int) -> dict[str, list[l
         runs: dict[str, list[loads.Measured]] = {name: [] for name in running}
         for number in range(rounds):
             for name, load in running.items():
-                loads.wait_until_idle()
+                loads.wait_until_idle(settle_s)
                 runs[name].append(load())
                 print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
     return runs
