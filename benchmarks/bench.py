@@ -119,8 +119,7 @@ def main() -> None:
     kind, results = "-".join(arguments.only), plan.loaded.path(FOLDER) / "results"
     if arguments.only == list(SECTIONS):  # only files of whole runs are kept in git
         kind, results = "bench", CHECKOUT / "benchmarks/results"
-    results = arguments.results or results
-    path = report.write(kind, figures, settings, plan.loaded.config, results)
+    path = report.write(kind, figures, settings, plan.loaded.config, arguments.results or results)
     print(f"\n{report.tables(figures)}\n\n{path}")
 
 

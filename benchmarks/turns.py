@@ -9,7 +9,7 @@ from devtools import loads
 from devtools.process_tree import cpu_seconds
 
 Load = Callable[[], loads.Measured]  # one timed run; each round calls it once
-Runs = Mapping[str, Sequence[loads.Measured]]  # by contender, round by round
+Runs = dict[str, list[loads.Measured]]  # by contender, round by round
 
 
 class Contender(NamedTuple):
@@ -25,13 +25,8 @@ def started(name: str, load: Load) -> Contender:
     return Contender(name, lambda: nullcontext(load))
 
 
-def take_turns(
-    contenders: Sequence[Contender], rounds: int, settle_s: float
-) -> dict[str, list[loads.Measured]]:
-    """Start all contenders and measure them in turn; print why a contender is left out.
-
-    Before each load the machine has `settle_s` to become idle.
-    """
+def take_turns(contenders: Sequence[Contender], rounds: int, settle_s: float) -> Runs:
+    """Measure contenders in turn, each when cores are idle or after `settle_s`; tell who cannot."""
     with ExitStack() as stack:
         running: dict[str, Load] = {}
         for contender in contenders:
@@ -39,7 +34,7 @@ def take_turns(
                 running[contender.name] = stack.enter_context(contender.start())
             except ConfigError as error:
                 print(f"left out: {contender.name}: {error}", flush=True)
-        runs: dict[str, list[loads.Measured]] = {name: [] for name in running}
+        runs: Runs = {name: [] for name in running}
         for number in range(rounds):
             for name, load in running.items():
                 loads.wait_until_idle(settle_s)
