@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--precision", default="bf16", help="of the model (bf16)")
     add("--rounds", type=int, default=2, metavar="N", help="medians are of N rounds (2)")
     add("--seconds", type=float, default=8, metavar="S", help="of a load; some take longer (8)")
-    add("--settle", type=float, default=20, metavar="S", help="wait for idle cores at most (20)")
+    add("--idle-s", type=float, default=20, metavar="S", help="wait for idle cores at most (20)")
     add("--vectors", type=int, default=100_000, metavar="N", help="of the collection (100000)")
     add("--shards", type=int, nargs="+", default=[1, 21], metavar="N", help="of it (1 21)")
     add("--workers", type=int, nargs="+", default=[4, 12, 24], metavar="N", help="(4 12 24)")
@@ -88,7 +88,7 @@ def make_plan(arguments: argparse.Namespace, folder: Path) -> Plan:
     find_model(model, given.root)  # fail before minutes of work
     changes = {"clip": model, "runtime": arguments.runtime, "precision": arguments.precision}
     inference = replace(given.config.inference.of("clip"), **changes)
-    same = ("rounds", "seconds", "settle", "vectors", "workers", "batches", "device", "beside")
+    same = ("rounds", "seconds", "idle_s", "vectors", "workers", "batches", "device", "beside")
     return Plan(
         **{name: getattr(arguments, name) for name in same},
         loaded=replace(given, config=replace(given.config, inference=inference)),

@@ -38,7 +38,7 @@ class Plan:
     weights: Path | None  # of the random ViT-B-32, as open_clip saves them; else None
     rounds: int
     seconds: float  # of a load; some loads last a multiple
-    settle: float  # seconds before a load, at most, until the machine is idle
+    idle_s: float  # seconds before a load, at most, until the machine is idle
     vectors: int
     shards: tuple[int, ...]
     workers: Sequence[int]

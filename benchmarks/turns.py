@@ -25,8 +25,8 @@ def started(name: str, load: Load) -> Contender:
     return Contender(name, lambda: nullcontext(load))
 
 
-def take_turns(contenders: Sequence[Contender], rounds: int, settle_s: float) -> Runs:
-    """Measure contenders in turn, each when cores are idle or after `settle_s`; tell who cannot."""
+def take_turns(contenders: Sequence[Contender], rounds: int, idle_s: float) -> Runs:
+    """Measure contenders in turn, each when cores are idle or after `idle_s`; tell who cannot."""
     with ExitStack() as stack:
         running: dict[str, Load] = {}
         for contender in contenders:
@@ -37,7 +37,7 @@ def take_turns(contenders: Sequence[Contender], rounds: int, settle_s: float) ->
         runs: Runs = {name: [] for name in running}
         for number in range(rounds):
             for name, load in running.items():
-                loads.wait_until_idle(settle_s)
+                loads.wait_until_idle(idle_s)
                 runs[name].append(load())
                 print(f"round {number + 1}: {name}: {runs[name][-1]}", flush=True)
     return runs

@@ -38,7 +38,7 @@ def measure(plan: Plan) -> list[Figure]:
                 sent = photos if kind == "images" else ()
                 load = partial(loads.clip_client, url, batch, LONGER * plan.seconds, sent)
                 contenders.append(started(f"{kind}, {name}", load))
-        runs = take_turns(contenders, plan.rounds, plan.settle)
+        runs = take_turns(contenders, plan.rounds, plan.idle_s)
     found = report.figures("gateway", runs, "a second")
     for kind, aim in AIMS.items():
         for name in ours:

@@ -42,7 +42,7 @@ def measure(plan: Plan) -> list[Figure]:
         starts = (partial(_in_a_loop, plan, tower), partial(http, 64), alone, partial(http, 1))
         names = (way.format(tower) for way in WAYS)
         contenders += map(Contender, names, starts)
-    runs = take_turns(contenders, plan.rounds, plan.settle)
+    runs = take_turns(contenders, plan.rounds, plan.idle_s)
     found = report.figures("inference", runs, "texts or images/s")
     for tower in TOWERS:
         loop, wide, in_process, single = (way.format(tower) for way in WAYS)

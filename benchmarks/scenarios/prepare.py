@@ -149,7 +149,7 @@ def measure_index(plan: Plan) -> list[Figure]:
             share = recall([share_of(queries, shard, stored, K, ef)], K)
             found.append(row(f"recall@{K}, ef {ef}", share, at_least=least_share))
         contenders.append(started(name, _search(shard, queries, plan.seconds / 4)))
-    runs = take_turns(contenders, 5 * plan.rounds // 2, plan.settle)
+    runs = take_turns(contenders, 5 * plan.rounds // 2, plan.idle_s)
     return [*found, *report.figures("index", runs), *report.ratio("index", runs, "compact", "hnsw")]
 
 

@@ -62,7 +62,7 @@ def _measure(plan: Plan, settings: Inference, card_per_s: float) -> list[Figure]
     """A row for each runtime, a column for each tower and batch size."""
     folder, opened = find_model(settings.clip, plan.loaded.root), dict(_open(plan, settings))
     contenders = [started(", ".join(cell), load) for cell, load in opened.items()]
-    runs = take_turns(contenders, 5 * plan.rounds // 2, plan.settle)
+    runs = take_turns(contenders, 5 * plan.rounds // 2, plan.idle_s)
     image_flop, found = None, []
     if card_per_s:
         from devtools.matmul import flop_per_image

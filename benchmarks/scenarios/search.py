@@ -66,7 +66,7 @@ def measure(plan: Plan) -> list[Figure]:
         theirs = checked_load(plan, truth, queries(), pids, middle, "/search")
         others = [started("baseline", theirs), *peers.contenders(plan, truth)]
         limits += [started(FLASK, bare_flask(plan, stack)), text_loop(plan)]
-        runs = take_turns([*ours, *others, *limits], plan.rounds, plan.settle)
+        runs = take_turns([*ours, *others, *limits], plan.rounds, plan.idle_s)
     return [*report.figures(SECTION, runs), *_ratios(runs, shards)]
 
 

@@ -103,7 +103,7 @@ def measure_workers(plan: Plan) -> list[Figure]:
                 plan, url, folder / "photo", content_type=content_type, clients=CLASSIFY_CLIENTS
             )
             contenders.append(started(f"{count} workers", with_cpu(load, services.pids)))
-        return report.figures("workers", take_turns(contenders, plan.rounds, plan.settle), "req/s")
+        return report.figures("workers", take_turns(contenders, plan.rounds, plan.idle_s), "req/s")
 
 
 def measured(replies: Sequence[Reply], seconds: float) -> Measured:
@@ -202,5 +202,5 @@ def measure_slow_clients(plan: Plan) -> list[Figure]:
             for name, at in ports.items()
         )
         # Front alone is last and runs once: front may not recover at once.
-        runs = take_turns(through, plan.rounds, plan.settle) | take_turns(alone, 1, plan.settle)
+        runs = take_turns(through, plan.rounds, plan.idle_s) | take_turns(alone, 1, plan.idle_s)
     return report.figures("slow clients", runs)

@@ -13,7 +13,7 @@ from devtools.services import CHECKOUT, run_command
 TARGETS = "ratio (by round) or target"
 SMALL = (
     *("--model", "tiny", "--runtime", "onnxruntime", "--precision", "fp32"),
-    *("--rounds", "1", "--seconds", "0.4", "--settle", "0", "--vectors", "300"),
+    *("--rounds", "1", "--seconds", "0.4", "--idle-s", "0", "--vectors", "300"),
     *("--shards", "1", "2"),
 )
 Tables = dict[str, dict[str, dict[str, str]]]

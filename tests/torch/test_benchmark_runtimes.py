@@ -16,7 +16,7 @@ from tests.torch.test_archive import hide
 
 # One figure takes a call, or a few.
 BRIEF = (
-    *("--only", "runtimes", "--rounds", "1", "--seconds", "0.001", "--settle", "0"),
+    *("--only", "runtimes", "--rounds", "1", "--seconds", "0.001", "--idle-s", "0"),
     *("--batches", "1", "2", "--results", "results"),
 )
 STARTER = {"onnxruntime fp32", "openvino fp32", "openvino bf16"}
