@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--precision", default="bf16", help="of the model (bf16)")
     add("--rounds", type=int, default=2, metavar="N", help="medians are of N rounds (2)")
     add("--seconds", type=float, default=8, metavar="S", help="of a load; some take longer (8)")
-    add("--idle-s", type=float, default=20, metavar="S", help="wait for idle cores at most (20)")
+    add("--idle-s", type=float, default=20, metavar="S", help="for idle cores, at most (20)")
     add("--vectors", type=int, default=100_000, metavar="N", help="of the collection (100000)")
     add("--shards", type=int, nargs="+", default=[1, 21], metavar="N", help="of it (1 21)")
     add("--workers", type=int, nargs="+", default=[4, 12, 24], metavar="N", help="(4 12 24)")

@@ -26,7 +26,7 @@ def started(name: str, load: Load) -> Contender:
 
 
 def take_turns(contenders: Sequence[Contender], rounds: int, idle_s: float) -> Runs:
-    """Measure contenders in turn, each when cores are idle or after `idle_s`; tell who cannot."""
+    """Start all contenders and measure them in turn, once cores are idle or after `idle_s`."""
     with ExitStack() as stack:
         running: dict[str, Load] = {}
         for contender in contenders:

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from flask import Blueprint, Response, send_from_directory
 
+from front.browser_headers import POLICY_HEADER
 from front.openapi.document import document
 
 # The two bring their scripts inside pages of their own making: they need more than the page may.
@@ -65,4 +66,4 @@ def _assets(package: str) -> Path:
 
 
 def _page(text: str) -> Response:
-    return Response(text, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+    return Response(text, content_type="text/html", headers={POLICY_HEADER: POLICY})

@@ -139,5 +139,5 @@ class Admission:
         problem.request_id = environ[REQUEST_ID]
         body = msgspec.json.encode(problem)
         headers = problem_headers(problem, error) | {"Content-Length": str(len(body))}
-        start("503 Service Unavailable", [*headers.items()])
+        start("503 Service Unavailable", list(headers.items()))
         return [body]
