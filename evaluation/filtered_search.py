@@ -106,7 +106,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100_000)
-    parser.add_argument("--batch", type=int, default=32, help="queries of one filter at a time")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[32, 1], help="queries of one filter at a time"
+    )
     parser.add_argument("--kind", choices=get_args(IndexKind), default="hnsw")
     parser.add_argument("--beside-qdrant", action="store_true", help="needs qdrant-edge-py")
     arguments = parser.parse_args()
@@ -130,21 +132,22 @@ def main() -> None:
             shards[", Qdrant Edge"] = qdrant
             print(f"Qdrant Edge: built in {time.process_time() - began:.0f} CPU s", flush=True)
         columns = [f"{order}{of}" for order in orders for of in shards]
-        print(f"\n| passes | {' | recall@10 | '.join(columns)} | recall@10 |")
-        print(f"|---|{'---:|' * 2 * len(columns)}", flush=True)
-        of_all = partial(measure, vectors=vectors, queries=queries, batch=arguments.batch)
-        rows = np.arange(arguments.images)
-        for ef in EFS:
-            cells = [of_all(shard, passing=rows, ef=ef) for shard in shards.values()]
-            print(f"| no filter, ef {ef} | {' | '.join(cells * len(orders))} |", flush=True)
-        for share in SHARES:
-            count = max(1, round(share * arguments.images))
-            cells = [
-                of_all(shard, passing=order[:count], below=(field, count))
-                for field, order in orders.items()
-                for shard in shards.values()
-            ]
-            print(f"| {share:.2%} | {' | '.join(cells)} |", flush=True)
+        for batch in arguments.batch:
+            print(f"\n| passes, {batch} at a time | {' | recall@10 | '.join(columns)} | recall@10 |")
+            print(f"|---|{'---:|' * 2 * len(columns)}", flush=True)
+            of_all = partial(measure, vectors=vectors, queries=queries, batch=batch)
+            rows = np.arange(arguments.images)
+            for ef in EFS:
+                cells = [of_all(shard, passing=rows, ef=ef) for shard in shards.values()]
+                print(f"| no filter, ef {ef} | {' | '.join(cells * len(orders))} |", flush=True)
+            for share in SHARES:
+                count = max(1, round(share * arguments.images))
+                cells = [
+                    of_all(shard, passing=order[:count], below=(field, count))
+                    for field, order in orders.items()
+                    for shard in shards.values()
+                ]
+                print(f"| {share:.2%} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

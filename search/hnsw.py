@@ -69,7 +69,10 @@ def _vectors(path: Path, dim: int, count: int) -> "Vectors":
         return Vectors(np.empty((0, dim), np.float32), np.empty(0, np.uint32))
     labels = np.ndarray((rows,), "<u8", mapped, HEADER + label_at, (size,))
     vectors = np.ndarray((rows, dim), "<f4", mapped, HEADER + vector_at, (size, 4))
-    return Vectors(vectors, np.argsort(labels).astype(np.uint32))
+    places = np.argsort(labels).astype(np.uint32)
+    if hasattr(mmap, "MADV_DONTNEED"):  # the labels lie on all pages; few are read again
+        mapped.madvise(mmap.MADV_DONTNEED)
+    return Vectors(vectors, places)
 
 
 class Vectors(NamedTuple):

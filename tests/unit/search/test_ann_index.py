@@ -103,3 +103,17 @@ def test_a_shard_without_images_can_be_written(engine: Any, tmp_path: Path) -> N
     paths = engine.write(tmp_path, "shard", VECTORS[:0], build("hnsw"))
 
     assert engine.load(paths, 16, 0) is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells what is resident")
+def test_a_loaded_file_is_in_memory_once(tmp_path: Path) -> None:
+    """hnswlib holds a copy of it; of the file itself, only what is read later is resident."""
+    vectors = np.random.default_rng(0).standard_normal((2_000, 512)).astype(np.float32)
+    paths = hnsw.write(tmp_path, "shard", vectors, Build("hnsw", 4, 8, 1, 8))
+    loaded = hnsw.load(paths, 512, len(vectors))
+    lines = Path("/proc/self/smaps").read_text().splitlines()
+    mapping = next(at for at, line in enumerate(lines) if line.endswith(str(paths.index_path)))
+    resident_kb = next(int(line.split()[1]) for line in lines[mapping:] if line.startswith("Rss:"))
+
+    assert resident_kb < paths.index_path.stat().st_size / 1000 / 4
+    np.testing.assert_array_equal(loaded.vectors(np.arange(2_000)), vectors)
