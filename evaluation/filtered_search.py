@@ -133,7 +133,8 @@ def main() -> None:
             print(f"Qdrant Edge: built in {time.process_time() - began:.0f} CPU s", flush=True)
         columns = [f"{order}{of}" for order in orders for of in shards]
         for batch in arguments.batch:
-            print(f"\n| passes, {batch} at a time | {' | recall@10 | '.join(columns)} | recall@10 |")
+            head = f"passes, {batch} at a time"
+            print(f"\n| {head} | {' | recall@10 | '.join(columns)} | recall@10 |")
             print(f"|---|{'---:|' * 2 * len(columns)}", flush=True)
             of_all = partial(measure, vectors=vectors, queries=queries, batch=batch)
             rows = np.arange(arguments.images)

@@ -1,6 +1,5 @@
 """Thumbnails and previews of indexed images, made at the first request."""
 
-import os
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,8 @@ from cachetools import LRUCache
 
 from common.cores import usable_cores
 from common.errors import Gone, ServiceError
-from common.files import MAX_IMAGE_BYTES, content_hash, read_regular
+from common.files import content_hash
+from common.image_files import FileState, read_image_file, state_of
 from common.images.formats import FORMATS, format_of
 from common.images.renditions import RenditionFolder, render
 
@@ -21,7 +21,7 @@ class Kept(NamedTuple):
 
     jpeg: bytes
     path: Path
-    state: tuple[int, int, int]
+    state: FileState
 
 
 class Renditions:
@@ -40,7 +40,7 @@ class Renditions:
         with self._lock:
             kept = self._cache.get(f"{image_id}-{pixels}")
         try:
-            return kept.jpeg if kept and _state(kept.path.stat()) == kept.state else None
+            return kept.jpeg if kept and state_of(kept.path) == kept.state else None
         except OSError:
             return None
 
@@ -50,17 +50,17 @@ class Renditions:
         `pixels` is its longer side. Raises Gone for a missing or broken file.
         """
         try:
-            status = path.stat()
+            state = state_of(path)
         except OSError:
             raise Gone(GONE) from None
-        jpeg = self._folder.get(image_id, pixels, status)
+        jpeg = self._folder.get(image_id, pixels, state)
         if jpeg is None:
             with self._slots:  # decoding takes memory: at most one image a core
                 jpeg = self.get(image_id, pixels) or self._render(image_id, pixels, path)
-            self._folder.put(image_id, pixels, status, jpeg)
+            self._folder.put(image_id, pixels, state, jpeg)
         with self._lock:
             if len(jpeg) <= self._cache.maxsize:
-                self._cache[f"{image_id}-{pixels}"] = Kept(jpeg, path, _state(status))
+                self._cache[f"{image_id}-{pixels}"] = Kept(jpeg, path, state)
         return jpeg
 
     def _render(self, image_id: str, pixels: int, path: Path) -> bytes:
@@ -74,17 +74,13 @@ class Renditions:
 GONE = "the file of this image is gone, or another since it was indexed"
 
 
-def _state(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_mtime_ns, status.st_ino, status.st_size
-
-
 def read_image(image_id: str, path: Path) -> bytes:
     """The bytes of the file at `path`; raises Gone if they are not those of the id.
 
     A link is followed: prepare may have followed it, and only what was indexed is ever given.
     """
     try:
-        data = read_regular(path, MAX_IMAGE_BYTES)
+        data = read_image_file(path)
     except OSError:
         data = b""
     if content_hash(data) != image_id[:16]:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from common.files import MAX_IMAGE_BYTES, content_hash, read_regular
+from common.files import content_hash
+from common.image_files import read_image_file
 from prepare.sources import Source
 
 
@@ -39,10 +40,6 @@ def deal(sources: Sequence[Source], root: Path, size: int, threads: int) -> Iter
 def _content(root: Path, source: Source) -> str:
     """The content hash of a file; its path, if it cannot be read: it is no copy then."""
     try:
-        return (
-            source.path
-            if source.problem
-            else content_hash(read_regular(root / source.path, MAX_IMAGE_BYTES))
-        )
+        return source.path if source.problem else content_hash(read_image_file(root / source.path))
     except OSError:
         return source.path

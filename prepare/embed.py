@@ -1,6 +1,5 @@
 """The embedding of one chunk: a pure function of its sources. Decoding runs beside the model."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import numpy as np
 from common.cores import usable_cores
 from common.errors import ConfigError, ServiceError, TooLarge
 from common.files import content_hash, location_hash
+from common.image_files import FileState, read_image_file, state_of
 from common.images.facts import facts_of
 from common.images.raw import MissingReader
 from common.images.renditions import RenditionFolder, render
@@ -184,11 +184,11 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Copy | Skippe
         return _skip(source, source.problem)
     try:
         path = decoding.root / source.path
-        status, data = path.stat(), path.read_bytes()
+        state, data = state_of(path), read_image_file(path)
         content = content_hash(data)
         if content in decoding.known:
             with suppress(ServiceError):  # front makes a rendition that is not there
-                _render(source.path, content, status, data, decoding)
+                _render(source.path, content, state, data, decoding)
             return Copy(source, content)
         image = images.decode_for(data, decoding.preprocessing, decoding.max_pixels)
         pixels = images.preprocess(image, decoding.preprocessing)
@@ -200,19 +200,17 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Copy | Skippe
         *(source.path, source.size_bytes, source.mtime_ns, content, perceptual_hash(image)),
         facts=facts_of(data),
     )
-    _render(source.path, content, status, data, decoding)
+    _render(source.path, content, state, data, decoding)
     return Decoded(source, row, pixels)
 
 
-def _render(
-    path: str, content: str, status: os.stat_result, data: bytes, decoding: Decoding
-) -> None:
+def _render(path: str, content: str, state: FileState, data: bytes, decoding: Decoding) -> None:
     """Make the renditions of an image; raises ServiceError."""
     image_id = f"{content}{location_hash(path):016x}"
     if decoding.renditions:
         for side in decoding.rendition_pixels:
             jpeg = render(data, side, decoding.max_pixels)
-            decoding.renditions.put(image_id, side, status, jpeg)
+            decoding.renditions.put(image_id, side, state, jpeg)
 
 
 def _skip(image: Source | Row, reason: str, *, again: bool = False) -> Skipped:

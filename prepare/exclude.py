@@ -23,13 +23,12 @@ class Exclude:
         found = self._spec.check_file(f"{inside}/" if is_folder else inside)
         return self._patterns[found.index] if found.include and found.index is not None else None
 
-    def leaves_out(self, inside: str, *, is_folder: bool) -> bool:
-        """Whether a walk does not come to a path: it or a folder above it is excluded."""
+    def leaves_out(self, inside: str, *, is_folder: bool) -> str | None:
+        """The pattern that keeps a walk from a path: it excludes the path or a folder above it."""
         parts = inside.split("/")
         above = ("/".join(parts[:count]) for count in range(1, len(parts)))
-        return any(self.pattern_of(path, is_folder=True) for path in above) or bool(
-            self.pattern_of(inside, is_folder=is_folder)
-        )
+        patterns = (self.pattern_of(path, is_folder=True) for path in above)
+        return next(filter(None, patterns), None) or self.pattern_of(inside, is_folder=is_folder)
 
 
 def _check(pattern: str) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from common.config import Loaded
-from common.files import MAX_IMAGE_BYTES, content_hash, location_hash, read_regular
+from common.files import content_hash, location_hash
+from common.image_files import read_image_file
 from common.images.facts import facts_of
 from inference.clip.registry import find_model, shown_name
 from prepare.chunks import Chunk, EmbeddingFolder, Row
@@ -204,7 +205,7 @@ def _row(entry: Entry, content: str, root: Path) -> Row:
     path = msgspec.msgpack.decode(entry.record, type=Record).path
     facts: dict[str, str] = {}
     with suppress(OSError):
-        data = read_regular(root / path, MAX_IMAGE_BYTES)
+        data = read_image_file(root / path)
         facts = facts_of(data) if content_hash(data) == content else {}
     return Row(path, 0, 0, content, entry.key[16:24].hex(), facts=facts)
 

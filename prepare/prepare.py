@@ -1,7 +1,7 @@
 """Embed a collection and index it: python prepare/prepare.py [COMMAND] [PATH ...].
 
-Without a PATH, the collection is looked through again. PATH is a folder, a list (.txt), a table
-(.csv, .tsv, .jsonl, .parquet) or a file. It is added to the collection, which remembers it.
+Without a PATH, the collection is looked through again. PATH is a folder, a tar, a list (.txt),
+a table (.csv, .tsv, .jsonl, .parquet) or a file. It is added to the collection, which remembers it.
 
 commands:
   add PATH ...     add to the collection, also what lies in one of its folders

@@ -19,6 +19,7 @@ import numpy as np
 from common.config import Loaded, Prepare, RegionKind
 from common.errors import BadRequest, ServiceError
 from common.files import content_hash
+from common.image_files import read_image_file
 from common.wire import Matrix
 from inference.clip import images
 from inference.clip.images import Pixels, Preprocessing
@@ -154,7 +155,7 @@ def _read(
     row = partial(Row, member.path, member.size_bytes, member.mtime_ns, member.content, "0")
     parts: list[Part] = []
     with suppress(OSError, ServiceError):
-        data = (loaded.root / member.path).read_bytes()
+        data = read_image_file(loaded.root / member.path)
         if content_hash(data) != member.content:
             return []
         decode = images.region_decoder(data, preprocessing, loaded.config.inference.max_pixels)

@@ -35,7 +35,7 @@ from prepare.sources import Source
 from prepare.stored import StoredRow, StoredRows
 from prepare.told_paths import told_from
 
-ROOTS = "folders, lists (.txt), tables (.csv, .tsv, .jsonl, .parquet) or files"
+ROOTS = "folders, tars, lists (.txt), tables (.csv, .tsv, .jsonl, .parquet) or files"
 NO_CHANGE = Change()
 UNWANTED: set[Kind] = {"excluded file", "excluded folder", "link"}
 """What a setting leaves out: it is not absent."""

@@ -1,8 +1,7 @@
-"""The image files of a collection, from folders, lists, tables and by name."""
+"""The image files of a collection, from folders, tars, lists, tables and by name."""
 
 import csv
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,8 @@ import msgspec
 from common.config import Prepare
 from common.errors import ConfigError
 from common.files import MAX_IMAGE_BYTES, name_of
-from prepare import tables
+from common.image_files import TAR, state_of
+from prepare import tables, tars
 from prepare.exclude import Exclude
 from prepare.left_out import LeftOut
 from prepare.links import Links
@@ -56,7 +56,7 @@ def walk_of(inputs: Iterable[Path], settings: Prepare) -> Walk:
 
 
 def find_sources(given: Path, root: Path, walk: Walk | None = None) -> Found:
-    """All images of a folder, a list (.txt) or a table, or a file itself.
+    """All images of a folder, a tar, a list (.txt) or a table, or a file itself.
 
     `root` is the folder of config.json; `walk` is that of all inputs of a run. Raises ConfigError
     for an input that does not exist or cannot be read.
@@ -80,6 +80,10 @@ def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]
             yield from ((Path(path), {}) for path in walk.files(str(given)))
         elif given.suffix.lower() in tables.SUFFIXES:
             yield from tables.read_table(given)
+        elif given.suffix.lower() == TAR:
+            yield from tars.read_tar(given, walk.exclude, walk.left_out)
+        elif given.name.lower().endswith(tars.COMPRESSED):
+            raise ConfigError(f"{given} is compressed: unpack it to a .tar, or to a folder")
         elif given.suffix.lower() == ".txt":
             lines = given.read_text(encoding="utf-8-sig").splitlines()
             yield from ((given.parent / line, {}) for line in lines if line.strip())
@@ -100,12 +104,12 @@ def examine(path: Path, metadata: dict[str, Scalar], root: Path) -> Source:
         shown = os.fsencode(name).decode(errors="backslashreplace")
         return Source(shown, 0, 0, problem="the name is not UTF-8")
     try:
-        found = path.stat()
+        found = state_of(path)
     except (OSError, ValueError) as error:  # ValueError: a listed path holds a null byte
         return Source(name, 0, 0, metadata, getattr(error, "strerror", None) or "cannot be read")
     problem = None
-    if not stat.S_ISREG(found.st_mode):
+    if not found.is_regular:
         problem = "not a regular file"
-    elif not 0 < found.st_size <= MAX_IMAGE_BYTES:
-        problem = "empty" if not found.st_size else f"over {MAX_IMAGE_BYTES} bytes"
-    return Source(name, found.st_size, found.st_mtime_ns, metadata, problem)
+    elif not 0 < found.size_bytes <= MAX_IMAGE_BYTES:
+        problem = "empty" if not found.size_bytes else f"over {MAX_IMAGE_BYTES} bytes"
+    return Source(name, found.size_bytes, found.mtime_ns, metadata, problem)

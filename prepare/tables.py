@@ -41,7 +41,7 @@ def read_table(table: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
         path = row.pop("path", None)
         if not path or not isinstance(path, str):
             raise ConfigError(f"{table} has no column `path` of text, or a row without it")
-        yield table.parent / path, {str(name): _scalar(value) for name, value in row.items()}
+        yield table.parent / path, {str(name): scalar(value) for name, value in row.items()}
 
 
 def _rows(table: Path) -> Iterable[TableRow]:
@@ -125,7 +125,7 @@ def _typed_value(value: str, kind: str) -> Scalar:
     return _time_text(moment if len(stripped) > len("2026-01-01") else moment.date())
 
 
-def _scalar(value: Any) -> Scalar:
+def scalar(value: Any) -> Scalar:
     """A value as JSON has it: times as ISO 8601, numbers that are none as null, others as text."""
     match value:
         case float() if not math.isfinite(value):
@@ -137,7 +137,7 @@ def _scalar(value: Any) -> Scalar:
         case date() | time():
             return _time_text(value)
         case Decimal():
-            return _scalar(float(value))
+            return scalar(float(value))
         case list() | dict():
             return msgspec.json.encode(value, enc_hook=str).decode()
     return str(value)

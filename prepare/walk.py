@@ -38,7 +38,7 @@ class Walk:
 
     def __init__(self, exclude: Exclude, links: Links) -> None:
         self.left_out: list[LeftOut] = []
-        self._exclude = exclude
+        self.exclude = exclude
         self._links = links
 
     def files(self, root: str) -> Iterator[str]:
@@ -87,7 +87,7 @@ class Walk:
         return place.is_folder or self._is_image(place)
 
     def _is_excluded(self, path: str, inside: str, *, is_folder: bool) -> bool:
-        pattern = self._exclude.pattern_of(inside, is_folder=is_folder)
+        pattern = self.exclude.pattern_of(inside, is_folder=is_folder)
         if pattern:
             self._leave_out(path, "excluded folder" if is_folder else "excluded file", pattern)
         return pattern is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from common.files import temporary_of
+from common.image_files import FileState
 from common.images.decode import decode
 
 QUALITY = 80
@@ -53,22 +54,22 @@ class RenditionFolder:
         self._lock = threading.Lock()
         self._is_told = False
 
-    def get(self, image_id: str, pixels: int, made_of: os.stat_result) -> bytes | None:
-        """The rendition of an image whose file has the status `made_of`, if it is there."""
+    def get(self, image_id: str, pixels: int, made_of: FileState) -> bytes | None:
+        """The rendition of an image whose file has the state `made_of`, if it is there."""
         if not self._max_bytes:
             return None
         path = self._path(image_id, pixels, made_of)
         try:
-            if path.stat().st_mtime_ns != made_of.st_mtime_ns:
+            if path.stat().st_mtime_ns != made_of.mtime_ns:
                 return None
             jpeg = path.read_bytes()
-            os.utime(path, ns=(time.time_ns(), made_of.st_mtime_ns))
+            os.utime(path, ns=(time.time_ns(), made_of.mtime_ns))
         except OSError:
             return None
         is_whole = jpeg.startswith(b"\xff\xd8") and jpeg.endswith(b"\xff\xd9")
         return jpeg if is_whole else None
 
-    def put(self, image_id: str, pixels: int, made_of: os.stat_result, jpeg: bytes) -> None:
+    def put(self, image_id: str, pixels: int, made_of: FileState, jpeg: bytes) -> None:
         """Keep a rendition. A disk that takes none is told once in the log."""
         if not self._max_bytes:
             return
@@ -77,7 +78,7 @@ class RenditionFolder:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(jpeg)
-            os.utime(temporary, ns=(time.time_ns(), made_of.st_mtime_ns))
+            os.utime(temporary, ns=(time.time_ns(), made_of.mtime_ns))
             temporary.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -88,8 +89,8 @@ class RenditionFolder:
             return
         self._count(len(jpeg))
 
-    def _path(self, image_id: str, pixels: int, made_of: os.stat_result) -> Path:
-        return self._folder / image_id[:2] / f"{image_id}-{pixels}-{made_of.st_size}.jpg"
+    def _path(self, image_id: str, pixels: int, made_of: FileState) -> Path:
+        return self._folder / image_id[:2] / f"{image_id}-{pixels}-{made_of.size_bytes}.jpg"
 
     def _count(self, size_bytes: int) -> None:
         with self._lock:

@@ -71,8 +71,8 @@ class Prepare(Section, frozen=True):
         tuple[str, ...],
         Meta(
             description="What a collection begins with, if the command line names nothing:"
-            " folders, lists (`.txt`), tables (`.csv`, `.tsv`, `.jsonl`, `.parquet`) and files."
-            " What is written here later is added; `prepare.py remove` removes."
+            " folders, tars, lists (`.txt`), tables (`.csv`, `.tsv`, `.jsonl`, `.parquet`) and"
+            " files. What is written here later is added; `prepare.py remove` removes."
         ),
     ] = ("samples",)
     max_loss: Annotated[

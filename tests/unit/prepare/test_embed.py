@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from common.files import content_hash, location_hash
+from common.image_files import state_of
 from common.images.renditions import RenditionFolder
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
@@ -143,9 +144,9 @@ def test_renditions_are_made_on_request(root: Path) -> None:
 
     assert isinstance(decoded, Decoded)
     image_id = f"{decoded.row.content}{location_hash('1.png'):016x}"
-    status = (root / "1.png").stat()
+    state = state_of(root / "1.png")
     for side in (3, 2):
-        jpeg = folder.get(image_id, side, status)
+        jpeg = folder.get(image_id, side, state)
         assert jpeg
         assert (side, side) == Image.open(io.BytesIO(jpeg)).size
     decode_source(source("2.png"), decoding._replace(rendition_pixels=()))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from common.image_files import state_of
 from common.images.renditions import PART, RenditionFolder, render
 from tests.front.pictures import encoded, noise
 from tests.unit.common.images.shown import MAX_PIXELS
@@ -39,37 +40,37 @@ def test_a_rendition_keeps_the_shape() -> None:
 
 def test_what_is_kept_is_found_by_all_processes(tmp_path: Path, original: Path) -> None:
     """By id, size, and the status of the file."""
-    RenditionFolder(tmp_path / "kept", 10**6).put(id_of(1), 320, original.stat(), JPEG)
+    RenditionFolder(tmp_path / "kept", 10**6).put(id_of(1), 320, state_of(original), JPEG)
     other = RenditionFolder(tmp_path / "kept", 10**6)
 
-    assert JPEG == other.get(id_of(1), 320, original.stat())
-    assert other.get(id_of(2), 320, original.stat()) is None
-    assert other.get(id_of(1), 1600, original.stat()) is None
+    assert JPEG == other.get(id_of(1), 320, state_of(original))
+    assert other.get(id_of(2), 320, state_of(original)) is None
+    assert other.get(id_of(1), 1600, state_of(original)) is None
 
 
 def test_a_rendition_of_a_changed_file_is_not_found(tmp_path: Path, original: Path) -> None:
     """Of another time or size."""
     folder = RenditionFolder(tmp_path / "kept", 10**6)
-    folder.put(id_of(1), 320, original.stat(), JPEG)
+    folder.put(id_of(1), 320, state_of(original), JPEG)
     time_ns = original.stat().st_mtime_ns
 
     os.utime(original, ns=(time_ns, time_ns + 1))
-    assert folder.get(id_of(1), 320, original.stat()) is None
+    assert folder.get(id_of(1), 320, state_of(original)) is None
     original.write_bytes(b"123456")
     os.utime(original, ns=(time_ns, time_ns))
-    assert folder.get(id_of(1), 320, original.stat()) is None
+    assert folder.get(id_of(1), 320, state_of(original)) is None
 
 
 def test_a_rendition_that_is_cut_is_not_found(tmp_path: Path, original: Path) -> None:
     """After a loss of power a file may be empty."""
     folder = RenditionFolder(tmp_path / "kept", 10**6)
-    folder.put(id_of(1), 320, original.stat(), JPEG)
+    folder.put(id_of(1), 320, state_of(original), JPEG)
     (path,) = (tmp_path / "kept").rglob("*.jpg")
 
     path.write_bytes(JPEG[:500])
     os.utime(path, ns=(0, original.stat().st_mtime_ns))
 
-    assert folder.get(id_of(1), 320, original.stat()) is None
+    assert folder.get(id_of(1), 320, state_of(original)) is None
 
 
 def test_the_folder_is_bounded(tmp_path: Path, original: Path) -> None:
@@ -77,12 +78,12 @@ def test_the_folder_is_bounded(tmp_path: Path, original: Path) -> None:
     limit = 20 * len(JPEG)
     folders = [RenditionFolder(tmp_path / "kept", limit) for _ in range(2)]
     for number in range(100):
-        folders[number % 2].put(id_of(number), 320, original.stat(), JPEG)
-        assert folders[0].get(id_of(0), 320, original.stat())  # it is used all the time
+        folders[number % 2].put(id_of(number), 320, state_of(original), JPEG)
+        assert folders[0].get(id_of(0), 320, state_of(original))  # it is used all the time
         assert size_of(tmp_path) <= limit + 2 * (limit // PART + len(JPEG))
 
-    assert folders[0].get(id_of(99), 320, original.stat())
-    assert folders[0].get(id_of(50), 320, original.stat()) is None
+    assert folders[0].get(id_of(99), 320, state_of(original))
+    assert folders[0].get(id_of(50), 320, state_of(original)) is None
 
 
 def test_a_disk_that_takes_nothing_is_told_once(
@@ -92,16 +93,16 @@ def test_a_disk_that_takes_nothing_is_told_once(
     (tmp_path / "kept").write_text("a file, no folder")
     folder = RenditionFolder(tmp_path / "kept", 10**6)
     for _ in range(2):
-        folder.put(id_of(1), 320, original.stat(), JPEG)
+        folder.put(id_of(1), 320, state_of(original), JPEG)
 
-    assert folder.get(id_of(1), 320, original.stat()) is None
+    assert folder.get(id_of(1), 320, state_of(original)) is None
     assert 1 == len(caplog.records)
 
 
 def test_a_limit_of_0_keeps_nothing(tmp_path: Path, original: Path) -> None:
     """And makes no folder."""
     folder = RenditionFolder(tmp_path / "kept", 0)
-    folder.put(id_of(1), 320, original.stat(), JPEG)
+    folder.put(id_of(1), 320, state_of(original), JPEG)
 
-    assert folder.get(id_of(1), 320, original.stat()) is None
+    assert folder.get(id_of(1), 320, state_of(original)) is None
     assert not (tmp_path / "kept").exists()

@@ -1,0 +1,81 @@
+"""Images in tars: where their bytes lie, and what is no image file."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from common.image_files import members_of, read_image_file, state_of
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    """Write a tar."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_a_member_is_read_by_its_path(tmp_path: Path) -> None:
+    """In a folder of the tar, too, however its name is written; with the time of the tar."""
+    tar = write_tar(tmp_path / "a.TAR", {"./one.jpg": b"one", "in/two.jpg": b"two", "one": b""})
+    os.utime(tar, ns=(1, 7))
+
+    assert b"one" == read_image_file(tar / "one.jpg")
+    assert b"two" == read_image_file(tar / "in/two.jpg")
+    state = state_of(tar / "in/two.jpg")
+    assert (3, 7, tar.stat().st_ino, True) == state
+    assert state_of(tmp_path).is_regular is False
+
+
+def test_another_tar_at_the_path_is_seen(tmp_path: Path) -> None:
+    """Its members are not those that are remembered."""
+    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b"one"})
+    assert b"one" == read_image_file(tar / "one.jpg")
+    write_tar(tmp_path / "b.tar", {"zero.jpg": b"0" * 600, "one.jpg": b"1"}).replace(tar)
+
+    assert b"1" == read_image_file(tar / "one.jpg")
+
+
+@pytest.mark.parametrize("name", ["two.jpg", "one.jpg/one.jpg", "in"])
+def test_what_is_not_in_a_tar_is_not_there(name: str, tmp_path: Path) -> None:
+    """Nor is anything in a file that is no tar by its name."""
+    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b"one", "in/two.jpg": b"two"})
+    for path in (tar / name, write_tar(tmp_path / "a.zip", {name: b"x"}) / name):
+        with pytest.raises(FileNotFoundError):
+            read_image_file(path)
+        with pytest.raises(FileNotFoundError):
+            state_of(path)
+
+
+def test_an_empty_member_is_no_image(tmp_path: Path) -> None:
+    """As an empty file is none."""
+    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b""})
+    with pytest.raises(OSError, match="0 bytes"):
+        read_image_file(tar / "one.jpg")
+
+
+def test_what_leads_out_of_a_tar_is_no_member(tmp_path: Path) -> None:
+    """By its name, or as a link."""
+    files = {"/etc/passwd": b"x", "../up.jpg": b"x", "in/../../up.jpg": b"x", "..jpg": b"good"}
+    tar = write_tar(tmp_path / "a.tar", files)
+    with tarfile.open(tar, "a") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
+            member = tarfile.TarInfo(f"{kind!r}.jpg")
+            member.type, member.linkname = kind, "/etc/passwd"
+            archive.addfile(member)
+
+    assert ["..jpg"] == list(members_of(tar))
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 2000, None], ids=["empty", "other", "cut"])
+def test_what_is_no_whole_tar_is_an_error(data: bytes | None, tmp_path: Path) -> None:
+    """All its images count as unread then: none is taken for deleted."""
+    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b"1" * 20000, "two.jpg": b"2" * 20000})
+    tar.write_bytes(tar.read_bytes()[:30000] if data is None else data)
+    with pytest.raises(OSError, match="no whole tar"):
+        members_of(tar)
