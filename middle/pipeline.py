@@ -1,5 +1,6 @@
 """The pipeline of a query: look up, embed, fan out, merge, keep."""
 
+import asyncio
 import logging
 import time
 from functools import partial
@@ -124,12 +125,36 @@ class Pipeline:
     async def _search(
         self, query: Query, image: ImageFile | None, deadline: float, bypass: bool
     ) -> SearchResult:
-        """Embed a query, ask all shards, and merge their hits."""
+        """The hits of a query; beside them its facets, which do not depend on its vector."""
+        least = 1.0 if query.require_full else self._min_coverage
+        searching = self._search_hits(query, image, least, deadline, bypass)
+        if not query.facets:
+            return await searching
+        started = time.perf_counter()
+        message = CountRequest(query.facets, query.filter, min_position=query.min_position)
+        counting = count_values(self._fan_out, message, deadline)
+        result, (counted, facets) = await asyncio.gather(searching, counting)
+        counted.check(least)
+        answer = result.answer
+        answer = msgspec.structs.replace(
+            answer,
+            coverage=min(answer.coverage, counted.coverage, key=lambda part: part.fraction),
+            position=min(answer.position, counted.position),
+            took_ms={**answer.took_ms, "total": _ms(time.perf_counter() - started)},
+            facets=facets,
+        )
+        # If an index was swapped in between, the answer is of no version that it could be kept for.
+        is_same = counted.version_digest == result.version_digest
+        return SearchResult(answer, result.digest, result.version_digest if is_same else "")
+
+    async def _search_hits(
+        self, query: Query, image: ImageFile | None, least: float, deadline: float, bypass: bool
+    ) -> SearchResult:
+        """Embed a query, ask all shards, and merge their hits; `least` must be covered."""
         started = time.perf_counter()
         embedded = await self._embed(query, image, deadline, bypass)
         embedded_at = time.perf_counter()
         found, hits = await self._find(query, embedded, deadline)
-        least = 1.0 if query.require_full else self._min_coverage
         found.check(least)
         ended = time.perf_counter()
         took_ms = {
@@ -140,28 +165,7 @@ class Pipeline:
         warnings = list(embedded.warnings)
         version, position = found.version, found.position
         answer = Answer(hits, found.coverage, version, position, embedded.model, took_ms, warnings)
-        result = SearchResult(answer, embedded.digest, found.version_digest)
-        return await self._with_facets(result, query, least, deadline) if query.facets else result
-
-    async def _with_facets(
-        self, result: SearchResult, query: Query, least: float, deadline: float
-    ) -> SearchResult:
-        """A result with counts of values, of all images that pass the query's filter."""
-        started, answer = time.perf_counter(), result.answer
-        message = CountRequest(query.facets, query.filter, min_position=query.min_position)
-        found, facets = await count_values(self._fan_out, message, deadline)
-        found.check(least)
-        took_ms = answer.took_ms["total"] + _ms(time.perf_counter() - started)
-        counted = msgspec.structs.replace(
-            answer,
-            coverage=min(answer.coverage, found.coverage, key=lambda part: part.fraction),
-            position=min(answer.position, found.position),
-            took_ms={**answer.took_ms, "total": round(took_ms, 3)},
-            facets=facets,
-        )
-        # If an index was swapped in between, the answer is of no version that it could be kept for.
-        is_same = found.version_digest == result.version_digest
-        return SearchResult(counted, result.digest, result.version_digest if is_same else "")
+        return SearchResult(answer, embedded.digest, found.version_digest)
 
     async def _embed(
         self, query: Query, image: ImageFile | None, deadline: float, bypass: bool

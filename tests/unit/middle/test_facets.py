@@ -12,8 +12,8 @@ from tests.unit.answering import Answering
 from tests.unit.shards import down
 
 TOLD = {"tag": Facet([FacetValue("a", 3)], 0)}
-BETWEEN_S = 2.5
-"""After the hits have come, and before the counts."""
+COUNTING_S, SEARCHING_S = 0.5, 1.5
+"""While values are counted and the query is embedded, and then, while hits are looked for."""
 
 
 def counting() -> Answering:
@@ -35,15 +35,16 @@ async def test_facets_are_kept_with_the_answer() -> None:
 
 
 async def test_counts_of_another_version_are_not_kept() -> None:
-    """An index was swapped between the hits and the counts."""
+    """An index was swapped while they were counted, and back before the hits were found."""
     asked = counting()
     answer = asyncio.create_task(asked.ask())
-    await asyncio.sleep(BETWEEN_S)
+    await asyncio.sleep(COUNTING_S)
     for server in asked.servers:
         server.versions = ["v2"]
-    assert ("v1", TOLD) == ((found := (await answer).answer).index_version, found.facets)
+    await asyncio.sleep(SEARCHING_S - COUNTING_S)
     for server in asked.servers:
         server.versions = ["v1"]
+    assert ("v1", TOLD) == ((found := (await answer).answer).index_version, found.facets)
 
     assert [(await asked.ask()).outcome for _ in range(2)] == ["miss", "hit"]
 
@@ -51,16 +52,17 @@ async def test_counts_of_another_version_are_not_kept() -> None:
 async def test_counts_of_fewer_shards_are_told() -> None:
     """In the coverage, and in the position; they are not kept, and refused where all are wanted."""
     asked = counting()
-    asked.servers[0].position, asked.servers[1].position = 8, 9
+    asked.servers[1].position = 9
 
     async def ask() -> Answering:
         answer = asyncio.create_task(asked.ask())
-        await asyncio.sleep(BETWEEN_S)
+        await asyncio.sleep(COUNTING_S)
         asked.servers[0].position, asked.servers[1].error = 7, down()
+        await asyncio.sleep(SEARCHING_S - COUNTING_S)
+        asked.servers[0].position, asked.servers[1].error = 8, None
         found = (await answer).answer
         assert (found.coverage.fraction, found.coverage.degraded, found.position) == (0.5, True, 7)
         assert found.facets == {"tag": Facet([FacetValue("a", 1)], 0)}
-        asked.servers[1].error = None
         return asked
 
     await ask()
