@@ -68,7 +68,7 @@ class OurShard:
     def search(self, queries: Matrix, k: int, ef: int, below: tuple[str, int] | None) -> list[Any]:
         """The k best images of each query, of those whose field is below a number."""
         test = Filter(field=below[0], lt=below[1]) if below else None
-        return self._segment.search(queries, [k] * len(queries), ef, 1, test)
+        return self._segment.rank(queries, [k] * len(queries), ef, 1, test).hits()
 
     @staticmethod
     def rows(hits: Any) -> set[int]:

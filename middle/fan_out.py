@@ -54,16 +54,18 @@ class FanOut:
         self,
         vector: Matrix,
         k: int,
+        most: int,
         deadline: float,
         passing: Filter | None = None,
         min_position: int = 0,
     ) -> FanOutResult[Hits]:
         """The k nearest of each shard that pass, of one version; raises if no shard answered.
 
-        A server answers once it has come to `min_position` in the log.
+        Of them a server gives the best `most` of all its shards. It answers once it has come to
+        `min_position` in the log.
         """
         self._check()
-        query = VectorQuery(vector, k, filter=passing, min_position=min_position)
+        query = VectorQuery(vector, k, most, filter=passing, min_position=min_position)
         batch = self._batch_of(query)
         results = await batch.results(batch.add(query, deadline), deadline)
 

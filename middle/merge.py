@@ -24,6 +24,7 @@ SECOND_ASK_RATE = 0.002
 for. All shards are then asked again; at this rate, the cost is next to nothing."""
 
 _SIZE = IMAGE_KEY.itemsize
+_score = struct.Struct("<f")
 _records = msgspec.msgpack.Decoder(Record)
 
 
@@ -90,21 +91,30 @@ def merge(
 def is_complete(
     shards: Mapping[int, Hits], fetched: int, hits: Sequence[Hit], k: int, min_score: float | None
 ) -> bool:
-    """Whether no image beyond the `fetched` best of each shard could belong among `hits`.
+    """Whether no image beyond those that the shards gave could belong among `hits`.
 
-    If copies are dropped, a shard may have better hits beyond the `fetched` than other shards gave.
+    Each gave the `fetched` best, or fewer. If copies are dropped, it may have better ones beyond
+    them than other shards gave.
     """
     floor = hits[-1].score if len(hits) == k else (-1.0 if min_score is None else min_score)
-    return all(
-        len(found.records) < fetched or np.frombuffer(found.scores, "<f4")[-1] <= floor
-        for found in shards.values()
-    )
+    return all(_best_beyond(found, fetched) <= floor for found in shards.values())
+
+
+def _best_beyond(found: Hits, fetched: int) -> float:
+    """What the scores of the images that a shard did not give cannot exceed."""
+    if found.beyond is not None:
+        return found.beyond
+    if len(found.records) < fetched:
+        return -math.inf
+    last: float = _score.unpack(found.scores[-_score.size :])[0]
+    return last
 
 
 def _best_first(shards: Mapping[int, Hits]) -> Iterator[Candidate]:
     order = [
         (-score, shard, place)
         for shard, hits in shards.items()
+        if hits.records
         for place, score in enumerate(np.frombuffer(hits.scores, dtype="<f4").tolist())
     ]
     order.sort()  # a merge, since Python's sort finds the sorted lists

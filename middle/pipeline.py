@@ -27,6 +27,9 @@ from search.messages import MAX_SHARD_HITS, Hits
 
 log = logging.getLogger(__name__)
 
+COPIES = 2
+"""So many times the hits that are needed are fetched at first, as some may be copies of others."""
+
 
 class CachedAnswer(NamedTuple):
     """An answer, its cache outcome, and its age."""
@@ -136,9 +139,10 @@ class Pipeline:
         result, (counted, facets) = await asyncio.gather(searching, counting)
         counted.check(least)
         answer = result.answer
+        coverages = answer.coverage, counted.coverage
         answer = msgspec.structs.replace(
             answer,
-            coverage=min(answer.coverage, counted.coverage, key=lambda part: part.fraction),
+            coverage=min(coverages, key=lambda coverage: coverage.fraction),
             position=min(answer.position, counted.position),
             took_ms={**answer.took_ms, "total": _ms(time.perf_counter() - started)},
             facets=facets,
@@ -190,13 +194,13 @@ class Pipeline:
         self, query: Query, embedded: Embedded, deadline: float
     ) -> tuple[FanOutResult[Hits], list[Hit]]:
         """Ask each shard for a share of the hits, and again for more if the share was too small."""
-        # the query's own image is found, then left out
-        fetch = hits_per_shard(query.k + (query.id is not None), self._fan_out.shard_count)
+        wanted = query.k + (query.id is not None)  # its own image is found, then left out
+        fetch, most = hits_per_shard(wanted, self._fan_out.shard_count), COPIES * wanted
         last: tuple[FanOutResult[Hits], list[Hit]] | None = None
         while True:
             try:
                 found = await self._fan_out.search(
-                    embedded.vector, fetch, deadline, query.filter, query.min_position
+                    embedded.vector, fetch, most, deadline, query.filter, query.min_position
                 )
             except ServiceError as error:
                 if embedded.space and error.code == "wrong_length":  # the vector is of our model
@@ -207,11 +211,11 @@ class Pipeline:
             if embedded.space and found.space != embedded.space:
                 raise _mismatch()
             found, hits = last = _merge(query, found)
-            if fetch == MAX_SHARD_HITS or is_complete(
-                found.shards, fetch, hits, query.k, query.min_score
-            ):
+            is_whole = is_complete(found.shards, fetch, hits, query.k, query.min_score)
+            if is_whole or fetch == MAX_SHARD_HITS:
                 return found, hits
             fetch = min(MAX_SHARD_HITS, 4 * fetch)
+            most = fetch * self._fan_out.shard_count
 
 
 def _merge(query: Query, found: FanOutResult[Hits]) -> tuple[FanOutResult[Hits], list[Hit]]:

@@ -34,7 +34,7 @@ def share_of(queries: Matrix, shard: Shard, rows: SegmentRows, k: int, ef_search
     Scores from the index are not used, as its vectors may be rounded.
     """
     exact = _scores(queries, rows)
-    hits = shard.search(queries, [k] * len(queries), ef_search, 0)
+    hits = shard.rank(queries, [k] * len(queries), ef_search, 0).hits()
     found = [
         query_scores[_rows(rows.keys, query_hits)]
         for query_hits, query_scores in zip(hits, exact, strict=True)

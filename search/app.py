@@ -41,6 +41,7 @@ from search.messages import (
     SearchRequest,
     ShardHits,
 )
+from search.ranking import Ranking, best_of_all
 from search.shard import Found, Shard
 from search.version import Version
 
@@ -194,14 +195,17 @@ def _search(
         check_fields(message.filter, version.fields)
     position = version.position  # before the search, which may have later entries, too
     ef = ef_of_shard(ef_search, len(manifest.shards))
-    shards = []
+    found: dict[int, Ranking] = {}
     for number, shard in version.shards.items():
         if message.shards is not None and number not in message.shards:
             continue
         _check_wanted(deadline)
-        shards.append(
-            ShardHits(number, shard.search(vectors, message.ks, ef, threads, message.filter))
-        )
+        found[number] = shard.rank(vectors, message.ks, ef, threads, message.filter)
+    if message.most is None:
+        hits = [ranking.hits() for ranking in found.values()]
+    else:
+        hits = best_of_all(list(found.values()), message.most)
+    shards = list(map(ShardHits, found, hits))
     named, total = manifest.named, len(manifest.shards)
     return SearchReply(
         *(named.version, named.sha256, manifest.space, total, shards, position),
@@ -216,6 +220,8 @@ def _vectors(message: SearchRequest, dim: int) -> Matrix:
     vectors = unpack_rows(message.vectors, dim)
     if len(vectors) != len(message.ks) or not all(0 < k <= MAX_SHARD_HITS for k in message.ks):
         raise BadRequest(f"give each vector one k of 1 to {MAX_SHARD_HITS}")
+    if message.most is not None and (len(message.most) != len(vectors) or min(message.most) < 1):
+        raise BadRequest("`most` is one number for each vector, 1 or more")
     lengths = (vectors * vectors).sum(axis=1)
     if not (abs(lengths - 1) < 1e-3).all():  # also refuses NaN
         raise BadRequest("vectors must be finite and of length 1")

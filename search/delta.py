@@ -15,9 +15,9 @@ from search.exact import Exact, nearest_of
 from search.fields import fields_of_index, pack
 from search.filter import Filter
 from search.image_key import IMAGE_KEY, SHORT, Keys
-from search.messages import Hits, Record
+from search.messages import Record
 from search.newest import Newest
-from search.segment import EMPTY
+from search.ranking import LookedUp, Ranking, nothing, rank
 
 FIRST = 256
 """Rows for which there is room at first; the room is doubled when it is full."""
@@ -75,34 +75,32 @@ class Delta:
         alive[rows] = False
         self._rows = self._rows._replace(alive=alive)
 
-    def search(
+    def rank(
         self,
         vectors: Matrix,
         ks: Sequence[int],
         _ef: int,
         threads: int,
         passing: Filter | None = None,
-    ) -> list[Hits]:
+    ) -> Ranking:
         """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
         rows = self._rows
         total, mask = len(rows.alive), self._mask(rows, passing)
         count = int(np.count_nonzero(mask))
         if not count:
-            return [EMPTY] * len(ks)
+            return nothing(len(ks))
         index, k = Exact(rows.vectors[:total]), min(max(ks), count)
         if 2 * count < total:
             labels, scores = nearest_of(index, np.flatnonzero(mask), vectors, k)
         else:
             needed = None if count == total else mask
             labels, scores = index.nearest(vectors, k, k, threads, needed)
-        return [
-            Hits(
-                scores[i, :k].tobytes(),
-                rows.keys[labels[i, :k]].tobytes(),
-                [msgspec.Raw(self._records[row]) for row in labels[i, :k].tolist()],
-            )
-            for i, k in enumerate(ks)
-        ]
+
+        def look_up(labels: Numbers) -> LookedUp:
+            records = [msgspec.Raw(self._records[row]) for row in labels.tolist()]
+            return LookedUp(rows.keys[labels].tobytes(), records)
+
+        return rank(scores, labels, ks, look_up)
 
     def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
         """The first images that pass and come after a place."""

@@ -39,6 +39,8 @@ class SearchRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tr
     """The search waits for the entries of the log up to this position."""
     shards: list[int] | None = None
     """The shards to search, of those that the server holds; None: all that it holds."""
+    most: list[int] | None = None
+    """Of each query, the best hits of all shards that are needed; None: all `ks` of each shard."""
 
 
 class Hits(msgspec.Struct, array_like=True):
@@ -53,6 +55,9 @@ class Hits(msgspec.Struct, array_like=True):
     regions: bytes = b""
     """float32 [hits, 4]: the best part of each image, zeros for all of it; empty if no image has
     regions."""
+    beyond: float | None = None
+    """The best score of hits that are left out, as those of other shards are better; None: none
+    is."""
 
 
 class ShardHits(msgspec.Struct, array_like=True):

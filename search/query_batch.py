@@ -24,6 +24,9 @@ class VectorQuery(NamedTuple):
 
     vector: Matrix
     k: int
+    """Of each shard."""
+    most: int
+    """Of all shards of a server together: the best that are needed."""
     version_digest: str | None = None
     filter: Filter | None = None
     min_position: int = 0
@@ -120,10 +123,10 @@ class QueryBatch:
     def request(self) -> SearchRequest:
         """The queries as a message."""
         vectors = np.stack([query.vector for query in self.queries])
-        ks = [query.k for query in self.queries]
+        ks, most = [query.k for query in self.queries], [query.most for query in self.queries]
         first = self.queries[0]
         shared = (first.version_digest, first.filter, first.min_position)
-        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, *shared)
+        return SearchRequest(vectors.shape[1], pack_rows(vectors), ks, *shared, most=most)
 
     @cached_property
     def body(self) -> DigestedBody:
@@ -154,5 +157,7 @@ def body_of(batches: Sequence[QueryBatch], shards: Sequence[int] | None) -> Dige
     requests = [batch.request for batch in batches]
     vectors = b"".join([request.vectors for request in requests])
     ks = [k for request in requests for k in request.ks]
+    most = [most for request in requests for most in request.most or ()]
     named = list(shards) if shards is not None else None
-    return with_digest(encode(replace(requests[0], vectors=vectors, ks=ks, shards=named)))
+    message = replace(requests[0], vectors=vectors, ks=ks, shards=named, most=most)
+    return with_digest(encode(message))

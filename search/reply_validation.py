@@ -3,7 +3,9 @@
 A wrong hit looks like any other hit after the merge. One wrong value is enough to refuse a reply.
 """
 
+import struct
 from collections.abc import Collection, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from search.browse_messages import (
     is_in_order,
 )
 from search.image_key import IMAGE_KEY, shard_of
-from search.messages import REGION_BYTES, Hits, Info, LookupReply, SearchReply, ShardHits
+from search.messages import REGION_BYTES, Hits, Info, LookupReply, SearchReply
 
+_score = struct.Struct("<f")
 ROUNDING = 1e-3
 """How far the cosine of float32 unit vectors may exceed 1; search/app.py allows it for lengths."""
 
@@ -43,8 +46,7 @@ def validate_search(
     _expect(len(set(numbers)) == len(numbers), "a shard twice")
     _check_version(reply, numbers, version_digest)
     _expect(shards is None or set(numbers) <= set(shards), "a shard that was not asked for")
-    for shard_hits in reply.shards:
-        _check_shard(shard_hits, ks, reply)
+    _check_hits(reply, ks)
     return reply
 
 
@@ -104,18 +106,21 @@ def _check_version(
     _expect(all(0 <= number < reply.shard_count for number in numbers), "a shard that is none")
 
 
-def _check_shard(shard_hits: ShardHits, ks: Sequence[int], reply: SearchReply) -> None:
-    _expect(len(shard_hits.hits) == len(ks), "not an answer for each query")
-    counts = [_count(hits, k) for hits, k in zip(shard_hits.hits, ks, strict=True)]
-    scores = np.frombuffer(b"".join([hits.scores for hits in shard_hits.hits]), "<f4")
+def _check_hits(reply: SearchReply, ks: Sequence[int]) -> None:
+    lengths = {len(shard_hits.hits) for shard_hits in reply.shards}
+    _expect(lengths <= {len(ks)}, "not an answer for each query")
+    found = [hits for shard_hits in reply.shards for hits in shard_hits.hits]
+    counts = np.array(list(map(_count, found, cycle(ks))), dtype=np.intp)
+    scores = np.frombuffer(b"".join([hits.scores for hits in found]), "<f4")
     _expect(bool((np.abs(scores) <= 1 + ROUNDING).all()), "a score that is no cosine")
     rises = np.flatnonzero(scores[1:] > scores[:-1]) + 1
     _expect(bool(np.isin(rises, np.cumsum(counts)).all()), "hits that are not the best first")
-    _check_regions(np.frombuffer(b"".join([hits.regions for hits in shard_hits.hits]), "<f4"))
-    keys = np.frombuffer(b"".join([hits.keys for hits in shard_hits.hits]), IMAGE_KEY)
+    _check_regions(np.frombuffer(b"".join([hits.regions for hits in found]), "<f4"))
+    keys = np.frombuffer(b"".join([hits.keys for hits in found]), IMAGE_KEY)
     contents = keys["content"].astype(np.uint64)
     shards = shard_of(contents, reply.shard_count, reply.sharding)
-    _expect(bool((shards == shard_hits.shard).all()), "another shard's images")
+    numbers = np.repeat([shard_hits.shard for shard_hits in reply.shards], len(ks))
+    _expect(bool((shards == np.repeat(numbers, counts)).all()), "another shard's images")
 
 
 def _check_regions(numbers: Matrix) -> None:
@@ -131,6 +136,9 @@ def _count(hits: Hits, k: int) -> int:
     columns = (len(hits.scores), len(hits.keys))
     _expect(columns == (4 * count, IMAGE_KEY.itemsize * count), "columns of unequal length")
     _expect(len(hits.regions) in (0, REGION_BYTES * count), "columns of unequal length")
+    if hits.beyond is not None:
+        most = _score.unpack(hits.scores[-4:])[0] if count else 1 + ROUNDING
+        _expect(-1 - ROUNDING <= hits.beyond <= most, "that it left out the best")
     return count
 
 

@@ -17,11 +17,11 @@ from search.columns import Columns
 from search.exact import nearest_of
 from search.filter import Filter
 from search.image_key import SHORT, Keys
-from search.messages import Hits, Record
+from search.messages import Record
 from search.newest import Newest
+from search.ranking import LookedUp, Ranking, nothing, rank
 from search.regions import Nearest, Regions
 
-EMPTY = Hits(b"", b"", [])
 GATHER_US, COMPARE_US, WALK_US = 0.15, 0.015, 150.0
 """CPU microseconds, measured with 100,000 images of 512 numbers: to gather a vector, once for all
 queries of a batch; to compare a query with it; of a graph search, by the share that passes."""
@@ -80,42 +80,44 @@ class Segment:
             if self._hider:
                 self._hider.hide_only(self._labels(np.flatnonzero(~self._alive)))
 
-    def search(
+    def rank(
         self,
         vectors: Matrix,
         ks: Sequence[int],
         ef: int,
         threads: int,
         passing: Filter | None = None,
-    ) -> list[Hits]:
+    ) -> Ranking:
         """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
-        found: list[Hits] = [EMPTY] * len(ks)
         # None, too, where the index itself leaves out what is hidden
         mask = None if passing is None and self._hider else self._mask(passing)
         count = self.count if mask is None else int(np.count_nonzero(mask))
-        if not count:
-            return found
+        if not count or not ks:
+            return nothing(len(ks))
+        width = min(max(ks), count)
+        labels = np.zeros((len(ks), width), np.int64)
+        scores = np.full((len(ks), width), -np.inf, np.float32)
         groups: dict[int, list[int]] = {}
         for i, k in enumerate(ks):  # a query with a large k must not slow the others down
             groups.setdefault(ef if k <= ef else 1 << (k - 1).bit_length(), []).append(i)
         for wide, group in groups.items():
             k = min(max(ks[i] for i in group), count)
-            labels, scores = self._nearest(vectors[group], k, wide, threads, mask, count)
-            rows = self._regions.rows(labels) if self._regions else labels
-            # one look-up for all queries, as each call of numpy has a fixed cost
-            keys = self._keys[rows]
-            starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
-            for row, i in enumerate(group):
-                found[i] = Hits(
-                    scores[row, : ks[i]].tobytes(),
-                    keys[row, : ks[i]].tobytes(),
-                    [
-                        msgspec.Raw(self._records[start:end])
-                        for start, end in zip(starts[row][: ks[i]], ends[row], strict=False)
-                    ],
-                    self._regions.boxes(labels[row, : ks[i]]) if self._regions else b"",
-                )
-        return found
+            nearest, cosines = self._nearest(vectors[group], k, wide, threads, mask, count)
+            labels[group, : nearest.shape[1]] = nearest
+            scores[group, : nearest.shape[1]] = cosines
+        return rank(scores, labels, ks, self._look_up)
+
+    def _look_up(self, labels: Numbers) -> LookedUp:
+        rows = self._regions.rows(labels) if self._regions else labels
+        starts, ends = self._offsets[rows].tolist(), self._offsets[rows + 1].tolist()
+        return LookedUp(
+            self._keys[rows].tobytes(),
+            [
+                msgspec.Raw(self._records[start:end])
+                for start, end in zip(starts, ends, strict=True)
+            ],
+            self._regions.boxes(labels) if self._regions else b"",
+        )
 
     def _nearest(
         self, vectors: Matrix, k: int, ef: int, threads: int, mask: Mask | None, count: int

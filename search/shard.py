@@ -12,8 +12,8 @@ from search.browse_messages import Counts, Listed, Place, merge_counts, merge_li
 from search.delta import Delta
 from search.filter import Filter
 from search.image_key import IMAGE_KEY, Keys, hashes_of
-from search.messages import REGION_BYTES, Hits, Metadata, Record
-from search.segment import EMPTY
+from search.messages import Hits, Metadata, Record
+from search.ranking import Ranking, nothing, rank_hits, regions_of
 
 ATTEMPTS = 2
 """An image that is being replaced may take two places among the k best, so that one is missing."""
@@ -30,14 +30,14 @@ class Part(Protocol):
     def count(self) -> int:
         """The images that are not hidden."""
 
-    def search(
+    def rank(
         self,
         vectors: Matrix,
         ks: Sequence[int],
         ef: int,
         threads: int,
         passing: Filter | None = None,
-    ) -> list[Hits]:
+    ) -> Ranking:
         """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
 
     def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
@@ -120,25 +120,26 @@ class Shard:
             if row is not None:
                 part.hide(np.array([row]))
 
-    def search(
+    def rank(
         self,
         vectors: Matrix,
         ks: Sequence[int],
         ef: int,
         threads: int,
         passing: Filter | None = None,
-    ) -> list[Hits]:
+    ) -> Ranking:
         """The `ks[i]` nearest images of each unit vector i, fewer when fewer pass the filter."""
         for _ in range(ATTEMPTS):
             found = [
-                part.search(vectors, ks, ef, threads, passing) for part in self.parts if part.count
+                part.rank(vectors, ks, ef, threads, passing) for part in self.parts if part.count
             ]
             if len(found) < 2:
-                return found[0] if found else [EMPTY] * len(ks)
-            merged = [_merge(hits, k) for hits, k in zip(zip(*found, strict=True), ks, strict=True)]
+                return found[0] if found else nothing(len(ks))
+            parts = zip(*(ranking.hits() for ranking in found), strict=True)
+            merged = [_merge(hits, k) for hits, k in zip(parts, ks, strict=True)]
             if not any(was_twice for _, was_twice in merged):
                 break
-        return [hits for hits, _ in merged]
+        return rank_hits([hits for hits, _ in merged])
 
     def browse(self, passing: Filter | None, after: Place | None, limit: int) -> list[Listed]:
         """The first images that pass and come after a place."""
@@ -182,26 +183,21 @@ def _merge(parts: Sequence[Hits], k: int) -> tuple[Hits, bool]:
     """One query's k best hits in all parts, and whether an image was in two of them."""
     held = [hits for hits in parts if hits.records]
     if len(held) < 2:
-        return held[0] if held else EMPTY, False
+        return held[0] if held else Hits(b"", b"", []), False
     scores = np.frombuffer(b"".join([hits.scores for hits in held]), "<f4")
     keys = np.frombuffer(b"".join([hits.keys for hits in held]), IMAGE_KEY)
     records = [record for hits in held for record in hits.records]
     # Of each image the last place, which is in the newest part.
     places = np.array(list({image: place for place, image in enumerate(_ids(keys))}.values()))
     best = places[np.argsort(-scores[places], kind="stable")[:k]]
+    regions = regions_of(held)
     hits = Hits(
         scores[best].tobytes(),
         keys[best].tobytes(),
         [records[i] for i in best.tolist()],
-        _regions(held)[best].tobytes() if any(hits.regions for hits in held) else b"",
+        b"" if regions is None else regions[best].tobytes(),
     )
     return hits, len(places) < len(records)
-
-
-def _regions(parts: Sequence[Hits]) -> Matrix:
-    """The regions of hits, float32 [hits, 4]."""
-    whole = [hits.regions or bytes(REGION_BYTES * len(hits.records)) for hits in parts]
-    return np.frombuffer(b"".join(whole), "<f4").reshape(-1, 4)
 
 
 def _ids(keys: Keys) -> list[tuple[int, int]]:

@@ -170,5 +170,5 @@ def _build(plan: Plan, name: str, keys: dict[str, Any], source: str) -> tuple[fl
 def _search(shard: Shard, queries: Matrix, seconds: float) -> Load:
     """Batches of queries in a cycle, in this process."""
     batches = itertools.cycle(queries.reshape(-1, BATCH, queries.shape[1]))
-    call = partial(shard.search, ks=[K] * BATCH, ef=EF_SEARCH[0], threads=THREADS)
-    return lambda: loads.loop(lambda: call(next(batches)), BATCH, seconds)
+    rank = partial(shard.rank, ks=[K] * BATCH, ef=EF_SEARCH[0], threads=THREADS)
+    return lambda: loads.loop(lambda: rank(next(batches)).hits(), BATCH, seconds)

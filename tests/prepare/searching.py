@@ -24,7 +24,9 @@ def search(version: Version, queries: Matrix, k: int, ef: int) -> list[list[tupl
     """The k best hits of each query over all shards, best first: score and id."""
     merged: list[list[tuple[float, str]]] = [[] for _ in queries]
     for shard in version.shards.values():
-        for one, hits in zip(merged, shard.search(queries, [k] * len(queries), ef, 0), strict=True):
+        for one, hits in zip(
+            merged, shard.rank(queries, [k] * len(queries), ef, 0).hits(), strict=True
+        ):
             keys = [
                 hits.keys[i : i + IMAGE_KEY.itemsize]
                 for i in range(0, len(hits.keys), IMAGE_KEY.itemsize)

@@ -63,7 +63,7 @@ def _images(versions: IndexVersions, end: int) -> dict[str, Image]:
     query = unit(np.ones((1, version.manifest.dim), np.float32))
     found: dict[str, Any] = {}
     for shard in version.shards.values():
-        (hits,) = shard.search(query, [ALL], ALL, 1)
+        (hits,) = shard.rank(query, [ALL], ALL, 1).hits()
         for key, packed in zip(np.frombuffer(hits.keys, IMAGE_KEY), hits.records, strict=True):
             record = msgspec.msgpack.decode(packed, type=Record)
             found[image_id(key.tobytes())] = record.path, record.metadata

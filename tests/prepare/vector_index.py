@@ -97,7 +97,7 @@ def check(version: Version, years: dict[int, int]) -> None:
     for query in VECTORS[:5]:
         found: dict[int, float] = {}
         for shard in version.shards.values():
-            (hits,) = shard.search(query[None], [MANY], MANY, 1)
+            (hits,) = shard.rank(query[None], [MANY], MANY, 1).hits()
             records = [msgspec.msgpack.decode(one, type=Record) for one in hits.records]
             assert all(one.metadata["year"] == years[number_of(one)] for one in records)
             scores = np.frombuffer(hits.scores, "<f4").tolist()

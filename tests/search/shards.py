@@ -57,6 +57,6 @@ def load_vectors(
 
 def search(shard: Segment, queries: Matrix, k: int, ef: int) -> tuple[list[list[int]], Matrix]:
     """The rows and scores of the k nearest of each query."""
-    found = shard.search(queries, [k] * len(queries), ef, 2)
+    found = shard.rank(queries, [k] * len(queries), ef, 2).hits()
     rows = [np.frombuffer(hits.keys, IMAGE_KEY)["content"].tolist() for hits in found]
     return rows, np.stack([np.frombuffer(hits.scores, "<f4") for hits in found])

@@ -75,10 +75,10 @@ def test_scores_and_vectors_are_those_of_float16(
 def test_a_batch_is_answered_as_its_queries_alone(shard: Segment, queries: Matrix) -> None:
     """Whatever else is in the batch, and whatever k the others want."""
     ks = [1, 10, 64, 3, 100, 17]
-    batch = shard.search(queries[:6], ks, 64, 2)
+    batch = shard.rank(queries[:6], ks, 64, 2).hits()
 
     for query, k, hits in zip(queries[:6], ks, batch, strict=True):
-        (alone,) = shard.search(query[None], [k], 64, 1)
+        (alone,) = shard.rank(query[None], [k], 64, 1).hits()
         assert alone.keys == hits.keys
 
 
@@ -96,7 +96,7 @@ def test_tiny_shards(tmp_path: Path, vectors: Matrix, count: int) -> None:
     """None, one and two images are written, loaded and searched."""
     tiny = load_vectors(tmp_path, vectors[:count], "compact")
 
-    (hits,) = tiny.search(vectors[:1], [10], 64, 1)
+    (hits,) = tiny.rank(vectors[:1], [10], 64, 1).hits()
 
     assert [f"{row}.jpg" for row in range(count)] == sorted(
         msgspec.msgpack.decode(record)[0] for record in hits.records

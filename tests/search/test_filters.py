@@ -43,7 +43,7 @@ def recall(shard: Segment, rows: np.ndarray) -> float:
     queries = vectors[:: COUNT // QUERIES]
     k = min(K, len(rows))
     wanted = rows[np.argsort(-(queries @ vectors[rows].T), axis=1)[:, :k]]
-    found = shard.search(queries, [K] * len(queries), 64, 1, paths(rows))
+    found = shard.rank(queries, [K] * len(queries), 64, 1, paths(rows)).hits()
     hits = [np.frombuffer(one.keys, IMAGE_KEY)["content"].tolist() for one in found]
     assert {k} == {len(one) for one in hits}
     assert set(np.concatenate(hits).tolist()) <= set(rows.tolist())
@@ -60,5 +60,5 @@ def paths(rows: np.ndarray) -> Filter:
 def test_no_image_passes(shard: Segment) -> None:
     """Then there are no hits."""
     query: Matrix = make_clusters(COUNT, 32)[:1]
-    (found,) = shard.search(query, [K], 64, 1, Filter(field="path", eq="none"))
+    (found,) = shard.rank(query, [K], 64, 1, Filter(field="path", eq="none")).hits()
     assert (b"", b"", []) == (found.scores, found.keys, found.records)

@@ -85,7 +85,7 @@ def test_a_filter_passes_no_hidden_row(segment: Segment, prefix: str) -> None:
     left = [row for row in passing if row % 3]
     segment.hide(np.arange(0, COUNT, 3))
     test = Filter(field="path", prefix=prefix)
-    found = segment.search(QUERIES, [K] * len(QUERIES), COUNT, 1, test)
+    found = segment.rank(QUERIES, [K] * len(QUERIES), COUNT, 1, test).hits()
     scores = [np.frombuffer(hits.scores, "<f4") for hits in found]
 
     np.testing.assert_allclose(scores, best(np.array(left, int)), atol=2e-3)
@@ -108,7 +108,7 @@ def test_rows_may_be_hidden_beside_searches(segment: Segment) -> None:
         searches = 0
         while not done.is_set():
             gone = hidden[0]
-            found = segment.search(QUERIES, [50] * len(QUERIES), 64, 1)
+            found = segment.rank(QUERIES, [50] * len(QUERIES), 64, 1).hits()
             contents = np.frombuffer(b"".join([hits.keys for hits in found]), ">u8")[::3]
             assert (contents >= gone).all()
             searches += 1

@@ -20,7 +20,7 @@ from tests.unit.shards import VECTOR, FakeServer, down, fan_out_of, hits
 
 
 async def search(fan_out: FanOut, seconds: float = 5.0, k: int = 3) -> FanOutResult[Hits]:
-    return await fan_out.search(VECTOR, k, asyncio.get_running_loop().time() + seconds)
+    return await fan_out.search(VECTOR, k, 2 * k, asyncio.get_running_loop().time() + seconds)
 
 
 def elapsed(began: float) -> float:

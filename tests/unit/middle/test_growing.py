@@ -12,7 +12,7 @@ from tests.unit.shards import VECTOR, FakeServer, down, fan_out_of
 
 
 async def search(fan_out: FanOut, seconds: float = 5.0) -> FanOutResult[Hits]:
-    return await fan_out.search(VECTOR, 3, asyncio.get_running_loop().time() + seconds)
+    return await fan_out.search(VECTOR, 3, 6, asyncio.get_running_loop().time() + seconds)
 
 
 def growing() -> tuple[FakeServer, FakeServer, FakeServer]:

@@ -13,7 +13,7 @@ async def test_an_answer_has_what_every_shard_has_of_the_log() -> None:
     deadline = asyncio.get_running_loop().time() + 5
     fan_out = fan_out_of(*servers)
     first, other = await asyncio.gather(
-        *(fan_out.search(VECTOR, 1, deadline, min_position=wanted) for wanted in (4, 5))
+        *(fan_out.search(VECTOR, 1, 2, deadline, min_position=wanted) for wanted in (4, 5))
     )
 
     assert (5, 5) == (first.position, other.position)

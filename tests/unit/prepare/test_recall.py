@@ -12,6 +12,7 @@ from prepare.recall import recall, share_of
 from search.image_key import IMAGE_KEY
 from search.index import load_segment
 from search.messages import Hits, Record
+from search.ranking import Ranking, rank_hits
 from search.regions import REGION, RegionRows
 from search.segment_writing import SegmentRows, write_segment
 from search.shard import Shard
@@ -28,9 +29,9 @@ class Forgetful:
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
 
-    def search(self, queries: Any, ks: list[int], ef: int, threads: int) -> list[Hits]:
-        found = self._shard.search(queries, [k + 1 for k in ks], ef, threads)
-        return [Hits(one.scores[4:], one.keys[24:], one.records[1:]) for one in found]
+    def rank(self, queries: Any, ks: list[int], ef: int, threads: int) -> Ranking:
+        found = self._shard.rank(queries, [k + 1 for k in ks], ef, threads).hits()
+        return rank_hits([Hits(one.scores[4:], one.keys[24:], one.records[1:]) for one in found])
 
 
 def rows_of(shard: int, count: int) -> SegmentRows:

@@ -89,6 +89,11 @@ def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
     first, second = reply.shards[0].hits
     assert [msgspec.msgpack.decode(one)[0] for one in first.records] == ["1.jpg"]
     assert [msgspec.msgpack.decode(one)[0] for one in second.records] == ["0.jpg", "1.jpg"]
+    message.most = [1, 1]
+    _, body = ask(client, "/search", message)
+    (best,) = msgspec.msgpack.decode(body, type=SearchReply).shards
+    assert [len(one.records) for one in best.hits] == [1, 1]
+    assert best.hits[1].beyond == np.frombuffer(second.scores, "<f4")[1]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +106,8 @@ def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
         (SearchRequest(4, pack_rows(2 * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, pack_rows(np.nan * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, b"123", [1]), "bad_request"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [1], most=[]), "bad_request"),
+        (SearchRequest(4, pack_rows(VECTORS[:1]), [1], most=[0]), "bad_request"),
         (SearchRequest(4, pack_rows(VECTORS[:1]), [1], "digest"), "no_such_version"),
         ({"dim": "four"}, "bad_request"),
     ],

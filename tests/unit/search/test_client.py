@@ -60,7 +60,8 @@ def batch(
     one = QueryBatch()
     for score in scores:
         vector = np.array([score, 0.0], np.float32)
-        one.add(VectorQuery(vector, 3, version_digest), asyncio.get_running_loop().time() + seconds)
+        query = VectorQuery(vector, 3, 6, version_digest)
+        one.add(query, asyncio.get_running_loop().time() + seconds)
     return one
 
 

@@ -112,7 +112,7 @@ def assert_finds(
 ) -> None:
     """Whether the best scores of the rows that pass are found, and no other row."""
     rows = np.array([row for row in range(len(FEW)) if passes(row)])
-    found = segment.search(QUERIES, [k] * len(QUERIES), 300, 1, passing)
+    found = segment.rank(QUERIES, [k] * len(QUERIES), 300, 1, passing).hits()
     for query, hits in zip(QUERIES, found, strict=True):
         got = np.frombuffer(hits.keys, IMAGE_KEY)["content"].tolist()
         assert len(set(got)) == len(got) == min(k, len(rows))
@@ -156,7 +156,7 @@ def test_regions_may_be_equal_to_images(
 
     for k, one in ((10, 1), (100, 1), (150, 2)):
         passing = EVEN if one == 2 else None
-        found = segment.search(QUERIES, [k] * len(QUERIES), 600, 1, passing)
+        found = segment.rank(QUERIES, [k] * len(QUERIES), 600, 1, passing).hits()
         for hits, told in zip(found, cosines.T, strict=True):
             got = np.frombuffer(hits.keys, IMAGE_KEY)["content"]
             best = -np.sort(-told[::one])[:k]
@@ -179,7 +179,7 @@ def test_rows_may_be_hidden_while_others_search(tmp_path: Path) -> None:
     hiding.start()
     while hiding.is_alive():
         before = set(hidden)
-        for hits in segment.search(QUERIES, [20] * len(QUERIES), 64, 1):
+        for hits in segment.rank(QUERIES, [20] * len(QUERIES), 64, 1).hits():
             got = np.frombuffer(hits.keys, IMAGE_KEY)["content"].tolist()
             assert len(got) == 20
             assert not before.intersection(got)

@@ -57,6 +57,6 @@ def test_a_shard_of_a_small_version_is_searched_exactly(
     files = write_segment(folders, VERSION, 0, SegmentRows(rows, keys, records), build)
     shard = load_segment(folders, DIM, files, images)
 
-    found = shard.search(ROWS[1:], [1] * (len(ROWS) - 1), 1, 1)
+    found = shard.rank(ROWS[1:], [1] * (len(ROWS) - 1), 1, 1).hits()
     scores = np.concatenate([np.frombuffer(hits.scores, "<f4") for hits in found])
     assert bool((scores > 1 - 1e-5).all()) == is_exact

@@ -90,7 +90,7 @@ def assert_same(hits: Hits, expected: Found) -> None:
 @pytest.mark.parametrize("k", [1, 10, IMAGES])
 def test_each_image_is_found_once_by_its_best_part(segment: Segment, k: int) -> None:
     """As exact search finds it, with the region; zeros for all of the image."""
-    for query, hits in zip(QUERIES, segment.search(QUERIES, [k] * 16, 200, 1), strict=True):
+    for query, hits in zip(QUERIES, segment.rank(QUERIES, [k] * 16, 200, 1).hits(), strict=True):
         assert_same(hits, exact(query, k))
     assert segment.count == IMAGES
 
@@ -103,19 +103,19 @@ def test_filters_and_tombstones_concern_images(segment: Segment) -> None:
     def passes(row: int) -> bool:
         return row not in (0, 6, 7)
 
-    for query, hits in zip(QUERIES, segment.search(QUERIES, [7] * 16, 200, 1), strict=True):
+    for query, hits in zip(QUERIES, segment.rank(QUERIES, [7] * 16, 200, 1).hits(), strict=True):
         assert_same(hits, exact(query, 7, passes))
     for k in (5, IMAGES):
         for query, hits in zip(
-            QUERIES, segment.search(QUERIES, [k] * 16, 200, 1, third), strict=True
+            QUERIES, segment.rank(QUERIES, [k] * 16, 200, 1, third).hits(), strict=True
         ):
             assert_same(hits, exact(query, k, lambda row: row % 3 == 0 and passes(row)))
     assert segment.counts(None, []).images == IMAGES - 3
     whole = segment.of_version(np.array([], np.int64))
     whole.put_in_use()
-    assert_same(whole.search(QUERIES[:1], [IMAGES], 200, 1)[0], exact(QUERIES[0], IMAGES))
+    assert_same(whole.rank(QUERIES[:1], [IMAGES], 200, 1).hits()[0], exact(QUERIES[0], IMAGES))
     segment.put_in_use()
-    for query, hits in zip(QUERIES, segment.search(QUERIES, [7] * 16, 200, 1), strict=True):
+    for query, hits in zip(QUERIES, segment.rank(QUERIES, [7] * 16, 200, 1).hits(), strict=True):
         assert_same(hits, exact(query, 7, passes))
 
 
@@ -125,7 +125,7 @@ def test_a_shard_tells_regions_beside_images_without_any(segment: Segment) -> No
     key = np.zeros(1, IMAGE_KEY)
     key["content"] = 1000
     shard.put(key.tobytes(), QUERIES[0], b"\x91\xa5a.jpg")
-    (hits,) = shard.search(QUERIES[:1], [5], 200, 1)
+    (hits,) = shard.rank(QUERIES[:1], [5], 200, 1).hits()
 
     assert found(hits)[0][::2] == (1000, [0.0] * 4)
     assert [one[0] for one in found(hits)[1:]] == [one[0] for one in exact(QUERIES[0], 4)]

@@ -49,6 +49,11 @@ def with_region(*numbers: float) -> Hits:
     return msgspec.structs.replace(hits((0.5, 1)), regions=np.array(numbers, "<f4").tobytes())
 
 
+def beyond(score: float, given: Hits | None = None) -> Hits:
+    """Hits beyond which there are others."""
+    return msgspec.structs.replace(given or hits(), beyond=score)
+
+
 @pytest.mark.parametrize("region", [(0, 0, 0, 0), (0.5, 0, 1, 0.5)])
 def test_a_hit_may_be_a_part_of_its_image(region: tuple[float, ...]) -> None:
     """Or all of it."""
@@ -60,6 +65,8 @@ def test_a_proper_reply_is_taken() -> None:
     """Whatever version it is of where none was asked for."""
     for version_digest in (None, "digest"):
         assert validate_search(encode(reply()), KS, version_digest) == reply()
+    cut = of_shard_one(beyond(0.5, hits((0.5, 1))), beyond(1.0))
+    assert validate_search(encode(cut), KS, None) == cut
 
 
 @pytest.mark.parametrize(
@@ -77,6 +84,10 @@ def test_a_proper_reply_is_taken() -> None:
         (of_shard_one(hits((float("nan"), 1)), hits()), "no cosine"),
         (of_shard_one(hits((0.5, 1), (0.9, 1)), hits()), "not the best first"),
         (of_shard_one(hits((0.5, 2)), hits()), "another shard's images"),
+        (of_shard_one(beyond(0.6, hits((0.5, 1))), hits()), "left out the best"),
+        (of_shard_one(beyond(1.1), hits()), "left out the best"),
+        (of_shard_one(beyond(-1.1), hits()), "left out the best"),
+        (of_shard_one(beyond(float("nan")), hits()), "left out the best"),
         (of_shard_one(Hits(b"", hits((0.5, 1)).keys, hits((0.5, 1)).records), hits()), "unequal"),
         (of_shard_one(Hits(hits((0.5, 1)).scores, b"", hits((0.5, 1)).records), hits()), "unequal"),
         (of_shard_one(with_region(0.5, 0, 1), hits()), "unequal"),

@@ -40,7 +40,7 @@ def image_key(number: int) -> bytes:
 
 def found(shard: Shard | Part, k: int, queries: Matrix = VECTORS[:3]) -> list[list[str]]:
     """The paths of the k best of each query."""
-    return [paths(hits) for hits in shard.search(queries, [k] * len(queries), 64, 1)]
+    return [paths(hits) for hits in shard.rank(queries, [k] * len(queries), 64, 1).hits()]
 
 
 def paths(hits: Hits) -> list[str]:
@@ -62,7 +62,7 @@ def test_several_parts_answer_as_one(cuts: list[int], k: int) -> None:
 def test_queries_have_their_own_k() -> None:
     """As in a segment."""
     shard = Shard([segment([0, 1, 2]), segment([3, 4])])
-    hits = shard.search(VECTORS[:3], [1, 4, 9], 64, 1)
+    hits = shard.rank(VECTORS[:3], [1, 4, 9], 64, 1).hits()
 
     assert [1, 4, 5] == [len(query.records) for query in hits]
 
@@ -122,7 +122,7 @@ def test_between_the_steps_of_a_put_an_image_is_found_once(replaced: Replaced) -
     assert [(4, True)] * 2 == seen
 
 
-@pytest.mark.parametrize("asked", ["search", "find"])
+@pytest.mark.parametrize("asked", ["rank", "find"])
 def test_a_put_beside_a_search_hides_no_image_from_it(
     replaced: Replaced, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_put_beside_a_search_hides_no_image_from_it(
 
     for part in replaced.parts:
         monkeypatch.setattr(part, asked, then_change(getattr(part, asked)))
-    if asked == "search":  # the old row must not take the place of one of the two best
+    if asked == "rank":  # the old row must not take the place of one of the two best
         (paths,) = found(replaced, 2, VECTORS[:1])
         assert {"1", "2"} == set(paths)
     else:

@@ -64,7 +64,7 @@ def hits(version: Version, queries: Matrix, k: int, tree: Filter | None = None) 
     """The paths and scores of the k nearest of each query in all shards, best first."""
     found: list[list[tuple[str, float]]] = [[] for _ in queries]
     for shard in version.shards.values():
-        answers = shard.search(queries, [k] * len(queries), 64, 1, tree)
+        answers = shard.rank(queries, [k] * len(queries), 64, 1, tree).hits()
         for merged, answer in zip(found, answers, strict=True):
             merged.extend(zip(paths(answer), np.frombuffer(answer.scores, "<f4"), strict=True))
     return [sorted(merged, key=lambda hit: -hit[1])[:k] for merged in found]
