@@ -75,19 +75,19 @@ def nothing(queries: int) -> Ranking:
     return Ranking(none.astype(np.float32), none.astype(np.int64), lambda _: LookedUp(b"", []))
 
 
-def rank_hits(hits: Sequence[Hits]) -> Ranking:
-    """A ranking of hits that are looked up already."""
-    width = max((len(one.records) for one in hits), default=0)
-    scores = np.full((len(hits), width), -np.inf, np.float32)
-    labels = np.zeros((len(hits), width), np.int64)
+def rank_hits(found: Sequence[Hits]) -> Ranking:
+    """A ranking of hits that are looked up already, of each query."""
+    width = max((len(hits.records) for hits in found), default=0)
+    scores = np.full((len(found), width), -np.inf, np.float32)
+    labels = np.zeros((len(found), width), np.int64)
     end = 0
-    for i, one in enumerate(hits):
-        count = len(one.records)
-        scores[i, :count] = np.frombuffer(one.scores, "<f4")
+    for i, hits in enumerate(found):
+        count = len(hits.records)
+        scores[i, :count] = np.frombuffer(hits.scores, "<f4")
         labels[i, :count] = range(end, end + count)
         end += count
-    keys = np.frombuffer(b"".join([one.keys for one in hits]), IMAGE_KEY)
-    records, regions = [record for one in hits for record in one.records], regions_of(hits)
+    keys = np.frombuffer(b"".join([hits.keys for hits in found]), IMAGE_KEY)
+    records, regions = [record for hits in found for record in hits.records], regions_of(found)
 
     def look_up(labels: Numbers) -> LookedUp:
         boxes = b"" if regions is None else regions[labels].tobytes()
@@ -96,11 +96,11 @@ def rank_hits(hits: Sequence[Hits]) -> Ranking:
     return Ranking(scores, labels, look_up)
 
 
-def regions_of(hits: Sequence[Hits]) -> Matrix | None:
-    """The regions of hits, float32 [hits, 4]; None if no image has any."""
-    if not any(one.regions for one in hits):
+def regions_of(found: Sequence[Hits]) -> Matrix | None:
+    """The regions of all hits, float32 [hits, 4]; None if no image has any."""
+    if not any(hits.regions for hits in found):
         return None
-    whole = [one.regions or bytes(REGION_BYTES * len(one.records)) for one in hits]
+    whole = [hits.regions or bytes(REGION_BYTES * len(hits.records)) for hits in found]
     return np.frombuffer(b"".join(whole), "<f4").reshape(-1, 4)
 
 
