@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from common.wire import Matrix
-from devtools.services import run_command, with_section
+from devtools.fork_server import run_forked
+from devtools.services import with_section
 from devtools.tiny_model import write_tiny_model
 from inference.clip.model import Model, load_model
 
@@ -36,7 +37,7 @@ class Collection:
 
     def prepare(self) -> str:
         """Run prepare; returns what it printed."""
-        done = run_command("prepare/prepare.py", self.config, cwd=self.folder)
+        done = run_forked("prepare/prepare.py", self.config, cwd=self.folder)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.settings.middle import Middle
-from devtools.services import CHECKOUT, Cluster, cluster, run_command
+from devtools.fork_server import run_forked
+from devtools.services import CHECKOUT, Cluster, cluster
 from tests.front.front_client import Reply, ask
 
 LONG = "一只棕色的小狗在公园的草地上奔跑" * 125
@@ -20,7 +21,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """All services over two photographs."""
     root = tmp_path_factory.mktemp("long")
     photos = [str(CHECKOUT / f"samples/{name}.jpg") for name in ("cat-chelsea", "owl")]
-    done = run_command("prepare/prepare.py", CONFIG, *photos, cwd=root)
+    done = run_forked("prepare/prepare.py", CONFIG, *photos, cwd=root)
     assert done.returncode == 0, done.stderr
     with cluster(CONFIG, 1, root) as running:
         yield running

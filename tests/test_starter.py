@@ -12,7 +12,8 @@ from PIL import Image
 
 from common.config import Inference
 from common.files import sha256_of
-from devtools.services import CHECKOUT, Cluster, cluster, run_command
+from devtools.fork_server import run_forked
+from devtools.services import CHECKOUT, Cluster, cluster
 from inference.clip.model import Model, load_model
 from inference.clip.model_files import MODELS
 from inference.clip.session import open_sessions
@@ -28,7 +29,7 @@ TEXTS = ["a cat", "a photo of a red flower in the garden", "castle", "something 
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an index of the samples."""
     root = tmp_path_factory.mktemp("starter")
-    done = run_command("prepare/prepare.py", {}, str(SAMPLES), cwd=root)
+    done = run_forked("prepare/prepare.py", {}, str(SAMPLES), cwd=root)
     assert done.returncode == 0, done.stderr
     return root
 

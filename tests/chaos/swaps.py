@@ -13,7 +13,8 @@ import numpy as np
 
 from common.wire import Matrix
 from devtools.collection import Collection
-from devtools.services import Service, free_ports, run_command, running, with_section
+from devtools.fork_server import run_forked
+from devtools.services import Service, free_ports, running, with_section
 from devtools.tiny_model import DIM
 from search.manifest import Current, read_current, write_current
 from tests.chaos.damage import copy_version, delete_copy, files_of_copy, flip, folders_of
@@ -210,7 +211,7 @@ def swaps(folder: Path, count: int, seed: int = 0) -> int:
             if number % 3 == 1:
                 take_a_bad_one(system, chance, number)
             elif number % 3 == 2:
-                done = run_command("prepare/rollback.py", system.collection.config, cwd=folder)
+                done = run_forked("prepare/rollback.py", system.collection.config, cwd=folder)
                 assert done.returncode == 0, done.stderr
                 system.until(done.stdout.split()[1].rstrip(":"))
             else:

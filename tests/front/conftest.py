@@ -6,6 +6,7 @@ import pytest
 from selenium.webdriver import Chrome
 
 from devtools import services
+from devtools.fork_server import run_forked
 from devtools.services import Cluster
 from devtools.tiny_model import write_tiny_model
 from tests.front import pictures
@@ -26,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("front")
     write_tiny_model(folder / "tiny")
     pictures.write_collection(folder / "images")
-    done = services.run_command("prepare/prepare.py", CONFIG, cwd=folder)
+    done = run_forked("prepare/prepare.py", CONFIG, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -44,7 +45,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("regions")
     pictures.write_samples(root / "photos")
     config: dict[str, Any] = {"Prepare": {"images": ["photos"]}, "Search": {"shards": 1}}
-    done = services.run_command("prepare/prepare.py", config, cwd=root)
+    done = run_forked("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with services.cluster(config, 1, root) as running:
         yield running

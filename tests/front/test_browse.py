@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from devtools.collection import Collection
-from devtools.services import Cluster, cluster, run_command
+from devtools.fork_server import run_forked
+from devtools.services import Cluster, cluster
 from tests.front.front_client import assert_problem, in_base64
 from tests.front.pictures import encoded
 
@@ -46,7 +47,7 @@ def touch(folder: Path, n: int) -> None:
 
 
 def prepare(services: Cluster, folder: Path) -> None:
-    done = run_command("prepare/prepare.py", services.config, "--accept-loss", cwd=folder)
+    done = run_forked("prepare/prepare.py", services.config, "--accept-loss", cwd=folder)
     assert 0 == done.returncode, done.stderr
 
 

@@ -8,7 +8,8 @@ import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.support.select import Select
 
-from devtools.services import CHECKOUT, Cluster, cluster, run_command
+from devtools.fork_server import run_forked
+from devtools.services import CHECKOUT, Cluster, cluster
 from front.openapi.document import document
 from front.openapi.parts import FORM
 from tests.front.browsing import Browser
@@ -30,7 +31,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     root = tmp_path_factory.mktemp("checkout")
     (root / "samples").symlink_to(CHECKOUT / "samples")
     config: dict[str, Any] = {"Prepare": {"images": ["samples"]}}
-    done = run_command("prepare/prepare.py", config, cwd=root)
+    done = run_forked("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with cluster(config, 2, root) as running:
         yield running

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from devtools import services
+from devtools.fork_server import run_forked
 from devtools.services import CHECKOUT, Cluster, Service
 from tests.front import pictures
 from tests.front.front_client import Reply, assert_problem
@@ -30,7 +31,7 @@ def live(folder: Path) -> Iterator[Cluster]:
     """All services with the starter model, over photos without a cat."""
     pictures.write_samples(folder / "photos")
     config: dict[str, Any] = {"Prepare": {"images": ["photos"]}, "Search": {"shards": 2}}
-    done = services.run_command("prepare/prepare.py", config, cwd=folder)
+    done = run_forked("prepare/prepare.py", config, cwd=folder)
     assert done.returncode == 0, done.stderr
     with services.cluster(config, 2, folder) as running:
         yield running

@@ -11,6 +11,7 @@ import pytest
 from common.cache_epoch import CacheEpoch
 from common.config import parse
 from devtools import services
+from devtools.fork_server import run_forked
 from devtools.gateways import gateway
 from devtools.services import CHECKOUT, Cluster, wait_until
 from devtools.tiny_model import write_tiny_model
@@ -48,7 +49,7 @@ def cluster(top: Path) -> Iterator[Cluster]:
         "Prepare": {"images": [str(top / "a/photos"), str(top / "b/photos")]},
         "Search": {"shards": 1},
     }
-    done = services.run_command("prepare/prepare.py", config, cwd=root)
+    done = run_forked("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with services.cluster(config, 1, root) as running:
         yield running

@@ -11,7 +11,8 @@ from selenium.webdriver.common.by import By
 
 from devtools import services
 from devtools.collection import Collection
-from devtools.services import Cluster, run_command
+from devtools.fork_server import run_forked
+from devtools.services import Cluster
 from tests.front.browsing import Browser
 from tests.front.front_client import ask
 
@@ -24,9 +25,9 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.write_images(range(4, 8))
     shutil.move(made.folder / "images", made.folder / "more")
     shutil.move(made.folder / "away", made.folder / "images")
-    assert run_command("prepare/prepare.py", made.config, "more", cwd=made.folder).returncode == 0
+    assert run_forked("prepare/prepare.py", made.config, "more", cwd=made.folder).returncode == 0
     shutil.rmtree(made.folder / "more")
-    assert run_command("prepare/prepare.py", made.config, cwd=made.folder).returncode == 3
+    assert run_forked("prepare/prepare.py", made.config, cwd=made.folder).returncode == 3
     with services.cluster(made.config, 1, made.folder) as running:
         yield running
 

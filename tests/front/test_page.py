@@ -9,6 +9,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
 from devtools import services
+from devtools.fork_server import run_forked
 from devtools.services import CHECKOUT, Cluster
 from tests.front.browsing import Browser, browsing
 from tests.front.front_client import ask
@@ -26,7 +27,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Image.open(SAMPLES / "owl.jpg") as owl:
         (root / "phone.heic").write_bytes(encoded(owl.rotate(20).convert("RGB"), "HEIF"))
     config: dict[str, Any] = {"Prepare": {"images": [str(SAMPLES), "phone.heic"]}}
-    done = services.run_command("prepare/prepare.py", config, cwd=root)
+    done = run_forked("prepare/prepare.py", config, cwd=root)
     assert done.returncode == 0, done.stderr
     with services.cluster(config, 2, root) as running:
         yield running

@@ -13,7 +13,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from devtools.collection import Collection
-from devtools.services import Cluster, cluster, run_command
+from devtools.fork_server import run_forked
+from devtools.services import Cluster, cluster
 from tests.front.browsing import Browser, browsing
 from tests.front.narrowing import choose_days, choose_folder, numbers, opened, scroll, shows, told
 
@@ -211,7 +212,7 @@ def test_images_that_come_and_go_break_no_page(
     for path in paths:
         path.unlink()
     new = write(folder, IMAGES), write(folder, IMAGES + 1)
-    run_command("prepare/prepare.py", services.config, "--accept-loss", cwd=folder)
+    run_forked("prepare/prepare.py", services.config, "--accept-loss", cwd=folder)
 
     scroll(browser, IMAGES - 1)
 
@@ -222,4 +223,4 @@ def test_images_that_come_and_go_break_no_page(
         path.unlink()
     for number in gone:
         write(folder, number)
-    run_command("prepare/prepare.py", services.config, "--accept-loss", cwd=folder)
+    run_forked("prepare/prepare.py", services.config, "--accept-loss", cwd=folder)

@@ -12,7 +12,8 @@ from PIL import Image
 from werkzeug.http import parse_options_header
 
 from devtools.collection import Collection
-from devtools.services import Cluster, children, cluster, run_command, with_section
+from devtools.fork_server import run_forked
+from devtools.services import Cluster, children, cluster, with_section
 from tests.front.front_client import Reply, assert_problem
 from tests.front.pictures import encoded, noise
 from tests.memory import small_memory
@@ -141,7 +142,7 @@ def test_a_linked_file_or_folder_that_was_indexed_is_served(
     (collection.folder / "linked.txt").write_text("linked/album/a.png\nlinked/b.png\n")
     prepare = {"images": ["linked.txt"], "embedding_dir": "e", "index_dir": "i"}
     config = with_section(collection.config, "Prepare", **prepare, path_dir="p", hash_dir="h")
-    done = run_command("prepare/prepare.py", config, cwd=collection.folder)
+    done = run_forked("prepare/prepare.py", config, cwd=collection.folder)
     assert 0 == done.returncode, done.stderr
     with cluster(config, 1, collection.folder) as services:
         hits = services.front.get("/v1/search?text=red")["hits"]
@@ -159,7 +160,7 @@ def test_a_name_with_control_characters_is_served(collection: Collection) -> Non
         noise(80 + number).save(named / name, "PNG")
     prepare = {"images": ["named"], "embedding_dir": "ne", "index_dir": "ni"}
     config = with_section(collection.config, "Prepare", **prepare, path_dir="np", hash_dir="nh")
-    assert 0 == run_command("prepare/prepare.py", config, cwd=collection.folder).returncode
+    assert 0 == run_forked("prepare/prepare.py", config, cwd=collection.folder).returncode
     with cluster(config, 1, collection.folder) as services:
         hits = services.front.get("/v1/search?text=red")["hits"]
         assert {f"named/{name}" for name in names} == {hit["path"] for hit in hits}

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from devtools.fork_server import run_forked
 from devtools.gateways import RunningGateway, gateway
-from devtools.services import CHECKOUT, Cluster, cluster, run_command
+from devtools.services import CHECKOUT, Cluster, cluster
 
 SAMPLES = CHECKOUT / "samples"
 
@@ -15,7 +16,7 @@ SAMPLES = CHECKOUT / "samples"
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an index of the samples."""
     root = tmp_path_factory.mktemp("gateway")
-    done = run_command("prepare/prepare.py", {}, str(SAMPLES), cwd=root)
+    done = run_forked("prepare/prepare.py", {}, str(SAMPLES), cwd=root)
     assert done.returncode == 0, done.stderr
     return root
 

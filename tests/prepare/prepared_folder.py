@@ -16,7 +16,8 @@ from PIL import Image
 
 from common.config import Config, Loaded, parse
 from common.wire import Matrix
-from devtools.services import CHECKOUT, run_command
+from devtools.fork_server import run_forked
+from devtools.services import CHECKOUT
 from prepare.chunks import EmbeddingFolder, Row, Skipped
 from prepare.members import read_members
 from search.image_key import IMAGE_KEY, image_id, shard_of
@@ -88,7 +89,7 @@ class Workspace:
         self, *arguments: str, script: str = PREPARE, config: dict[str, Any] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever that is."""
-        return run_command(script, config or self.config, *arguments, cwd=self.root)
+        return run_forked(script, config or self.config, *arguments, cwd=self.root)
 
     def prepare(self, *arguments: str, script: str = PREPARE, status: int = 0) -> str:
         """Run a command, which must end with this status; gives what it printed."""

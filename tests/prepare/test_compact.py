@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from devtools.services import run_command
 from search.manifest import MANIFEST, BadIndex
 from tests.chaos.damage import reseal
-from tests.prepare.prepared_folder import Workspace, add_images
+from tests.prepare.prepared_folder import PREPARE, Workspace, add_images
 from tests.prepare.searching import brute_force, search, unit_queries
 from tests.prepare.version_files import files_in_use
 
@@ -93,7 +94,7 @@ def test_without_its_package_prepare_says_what_to_install(twelve: Workspace) -> 
     """Before it embeds anything; and what is there stays in use."""
     add_images(twelve.images, range(12, 20))
 
-    done = twelve.having(index="compact").run()
+    done = run_command(PREPARE, twelve.having(index="compact").config, cwd=twelve.root)
 
     assert 2 == done.returncode
     assert "error: Prepare.index compact: pip install faiss-cpu\n" == done.stderr

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from devtools.collection import Collection
-from devtools.services import run_command, with_section
+from devtools.fork_server import run_forked
+from devtools.services import with_section
 from tests.chaos.damage import flip, folders_of, index_file
 
 
@@ -28,10 +29,10 @@ def test_an_image_over_a_limit_is_taken_once_the_limit_is_raised(collection: Col
     (collection.folder / "images/broken.png").write_bytes(b"no image")
     small = with_section(collection.config, "Inference", max_pixels=100)
     prepare = with_section(small, "Prepare", embedding_dir="other")
-    first = run_command("prepare/save_embedding.py", prepare, cwd=collection.folder)
+    first = run_forked("prepare/save_embedding.py", prepare, cwd=collection.folder)
     raised = with_section(prepare, "Inference", max_pixels=1000)
-    second = run_command("prepare/save_embedding.py", raised, cwd=collection.folder)
-    third = run_command("prepare/save_embedding.py", raised, cwd=collection.folder)
+    second = run_forked("prepare/save_embedding.py", raised, cwd=collection.folder)
+    third = run_forked("prepare/save_embedding.py", raised, cwd=collection.folder)
 
     assert "0 images, 13 looked at in this run, 13 skipped" in first.stdout
     assert "12 images, 12 looked at in this run, 1 skipped" in second.stdout
@@ -41,7 +42,7 @@ def test_an_image_over_a_limit_is_taken_once_the_limit_is_raised(collection: Col
 def test_a_lost_journal_line_is_told(collection: Collection) -> None:
     """Without the line of a chunk in use, build_index says what to run."""
     (collection.folder / "data/embeddings/journal.jsonl").write_text("")
-    done = run_command("prepare/build_index.py", collection.config, cwd=collection.folder)
+    done = run_forked("prepare/build_index.py", collection.config, cwd=collection.folder)
     again = collection.prepare()
 
     assert 2 == done.returncode

@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from devtools.collection import Collection
-from devtools.services import metric, run_command, wait_until, with_section
+from devtools.fork_server import run_forked
+from devtools.services import metric, wait_until, with_section
 from devtools.tiny_model import DIM
 from search.manifest import MANIFEST, Current, VersionRef, write_current
 from search.messages import LookupRequest, SearchReply
@@ -171,7 +172,7 @@ def test_new_versions_and_rollbacks_keep_what_was_put(collection: Collection) ->
         counts = {"v000001": 41, "v000002": 46}
         wait_until(lambda: is_right(search(server, VECTORS[1], ALL, end), counts, "v000002"))
         end = log.append([put(2, VECTORS[2], info(server).space)])
-        assert 0 == run_command("prepare/rollback.py", collection.config, cwd=folder).returncode
+        assert 0 == run_forked("prepare/rollback.py", collection.config, cwd=folder).returncode
         counts = {"v000001": 42, "v000002": 47}
         wait_until(lambda: is_right(search(server, VECTORS[2], ALL, end), counts, "v000001"))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from devtools.collection import Collection
+from devtools.fork_server import run_forked
 from devtools.services import cluster, free_ports, hanging, run_command, running, with_section
 from devtools.tiny_model import write_tiny_model
 from search.manifest import read_current
@@ -136,7 +137,7 @@ def test_another_model_waits_for_a_new_start(collection: Collection) -> None:
     write_tiny_model(folder / "other", seed=1)
     with running("search/search.py", config, cwd=folder) as service:
         other = with_section(config, "Inference", clip="other")
-        done = run_command("prepare/prepare.py", other, cwd=folder)
+        done = run_forked("prepare/prepare.py", other, cwd=folder)
         until_line(service, "of another model")
 
         assert 0 == done.returncode, done.stderr
@@ -149,14 +150,14 @@ def test_another_model_waits_for_a_new_start(collection: Collection) -> None:
 def test_one_command_goes_back_and_again_forth(collection: Collection) -> None:
     """rollback.py puts the version before in use, checked; the first version has none."""
     folder, folders = collection.folder, folders_of(collection.folder)
-    alone = run_command("prepare/rollback.py", collection.config, cwd=folder)
+    alone = run_forked("prepare/rollback.py", collection.config, cwd=folder)
     collection.write_images(range(40, 60))
     collection.prepare()
     back, forth = (
-        run_command("prepare/rollback.py", collection.config, cwd=folder) for _ in range(2)
+        run_forked("prepare/rollback.py", collection.config, cwd=folder) for _ in range(2)
     )
     flip(path := index_file(folders, "v000001", 1), np.random.default_rng(0))
-    harmed = run_command("prepare/rollback.py", collection.config, cwd=folder)
+    harmed = run_forked("prepare/rollback.py", collection.config, cwd=folder)
     current = read_current(folders)
 
     assert 2 == alone.returncode
