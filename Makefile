@@ -42,7 +42,7 @@ LOCK := $(BIN)/uv pip compile --quiet --no-config --universal --generate-hashes 
 # What is named when make is called is handed on: compose.yaml says which variables it reads.
 COMPOSE = DEVICE=$(DEVICE) docker compose -f compose.yaml $(if $(filter cuda,$(DEVICE)),-f edge/cuda.yaml)
 
-.PHONY: help demo install dev torch lock lint format test clients chaos hosts bench bench-runtimes fuzz build_all c_up c_down reference clean
+.PHONY: help demo install dev torch lock lint format test test-dev test-torch clients chaos hosts bench bench-runtimes fuzz build_all c_up c_down reference clean
 
 help: ## this list
 	@echo "Begin with: make demo IMAGES=~/Pictures"
@@ -105,9 +105,13 @@ format: dev ## what ruff can put right by itself
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: dev $(if $(TESTS),,torch) ## all tests, against real services; or those of TESTS that need no torch
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
-	$(if $(TESTS),,OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadgroup tests/torch)
+test: test-dev $(if $(TESTS),,test-torch) ## all tests, against real services; or those of TESTS that need no torch
+
+test-dev: dev # whose tests run a make of their own
+	MAKEFLAGS= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
+
+test-torch: torch
+	OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadgroup tests/torch
 
 CLIENTS := tests/gateway tests/front/test_wires.py tests/front/test_clip_retrieval.py
 clients: dev ## other projects' clients, each in its own environment (7 GB, made once), against ours
