@@ -26,7 +26,7 @@ XLM = {
     "max_position_embeddings": 514,
     "pad_token_id": 1,
 }
-ARCHITECTURES = ("ViT-B-32", "small-resnet", "small-siglip", "small-mobileclip", "small-xlm-r")
+ARCHITECTURES = ("ViT-S-32-alt", "small-resnet", "small-siglip", "small-mobileclip", "small-xlm-r")
 
 
 def write_original(architecture: str, folder: Path) -> Path:
@@ -43,7 +43,7 @@ def write_m_clip(folder: Path) -> Path:
     base = XLMRobertaConfig(**XLM)
     base.save_pretrained(folder / "base")
     AutoModel.from_config(base).save_pretrained(folder / "base")
-    config = {"modelBase": "base", "transformerDimensions": 64, "numDims": 512}
+    config = {"modelBase": "base", "transformerDimensions": 64, "numDims": 256}
     (folder / "config.json").write_text(json.dumps(config))
     save_weights(MClipText({**config, "modelBase": folder / "base"}), folder / "model.safetensors")
     _write_tokenizer(folder)

@@ -34,7 +34,7 @@ def starter() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def vit(exported: Callable[[str], Path]) -> str:
-    return str(exported("ViT-B-32") / "exported")
+    return str(exported("ViT-S-32-alt") / "exported")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_another_model_on_an_old_index_is_refused(folder: Path, vit: str) -> Non
 
 @pytest.fixture(scope="module")
 def services(folder: Path, vit: str, m_clip: str) -> Iterator[Cluster]:
-    """ViT-B-32 after one line was changed and prepare has run again; M-CLIP beside it."""
+    """ViT-S-32 after one line was changed and prepare has run again; M-CLIP beside it."""
     config = with_section(starter(), "Inference", clip=vit)
     done = run_command("prepare/prepare.py", config, cwd=folder)
     assert done.returncode == 0, done.stderr
