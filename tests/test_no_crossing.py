@@ -1,4 +1,4 @@
-"""Two workers each of front and middle, ten thousand queries at once: each has its own answer."""
+"""Two workers each of front and middle, 5,000 queries at once: each has its own answer."""
 
 import http.client
 import json
@@ -14,8 +14,8 @@ from tests.servers import SERVERS, under
 
 IMAGES = 250
 THREADS = 40
-EACH = 250
-"""Queries of a thread: 10,000 of all."""
+EACH = 125
+"""Queries of a thread: 5,000 of all under each server."""
 
 
 @pytest.fixture(scope="module")

@@ -46,14 +46,16 @@ def test_keys(guarded: tuple[RunningGateway, dict[str, str]], scheme: str) -> No
     """A key as the client sends it, or with Bearer; none, a wrong one, and one for other things."""
     served, keys = guarded
 
-    def shown(*key: str) -> str:
-        return run(ENVIRONMENT_OF[scheme], ENCODE, served.url(scheme), *key)[-1]
+    good, others = keys["search"], keys["images"]
+    shown = (good, f"Bearer {good}", "", "wrong", others)
 
-    assert shown(keys["search"]).startswith(SHAPE)
-    assert shown(f"Bearer {keys['search']}").startswith(SHAPE)
-    assert "send a valid key" in shown()
-    assert "send a valid key" in shown("wrong")
-    assert "not good for search" in shown(keys["images"])
+    lines = run(ENVIRONMENT_OF[scheme], ENCODE, served.url(scheme), *shown)
+
+    told = [line for line in lines if line.startswith(("SHAPE", "FAILED"))]
+    assert [True, True, False, False, False] == [line.startswith(SHAPE) for line in told]
+    assert "send a valid key" in told[2]
+    assert "send a valid key" in told[3]
+    assert "not good for search" in told[4]
     assert served.service.request("GET", "/metrics").status == 401
     assert served.service.get("/healthz")
 
@@ -79,7 +81,7 @@ def test_clip_client_is_refused_over_websocket(
     served, keys = guarded
     for url in (served.url("ws"), f"{served.url('ws')}/?authorization={keys['search']}"):
         (line,) = run("pydantic-1", ENCODE, url, keys["search"])[-1:]
-        assert line.startswith("ERROR")
+        assert line.startswith("FAILED")
         assert "401" in line
 
 

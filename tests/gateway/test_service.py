@@ -16,14 +16,15 @@ from tests.gateway.clients import ENVIRONMENT_OF, start
 ENCODE = """
 import sys
 from clip_client import Client
-credential = {"Authorization": sys.argv[2]} if len(sys.argv) > 2 else {}
-client = Client(sys.argv[1], credential=credential)
-try:
-    print(client.encode(["a cat", "a dog"]).shape)
-except BaseException as error:
-    print("ERROR", type(error).__name__, str(error).replace(chr(10), " "))
+for key in sys.argv[2:] or [""]:
+    client = Client(sys.argv[1], credential={"Authorization": key} if key else {})
+    try:
+        print("SHAPE", client.encode(["a cat", "a dog"]).shape)
+    except BaseException as error:
+        print("FAILED", type(error).__name__, str(error).replace(chr(10), " "))
 """
-SHAPE = "(2, "
+"""A line for each key: "" stands for none."""
+SHAPE = "SHAPE (2, "
 
 
 def post(service: Service, **body: Any) -> urllib3.BaseHTTPResponse:

@@ -35,7 +35,7 @@ def test_tls(encrypted: tuple[RunningGateway, dict[str, str]], scheme: str) -> N
     (line,) = run(ENVIRONMENT_OF[scheme], ENCODE, url, variables=variables)[-1:]
     assert line.startswith(SHAPE), line
     (line,) = run(ENVIRONMENT_OF[scheme], ENCODE, url)[-1:]
-    assert line.startswith("ERROR"), line
+    assert line.startswith("FAILED"), line
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
