@@ -107,10 +107,11 @@ format: dev ## what ruff can put right by itself
 
 test: test-dev $(if $(TESTS),,test-torch) ## all tests, against real services; or those of TESTS that need no torch
 
-test-dev: dev # whose tests run a make of their own
+# Some tests run make, which must not ask this one whether it may.
+test-dev: dev ## those that need no torch
 	MAKEFLAGS= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-torch: torch
+test-torch: torch ## those of exports and TorchServe
 	OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadgroup tests/torch
 
 CLIENTS := tests/gateway tests/front/test_wires.py tests/front/test_clip_retrieval.py

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from devtools import services
 from devtools.fork_server import run_forked
-from devtools.services import CHECKOUT, Cluster, Service
+from devtools.services import CHECKOUT, Cluster, Service, cluster
 from tests.front import pictures
 from tests.front.front_client import Reply, assert_problem
 from tests.front.live import delete, files, hits, in_base64, patch, png, put, upload, written
@@ -33,7 +32,7 @@ def live(folder: Path) -> Iterator[Cluster]:
     config: dict[str, Any] = {"Prepare": {"images": ["photos"]}, "Search": {"shards": 2}}
     done = run_forked("prepare/prepare.py", config, cwd=folder)
     assert done.returncode == 0, done.stderr
-    with services.cluster(config, 2, folder) as running:
+    with cluster(config, 2, folder) as running:
         yield running
 
 
