@@ -71,7 +71,6 @@ def _become(words: list[str], cwd: str, environment: dict[str, str], streams: li
     """Be the command."""
     for number, path in enumerate(streams):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
-    sys.stdin = open(0, closefd=False)  # noqa: SIM115 # the former one has read ahead
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
