@@ -9,11 +9,11 @@ from devtools.services import Cluster, metric, running, with_section
 from tests.gateway.clients import ENVIRONMENT_OF, output_of, run, start
 from tests.memory import small_memory
 
-CLIENTS, TEXTS = 4, 250
+CLIENTS, TEXTS = 8, 125
 
 
 @pytest.mark.parametrize("scheme", ENVIRONMENT_OF)
-def test_four_clients_with_a_thousand_texts(served: RunningGateway, scheme: str) -> None:
+def test_eight_clients_with_a_thousand_texts(served: RunningGateway, scheme: str) -> None:
     """All are answered twice, each with its own embeddings, in little memory."""
     url = served.url(scheme)
     with small_memory(served.service.process.pid):
@@ -28,15 +28,15 @@ def test_four_clients_with_a_thousand_texts(served: RunningGateway, scheme: str)
 
 
 @pytest.mark.parametrize("scheme", ENVIRONMENT_OF)
-def test_four_thousand_texts_end_in_no_refusal(services: Cluster, root: Path, scheme: str) -> None:
+def test_ten_thousand_texts_end_in_no_refusal(services: Cluster, root: Path, scheme: str) -> None:
     """Though middle takes two requests at a time and refuses the rest."""
     small = with_section(services.config, "Middle", port=0, max_in_flight=2)
     with running("middle/middle.py", small, cwd=root) as middle:
         config = with_section(services.config, "Middle", port=middle.port)
         with gateway(config, root, max_documents=1024) as served:
             url = served.url(scheme)
-            lines = run(ENVIRONMENT_OF[scheme], "crowd", url, "20000", "2000", "32")
+            lines = run(ENVIRONMENT_OF[scheme], "crowd", url, "20000", "5000", "32")
         refused = metric(middle, 'dropped_total{reason="overloaded",service="middle"}')
 
-    assert "EQUAL 2000" in lines
+    assert "EQUAL 5000" in lines
     assert refused > 0
