@@ -2,8 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+
+from prometheus_client import Gauge
 
 from common.errors import ServiceError, Unavailable
 from common.metrics import DELTA_ROWS, LOG_POSITION, PREPARE_DUE, TOMBSTONES
@@ -43,6 +45,8 @@ class Following:
     def start(self) -> None:
         """Start the thread."""
         if self._log:
+            for gauge, measure in MEASURES.items():  # measured when someone asks for metrics
+                gauge.set_function(partial(self._of_newest, measure))
             self._thread.start()
 
     def close(self) -> None:
@@ -88,8 +92,10 @@ class Following:
         if not followed:
             self._closed.wait(WAIT_S)
             return
-        _measure(versions[0])
         log.wait(min(followed), WAIT_S)
+
+    def _of_newest(self, measure: Callable[[Version], float]) -> float:
+        return next(map(measure, self._versions()), 0.0)
 
 
 def catch_up(version: Version, log: Log) -> None:
@@ -100,6 +106,8 @@ def catch_up(version: Version, log: Log) -> None:
     try:
         while not version.stopped and (entries := _next(version, log)):
             version.apply(entries)
+            if len(entries) < BATCH:  # they were all
+                return
     except LogGap as error:
         version.stop(str(error))
 
@@ -122,16 +130,16 @@ def _next(version: Version, log: Log) -> Entries:
     return entries
 
 
-def _measure(version: Version) -> None:
-    shards = version.shards.values()
-    LOG_POSITION.set(version.position)
-    DELTA_ROWS.set(sum(shard.delta.rows for shard in shards))
-    TOMBSTONES.set(sum(shard.tombstones for shard in shards))
-    PREPARE_DUE.set(any(map(is_due, shards)))
-
-
 def is_due(shard: Shard) -> bool:
     """Whether prepare should make the delta and the tombstones of a shard part of its index."""
     rows = sum(part.rows for part in shard.parts)
     has_grown = shard.delta.rows >= max(DUE_ROWS, DUE_SHARE * rows)
     return has_grown or shard.tombstones > DUE_TOMBSTONES * rows
+
+
+MEASURES: Mapping[Gauge, Callable[[Version], float]] = {
+    LOG_POSITION: lambda version: version.position,
+    DELTA_ROWS: lambda version: sum(shard.delta.rows for shard in version.shards.values()),
+    TOMBSTONES: lambda version: sum(shard.tombstones for shard in version.shards.values()),
+    PREPARE_DUE: lambda version: any(map(is_due, version.shards.values())),
+}
