@@ -1,19 +1,23 @@
 """The delta by itself: the order of browsing, counts, and look-ups, over several blocks."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from common.wire import encode
+from search import delta as module
 from search.browse_messages import Listed, ValueCount
-from search.delta import BLOCK, Delta
+from search.delta import LEAST, MOST, Delta
+from search.fields import pack
 from search.filter import Filter
 from search.image_key import hashes_of
-from search.messages import Record
+from search.messages import Fields, Record
 from tests.changes import key
 
-COUNT = 2 * BLOCK + 10
+COUNT = 2 * MOST + 10
 EVEN = Filter(field="parity", eq="even")
 
 
@@ -75,6 +79,22 @@ def test_values_are_counted_over_all_blocks() -> None:
         Delta().counts(None, ["parity"]).images,
         Delta().counts(None, ["a"]).fields,
     )
+
+
+def test_few_rows_are_packed_again_after_a_put(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter sees each put at once, and no search packs all those before it."""
+    packed: list[int] = []
+
+    def counted(records: Sequence[Record], fields: Fields) -> bytes:
+        packed.append(len(records))
+        return pack(records, fields)
+
+    monkeypatch.setattr(module, "pack", counted)
+    delta = Delta()
+    for number in range(COUNT):
+        put(delta, number, parity=("even", "odd")[number % 2])
+        assert number // 2 + 1 == delta.counts(EVEN, []).images
+    assert sum(packed) < LEAST * COUNT
 
 
 def test_an_image_is_found_by_the_start_of_its_id() -> None:
