@@ -14,6 +14,7 @@ from common.config import Middle
 from common.errors import Problem, ServiceError, Unavailable
 from common.loop import LoopThread
 from common.server.request import deadline_of, long_deadline_of
+from common.uploads import Placed
 from front.answer_cache import AnswerCache
 from front.new_images import NewImages
 from front.write_requests import (
@@ -25,7 +26,7 @@ from front.write_requests import (
     read_put,
 )
 from middle.client import MiddleClient
-from middle.write_messages import Written, put_query
+from middle.write_messages import Metadata, Written, put_query
 
 PUTS_AT_ONCE = 8
 """Images of a request that are read and embedded at a time: as many as a batch has."""
@@ -62,7 +63,9 @@ def add_writes(
     def put() -> Response:
         asked = read_put(request)
         if asked.images is None:
-            return run(put_one(asked, long_deadline_of(request, embed_s)), 201)
+            deadline = long_deadline_of(request, embed_s)
+            placed = images.place(asked)  # here, as this thread has nothing else to do
+            return run(put_placed(client, images, placed, asked.metadata, deadline), 201)
         end = long_deadline_of(request, math.inf)
         return run(each(asked.images, put_one, PUTS_AT_ONCE, embed_s, end))
 
@@ -86,8 +89,15 @@ async def put_image(
 ) -> Written:
     """Put one image, and keep its file if it is uploaded; raises a ServiceError."""
     placed = await asyncio.to_thread(images.place, image)
+    return await put_placed(client, images, placed, image.metadata, deadline)
+
+
+async def put_placed(
+    client: MiddleClient, images: NewImages, placed: Placed, metadata: Metadata, deadline: float
+) -> Written:
+    """Put an image whose file has its place; raises a ServiceError."""
     async with images.uploads.putting(placed):
-        written = await client.put(put_query(placed, image.metadata), deadline)
+        written = await client.put(put_query(placed, metadata), deadline)
     return Written(written.id, written.position)
 
 
