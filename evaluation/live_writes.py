@@ -1,19 +1,21 @@
 """What live writes cost, and when they are found: python evaluation/live_writes.py.
 
 Three search servers with two replicas each hold 100,000 generated vectors, with the starter model.
-First images are put, 100 a second, beside 100 searches a second; an image is found once an answer
-has its position, which is the least of all shards. Then wrk asks unique texts in turn of two
-systems: one without puts, and one where 5 % as many vectors were put live.
+Unique texts are searched at random moments, first alone, then beside as many puts of images. An
+image is found once a search beside it is answered that has its position, which is the least of all
+shards. Then wrk asks unique texts in turn of two systems: one without puts, and one where 5 % as
+many vectors were put live. `--runtime` and `--precision` are those of the models.
 """
 
+import argparse
+import asyncio
 import base64
+import itertools
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,14 @@ import numpy as np
 if __name__ == "__main__" and __spec__ is None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was evaluation/
 
+from benchmarks.plan import FOLDER
+from common.config import Inference
 from devtools import vector_collection
 from devtools.loads import Measured, bodies, wrk
+from devtools.open_loop import Client
 from devtools.photos import photo
 from devtools.process_tree import cpu_seconds
-from devtools.services import Cluster, Service, cluster, with_section
+from devtools.services import CHECKOUT, Cluster, Service, cluster, with_section
 from devtools.vectors import unit
 from devtools.words import all_queries
 from inference.clip.model import load_model
@@ -38,8 +43,9 @@ from search.messages import Record
 from search.sqlite_log import SqliteLog
 
 VECTORS, SHARDS, SERVERS, REPLICAS = 100_000, 6, 3, 2
-RATE, SECONDS, THREADS = 100, 30, 32
+RATES, SECONDS, WARM_S = (50, 100), 30, 5
 PIXELS = 128
+PATHS = {"put": "/v1/images", "search": "/v1/search"}
 DELTA = VECTORS // 20
 ROUNDS, ROUND_S, CLIENTS = 5, 8, 32
 
@@ -51,54 +57,97 @@ def system(config: dict[str, Any], folder: Path) -> AbstractContextManager[Clust
     return cluster(uncached, SERVERS, folder, held, replicas=REPLICAS)
 
 
-def paced(work: Callable[[int], object], count: int) -> None:
-    """Call `work` with each number at its moment, `RATE` a second, on several threads."""
-    began = time.perf_counter()
+class Positioned(msgspec.Struct):
+    """What matters here of the answers to puts and searches."""
 
-    def at_its_time(number: int) -> None:
-        time.sleep(max(0.0, began + number / RATE - time.perf_counter()))
-        work(number)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(at_its_time, range(count)))
+    position: int
 
 
-def put_and_find(front: Service) -> None:
-    """Print how long puts took, and how long each image was not found."""
-    texts, taken = all_queries(), dict[str, list[float]](put=[], found=[], search=[])
-    lock = threading.Lock()
-    files = [photo(number, PIXELS) for number in range(RATE * SECONDS)]
+class Load:
+    """Requests at random moments; times are in seconds, from the moment of a request."""
 
-    def ask() -> Any:
-        with lock:
-            text = next(texts)
-        return front.get(f"/v1/search?k=10&text={text.replace(' ', '+')}")
+    def __init__(self, front: str, requests: Mapping[str, Iterator[bytes]]) -> None:
+        """`front` is "host:port"; `requests` are the bodies of puts and searches."""
+        self._clients = {name: Client(front, PATHS[name]) for name in requests}
+        self._requests = requests
+        self._unseen: dict[int, float] = {}  # the moments of puts, by position
+        self.taken: dict[str, list[float]] = {"put": [], "found": [], "search": []}
+        self.failed = 0
+        self.done = 0.0
+        """Requests of each kind a second, on average."""
 
-    def put(number: int) -> None:
-        image = base64.b64encode(files[number]).decode()
-        began = time.perf_counter()
-        reply = front.request("POST", "/v1/images", json={"image": image})
-        taken["put"].append(time.perf_counter() - began)
-        if reply.status != 201:
-            raise RuntimeError(reply.data.decode())
-        while ask()["position"] < reply.json()["position"]:
-            time.sleep(0.005)
-        taken["found"].append(time.perf_counter() - began)
+    async def run(self, rate: int, seconds: int) -> None:
+        """Send `rate` requests of each kind a second, on average, until all are answered."""
+        random = np.random.default_rng(rate)
+        moments = sorted(
+            (at_s, name)
+            for name in self._requests
+            for at_s in random.uniform(0, seconds, rate * seconds).tolist()
+        )
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for at_s, name in moments:
+                await asyncio.sleep(began + at_s - time.monotonic())
+                tasks.create_task(self._ask(name, began + at_s))
+        answered = sum(len(self.taken[name]) for name in self._requests)
+        self.done = answered / len(self._requests) / (time.monotonic() - began)
+        for client in self._clients.values():
+            client.close()
 
-    def search(_number: int) -> None:
-        began = time.perf_counter()
-        ask()
-        taken["search"].append(time.perf_counter() - began)
+    async def _ask(self, name: str, moment: float) -> None:
+        try:
+            status, body = await self._clients[name].post(next(self._requests[name]))
+        except (OSError, EOFError, ValueError):  # no answer, or one that gives no position
+            status, body = 0, b""
+        if status not in (200, 201):
+            self.failed += 1
+            return
+        now, position = time.monotonic(), msgspec.json.decode(body, type=Positioned).position
+        self.taken[name].append(now - moment)
+        if name == "put":
+            self._unseen[position] = moment
+            return
+        for put in [known for known in self._unseen if known <= position]:
+            self.taken["found"].append(now - self._unseen.pop(put))
 
-    began = time.perf_counter()
-    searching = threading.Thread(target=paced, args=(search, RATE * SECONDS))
-    searching.start()
-    paced(put, RATE * SECONDS)
-    searching.join()
-    print(f"{len(files) / (time.perf_counter() - began):.0f} puts a second")
-    for name, times in taken.items():
+
+def loaded(
+    services: Cluster, requests: Mapping[str, Iterator[bytes]], rate: int, seconds: int
+) -> tuple[Load, dict[str, float]]:
+    """A load, and its milliseconds of CPU for each of `rate` requests of a kind, by process."""
+
+    def spent_s() -> dict[str, float]:
+        of_services = {name: cpu_seconds(pids) for name, pids in services.pids.items()}
+        return {**of_services, "client": time.process_time()}
+
+    load, before = Load(services.front.address, requests), spent_s()
+    asyncio.run(load.run(rate, seconds))
+    spent = spent_s()
+    return load, {name: 1000 * (spent[name] - before[name]) / (rate * seconds) for name in spent}
+
+
+def put_and_find(
+    services: Cluster, rate: int, searches: Iterator[bytes], puts: Iterator[bytes]
+) -> None:
+    """Print how long puts took, how long images were not found, and the CPU time of each."""
+    prepared = list(itertools.islice(puts, rate * (WARM_S + SECONDS)))
+    both = {"search": searches, "put": iter(prepared)}
+    loaded(services, both, rate, WARM_S)
+    _, searching = loaded(services, {"search": searches}, rate, SECONDS)
+    load, putting = loaded(services, both, rate, SECONDS)
+    print(f"{rate} puts and searches a second: {load.done:.0f} done, {load.failed} failed")
+    for name, times in load.taken.items():
         p50, p99 = np.percentile(times, [50, 99]) * 1000
-        print(f"| {name} | {p50:.0f} ms | {p99:.0f} ms | {1000 * max(times):.0f} ms |")
+        print(f"| {name} | {p50:.0f} ms | {p99:.0f} ms |")
+    for name, search_ms in searching.items():
+        print(f"| {name} | {search_ms:.2f} ms | {putting[name] - search_ms:.2f} ms |")
+
+
+def bodies_of_puts() -> Iterator[bytes]:
+    """The bodies of puts of images that never repeat."""
+    for number in itertools.count():
+        image = base64.b64encode(photo(number, PIXELS)).decode()
+        yield msgspec.json.encode({"image": image})
 
 
 def put_vectors(path: Path, dim: int, space: str) -> None:
@@ -150,14 +199,20 @@ def compare(config: dict[str, Any], folder: Path, dim: int, space: str) -> None:
 
 def main() -> None:
     """Print all tables."""
+    parser = argparse.ArgumentParser(description="Measures puts beside searches.")
+    parser.add_argument("--runtime", default=Inference().runtime)
+    parser.add_argument("--precision", default=Inference().precision)
+    options = vars(parser.parse_args())
     model = load_model("starter")
-    config: dict[str, Any] = {"Inference": {"mclip": None}}
+    config: dict[str, Any] = {"Inference": {"mclip": None, **options}}
+    collection = vector_collection.generate(model, VECTORS, CHECKOUT / FOLDER)
+    config = vector_collection.index(config, SHARDS, collection)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        collection = vector_collection.generate(model, VECTORS, folder)
-        config = vector_collection.index(config, SHARDS, collection)
         with system(config, folder) as services:
-            put_and_find(services.front)
+            searches, puts = bodies(all_queries()), bodies_of_puts()
+            for rate in RATES:
+                put_and_find(services, rate, searches, puts)
         compare(config, folder, model.dim, model.space)
 
 
