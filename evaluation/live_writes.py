@@ -1,7 +1,7 @@
 """What live writes cost, and when they are found: python evaluation/live_writes.py.
 
 Three search servers with two replicas each hold 100,000 generated vectors, with the starter model.
-Unique texts are searched at random moments, first alone, then beside as many puts of images. An
+Unique texts are searched at random moments, then images are put, then both at the same rate. An
 image is found once a search beside it is answered that has its position, which is the least of all
 shards. Then wrk asks unique texts in turn of two systems: one without puts, and one where 5 % as
 many vectors were put live. `--runtime` and `--precision` are those of the models.
@@ -26,7 +26,6 @@ import numpy as np
 if __name__ == "__main__" and __spec__ is None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was evaluation/
 
-from benchmarks.plan import FOLDER
 from common.config import Inference
 from devtools import vector_collection
 from devtools.loads import Measured, bodies, wrk
@@ -43,6 +42,8 @@ from search.messages import Record
 from search.sqlite_log import SqliteLog
 
 VECTORS, SHARDS, SERVERS, REPLICAS = 100_000, 6, 3, 2
+KEPT = CHECKOUT / "data/benchmarks"
+"""Where the vectors and their index stay for the next run."""
 RATES, SECONDS, WARM_S = (50, 100), 30, 5
 PIXELS = 128
 PATHS = {"put": "/v1/images", "search": "/v1/search"}
@@ -89,6 +90,8 @@ class Load:
             for at_s, name in moments:
                 await asyncio.sleep(began + at_s - time.monotonic())
                 tasks.create_task(self._ask(name, began + at_s))
+        while self._unseen and "search" in self._requests:  # those of the last moments
+            await self._ask("search", time.monotonic())
         answered = sum(len(self.taken[name]) for name in self._requests)
         self.done = answered / len(self._requests) / (time.monotonic() - began)
         for client in self._clients.values():
@@ -114,7 +117,7 @@ class Load:
 def loaded(
     services: Cluster, requests: Mapping[str, Iterator[bytes]], rate: int, seconds: int
 ) -> tuple[Load, dict[str, float]]:
-    """A load, and its milliseconds of CPU for each of `rate` requests of a kind, by process."""
+    """A load, and the CPU milliseconds of a request, or of one of each kind, by service."""
 
     def spent_s() -> dict[str, float]:
         of_services = {name: cpu_seconds(pids) for name, pids in services.pids.items()}
@@ -129,18 +132,20 @@ def loaded(
 def put_and_find(
     services: Cluster, rate: int, searches: Iterator[bytes], puts: Iterator[bytes]
 ) -> None:
-    """Print how long puts took, how long images were not found, and the CPU time of each."""
-    prepared = list(itertools.islice(puts, rate * (WARM_S + SECONDS)))
-    both = {"search": searches, "put": iter(prepared)}
+    """Print how long puts took, how long images were not found, and the CPU time of all."""
+    prepared = iter(list(itertools.islice(puts, rate * (WARM_S + 2 * SECONDS))))
+    both = {"search": searches, "put": prepared}
     loaded(services, both, rate, WARM_S)
-    _, searching = loaded(services, {"search": searches}, rate, SECONDS)
-    load, putting = loaded(services, both, rate, SECONDS)
+    _, search_ms = loaded(services, {"search": searches}, rate, SECONDS)
+    _, put_ms = loaded(services, {"put": prepared}, rate, SECONDS)
+    load, both_ms = loaded(services, both, rate, SECONDS)
     print(f"{rate} puts and searches a second: {load.done:.0f} done, {load.failed} failed")
     for name, times in load.taken.items():
         p50, p99 = np.percentile(times, [50, 99]) * 1000
         print(f"| {name} | {p50:.0f} ms | {p99:.0f} ms |")
-    for name, search_ms in searching.items():
-        print(f"| {name} | {search_ms:.2f} ms | {putting[name] - search_ms:.2f} ms |")
+    print("| | a search alone | a put alone | a search and a put |")
+    for name, spent_ms in both_ms.items():
+        print(f"| {name} | {search_ms[name]:.2f} | {put_ms[name]:.2f} | {spent_ms:.2f} |")
 
 
 def bodies_of_puts() -> Iterator[bytes]:
@@ -205,7 +210,7 @@ def main() -> None:
     options = vars(parser.parse_args())
     model = load_model("starter")
     config: dict[str, Any] = {"Inference": {"mclip": None, **options}}
-    collection = vector_collection.generate(model, VECTORS, CHECKOUT / FOLDER)
+    collection = vector_collection.generate(model, VECTORS, KEPT)
     config = vector_collection.index(config, SHARDS, collection)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
