@@ -21,7 +21,7 @@ from search.ranking import LookedUp, Ranking, nothing, rank
 
 FIRST = 256
 """Rows for which there is room at first; the room is doubled when it is full."""
-LEAST, MOST = 32, 512
+MIN_BLOCK, MAX_BLOCK = 32, 512
 """Rows of the blocks whose columns are packed together: powers of two, and of each but the largest
 one block at most. So few rows are packed anew after a put that a search with a filter follows; a
 row takes 5 to 10 us."""
@@ -206,8 +206,8 @@ class _Blocks:
 
 def _spans(rows: int) -> Iterator[tuple[int, int]]:
     """The first row and the number of rows of each block."""
-    first, size = 0, MOST
-    while size >= LEAST:
+    first, size = 0, MAX_BLOCK
+    while size >= MIN_BLOCK:
         if rows - first >= size:
             yield first, size
             first += size

@@ -10,14 +10,14 @@ import pytest
 from common.wire import encode
 from search import delta as module
 from search.browse_messages import Listed, ValueCount
-from search.delta import LEAST, MOST, Delta
+from search.delta import MAX_BLOCK, MIN_BLOCK, Delta
 from search.fields import pack
 from search.filter import Filter
 from search.image_key import hashes_of
 from search.messages import Fields, Record
 from tests.changes import key
 
-COUNT = 2 * MOST + 10
+COUNT = 2 * MAX_BLOCK + 10
 EVEN = Filter(field="parity", eq="even")
 
 
@@ -94,7 +94,7 @@ def test_few_rows_are_packed_again_after_a_put(monkeypatch: pytest.MonkeyPatch) 
     for number in range(COUNT):
         put(delta, number, parity=("even", "odd")[number % 2])
         assert number // 2 + 1 == delta.counts(EVEN, []).images
-    assert sum(packed) < LEAST * COUNT
+    assert sum(packed) < MIN_BLOCK * COUNT
 
 
 def test_an_image_is_found_by_the_start_of_its_id() -> None:
