@@ -3,29 +3,28 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
-import numpy as np
 
 from common.config import Loaded
 from common.cores import usable_cores
 from prepare.chunks import ChunkPlan, ChunkResult, EmbeddingFolder
 from prepare.dealing import deal
+from prepare.key_table import Hashes
 from prepare.plans import Plan, PlanFolder, open_plan
 from prepare.sources import Source
 
 
 def plan_images(
-    loaded: Loaded, folder: EmbeddingFolder, new: Sequence[Source], known: Iterable[str], space: str
+    loaded: Loaded, folder: EmbeddingFolder, new: Sequence[Source], known: Hashes, space: str
 ) -> Plan | None:
-    """Plan to embed new files, if any; of a `known` content hash, in hex, there is an embedding."""
+    """Plan to embed new files, if any; of a `known` content hash there is an embedding."""
     if not new:
         return None
     prepare = loaded.config.prepare
     dealt = list(deal(new, loaded.root, prepare.chunk_size, prepare.threads or usable_cores()))
-    hashes = np.array(sorted(int(content, 16) for content in known), "<u8")
-    tasks = ([msgspec.structs.replace(file, metadata={}) for file in files] for files in dealt)
+    tasks = ([new[position] for position in files.tolist()] for files in dealt)
     return Plan(
         ChunkPlan(space, folder.last_chunk() + 1, "none", [len(files) for files in dealt]),
-        hashes.tobytes(),
+        known.astype("<u8").tobytes(),
         map(msgspec.msgpack.encode, tasks),
     )
 

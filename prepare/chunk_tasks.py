@@ -13,6 +13,7 @@ from inference.clip.images import Preprocessing
 from inference.clip.model import Model, load_model, space_of_model
 from prepare.chunks import Chunk, ChunkPlan, ChunkResult, write_files
 from prepare.embed import Decoding, Embedding, embed_chunk, embedding_on_threads, image_side
+from prepare.key_table import KeySet
 from prepare.members import Member
 from prepare.plans import OtherPlan, PlanFolder
 from prepare.progress import Progress
@@ -123,13 +124,11 @@ class KnownContents:
     """Content hashes, 8 bytes each; a container of them in hex."""
 
     def __init__(self, hashes: bytes) -> None:
-        """`hashes` are sorted, little-endian."""
-        self._hashes = np.frombuffer(hashes, "<u8")
+        """`hashes` are little-endian."""
+        self._hashes = KeySet(np.frombuffer(hashes, "<u8"))
 
     def __contains__(self, content: object) -> bool:
-        wanted = np.uint64(int(str(content), 16))
-        place = np.searchsorted(self._hashes, wanted)
-        return bool(place < len(self._hashes) and self._hashes[place] == wanted)
+        return int(str(content), 16) in self._hashes
 
 
 def _write(

@@ -29,6 +29,9 @@ from prepare.lines import read_lines, replace_lines, write_lines
 from prepare.plans import PlanFolder, open_plans, sweep_unplanned
 from prepare.tables import Scalar
 
+VectorsOf = Callable[[int], Matrix]
+"""Gives the vectors of a chunk, float32 [rows, dim]."""
+
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """An embedded image, as its file was then; hashes in hex."""
@@ -116,10 +119,15 @@ class EmbeddingFolder:
             raise ConfigError(f"{path} holds {vectors.shape}, not {(entry.rows, entry.dim)}")
         return vectors
 
-    def vectors_of(self, chunks: Container[int]) -> dict[int, Matrix]:
-        """The vectors of some finished chunks, by number, mapped; raises ConfigError."""
-        some = (entry for entry in self.entries() if entry.chunk in chunks)
-        return {entry.chunk: self.vectors(entry) for entry in some}
+    def vectors_of(self, chunks: Container[int]) -> VectorsOf:
+        """What gives the vectors of some finished chunks, by number, mapped; raises ConfigError.
+
+        They are let go of after each use: files that are mapped are open, and count as memory.
+        """
+        entries = {entry.chunk: entry for entry in self.entries() if entry.chunk in chunks}
+        for entry in entries.values():
+            self.vectors(entry)
+        return lambda number: self.vectors(entries[number])
 
     def verify(self, chunks: Iterable[int]) -> None:
         """Check the digests of finished chunks; raises ConfigError that names a changed file."""

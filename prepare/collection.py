@@ -1,7 +1,8 @@
 """The images to index: the searchable members of an embedding folder, sorted by key."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -13,8 +14,9 @@ from common.errors import ConfigError
 from common.files import location_hash
 from common.images.facts import facts_of_file
 from common.wire import Matrix
-from prepare.chunks import EmbeddingFolder, Row
+from prepare.chunks import EmbeddingFolder, Row, VectorsOf
 from prepare.journal import JournalEntry
+from prepare.lines import Lines, Spill
 from prepare.members import Member, has_members, read_members
 from prepare.regions import WHOLE, StoredRegion, stored_regions
 from search.image_key import IMAGE_KEY, Keys, shard_of
@@ -24,6 +26,7 @@ from search.segment_writing import SegmentRows
 
 Places = NDArray[np.int32]
 """The chunk and the row of vectors, [n, 2]."""
+Positions = NDArray[np.intp]
 
 
 class Images(NamedTuple):
@@ -49,10 +52,10 @@ class Images(NamedTuple):
         places = self.places[chosen], regions, self.region_places[order]
         return Images(self.keys[chosen], records, *places)
 
-    def rows(self, chunks: Mapping[int, Matrix], dim: int) -> SegmentRows:
-        """The images with their vectors, from `chunks`, and those of their regions."""
-        vectors = _vectors(self.places, chunks, dim)
-        regions = RegionRows(_vectors(self.region_places, chunks, dim), self.regions)
+    def rows(self, vectors_of: VectorsOf, dim: int) -> SegmentRows:
+        """The images with their vectors, and those of their regions."""
+        vectors = _vectors(self.places, vectors_of, dim)
+        regions = RegionRows(_vectors(self.region_places, vectors_of, dim), self.regions)
         return SegmentRows(vectors, self.keys, self.records, regions)
 
 
@@ -60,7 +63,8 @@ class Collection(NamedTuple):
     """The images to index, with the chunks that they are from."""
 
     images: Images
-    chunks: dict[int, Matrix]
+    chunks: set[int]
+    vectors_of: VectorsOf
     entry: JournalEntry
     digest: str
     all_chunks: set[int]
@@ -83,63 +87,97 @@ class Collection(NamedTuple):
 
     def rows(self, chosen: NDArray[np.intp]) -> SegmentRows:
         """The images at `chosen`, with their vectors and those of their regions."""
-        return self.images.take(chosen).rows(self.chunks, self.entry.dim)
+        return self.images.take(chosen).rows(self.vectors_of, self.entry.dim)
 
     def members(self, shard: int, shard_count: int) -> NDArray[np.intp]:
         """The positions of a shard's images in the collection."""
         return np.flatnonzero(shard_of(self.keys["content"], shard_count) == shard)
 
 
-def _vectors(places: Places, chunks: Mapping[int, Matrix], dim: int) -> Matrix:
+def _vectors(places: Places, vectors_of: VectorsOf, dim: int) -> Matrix:
     vectors = np.empty((len(places), dim), dtype=np.float32)
     chunk, row = places.T
-    order = np.argsort(chunk, kind="stable")
-    numbers, starts = np.unique(chunk[order], return_index=True)
-    for number, some in zip(numbers.tolist(), np.split(order, starts)[1:], strict=True):
-        vectors[some] = chunks[number][row[some]]
+    for number, some in _by_chunk(chunk):
+        vectors[some] = vectors_of(number)[row[some]]
     return vectors
+
+
+def _by_chunk(chunks: NDArray[np.int32]) -> Iterator[tuple[int, Positions]]:
+    """Each chunk, with the positions at which its number is."""
+    order = np.argsort(chunks, kind="stable")
+    numbers, starts = np.unique(chunks[order], return_index=True)
+    yield from zip(numbers.tolist(), np.split(order, starts)[1:], strict=True)
 
 
 def read_collection(embeddings: EmbeddingFolder, kind: RegionKind = "none") -> Collection:
     """All searchable images of the embedding folder, with regions of a kind.
 
-    Raises ConfigError when there are none.
+    In memory are 72 bytes an image: keys, places, and where its record is in a temporary file.
+    Raises ConfigError when there are no images.
     """
     if not has_members(embeddings):
         raise ConfigError("no embeddings yet: run prepare/save_embedding.py first")
     members = read_members(embeddings)
-    chosen = [member for member in members if member.is_searchable]
-    if not chosen:
+    found = _places(members)
+    chosen = np.flatnonzero(found[:, 1] >= 0)
+    if not len(chosen):
         raise ConfigError("there are no images to index")
-    used = {member.chunk for member in chosen}
-    entries = {entry.chunk: entry for entry in embeddings.entries() if entry.chunk in used}
+    places = found[chosen]
+    used = _numbers(places)
+    entries = {entry.chunk: entry for entry in embeddings.entries()}
     if used - entries.keys():
         raise ConfigError("the embeddings are not whole: run prepare/save_embedding.py again")
-    rows = {chunk: embeddings.rows(chunk) for chunk in used}
-    keys = np.array([_key(rows[m.chunk][m.row], m.path) for m in chosen], dtype=IMAGE_KEY)
-    order = np.argsort(keys, order=("content", "location"))
-    records = [record_of(member, rows[member.chunk][member.row]) for member in chosen]
-    places = np.array([(member.chunk, member.row) for member in chosen], dtype=np.int32)
-    entry = entries[chosen[0].chunk]
+    keys, records = _keys_and_records(embeddings, members, chosen, places)
+    order = np.lexsort((keys["location"], keys["content"]))
+    entry = entries[int(places[0, 0])]
     stored = stored_regions(embeddings, entry.space, kind)
-    contents = [chosen[i].content or rows[chosen[i].chunk][chosen[i].row].content for i in order]
+    contents = [f"{content:016x}" for content in keys["content"][order]] if stored else []
     regions, region_places = _regions(contents, stored)
     told = {region.chunk for content in contents for region in stored.get(content, ())}
-    used |= set(region_places[:, 0].tolist())
-    entries = {entry.chunk: entry for entry in embeddings.entries() if entry.chunk in used}
+    used |= _numbers(region_places)
     digest = _digest(
         np.concatenate([places, region_places]),
         records,
         [entries[chunk] for chunk in sorted(used)],
     )
-    ordered = keys[order], [records[i] for i in order], places[order]
     return Collection(
-        Images(*ordered, regions, region_places),
+        Images(keys[order], records.take(order), places[order], regions, region_places),
+        used,
         embeddings.vectors_of(used),
         entry,
         digest,
-        told | {member.chunk for member in members},
+        told | _numbers(found),
     )
+
+
+def _places(members: Iterable[Member]) -> Places:
+    numbers = chain.from_iterable((member.chunk, member.row) for member in members)
+    return np.fromiter(numbers, np.int32).reshape(-1, 2)
+
+
+def _keys_and_records(
+    embeddings: EmbeddingFolder, members: Sequence[Member], chosen: Positions, places: Places
+) -> tuple[Keys, Lines[Record]]:
+    """The keys and the records of the members at `chosen`, of which one chunk is read at a time."""
+    keys = np.empty(len(chosen), IMAGE_KEY)
+    chunk, row = places.T
+
+    def records() -> Iterator[Record]:
+        for number, some in _by_chunk(chunk):
+            rows = embeddings.rows(number)
+            for position in some.tolist():
+                member, stored = members[chosen[position]], rows[row[position]]
+                keys[position] = _key(stored, member.path)
+                yield record_of(member, stored)
+
+    written = np.argsort(chunk, kind="stable")
+    by_chunk = Spill(embeddings.path).add(Record, records())
+    return keys, by_chunk.take(np.argsort(written))
+
+
+def _numbers(places: Places) -> set[int]:
+    """The chunks of some places."""
+    return set(np.unique(places[:, 0]).tolist())
 
 
 def _regions(
@@ -172,12 +210,10 @@ def _key(row: Row, path: str) -> tuple[int, int, int]:
     return int(row.content, 16), location_hash(path), int(row.perceptual, 16)
 
 
-def _digest(
-    places: NDArray[np.int32], records: Sequence[Record], entries: Sequence[JournalEntry]
-) -> str:
+def _digest(places: Places, records: Iterable[Record], entries: Sequence[JournalEntry]) -> str:
     """Digest of all that is indexed."""
     digest = hashlib.sha256(places.tobytes())
     encoder = msgspec.json.Encoder()
-    for item in (*records, *(entry.sha256 for entry in entries)):
+    for item in chain(records, (entry.sha256 for entry in entries)):
         digest.update(encoder.encode(item))
     return digest.hexdigest()

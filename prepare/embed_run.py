@@ -6,12 +6,16 @@ from typing import NamedTuple
 
 from prepare.chunks import Skipped
 from prepare.left_out import LIST_OPTION, LeftOut, listing, printable, summary
+from prepare.member_table import MemberTable
 from prepare.members import Member
 
 SHOWN = 20
 """The skipped images that a run names without being asked."""
 OFFLINE = 3
 """The exit status when images are offline."""
+
+
+NO_IMAGES = MemberTable([])
 
 
 class EmbedRun(NamedTuple):
@@ -32,8 +36,8 @@ class EmbedRun(NamedTuple):
     """How much was put, patched and deleted live since the last run."""
     deleted_files: int = 0
     """How many files are there whose images were deleted live."""
-    before: Mapping[str, Member] = {}
-    """The images before the run, with what was written live, by path."""
+    before: MemberTable = NO_IMAGES
+    """The images before the run, with what was written live."""
     replaced: Iterable[Member] = ()
     """The images at whose paths other content was put; search servers have both."""
     members: Sequence[Member] = ()

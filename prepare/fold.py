@@ -1,7 +1,7 @@
 """The fold of the log into a collection: what was put, patched and deleted live since a run."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -16,19 +16,23 @@ from common.image_files import read_image_file
 from common.images.facts import facts_of
 from inference.clip.registry import find_model, shown_name
 from prepare.chunks import Chunk, EmbeddingFolder, Row
+from prepare.key_table import KeyTable, PathSet
+from prepare.lines import Spill
+from prepare.member_table import MemberTable
 from prepare.members import Folded, Member
 from prepare.removals import Removals, Result
-from prepare.scan import RootScan
-from prepare.sources import Found, Source, examine
+from prepare.scan import Listed, RootScan
+from prepare.sources import PATH, Found, Source, examine
 from prepare.stored import StoredRows
 from prepare.told_paths import add_root
 from prepare.written import Metadata, moved, source_metadata, taken_over, with_written
-from search.image_key import key_of
+from search.image_key import hashes_of, key_of
 from search.log import Entries, Entry
 from search.messages import Record
 
 UPLOADS = "Live.upload-dir"
 """The root of images that were put and lie below no other root."""
+PLACE = np.dtype([("location", "u8"), ("scan", "i4"), ("position", "i8")])
 
 
 class Fold:
@@ -36,13 +40,13 @@ class Fold:
 
     def __init__(
         self,
-        members: Iterable[Member],
+        members: Sequence[Member],
         folded: Folded,
         scans: Sequence[RootScan],
         loaded: Loaded,
     ) -> None:
         """`members` are those after the last run, `scans` what the roots hold now."""
-        self.images = {member.path: member for member in members if member.content}
+        self.images = MemberTable(members)
         self.removals = Removals(folded.removed)
         self.changes = Counter[str]()
         """How many entries changed something, by what they do."""
@@ -51,7 +55,7 @@ class Fold:
         self._folded = folded
         self._base = loaded.root
         self._scans = scans
-        self._paths: defaultdict[str, set[str]] = defaultdict(set)
+        self._there = PathSet([])
         self._moved: dict[str, Member] = {}
 
     @property
@@ -61,9 +65,6 @@ class Fold:
 
     def apply(self, entries: Entries, stored: StoredRows) -> None:
         """Apply the next entries; `stored` has the embeddings of those that are put."""
-        if not self._paths:
-            for member in self.images.values():
-                self._paths[member.content].add(member.path)
         for position, entry in entries:
             begin, end = self._folded.own
             is_own = begin < position <= end
@@ -73,41 +74,61 @@ class Fold:
             changed = position if is_change else self._folded.changed
             self._folded = self._folded._replace(position=position, changed=changed)
 
-    def keep_out(self, sources: Iterable[Source], results: Sequence[Result]) -> list[Result]:
-        """What was found in files, but for deleted images; `sources` are all files."""
-        there = {source.path for source in sources}
+    def follow(self, files: Iterable[Listed], results: Iterable[Result]) -> None:
+        """Go with files that have moved; `files` are all, `results` what is stored of them."""
+        self._there = PathSet(file.source.path for file in files)
+        gone = [image for image in self.images if image.path not in self._there]
+        contents = {image.content for image in gone} | self.removals.contents()
+        if not contents:
+            return
         arrived = {
-            source.path: result.content
-            for source, result in results
-            if source.path not in self.images and (source.path, result.content) not in self.removals
+            file.source.path: result.content
+            for file, result in results
+            if result.content in contents
+            and not self.images.get(file.source.path)
+            and (file.source.path, result.content) not in self.removals
         }
-        gone = [image for image in self.images.values() if image.path not in there]
         self._moved = moved(gone, arrived)
         arrived = {path: arrived[path] for path in arrived.keys() - self._moved.keys()}
-        self.removals.follow(there, arrived)
-        return self.removals.keep_out(results)
+        self.removals.follow(self._there, arrived)
 
     def written(self, member: Member) -> Member:
-        """A member with the metadata that was written to it live."""
+        """A member with the metadata that was written to it live; after `follow`."""
         before = self.images.get(member.path) or self._moved.get(member.path)
         return with_written(member, before) if before and member.is_searchable else member
 
-    def waiting(self, sources: Iterable[Source]) -> list[Member]:
+    def waiting(self) -> list[Member]:
         """The images that were put with another model, and whose files are not there."""
-        there = {source.path for source in sources}
         roots = {UPLOADS, *(scan.root for scan in self._scans)}
         return [
             image
-            for image in self.images.values()
+            for image in self.images
             if not image.is_searchable
-            and image.path not in there
+            and image.path not in self._there
             and not roots.isdisjoint(image.roots)
         ]
 
+    def _told(self, path: str, before: Metadata) -> Metadata:
+        """What the roots tell now of a file; what they told `before`, if they do not hold it."""
+        place = self._places.find(location_hash(path))
+        if place is None:
+            return before
+        _, scan, position = place.item()
+        metadata: Metadata = self._scans[scan].found.sources[position].metadata
+        return metadata
+
     @cached_property
-    def _told(self) -> dict[str, Metadata]:
-        """What the roots tell now, by path."""
-        return {file.path: file.metadata for scan in self._scans for file in scan.found.sources}
+    def _places(self) -> KeyTable:
+        """Where the files of the roots are; the last root counts."""
+        places = (
+            (location_hash(file.path), number, position)
+            for number, scan in enumerate(self._scans)
+            for position, file in enumerate(scan.found.sources)
+        )
+        found = np.fromiter(places, PLACE)
+        table = KeyTable(PLACE)
+        table.add(found["location"], found)
+        return table
 
     def _apply(self, entry: Entry, stored: StoredRows) -> bool:
         """Whether an entry has changed something: images that are not there stay so."""
@@ -118,7 +139,7 @@ class Fold:
         if member and entry.op == "patch":
             self._patch(entry, member)
         elif member:
-            del self.images[member.path]
+            self.images.remove(member.path)
             if (
                 UPLOADS in member.roots
             ):  # its file went with it: it has not moved to where a copy is
@@ -137,8 +158,8 @@ class Fold:
         if before and not is_same:
             self.replaced[key_of(before.content, path, "")[:16]] = before
         self.replaced.pop(entry.key[:16], None)
-        place = stored.by_content.get(content)
-        self.images[path] = Member(
+        place = stored.of_content(content)
+        member = Member(
             path,
             before.size_bytes if before and is_same else 0,
             before.mtime_ns if before and is_same else 0,
@@ -148,27 +169,24 @@ class Fold:
             before.roots if before else self._roots_of(path),
             record.metadata,
             record.told_from,
-            source_metadata=self._told.get(path, source_metadata(before) if before else {}),
+            source_metadata=self._told(path, source_metadata(before) if before else {}),
         )
-        self._paths[content].add(path)
+        self.images.put(member)
         self.removals.end(path, content)
 
     def _patch(self, entry: Entry, member: Member) -> None:
         change = msgspec.msgpack.decode(entry.record, type=Metadata)
-        told = self._told.get(member.path, source_metadata(member))
+        told = self._told(member.path, source_metadata(member))
         removed = {name for name, value in change.items() if value is None}
         metadata = taken_over(member, told) | change
         kept = {name: value for name, value in metadata.items() if name not in removed}
-        self.images[member.path] = replace(member, metadata=kept, source_metadata=told)
+        self.images.put(replace(member, metadata=kept, source_metadata=told))
 
     def _find(self, key: bytes) -> Member | None:
         """The image with an id."""
-        content, location = key[:8].hex(), int.from_bytes(key[8:16], "big")
-        for path in self._paths[content]:
-            member = self.images.get(path)
-            if member and member.content == content and location_hash(path) == location:
-                return member
-        return None
+        content, location = hashes_of(key)
+        member = self.images.at(location)
+        return member if member and int(member.content, 16) == content else None
 
     def _roots_of(self, path: str) -> tuple[str, ...]:
         place = self._base / path
@@ -187,7 +205,7 @@ def store_vectors(
     new: dict[str, Entry] = {}
     for _, entry in entries:
         content = entry.key[:8].hex()
-        if entry.op == "put" and entry.space == space and content not in stored.by_content:
+        if entry.op == "put" and entry.space == space and not stored.of_content(content):
             new[content] = entry
     if not new:
         return
@@ -210,17 +228,19 @@ def _row(entry: Entry, content: str, root: Path) -> Row:
     return Row(path, 0, 0, content, entry.key[16:24].hex(), facts=facts)
 
 
-def scan_uploads(images: Iterable[Member], loaded: Loaded) -> list[RootScan]:
+def scan_uploads(images: Iterable[Member], loaded: Loaded, spill: Spill) -> list[RootScan]:
     """The root of what was put and lies below no other root, if there is any such image."""
-    held = [member for member in images if UPLOADS in member.roots]
-    if not held:
+    if not any(UPLOADS in member.roots for member in images):
         return []
     own = str(loaded.path(loaded.config.live.upload_dir))
     others: dict[str, str] = {}
-    sources = []
-    for member in held:
-        source = examine(Path(loaded.root / member.path), source_metadata(member), loaded.root)
-        if source.is_there:
-            sources.append(source)
-        add_root(others, own, member.path)
+
+    def examined() -> Iterator[Source]:
+        for member in images:
+            if UPLOADS in member.roots:
+                add_root(others, own, member.path)
+                yield examine(loaded.root / member.path, source_metadata(member), loaded.root)
+
+    there = (source for source in examined() if source.is_there)
+    sources = spill.add(Source, spill.sort(Source, there, PATH))
     return [RootScan(UPLOADS, Found(sources, [], {own, *others.values()}))]

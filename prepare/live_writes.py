@@ -1,7 +1,9 @@
 """What a run has found goes to the log, so that search servers have it before an index is built."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
+from operator import eq
 
 from common.config import Loaded
 from common.wire import encode
@@ -10,6 +12,7 @@ from prepare.collection import record_of
 from prepare.embed_run import EmbedRun
 from prepare.live_log import live_log, pages
 from prepare.lock import locked
+from prepare.member_table import MemberTable
 from prepare.members import Member, read_folded, read_members, write_members
 from search.image_key import key_of
 from search.log import Entry
@@ -27,13 +30,14 @@ def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
     of another model, or there is too much, or others have since written to the same images or to
     the collection. Raises ConfigError.
     """
-    put, gone = _changes(outcome)
+    most = min(MOST, loaded.config.live.max_delta // 2)
+    put, gone = _changes(outcome, most)
     count = len(put) + len(gone)
-    if not count or count > min(MOST, loaded.config.live.max_delta // 2):
+    if not count or count > most:
         return None if count else 0
     folder = EmbeddingFolder(loaded.path(loaded.config.prepare.embedding_dir))
     with locked(folder.path), live_log(loaded) as log:
-        if log is None or read_members(folder) != outcome.members:
+        if log is None or not _are_same(read_members(folder), outcome.members):
             return None
         entries = [*_puts(folder, put), *map(_delete, gone)]
         folded = read_folded(folder)
@@ -48,25 +52,34 @@ def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
         return count
 
 
-def _changes(outcome: EmbedRun) -> tuple[list[Member], list[Member]]:
-    """The images that are new or otherwise than before, and those that are gone."""
-    before = {path: image for path, image in outcome.before.items() if image.is_searchable}
-    now = {member.path: member for member in outcome.members if member.is_searchable}
-    put = [
-        member
-        for path, member in now.items()
-        if path not in before or not _is_as(member, before[path])
-    ]
-    gone = [
-        member
-        for member in (*before.values(), *outcome.replaced)
-        if member.path not in now or now[member.path].content != member.content
-    ]
-    return put, gone
+def _are_same(members: Sequence[Member], others: Sequence[Member]) -> bool:
+    return len(members) == len(others) and all(map(eq, members, others))
 
 
-def _is_as(now: Member, before: Member) -> bool:
+def _changes(outcome: EmbedRun, most: int) -> tuple[list[Member], list[Member]]:
+    """The images that are new or otherwise than before, and those that are gone.
+
+    If either are more than `most`, not all of them.
+    """
+    now = MemberTable(outcome.members)
+    put = (
+        member
+        for member in now
+        if member.is_searchable and not _is_as(member, outcome.before.get(member.path))
+    )
+    before = (member for member in outcome.before if member.is_searchable)
+    gone = (
+        member
+        for member in chain(before, outcome.replaced)
+        if (image := now.get(member.path)) is None or image.content != member.content
+    )
+    return list(islice(put, most + 1)), list(islice(gone, most + 1))
+
+
+def _is_as(now: Member, before: Member | None) -> bool:
     """Whether search servers know all of an image; who put it may not know the size and time."""
+    if before is None or not before.is_searchable:
+        return False
     file = now.size_bytes, now.mtime_ns
     return (
         (now.content, now.metadata, now.told_from, now.offline)

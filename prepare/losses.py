@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from prepare.key_table import PathSet
 from prepare.members import Member
 from prepare.scan import MANY, Obstacle, RootScan
 
@@ -20,18 +21,21 @@ class Kept(NamedTuple):
 
 
 def keep_absent(
-    before: Sequence[Member],
-    now: Sequence[Member],
+    before: Iterable[Member],
+    now: Iterable[Member],
     scans: Sequence[RootScan],
     max_loss: float,
     find_obstacle: FindObstacle,
 ) -> Kept:
     """The searchable images of `before` that are absent `now` and that nobody has removed.
 
+    Both are gone through several times; in memory are the absent images, and 16 bytes of others.
     An image that has moved is not absent. An image leaves if its root is no longer in the
     collection, or if its root lost so few images that they were deleted, as far as one can know.
     """
     absent = _absent(before, now, {scan.root for scan in scans})
+    if not absent:
+        return Kept([], {})
     obstacles = _obstacles(absent, scans, find_obstacle)
     reasons = _reasons_of_roots(before, now, scans, max_loss, absent, obstacles)
     kept, counts = [], Counter[str]()
@@ -49,15 +53,25 @@ def keep_absent(
 
 def _absent(before: Iterable[Member], now: Iterable[Member], roots: set[str]) -> list[Member]:
     """The searchable images of the roots that are gone from their path and not at a new one."""
-    paths = {member.path for member in before if member.is_searchable}
-    found = {member.path: member.content for member in now if member.is_searchable}
-    arrived = Counter(content for path, content in found.items() if path not in paths)
+    found = PathSet(member.path for member in now if member.is_searchable)
+    gone = [
+        member
+        for member in before
+        if member.is_searchable
+        and member.path not in found
+        and not (member.roots and roots.isdisjoint(member.roots))  # its root was removed
+    ]
+    if not gone:
+        return []
+    paths = PathSet(member.path for member in before if member.is_searchable)
+    contents = {member.content for member in gone}
+    arrived = Counter(
+        member.content
+        for member in now
+        if member.is_searchable and member.content in contents and member.path not in paths
+    )
     absent = []
-    for member in before:
-        if not member.is_searchable or member.path in found:
-            continue
-        if member.roots and roots.isdisjoint(member.roots):
-            continue  # its root was removed
+    for member in gone:
         if arrived[member.content]:
             arrived[member.content] -= 1
         else:
@@ -88,7 +102,7 @@ def _reasons_of_roots(
     now: Iterable[Member],
     scans: Iterable[RootScan],
     max_loss: float,
-    absent: Iterable[Member],
+    absent: Sequence[Member],
     obstacles: Mapping[str, str],
 ) -> dict[str, str]:
     """Why all absent images of a root stay, by root; a root that may lose them is not in it."""
@@ -98,7 +112,9 @@ def _reasons_of_roots(
     for scan in scans:
         if not left[scan.root]:
             reasons.setdefault(scan.root, f"{scan.root} has no images")
-    contents = {member.content for member in now if member.is_searchable}
+    gone = {member.content for member in absent}
+    there = (member.content for member in now if member.is_searchable)
+    contents = {content for content in there if content in gone}
     lost: Counter[str] = Counter()
     for member in absent:
         is_explained = member.path in obstacles or not reasons.keys().isdisjoint(member.roots)

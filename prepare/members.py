@@ -3,7 +3,8 @@
 Before them is a line with what the log of live changes (search/log.py) has told, if there is one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ import numpy as np
 
 from common.errors import ConfigError
 from prepare.chunks import EmbeddingFolder
-from prepare.lines import read_lines, replace_lines
+from prepare.lines import open_lines, replace_lines
 from prepare.tables import Scalar
 
 MEMBERS = "members.jsonl"
@@ -81,10 +82,13 @@ def has_members(folder: EmbeddingFolder) -> bool:
     return any((folder.path / name).exists() for name in (MEMBERS, LIVE))
 
 
-def read_members(folder: EmbeddingFolder) -> list[Member]:
-    """The members after the last run, none before the first; raises ConfigError."""
+def read_members(folder: EmbeddingFolder) -> Sequence[Member]:
+    """The members after the last run, none before the first; raises ConfigError.
+
+    They are read when they are asked for, also after others have replaced them.
+    """
     if (folder.path / MEMBERS).exists():
-        return read_lines(folder.path / MEMBERS, Member, len(_first_line(folder)))
+        return open_lines(folder.path / MEMBERS, Member, len(_first_line(folder)))
     return _members_of_live(folder)
 
 
@@ -98,11 +102,11 @@ def read_folded(folder: EmbeddingFolder) -> Folded:
 
 
 def write_members(
-    folder: EmbeddingFolder, members: Sequence[Member], folded: Folded = NOTHING_FOLDED
+    folder: EmbeddingFolder, members: Iterable[Member], folded: Folded = NOTHING_FOLDED
 ) -> None:
     """Replace the members and what they have of the log, in one step."""
     first = [] if folded == NOTHING_FOLDED else [folded]
-    replace_lines(folder.path / MEMBERS, [*first, *members])
+    replace_lines(folder.path / MEMBERS, chain(first, members))
     (folder.path / LIVE).unlink(missing_ok=True)
 
 

@@ -104,13 +104,15 @@ def _plan(
 ) -> Plan | None:
     """Plan to embed what is missing, if anything is."""
     kind, size = settings.regions, settings.chunk_size
+    if kind == "none":
+        return None
     stored = stored_regions(folder, space, kind)
     lacking = {
         member.content: member
         for member in members
         if member.is_searchable and not member.offline and member.content not in stored
     }
-    if kind == "none" or not lacking:
+    if not lacking:
         return None
     todo = list(lacking.values())
     dealt = [todo[start : start + size] for start in range(0, len(todo), size)]

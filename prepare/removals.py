@@ -4,14 +4,16 @@ A deletion ends when the image is put again, or when `prepare.py add` names its 
 with a file that is moved between two runs.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from prepare.members import Member, Removed
+from prepare.scan import Listed
 from prepare.sources import Source
 from prepare.stored import StoredRow
 from prepare.written import moved
 
-Result = tuple[Source, StoredRow]
+Result = tuple[Listed, StoredRow]
+"""A file, and what is stored of it."""
 
 
 class Removals:
@@ -32,10 +34,13 @@ class Removals:
         """Files were named by `add`."""
         self._by_id = {key: image for key, image in self._by_id.items() if image.path not in paths}
 
-    def to_read(self, sources: Sequence[Source]) -> list[Source]:
-        """The files, but for those of deleted images that are as they were by size and time."""
+    def to_read(self, files: Sequence[Listed]) -> Callable[[], Iterator[Listed]]:
+        """What goes through files, but for those of images that were deleted by now.
+
+        They are as they were by size and time.
+        """
         known = {_file(image) for image in self._by_id.values()}
-        return [source for source in sources if _file(source) not in known]
+        return lambda: (file for file in files if _file(file.source) not in known)
 
     def follow(self, there: Container[str], arrived: Mapping[str, str]) -> None:
         """Go with files that have moved since the last run; `arrived` has contents by new path."""
@@ -46,15 +51,18 @@ class Removals:
         for path, image in moved(gone, arrived).items():
             self._set(image._replace(path=path))
 
-    def keep_out(self, results: Iterable[Result]) -> list[Result]:
+    def keep_out(self, results: Iterable[Result]) -> Iterator[Result]:
         """What was found in files, but for deleted images."""
-        kept = []
-        for source, result in results:
+        for listed, result in results:
+            source = listed.source
             if (source.path, result.content) in self._by_id:
                 self._set(Removed(source.path, result.content, *_file(source)[1:]))
             else:
-                kept.append((source, result))
-        return kept
+                yield listed, result
+
+    def contents(self) -> set[str]:
+        """The contents of all."""
+        return {image.content for image in self._by_id.values()}
 
     def __contains__(self, image: tuple[str, str]) -> bool:
         """Whether the image with a path and a content was deleted."""

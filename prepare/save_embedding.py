@@ -1,7 +1,8 @@
 """Embed the images of a collection: python prepare/save_embedding.py [PATH ...]."""
 
+import heapq
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
@@ -20,9 +21,11 @@ from prepare.chunks import ChunkPlan, EmbeddingFolder, Skipped
 from prepare.embed_run import EmbedRun, check, report, told
 from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
 from prepare.left_out import Kind
+from prepare.lines import Spill
 from prepare.live_log import live_log, log_to_follow, pages
 from prepare.lock import locked
 from prepare.losses import Kept, keep_absent
+from prepare.member_table import MemberTable
 from prepare.members import Member, read_folded, read_members, write_members
 from prepare.options import absolute, add_arguments
 from prepare.parts import WHOLE_RUN, DoAll
@@ -30,9 +33,9 @@ from prepare.plans import Plan
 from prepare.regions import embed_regions
 from prepare.removals import Result
 from prepare.roots import Change, changed, write_roots
-from prepare.scan import RootScan, is_below, merged, obstacle_finder, scan_roots
-from prepare.sources import Source
-from prepare.stored import StoredRow, StoredRows
+from prepare.scan import Listed, RootScan, is_below, merged, obstacle_finder, scan_roots
+from prepare.sources import PATH, Source
+from prepare.stored import StoredRows
 from prepare.told_paths import told_from
 
 ROOTS = "folders, tars, lists (.txt), tables (.csv, .tsv, .jsonl, .parquet) or files"
@@ -58,10 +61,10 @@ def save_embeddings(
     embedder = Embedder(loaded)
     folder = EmbeddingFolder(loaded.path(loaded.config.prepare.embedding_dir))
     with locked(folder.path), live_log(loaded) as log:
-        before = read_members(folder)
+        before, spill = read_members(folder), Spill(folder.path)
         folded = log_to_follow(log, read_folded(folder), accept=accept_log)
         end = log.end() if log else 0  # before the scan: the files of these puts are there
-        scans, added, removed = _scan(loaded, folder.path, change, before)
+        scans, added, removed = _scan(loaded, folder.path, change, before, spill)
         space = embedder.space
         stored = StoredRows(folder, space)
         fold = Fold(before, folded, scans, loaded)
@@ -69,26 +72,31 @@ def save_embeddings(
             store_vectors(entries, folder, stored, loaded, space)
             fold.apply(entries, stored)
         fold.removals.end_at({name_of(path, loaded.root) for path in change.add})
-        scans += scan_uploads(fold.images.values(), loaded)
-        sources, roots = merged(scans)
-        files = fold.removals.to_read(sources)
-        results, read, embedded = _embed_new(
-            loaded, folder, stored, files, fold.images, embedder, do_all
-        )
-        results = fold.keep_out(sources, results)
-        now = [fold.written(member) for member in _members(results, roots, scans)]
-        kept = Kept([], {}) if accept_loss else _absent(loaded, fold.images, now, scans, stored)
-        waiting = fold.waiting(sources)
-        members = sorted([*now, *kept.members, *waiting], key=lambda member: member.path)
-        write_members(folder, members, fold.folded)
+        scans += scan_uploads(fold.images, loaded, spill)
+        files = merged(scans, spill)
+        to_read = fold.removals.to_read(files)
+        read, embedded = _embed_new(loaded, folder, stored, to_read, fold.images, embedder, do_all)
+
+        def results() -> Iterator[Result]:
+            return ((file, stored.result(file.source, fold.images)) for file in to_read())
+
+        fold.follow(files, results())
+        found = (result.member(*file) for file, result in fold.removals.keep_out(results()))
+        now = spill.add(Member, map(fold.written, found))
+        kept = Kept([], {}) if accept_loss else _absent(loaded, fold, now, scans, stored, spill)
+        waiting = fold.waiting()
+        rest = sorted([*kept.members, *waiting], key=PATH)
+        write_members(folder, heapq.merge(_told(now, scans), rest, key=PATH), fold.folded)
+        members = read_members(folder)
         folder.sweep()
         embed_regions(loaded, folder, members, space, embedder, do_all)
+    skipped = (stored.of(member.path).skipped for member in now if not member.is_searchable)
     return EmbedRun(
         sum(member.is_searchable for member in members),
         read,
         embedded,
         [
-            *(result.told for _, result in results if isinstance(result.told, Skipped)),
+            *filter(None, skipped),
             *(Skipped(member.path, 0, 0, NOT_EMBEDDED) for member in waiting),
         ],
         kept.reasons,
@@ -96,7 +104,7 @@ def save_embeddings(
         removed,
         [left for scan in scans for left in scan.found.left_out],
         fold.changes,
-        len(sources) - len(results),
+        len(files) - len(now),
         fold.images,
         fold.replaced.values(),
         members,
@@ -104,7 +112,7 @@ def save_embeddings(
 
 
 def _scan(
-    loaded: Loaded, folder: Path, change: Change, members: Iterable[Member]
+    loaded: Loaded, folder: Path, change: Change, members: Iterable[Member], spill: Spill
 ) -> tuple[list[RootScan], list[str], list[str]]:
     """Change the roots and look through them; gives the names that came and those that went."""
     roots = read_roots(folder)
@@ -114,46 +122,44 @@ def _scan(
     added = [name for name in new.names if name not in known]
     removed = [name for name in known if name not in new.names]
     named = {name_of(path, loaded.root) for path in change.add}
-    scans = scan_roots(new.names, loaded, added, named.intersection(added))
+    scans = scan_roots(new.names, loaded, added, named.intersection(added), spill)
     if new != roots:
         write_roots(folder, new)
     return scans, added, removed
 
 
-def _members(
-    results: Sequence[Result], roots: Mapping[str, tuple[str, ...]], scans: Iterable[RootScan]
-) -> list[Member]:
-    """The members that files are; `roots` has the roots of each path."""
-    told_roots = set[str]().union(*(scan.found.roots for scan in scans))
-    begins = told_from([source.path for source, _ in results], told_roots)
-    return [
-        result.member(source, roots[source.path], begin)
-        for (source, result), begin in zip(results, begins, strict=True)
-    ]
+def _told(members: Sequence[Member], scans: Iterable[RootScan]) -> Iterator[Member]:
+    """The members that files are, with what answers tell of their paths."""
+    roots = set[str]().union(*(scan.found.roots for scan in scans))
+    begin = told_from(map(PATH, members), roots)
+    return (replace(member, told_from=begin(member.path)) for member in members)
 
 
 def _absent(
     loaded: Loaded,
-    images: Mapping[str, Member],
+    fold: Fold,
     now: Sequence[Member],
     scans: Sequence[RootScan],
     stored: StoredRows,
+    spill: Spill,
 ) -> Kept:
     """The absent images that stay; raises ConfigError if a new model cannot embed them."""
     left_out = [left for scan in scans for left in scan.found.left_out]
     unwanted = {left.path for left in left_out if left.kind in UNWANTED}
-    before = [member for path, member in images.items() if not is_below(path, unwanted)]
+    before = spill.add(
+        Member, (image for image in fold.images if not is_below(image.path, unwanted))
+    )
     unread = {left.path for left in left_out if left.kind == "error"}
     find = obstacle_finder(loaded.root, unread)
     kept = keep_absent(before, now, scans, loaded.config.prepare.max_loss, find)
     members = []
     for member in kept.members:
-        if member.content not in stored.by_content:
+        place = stored.of_content(member.content)
+        if not place:
             raise ConfigError(
                 f"{told(kept.reasons)}, and {loaded.config.inference.clip} has not embedded them."
                 " Bring them back first, or agree that they leave: --accept-loss"
             )
-        place = stored.by_content[member.content]
         members.append(replace(member, chunk=place.chunk, row=place.row))
     return Kept(members, kept.reasons)
 
@@ -162,22 +168,21 @@ def _embed_new(
     loaded: Loaded,
     folder: EmbeddingFolder,
     stored: StoredRows,
-    files: Sequence[Source],
-    images: Mapping[str, Member],
+    to_read: Callable[[], Iterable[Listed]],
+    images: MemberTable,
     embedder: Embedder,
     do_all: DoAll,
-) -> tuple[list[Result], int, int]:
-    """Embed what is new; returns what all files are, how many were read, how many embedded.
+) -> tuple[int, int]:
+    """Embed what is new; returns how many files were read, and how many embedded.
 
-    `images` are those after the last run, by path.
+    `images` are those after the last run.
     """
 
-    def known(file: Source) -> StoredRow | None:
-        return stored.unchanged(file, images.get(file.path))
-
     def make() -> Plan | None:
-        new = [file for file in files if known(file) is None]
-        return plan_images(loaded, folder, new, stored.by_content, embedder.space)
+        sources = (replace(file.source, metadata={}) for file in to_read())
+        lacking = (source for source in sources if not stored.unchanged(source, images))
+        new = Spill(folder.path).add(Source, lacking)
+        return plan_images(loaded, folder, new, stored.contents(), embedder.space)
 
     plan, read, embedded = open_chunk_plan(folder, make, stored.add_results), 0, 0
     if plan is not None:
@@ -188,7 +193,7 @@ def _embed_new(
         read = sum(sizes[number] for number in missing)
         entries = [done[number].entry for number in missing]
         embedded = sum(entry.rows for entry in entries if entry)
-    return [(file, known(file) or stored.of(file.path)) for file in files], read, embedded
+    return read, embedded
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """What the roots of a collection hold on the disk now, and what hides a file that is absent."""
 
+import heapq
 import os
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import cache
+from itertools import groupby, repeat, starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ from common.config import Loaded
 from common.errors import ConfigError
 from common.files import name_of
 from prepare.left_out import printable, summary
+from prepare.lines import Spill
 from prepare.sources import Found, Source, find_sources, walk_of
 
 
@@ -33,19 +36,30 @@ MANY = 10
 """Fewer images than this may leave a folder or a root without a question."""
 
 
+class Listed(NamedTuple):
+    """A file of the collection, as the last of its roots tells of it."""
+
+    source: Source
+    roots: tuple[str, ...]
+
+
 def scan_roots(
-    names: Sequence[str], loaded: Loaded, new: Container[str], added: Container[str]
+    names: Sequence[str],
+    loaded: Loaded,
+    new: Container[str],
+    added: Container[str],
+    spill: Spill | None = None,
 ) -> list[RootScan]:
     """Look through roots. Raises ConfigError for one in `new` that cannot be read.
 
     Also for one in `added` that has no image.
     """
     paths = [loaded.root / name for name in names]
-    walk = walk_of(paths, loaded.config.prepare)
+    walk, spill = walk_of(paths, loaded.config.prepare), spill or Spill()
     scans = []
     for name, path in zip(names, paths, strict=True):
         try:
-            found = find_sources(path, loaded.root, walk)
+            found = find_sources(path, loaded.root, walk, spill)
         except ConfigError as error:
             if name in new:
                 raise
@@ -72,17 +86,19 @@ def _check_holds_images(path: Path, found: Found) -> None:
         )
 
 
-def merged(scans: Iterable[RootScan]) -> tuple[list[Source], dict[str, tuple[str, ...]]]:
-    """Each file once, sorted by path, as the last root tells of it; and the roots of each."""
-    sources: dict[str, Source] = {}
-    roots: dict[str, tuple[str, ...]] = {}
-    for scan in scans:
-        alone = (scan.root,)
-        for source in scan.found.sources:
-            sources[source.path] = source
-            before = roots.get(source.path)
-            roots[source.path] = before + alone if before else alone
-    return [sources[path] for path in sorted(sources)], roots
+def merged(scans: Iterable[RootScan], spill: Spill) -> Sequence[Listed]:
+    """Each file once, sorted by path, with all its roots."""
+    found = (zip(scan.found.sources, repeat((scan.root,))) for scan in scans)
+    ordered = heapq.merge(*(starmap(Listed, some) for some in found), key=_path)
+    return spill.add(Listed, (_of_all_roots(list(same)) for _, same in groupby(ordered, _path)))
+
+
+def _path(listed: Listed) -> str:
+    return listed.source.path
+
+
+def _of_all_roots(same: Sequence[Listed]) -> Listed:
+    return Listed(same[-1].source, tuple(root for listed in same for root in listed.roots))
 
 
 def is_below(name: str, names: Container[str]) -> bool:

@@ -3,7 +3,7 @@
 It measures what the shard adds to the recall, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -13,7 +13,7 @@ import numpy as np
 from common.config import IndexKind, Loaded
 from common.cores import usable_cores
 from common.wire import Matrix, pack_rows, unpack_rows
-from prepare.chunks import EmbeddingFolder
+from prepare.chunks import EmbeddingFolder, VectorsOf
 from prepare.collection import Collection, Images
 from prepare.plans import Plan, PlanFolder
 from prepare.progress import Progress
@@ -156,8 +156,8 @@ class ShardBuilder:
         threads = max(1, cores // busy)
         build = Build(head.kind, head.M, head.ef_construction, threads, head.ef)
         queries = unpack_rows(plan.shared(), head.dim)
-        chunks = self._embeddings.vectors_of(set(head.chunks))
-        make = partial(self._make, plan, head, build, queries, chunks)
+        vectors_of = self._embeddings.vectors_of(set(head.chunks))
+        make = partial(self._make, plan, head, build, queries, vectors_of)
         with (
             ThreadPoolExecutor(min(cores, busy)) as pool,
             Progress("indexing", sum(sizes)) as progress,
@@ -171,7 +171,7 @@ class ShardBuilder:
         head: VersionPlan,
         build: Build,
         queries: Matrix,
-        chunks: Mapping[int, Matrix],
+        vectors_of: VectorsOf,
         number: int,
     ) -> None:
         """Write the files of a shard, then its result."""
@@ -179,11 +179,11 @@ class ShardBuilder:
             return
         task = plan.task(number, ShardTask)
         images, segments = task.images(), list(task.kept)
-        rows = images.rows(chunks, head.dim)
+        rows = images.rows(vectors_of, head.dim)
         if task.built is not None:
             built = np.frombuffer(task.built, "<i8")
             is_all = len(built) == len(images.keys)
-            new = rows if is_all else images.take(built).rows(chunks, head.dim)
+            new = rows if is_all else images.take(built).rows(vectors_of, head.dim)
             segments.append(
                 write_segment(self.folders, head.version, number, new, build, head.fields)
             )

@@ -2,9 +2,11 @@
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +17,7 @@ from common.image_files import TAR, state_of
 from prepare import tables, tars
 from prepare.exclude import Exclude
 from prepare.left_out import LeftOut
+from prepare.lines import Spill
 from prepare.links import Links
 from prepare.tables import Scalar
 from prepare.told_paths import add_root
@@ -37,10 +40,13 @@ class Source(msgspec.Struct, frozen=True):
         return not self.problem or bool(self.mtime_ns)
 
 
+PATH: Callable[[Any], str] = attrgetter("path")
+
+
 class Found(NamedTuple):
     """What an input holds."""
 
-    sources: list[Source]
+    sources: Sequence[Source]
     """The images, sorted by path."""
     left_out: list[LeftOut]
     """What is not looked at."""
@@ -55,23 +61,29 @@ def walk_of(inputs: Iterable[Path], settings: Prepare) -> Walk:
     return Walk(exclude, Links(folders, exclude, follow=settings.follow_links))
 
 
-def find_sources(given: Path, root: Path, walk: Walk | None = None) -> Found:
+def find_sources(
+    given: Path, root: Path, walk: Walk | None = None, spill: Spill | None = None
+) -> Found:
     """All images of a folder, a tar, a list (.txt) or a table, or a file itself.
 
-    `root` is the folder of config.json; `walk` is that of all inputs of a run. Raises ConfigError
-    for an input that does not exist or cannot be read.
+    `root` is the folder of config.json; `walk` and `spill` are those of all inputs of a run. Raises
+    ConfigError for an input that does not exist or cannot be read.
     """
-    walk = walk or walk_of([given], Prepare())
+    walk, spill = walk or walk_of([given], Prepare()), spill or Spill()
     begin = len(walk.left_out)
     own = os.path.abspath(given if os.path.isdir(given) else given.parent)
-    found: dict[str, Source] = {}
     others: dict[str, str] = {}
-    for path, metadata in _listed(given, walk):
-        source = examine(path, metadata, root)
-        found[source.path] = source
-        add_root(others, own, source.path)
+
+    def examined() -> Iterator[Source]:
+        for path, metadata in _listed(given, walk):
+            source = examine(path, metadata, root)
+            add_root(others, own, source.path)
+            yield source
+
+    ordered = spill.sort(Source, examined(), PATH)
+    sources = spill.add(Source, (list(same)[-1] for _, same in groupby(ordered, PATH)))
     left_out = [left._replace(path=name_of(left.path, root)) for left in walk.left_out[begin:]]
-    return Found([found[path] for path in sorted(found)], left_out, {own, *others.values()})
+    return Found(sources, left_out, {own, *others.values()})
 
 
 def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]:

@@ -5,18 +5,18 @@ A root is told by its last name, or by as many of its last names as tell it from
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 
-def told_from(paths: Sequence[str], roots: Iterable[str]) -> list[int]:
-    """Where the part of each path begins that answers tell, in characters.
+def told_from(paths: Iterable[str], roots: Iterable[str]) -> Callable[[str], int]:
+    """What gives where the part of each of some paths begins that answers tell, in characters.
 
     A path is relative to the folder of config.json, and told whole; or absolute, and below one of
     `roots`, which are absolute folders.
     """
     tops = {path.partition("/")[0] for path in paths if not path.startswith("/")}
     begins = {root: len(root) - len(label) for root, label in _labels(roots, tops).items()}
-    return [_begin(path, begins) if path.startswith("/") else 0 for path in paths]
+    return lambda path: _begin(path, begins) if path.startswith("/") else 0
 
 
 def _begin(path: str, begins: dict[str, int]) -> int:

@@ -15,7 +15,7 @@ def written(folder: Path, **files: bytes) -> list[Source]:
 
 def dealt(sources: list[Source], root: Path, size: int) -> list[str]:
     """The names of each chunk."""
-    return ["".join(file.path for file in files) for files in deal(sources, root, size, 2)]
+    return ["".join(sources[i].path for i in some) for some in deal(sources, root, size, 2)]
 
 
 def test_what_may_be_a_copy_comes_with_the_first(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from common.config import Loaded, parse
 from prepare import fold as fold_module
 from prepare.chunks import Chunk, EmbeddingFolder, Row
 from prepare.fold import UPLOADS, Fold, scan_uploads, store_vectors
+from prepare.lines import Spill
 from prepare.members import Folded, Member, Removed
-from prepare.scan import RootScan
+from prepare.scan import Listed, RootScan
 from prepare.sources import Found, Source
 from prepare.stored import StoredRow, StoredRows
 from search.image_key import key_of
@@ -49,7 +50,13 @@ class Collection:
 
     def metadata(self) -> dict[str, Any]:
         """What is told of each image."""
-        return {path: image.metadata for path, image in self.fold.images.items()}
+        return {image.path: image.metadata for image in self.fold.images}
+
+    def image(self, path: str) -> Member:
+        """The image at a path."""
+        image = self.fold.images.get(path)
+        assert image
+        return image
 
 
 @pytest.fixture
@@ -78,11 +85,13 @@ def test_an_image_that_is_put(made: Collection) -> None:
     a, b = CONTENTS
     made.apply(put("photos/b", b, title="x"), put("data/uploads/b", b), put("photos/a", a))
 
-    images = made.fold.images
     new = Member("photos/b", 0, 0, 2, 0, b, ("photos",), {"title": "x"}, source_metadata={})
-    assert images["photos/b"] == new
-    assert (images["data/uploads/b"].roots, images["data/uploads/b"].chunk) == ((UPLOADS,), 2)
-    known = images["photos/a"]
+    assert made.image("photos/b") == new
+    assert (made.image("data/uploads/b").roots, made.image("data/uploads/b").chunk) == (
+        (UPLOADS,),
+        2,
+    )
+    known = made.image("photos/a")
     assert (known.chunk, known.mtime_ns, known.metadata, known.source_metadata) == (
         *(1, 1, {}),
         {"year": 1},
@@ -97,10 +106,12 @@ def test_an_image_of_another_space(made: Collection) -> None:
     b = CONTENTS[1]
     made.apply(put("photos/b", b, space="other"))
 
-    assert [image.path for image in made.fold.waiting([])] == ["photos/b"]
-    assert made.fold.waiting([Source("photos/b", 1, 1)]) == []
+    assert [image.path for image in made.fold.waiting()] == ["photos/b"]
+    made.fold.follow([Listed(Source("photos/b", 1, 1), ())], [])
+    assert made.fold.waiting() == []
+    made.fold.follow([], [])
     made.apply(delete("photos/b", b))
-    assert made.fold.waiting([]) == []
+    assert made.fold.waiting() == []
 
 
 def test_patches_are_of_what_is_there(made: Collection) -> None:
@@ -121,11 +132,11 @@ def test_what_is_deleted_is_remembered(made: Collection) -> None:
     """Until it is put; also if the same path has other content by then."""
     a, b = CONTENTS
     made.apply(delete("photos/a", a), put("photos/a", b), delete("photos/a", a))
-    assert made.fold.images["photos/a"].content == b
+    assert made.image("photos/a").content == b
     assert made.fold.folded.removed == (Removed("photos/a", a, 1, 1),)
 
     made.apply(delete("photos/a", b), put("photos/a", a))
-    assert made.fold.images["photos/a"].content == a
+    assert made.image("photos/a").content == a
     assert made.fold.folded.removed == (Removed("photos/a", b, 0, 0),)
 
 
@@ -151,23 +162,24 @@ def test_a_copy_of_a_deleted_upload_is_another_image(
     held = Member(f"{root}/b", 1, 1, 1, 0, b, (root,))
     fold = Fold([held], Folded("id", 3, 2), [], made.loaded)
     fold.apply([(4, delete(held.path, b))], made.stored)
-    source = Source("photos/copy", 2, 2)
-    found = [(source, StoredRow(1, 0, Row("photos/copy", 2, 2, b, "0")))]
+    copy = Listed(Source("photos/copy", 2, 2), ("photos",))
+    found = [(copy, StoredRow(1, 0, b))]
+    fold.follow([copy], found)
 
-    assert fold.keep_out([source], found) == ([] if stays_out else found)
+    assert list(fold.removals.keep_out(found)) == ([] if stays_out else found)
     assert fold.folded.removed
 
 
 def test_uploads_are_looked_at_by_name(made: Collection) -> None:
     """Those that are there; other files of their folder are nothing to prepare."""
-    assert scan_uploads(made.fold.images.values(), made.loaded) == []
+    assert scan_uploads(made.fold.images, made.loaded, Spill()) == []
     made.apply(put("data/uploads/b", CONTENTS[1]), put("data/uploads/gone", CONTENTS[1]))
     for name in ("b", "other"):
         path = made.loaded.path(f"data/uploads/{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"file")
 
-    (scan,) = scan_uploads(made.fold.images.values(), made.loaded)
+    (scan,) = scan_uploads(made.fold.images, made.loaded, Spill())
 
     assert [source.path for source in scan.found.sources] == ["data/uploads/b"]
     assert scan.root == UPLOADS

@@ -1,15 +1,19 @@
 """Which files stay out as their images were deleted live."""
 
-from prepare.chunks import Row, Skipped
+from prepare.chunks import Skipped
 from prepare.members import Member, Removed
-from prepare.removals import Removals
+from prepare.removals import Removals, Result
+from prepare.scan import Listed
 from prepare.sources import Source
 from prepare.stored import StoredRow
 
 
-def result(path: str, content: str, mtime_ns: int = 1) -> tuple[Source, StoredRow]:
-    row = Row(path, 1, mtime_ns, content, "0")
-    return Source(path, 1, mtime_ns), StoredRow(1, 0, row)
+def listed(path: str, mtime_ns: int = 1) -> Listed:
+    return Listed(Source(path, 1, mtime_ns), ("root",))
+
+
+def result(path: str, content: str, mtime_ns: int = 1) -> Result:
+    return listed(path, mtime_ns), StoredRow(1, 0, content)
 
 
 def test_an_unchanged_file_is_not_read() -> None:
@@ -18,18 +22,17 @@ def test_an_unchanged_file_is_not_read() -> None:
     removals.add(Member("x", 1, 1, 1, 0, "c"))
     changed, other = result("x", "c", 2), result("x", "d", 2)
 
-    assert removals.to_read([Source("x", 1, 1), Source("y", 1, 1), changed[0]]) == [
-        Source("y", 1, 1),
-        changed[0],
-    ]
-    assert removals.keep_out([changed, other, result("y", "c")]) == [other, result("y", "c")]
-    assert removals.to_read([changed[0]]) == [], "it is known now as it is"
+    to_read = removals.to_read([listed("x"), listed("y"), changed[0]])
+    assert list(to_read()) == [listed("y"), changed[0]]
+    assert list(removals.keep_out([changed, other, result("y", "c")])) == [other, result("y", "c")]
+    assert list(to_read()) == [listed("y"), changed[0]], "it goes through the same again"
+    assert not list(removals.to_read([changed[0]])()), "it is known now as it is"
 
 
 def test_skipped_files_are_told() -> None:
     """They have no content by which they were deleted."""
-    skipped = Source("x", 1, 1), StoredRow(1, -1, Skipped("x", 1, 1, "broken"))
-    assert Removals([Removed("x", "c", 1, 1)]).keep_out([skipped]) == [skipped]
+    skipped = listed("x"), StoredRow(1, -1, skipped=Skipped("x", 1, 1, "broken"))
+    assert list(Removals([Removed("x", "c", 1, 1)]).keep_out([skipped])) == [skipped]
 
 
 def test_a_deletion_goes_with_a_file_that_moves() -> None:

@@ -1,5 +1,6 @@
 """Which files need not be read, and what they are then."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from prepare.chunks import Chunk, ChunkResult, EmbeddingFolder, Row, Skipped
+from prepare.member_table import MemberTable
 from prepare.members import Member
 from prepare.sources import Source
 from prepare.stored import StoredRows
@@ -28,27 +30,28 @@ def folder(tmp_path: Path) -> EmbeddingFolder:
 def test_a_file_as_it_was_need_not_be_read(folder: EmbeddingFolder) -> None:
     """By size and time; nor one that is broken, but one that a limit refused."""
     stored = StoredRows(folder, "space")
+    unchanged = partial(stored.unchanged, images=MemberTable([]))
 
-    assert stored.unchanged(A, None) == stored.of("a.jpg")
-    assert stored.unchanged(replace(A, mtime_ns=2), None) is None
-    assert stored.unchanged(replace(A, size_bytes=2), None) is None
-    assert stored.unchanged(replace(A, problem="empty"), None) is None
-    assert stored.unchanged(Source("b.jpg", 3, 2), None) is None, "that is of another model"
-    broken = stored.unchanged(Source("broken.jpg", 3, 1), None)
+    assert unchanged(A) == stored.of("a.jpg")
+    assert unchanged(replace(A, mtime_ns=2)) is None
+    assert unchanged(replace(A, size_bytes=2)) is None
+    assert unchanged(replace(A, problem="empty")) is None
+    assert unchanged(Source("b.jpg", 3, 2)) is None, "that is of another model"
+    broken = unchanged(Source("broken.jpg", 3, 1))
     assert broken is not None
     assert (broken.chunk, broken.row) == (1, -1)
-    assert stored.unchanged(Source("broken.jpg", 3, 1, problem="empty"), None) is None
-    assert stored.unchanged(Source("large.jpg", 3, 1), None) is None
+    assert unchanged(Source("broken.jpg", 3, 1, problem="empty")) is None
+    assert unchanged(Source("large.jpg", 3, 1)) is None
 
 
 def test_the_last_run_knows_where_files_went(folder: EmbeddingFolder) -> None:
     """G: a member has the embedding of its content, also under another name and time."""
-    new, lost = Member("new.jpg", 3, 7, 1, 0, "c"), Member("lost.jpg", 3, 7, 9, 0, "unknown")
-    stored = StoredRows(folder, "space")
+    new, lost = Member("new.jpg", 3, 7, 1, 0, "c"), Member("lost.jpg", 3, 7, 9, 0, "f")
+    stored, images = StoredRows(folder, "space"), MemberTable([new, lost])
 
-    assert stored.unchanged(Source("new.jpg", 3, 7), new) == stored.by_content["c"]
-    assert stored.unchanged(Source("new.jpg", 3, 8), new) is None
-    assert stored.unchanged(Source("lost.jpg", 3, 7), lost) is None
+    assert stored.unchanged(Source("new.jpg", 3, 7), images) == stored.of_content("c")
+    assert stored.unchanged(Source("new.jpg", 3, 8), images) is None
+    assert stored.unchanged(Source("lost.jpg", 3, 7), images) is None
 
 
 def test_what_a_run_found_has_a_member(folder: EmbeddingFolder) -> None:
@@ -59,6 +62,6 @@ def test_what_a_run_found_has_a_member(folder: EmbeddingFolder) -> None:
     stored.add_results([ChunkResult(None, "", [("copy.jpg", "d")])])
 
     member = stored.of("copy.jpg").member(copy, ("root",), 3)
-    assert member == Member("copy.jpg", 5, 6, 1, 1, "d", ("root",), {"year": 1}, 3)
+    assert member == Member("copy.jpg", 5, 6, 1, 1, f"{0xD:016x}", ("root",), {"year": 1}, 3)
     skipped = stored.of("a.jpg").member(A, (), 0)
     assert (skipped.chunk, skipped.is_searchable, skipped.content) == (3, False, "")

@@ -8,10 +8,8 @@ from search.messages import Record
 
 def told(paths: list[str], *roots: str) -> list[str]:
     """What answers tell of paths."""
-    begins = told_from(paths, roots)
-    return [
-        Record(path, told_from=begin).told_path for path, begin in zip(paths, begins, strict=True)
-    ]
+    begin = told_from(paths, roots)
+    return [Record(path, told_from=begin(path)).told_path for path in paths]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""Tables of what belongs to keys of 64 bits: sorted arrays, a tenth of the memory of a dict."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from common.files import location_hash
+
+Hashes = NDArray[np.uint64]
+
+
+class KeyTable:
+    """A row of numbers for each key; of several the last."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self._keys: Hashes = np.empty(0, np.uint64)
+        self._rows = np.empty(0, dtype)
+        self._new: list[tuple[Hashes, np.ndarray]] = []
+
+    def add(self, keys: Hashes, rows: np.ndarray) -> None:
+        """Add a row for each key."""
+        self._new.append((keys, rows))
+
+    def find(self, key: int) -> Any:
+        """The row of a key; None without one."""
+        keys = self.keys
+        place = np.searchsorted(keys, np.uint64(key))
+        found = place < len(keys) and keys[place] == key
+        return self._rows[place] if found else None
+
+    @property
+    def keys(self) -> Hashes:
+        """All keys, sorted."""
+        if self._new:
+            keys = np.concatenate([self._keys, *(some for some, _ in self._new)])
+            rows = np.concatenate([self._rows, *(some for _, some in self._new)])
+            order = np.argsort(keys, kind="stable")
+            is_last = np.ones(len(order), np.bool_)
+            is_last[:-1] = keys[order[1:]] != keys[order[:-1]]
+            order = order[is_last]
+            self._keys, self._rows, self._new = keys[order], rows[order], []
+        return self._keys
+
+
+class KeySet:
+    """Some keys."""
+
+    def __init__(self, keys: Iterable[int] | Hashes) -> None:
+        found = keys if isinstance(keys, np.ndarray) else np.fromiter(keys, np.uint64)
+        self._keys: Hashes = np.sort(found)
+
+    def __contains__(self, key: int) -> bool:
+        place = np.searchsorted(self._keys, np.uint64(key))
+        return bool(place < len(self._keys) and self._keys[place] == key)
+
+
+class PathSet:
+    """Some paths, 8 bytes of memory each."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._keys = KeySet(map(location_hash, paths))
+
+    def __contains__(self, path: object) -> bool:
+        return location_hash(str(path)) in self._keys
