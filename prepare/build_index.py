@@ -72,7 +72,6 @@ def build(loaded: Loaded, do_all: DoAll = WHOLE_RUN.do_all) -> Manifest:
         if manifest is None:
             if loaded.config.search.shards is None:
                 print(_choice(folders, count, len(collection.keys)), flush=True)
-            embeddings.verify(collection.chunks)
             version = next_version(folders)
             before = version_to_extend(folders, prepare, collection.entry, count)
             plans = plan_shards(folders, before, collection, count)

@@ -9,6 +9,7 @@ members.jsonl               a `Member` (prepare/members.py) for each file of the
 collection.json             what the collection was told to hold: `Roots` (prepare/roots.py)
 """
 
+import hashlib
 import secrets
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from common.config import RegionKind
 from common.errors import ConfigError
-from common.files import move, sha256_of, sweep_temporary, write_synced
+from common.files import move, sha256_of, stamp_of, sweep_temporary, write_synced
 from common.wire import Matrix
 from inference.messages import Region
 from prepare.journal import JOURNAL, JournalEntry, append_entries, read_entries
@@ -128,6 +129,12 @@ class EmbeddingFolder:
         for entry in entries.values():
             self.vectors(entry)
         return lambda number: self.vectors(entries[number])
+
+    def stamp(self, chunks: Iterable[int]) -> str:
+        """A digest that changes when a file of these finished chunks is written again."""
+        suffixes = {entry.chunk: entry.sha256 for entry in self.entries()}
+        stamps = [stamp_of(self._file(chunk, each)) for chunk in chunks for each in suffixes[chunk]]
+        return hashlib.sha256(str(stamps).encode()).hexdigest()
 
     def verify(self, chunks: Iterable[int]) -> None:
         """Check the digests of finished chunks; raises ConfigError that names a changed file."""

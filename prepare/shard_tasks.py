@@ -51,7 +51,9 @@ class VersionPlan(msgspec.Struct, frozen=True):
     """Vectors of the version, of whole images and of regions."""
     fields: Fields
     chunks: list[int]
-    """The chunks of embeddings that the version is from."""
+    """The chunks of embeddings that the version is from; each task checks its share of them."""
+    stamp: str
+    """Of the files of the chunks: what was built before one was put right is built again."""
     sizes: list[int]
     """The images to build of each shard."""
 
@@ -103,6 +105,7 @@ def plan_version(
 ) -> Plan:
     """Plan to build what is new of each shard."""
     prepare, total = loaded.config.prepare, len(collection.keys)
+    embeddings = EmbeddingFolder(loaded.path(prepare.embedding_dir))
     drawn = np.random.default_rng(0).choice(total, min(RECALL_QUERIES, total), replace=False)
     head = VersionPlan(
         *(version, prepare.index, prepare.M, prepare.ef_construction),
@@ -111,6 +114,7 @@ def plan_version(
         total + len(collection.regions),
         fields,
         sorted(collection.chunks),
+        embeddings.stamp(sorted(collection.chunks)),
         [0 if plan.built is None else len(plan.built) for plan in plans],
     )
     queries = collection.rows(drawn).vectors
@@ -162,6 +166,8 @@ class ShardBuilder:
             ThreadPoolExecutor(min(cores, busy)) as pool,
             Progress("indexing", sum(sizes)) as progress,
         ):
+            shares = [head.chunks[number :: len(head.sizes)] for number in numbers]
+            list(pool.map(self._embeddings.verify, shares))
             for size, _ in zip(sizes, pool.map(make, numbers), strict=True):
                 progress.add(size)
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import ConfigError
+from common.files import replace_bytes
 from prepare.plans import PlanFolder, Worker
 from prepare.shard_tasks import ShardBuilder
 from search.manifest import SEGMENTS
@@ -19,9 +21,19 @@ class Killed(Exception):
 
 
 def dies(plan: PlanFolder, worker: Worker) -> list[int]:
-    """Build two of the shards."""
-    worker.work(plan, [0, 2])
+    """Build two of the shards, not the first, which checks the only chunk."""
+    worker.work(plan, [1, 3])
     raise Killed
+
+
+def vectors_of(index: VectorIndex) -> Path:
+    """The file with the vectors of the only chunk."""
+    return index.loaded.path(index.loaded.config.prepare.embedding_dir) / "chunk-000001.npy"
+
+
+def turn(vectors: Path) -> None:
+    """Give each image the vector of another."""
+    np.save(vectors, np.load(vectors)[::-1])
 
 
 @pytest.fixture
@@ -75,6 +87,31 @@ def test_two_may_build_the_same_shards(index: VectorIndex) -> None:
 
     manifest = index.build(twice)
     assert {segment.name for segment in manifest.segments} == segments(index)
+
+
+def test_changed_vectors_are_told(index: VectorIndex) -> None:
+    """By the task that checks their chunk; nothing is put in use."""
+    turn(vectors_of(index))
+    with pytest.raises(ConfigError, match=r"chunk-000001\.npy is not as it was written"):
+        index.build()
+    assert not (index.folders.index / "CURRENT").exists()
+
+
+def test_what_was_built_from_changed_vectors_is_built_again(tmp_path: Path) -> None:
+    """Once they are as they were: other tasks may have been done before one told of them."""
+    index = VectorIndex(tmp_path, shards=SHARDS).add(range(300))
+    vectors = vectors_of(index)
+    before = vectors.read_bytes()
+
+    def reads_others(plan: PlanFolder, worker: Worker) -> list[int]:
+        turn(vectors)
+        return dies(plan, worker)
+
+    with pytest.raises(Killed):
+        index.build(reads_others)
+    replace_bytes(vectors, before)
+
+    assert index.build().recall.value == 1.0
 
 
 def test_recall_is_that_of_all_shards(tmp_path: Path) -> None:
