@@ -26,7 +26,7 @@ class KeyTable:
     def find(self, key: int) -> Any:
         """The row of a key; None without one."""
         keys = self.keys
-        place = np.searchsorted(keys, np.uint64(key))
+        place = keys.searchsorted(np.uint64(key))
         found = place < len(keys) and keys[place] == key
         return self._rows[place] if found else None
 
@@ -52,7 +52,7 @@ class KeySet:
         self._keys: Hashes = np.sort(found)
 
     def __contains__(self, key: int) -> bool:
-        place = np.searchsorted(self._keys, np.uint64(key))
+        place = self._keys.searchsorted(np.uint64(key))
         return bool(place < len(self._keys) and self._keys[place] == key)
 
 

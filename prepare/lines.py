@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError
-from common.files import write_whole
+from common.files import TEMPORARY, write_whole
 from common.wire import UNREADABLE
 
 Line = TypeVar("Line")
+Read = TypeVar("Read")
 
 BLOCK_BYTES = 2**20
+"""Of a file in which the ends of lines are looked for."""
+AT_ONCE = 256
+"""Lines that are read at a time, if one is behind the other."""
 RUN = 2**14
 """Messages that are sorted in memory; more are merged from so many at a time."""
 
@@ -54,11 +58,15 @@ class Lines(Sequence[Line]):
     def __getitem__(self, at: int | slice) -> "Line | Lines[Line]":
         if isinstance(at, slice):
             return self._part(self._spans[at])
-        return self._read(self._spans[at].tolist())
+        return self._read(self._decoder.decode, *self._spans[at].tolist())
 
     def __iter__(self) -> Iterator[Line]:
-        for start in range(0, len(self._spans), RUN):
-            yield from map(self._read, self._spans[start : start + RUN].tolist())
+        for first in range(0, len(self._spans), AT_ONCE):
+            spans = self._spans[first : first + AT_ONCE]
+            if (spans[1:, 0] == spans[:-1, 1]).all():
+                yield from self._read(self._decoder.decode_lines, spans[0, 0], spans[-1, 1])
+            else:
+                yield from (self._read(self._decoder.decode, *span) for span in spans.tolist())
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -70,10 +78,9 @@ class Lines(Sequence[Line]):
     def _part(self, spans: NDArray[np.int64]) -> "Lines[Line]":
         return Lines(self._file, self._name, self._kind, spans)
 
-    def _read(self, span: Sequence[int]) -> Line:
-        start, end = span
+    def _read(self, decode: Callable[[bytes], Read], start: int, end: int) -> Read:
         try:
-            return self._decoder.decode(os.pread(self._file.descriptor, end - start, start))
+            return decode(os.pread(self._file.descriptor, end - start, start))
         except UNREADABLE as error:
             raise ConfigError(f"{self._name} cannot be read: {error}") from None
 
@@ -124,7 +131,7 @@ class Spill:
 
     def __init__(self, folder: Path | None = None) -> None:
         """The file lies in a folder, else where the system has its temporary files."""
-        with TemporaryFile(dir=folder) as file:
+        with TemporaryFile(dir=folder, suffix=TEMPORARY) as file:
             self._file = OpenFile(file)
 
     def add(self, kind: type[Line], lines: Iterable[Line]) -> Lines[Line]:
@@ -154,7 +161,8 @@ def _opened(file: IO[bytes], name: str, kind: type[Line], begin: int = 0) -> Lin
         ends.append(newlines + (at + 1))
         at += len(block)
     bounds = np.concatenate(ends)
-    return Lines(OpenFile(file), name, kind, np.stack([bounds[:-1], bounds[1:]], axis=1))
+    spans = np.stack([bounds[:-1], bounds[1:]], axis=1)
+    return Lines(OpenFile(file), name, kind, spans[np.diff(bounds) > 1])  # not the empty ones
 
 
 def _write(file: IO[bytes], lines: Iterable[Any]) -> None:
