@@ -75,7 +75,9 @@ def save_embeddings(
         scans += scan_uploads(fold.images, loaded, spill)
         files = merged(scans, spill)
         to_read = fold.removals.to_read(files)
-        read, embedded = _embed_new(loaded, folder, stored, to_read, fold.images, embedder, do_all)
+        read, embedded = _embed_new(
+            loaded, folder, stored, to_read, fold.images, spill, embedder, do_all
+        )
 
         def results() -> Iterator[Result]:
             return ((file, stored.result(file.source, fold.images)) for file in to_read())
@@ -170,6 +172,7 @@ def _embed_new(
     stored: StoredRows,
     to_read: Callable[[], Iterable[Listed]],
     images: MemberTable,
+    spill: Spill,
     embedder: Embedder,
     do_all: DoAll,
 ) -> tuple[int, int]:
@@ -181,7 +184,7 @@ def _embed_new(
     def make() -> Plan | None:
         sources = (replace(file.source, metadata={}) for file in to_read())
         lacking = (source for source in sources if not stored.unchanged(source, images))
-        new = Spill(folder.path).add(Source, lacking)
+        new = spill.add(Source, lacking)
         return plan_images(loaded, folder, new, stored.contents(), embedder.space)
 
     plan, read, embedded = open_chunk_plan(folder, make, stored.add_results), 0, 0
