@@ -33,6 +33,7 @@ from search.messages import Record
 UPLOADS = "Live.upload-dir"
 """The root of images that were put and lie below no other root."""
 PLACE = np.dtype([("location", "u8"), ("scan", "i4"), ("position", "i8")])
+"""Where a file is among those of the scans."""
 
 
 class Fold:

@@ -30,14 +30,13 @@ class StoredRow(NamedTuple):
     """The size and the time, modulo 2**64, of the file that was read."""
     skipped: Skipped | None = None
 
-    def member(self, source: Source, roots: tuple[str, ...], told_from: int = 0) -> Member:
+    def member(self, source: Source, roots: tuple[str, ...]) -> Member:
         """The member that a file with this result is."""
         return Member(
             *(source.path, source.size_bytes, source.mtime_ns, self.chunk, self.row),
             content=self.content,
             roots=roots,
             metadata={} if self.skipped else source.metadata,
-            told_from=told_from,
         )
 
 

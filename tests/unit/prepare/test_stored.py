@@ -61,7 +61,7 @@ def test_what_a_run_found_has_a_member(folder: EmbeddingFolder) -> None:
     stored.add(3, [], [Skipped("a.jpg", 9, 9, "broken")])
     stored.add_results([ChunkResult(None, "", [("copy.jpg", "d")])])
 
-    member = stored.of("copy.jpg").member(copy, ("root",), 3)
-    assert member == Member("copy.jpg", 5, 6, 1, 1, f"{0xD:016x}", ("root",), {"year": 1}, 3)
-    skipped = stored.of("a.jpg").member(A, (), 0)
+    member = stored.of("copy.jpg").member(copy, ("root",))
+    assert member == Member("copy.jpg", 5, 6, 1, 1, f"{0xD:016x}", ("root",), {"year": 1})
+    skipped = stored.of("a.jpg").member(A, ())
     assert (skipped.chunk, skipped.is_searchable, skipped.content) == (3, False, "")
