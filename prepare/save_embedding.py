@@ -65,11 +65,10 @@ def save_embeddings(
         folded = log_to_follow(log, read_folded(folder), accept=accept_log)
         end = log.end() if log else 0  # before the scan: the files of these puts are there
         scans, added, removed = _scan(loaded, folder.path, change, before, spill)
-        space = embedder.space
-        stored = StoredRows(folder, space)
+        stored = StoredRows(folder, embedder.space)
         fold = Fold(before, folded, scans, loaded)
         for entries in pages(log, folded.position, end, loaded.config.prepare.chunk_size):
-            store_vectors(entries, folder, stored, loaded, space)
+            store_vectors(entries, folder, stored, loaded, embedder.space)
             fold.apply(entries, stored)
         fold.removals.end_at({name_of(path, loaded.root) for path in change.add})
         scans += scan_uploads(fold.images, loaded, spill)
@@ -78,20 +77,14 @@ def save_embeddings(
         read, embedded = _embed_new(
             loaded, folder, stored, to_read, fold.images, spill, embedder, do_all
         )
-
-        def results() -> Iterator[Result]:
-            return ((file, stored.result(file.source, fold.images)) for file in to_read())
-
-        fold.follow(files, results())
-        found = (result.member(*file) for file, result in fold.removals.keep_out(results()))
-        now = spill.add(Member, map(fold.written, found))
+        now = _found(files, to_read, stored, fold, spill)
         kept = Kept([], {}) if accept_loss else _absent(loaded, fold, now, scans, stored, spill)
         waiting = fold.waiting()
         rest = sorted([*kept.members, *waiting], key=PATH)
         write_members(folder, heapq.merge(_told(now, scans), rest, key=PATH), fold.folded)
         members = read_members(folder)
         folder.sweep()
-        embed_regions(loaded, folder, members, space, embedder, do_all)
+        embed_regions(loaded, folder, members, embedder.space, embedder, do_all)
     skipped = (stored.of(member.path).skipped for member in now if not member.is_searchable)
     return EmbedRun(
         sum(member.is_searchable for member in members),
@@ -128,6 +121,23 @@ def _scan(
     if new != roots:
         write_roots(folder, new)
     return scans, added, removed
+
+
+def _found(
+    files: Sequence[Listed],
+    to_read: Callable[[], Iterable[Listed]],
+    stored: StoredRows,
+    fold: Fold,
+    spill: Spill,
+) -> Sequence[Member]:
+    """The members that files are, sorted by path, but for what answers tell of their paths."""
+
+    def results() -> Iterator[Result]:
+        return ((file, stored.result(file.source, fold.images)) for file in to_read())
+
+    fold.follow(files, results())
+    found = (result.member(*file) for file, result in fold.removals.keep_out(results()))
+    return spill.add(Member, map(fold.written, found))
 
 
 def _told(members: Sequence[Member], scans: Iterable[RootScan]) -> Iterator[Member]:
