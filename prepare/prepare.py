@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 from common.config import Loaded, load
 from common.errors import ConfigError
 from common.process import argument_parser, run
-from prepare import build_index, ray_runner, save_embedding, status
+from prepare import build_index, save_embedding, status
 from prepare.chunk_tasks import Embedder
 from prepare.chunks import EmbeddingFolder
 from prepare.embed_run import check, report
@@ -101,6 +101,8 @@ def _prepare(loaded: Loaded, change: Change, options: Namespace) -> None:
 def _engine(loaded: Loaded, options: Namespace) -> Iterator[DoAll]:
     """What has the tasks of a run done; raises MissingPackage."""
     if options.engine == "ray":
+        from prepare import ray_runner  # imported here, as ray is optional, and slow to import
+
         with ray_runner.cluster(loaded) as do_all:
             yield do_all
     else:

@@ -17,7 +17,7 @@ from prepare.progress import Progress
 try:
     import ray
 except ImportError:
-    ray = None
+    raise MissingPackage("--engine ray: pip install -r requirements-ray.txt") from None
 
 AHEAD = 2
 """Tasks that are handed over for each that may run, so that no node waits for the driver."""
@@ -33,11 +33,8 @@ _workers: dict[Kind, Worker] = {}
 def cluster(loaded: Loaded) -> Iterator[DoAll]:
     """Use the cluster of RAY_ADDRESS, or that of this machine, or one that starts here.
 
-    A task has all cores and GPUs of the smallest node. Raises MissingPackage; what is yielded
-    raises ConfigError.
+    A task has all cores and GPUs of the smallest node. What is yielded raises ConfigError.
     """
-    if ray is None:
-        raise MissingPackage("--engine ray: pip install -r requirements-ray.txt")
     path = {"PYTHONPATH": str(CHECKOUT)}
     ray.init(log_to_driver=False, runtime_env={"env_vars": path})
     try:

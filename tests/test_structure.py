@@ -178,7 +178,7 @@ def test_importing_a_server_at_the_edge_is_light(module: str) -> None:
 )
 def test_what_is_optional_may_be_missing(module: str) -> None:
     """Every program can be imported with what requirements.txt names."""
-    missing = ["obstore", "faiss", "cv2", "rawpy", "granian", "opentelemetry", "torch"]
+    missing = ["obstore", "faiss", "cv2", "rawpy", "granian", "opentelemetry", "torch", "ray"]
     code = f"import sys; sys.modules |= dict.fromkeys({missing}); import {module}"
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)
 

@@ -44,6 +44,10 @@ class Host:
         """The command that runs Python there."""
         return ["ip", "netns", "exec", self.space, sys.executable]
 
+    def processes(self) -> list[int]:
+        """The ids of the processes that run there."""
+        return [int(number) for number in ip("netns", "pids", self.space).split()]
+
     def cut(self) -> None:
         """Pull the cable: what is sent is lost, without an error."""
         ip("link", "set", self.link, "down")
@@ -53,9 +57,9 @@ class Host:
         ip("link", "set", self.link, "up")
 
 
-def ip(*words: str) -> None:
-    """Run the program ip; raises CalledProcessError."""
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+def ip(*words: str) -> str:
+    """What the program ip prints; raises CalledProcessError."""
+    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
 
 
 def need_namespaces() -> None:

@@ -15,10 +15,10 @@ from tests.prepare.waiting import wait_for
 SHARDS = 6
 
 
-def many(root: Path, model: Path) -> Workspace:
-    """Ninety images, ten copies of some, and three broken ones, in chunks of two."""
+def many(root: Path, model: Path, images: int = 90) -> Workspace:
+    """Images in chunks of two, copies of every ninth, and three broken ones."""
     workspace = Workspace(root, model, {"chunk-size": 2}, shards=SHARDS)
-    for path in add_images(workspace.images, range(90))[::9]:
+    for path in add_images(workspace.images, range(images))[::9]:
         (workspace.images / f"copy-{path.name}").write_bytes(path.read_bytes())
     for number in range(3):
         (workspace.images / f"broken-{number}.jpg").write_bytes(b"broken" * (number + 1))

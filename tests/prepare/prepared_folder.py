@@ -118,9 +118,11 @@ class Workspace:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, python: Sequence[str] = (sys.executable,)
+    ) -> subprocess.Popen[str]:
         """Start prepare.py; who calls ends it."""
-        command = [sys.executable, str(CHECKOUT / PREPARE), *arguments]
+        command = [*python, str(CHECKOUT / PREPARE), *arguments]
         return subprocess.Popen(
             [*command, "--config", str(self.write_config())],
             stdin=subprocess.DEVNULL,
