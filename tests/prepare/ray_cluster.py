@@ -1,6 +1,7 @@
 """A Ray cluster on hosts of network namespaces: a head and nodes, each of one core."""
 
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -20,6 +21,8 @@ PORT = 6379
 OBJECT_STORE_BYTES = 80_000_000
 """About the least that Ray takes; tasks of ours put nothing into it."""
 SETTINGS = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_usage_stats_enabled": "0",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
@@ -27,7 +30,7 @@ SETTINGS = {
     "RAY_grpc_client_keepalive_time_ms": "1000",
     "RAY_grpc_client_keepalive_timeout_ms": "3000",
 }
-"""Of the guide: a node that is cut off is noticed in 3 seconds."""
+"""Of the guide: callers have a token, and a node that is cut off is noticed in a few seconds."""
 IDLE, BUSY = "ray::IDLE", "ray::_do"
 """The name of a process of Ray that waits for a task of ours, and of one that does it."""
 WITHIN_S = 60
@@ -115,13 +118,21 @@ def ray_cluster() -> Iterator[RayCluster]:
 
 def workers(*nodes: Host) -> list[psutil.Process]:
     """The processes of nodes that do tasks."""
-    processes = [psutil.Process(number) for node in nodes for number in node.processes()]
-    return [process for process in processes if _name(process) in (BUSY, IDLE)]
+    found = []
+    for number in [number for node in nodes for number in node.processes()]:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(number)
+            if process.name() in (BUSY, IDLE):
+                found.append(process)
+    return found
 
 
 def is_busy(process: psutil.Process) -> bool:
-    """Whether a process does a task of ours."""
-    return _name(process) == BUSY
+    """Whether a process does a task of ours; one that has ended does not."""
+    try:
+        return process.name() == BUSY
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager
@@ -140,14 +151,6 @@ def kill(*hosts: Host) -> None:
         for number in numbers:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-
-
-def _name(process: psutil.Process) -> str:
-    """What a process calls itself; empty if it has ended."""
-    try:
-        return process.name()
-    except psutil.NoSuchProcess:
-        return ""
 
 
 def _wait(process: subprocess.Popen[str]) -> None:
