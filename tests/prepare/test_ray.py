@@ -70,10 +70,12 @@ def kill_driver(run: Run, plan: PlanFolder) -> None:
     wait_for(lambda: bool(plan.done()), run.driver)
     _, process = run.cluster.stop_amid_task()
     assert plan.missing()
+    left = workers(run.cluster.head, *run.cluster.nodes)
     run.driver.kill()
     with suppress(psutil.NoSuchProcess):  # its node knows already that the driver is dead
         process.resume()
     run.driver.communicate()
+    wait_until(lambda: not any(map(is_busy, left)))
     run.start()
 
 
