@@ -141,9 +141,8 @@ class Fold:
             self._patch(entry, member)
         elif member:
             self.images.remove(member.path)
-            if (
-                UPLOADS in member.roots
-            ):  # its file went with it: it has not moved to where a copy is
+            if UPLOADS in member.roots:
+                # Its file went with it: it has not moved to where a copy is.
                 member = replace(member, size_bytes=0, mtime_ns=0)
             self.removals.add(member)
         elif entry.op == "delete" and entry.key in self.replaced:
