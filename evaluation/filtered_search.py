@@ -1,6 +1,6 @@
 """What a filter costs and finds: queries a CPU second and recall@10 by the share that passes.
 
-One shard of clustered vectors, as benchmarks use, on one thread. `random`: any images pass.
+Clustered vectors, as benchmarks use, on one thread. `random`: any images pass.
 `topic`: those nearest to one of them pass, while queries are from everywhere. Prints Markdown.
 """
 
@@ -20,19 +20,21 @@ os.environ["OMP_NUM_THREADS"] = "1"  # as services have it; before numpy is load
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import CHECKOUT, IndexKind
+from common.config import CHECKOUT, IndexKind, Search
 from common.wire import Matrix
 from devtools.vectors import make_vectors
 from devtools.words import all_queries
 from evaluation.qdrant_shard import QdrantShard
 from inference.clip.model import load_model
+from middle.merge import hits_per_shard
 from search.ann_index import Build
 from search.fields import fields_of_index
 from search.filter import Filter
 from search.image_key import IMAGE_KEY
-from search.index import load_segment
+from search.index import ef_of_shard, load_segment
 from search.manifest import Folders
 from search.messages import Record
+from search.ranking import best_of_all
 from search.segment_writing import SegmentRows, write_segment
 
 QUERIES = 512
@@ -44,40 +46,51 @@ SECONDS = 1.5
 """Of CPU, for each figure."""
 
 
-class OurShard:
-    """A segment whose images have the fields `random` and `topic`: their rank in each order."""
+class OurShards:
+    """Segments, as many as prepare makes shards; images have the fields `random` and `topic`.
+
+    They are an image's rank in each order.
+    """
 
     def __init__(
         self, folder: Path, vectors: Matrix, ranks: dict[str, list[int]], kind: IndexKind
     ) -> None:
-        """Build and load it."""
+        """Build and load them."""
         folders = Folders(folder / "index", folder / "paths", folder / "hashes")
         for path in folders.all():
             (path / "v000001").mkdir(parents=True)
-        keys = np.zeros(len(vectors), dtype=IMAGE_KEY)
-        keys["content"] = np.arange(len(vectors))
-        records = [
-            Record(f"{row}.jpg", {name: rank[row] for name, rank in ranks.items()})
-            for row in range(len(vectors))
-        ]
-        build = Build(kind, M, EF_CONSTRUCTION, 0, EF)
-        rows, fields = SegmentRows(vectors, keys, records), fields_of_index(records)
-        files = write_segment(folders, "v000001", 0, rows, build, fields)
-        self._segment = load_segment(folders, vectors.shape[1], files, 10**9)
+        count, dim = vectors.shape
+        build, self._segments = Build(kind, M, EF_CONSTRUCTION, 0, EF), []
+        for shard, chosen in enumerate(
+            np.array_split(np.arange(count), Search().shards_for(count))
+        ):
+            keys = np.zeros(len(chosen), dtype=IMAGE_KEY)
+            keys["content"] = chosen
+            records = [
+                Record(f"{row}.jpg", {name: rank[row] for name, rank in ranks.items()})
+                for row in chosen.tolist()
+            ]
+            rows, fields = SegmentRows(vectors[chosen], keys, records), fields_of_index(records)
+            files = write_segment(folders, "v000001", shard, rows, build, fields)
+            self._segments.append(load_segment(folders, dim, files, 10**9))
 
     def search(self, queries: Matrix, k: int, ef: int, below: tuple[str, int] | None) -> list[Any]:
-        """The k best images of each query, of those whose field is below a number."""
-        test = Filter(field=below[0], lt=below[1]) if below else None
-        return self._segment.rank(queries, [k] * len(queries), ef, 1, test).hits()
+        """The k best images of each query, of those whose field is below a number, by shard."""
+        test, shards = Filter(field=below[0], lt=below[1]) if below else None, len(self._segments)
+        ks, ef = [hits_per_shard(k, shards)] * len(queries), ef_of_shard(ef, shards)
+        found = [segment.rank(queries, ks, ef, 1, test) for segment in self._segments]
+        return list(zip(*best_of_all(found, [k] * len(queries)), strict=True))
 
     @staticmethod
     def rows(hits: Any) -> set[int]:
-        """The rows of a query's hits."""
-        return set(np.frombuffer(hits.keys, IMAGE_KEY)["content"].tolist())
+        """The rows of a query's best hits."""
+        scores = np.concatenate([np.frombuffer(found.scores, "<f4") for found in hits])
+        keys = np.concatenate([np.frombuffer(found.keys, IMAGE_KEY) for found in hits])
+        return set(keys["content"][np.argsort(-scores)[:K]].tolist())
 
 
 def measure(
-    shard: OurShard | QdrantShard,
+    shard: OurShards | QdrantShard,
     vectors: Matrix,
     queries: Matrix,
     batch: int,
@@ -122,8 +135,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         began = time.process_time()
-        shards: dict[str, OurShard | QdrantShard] = {
-            "": OurShard(folder, vectors, ranks, arguments.kind)
+        shards: dict[str, OurShards | QdrantShard] = {
+            "": OurShards(folder, vectors, ranks, arguments.kind)
         }
         print(f"built in {time.process_time() - began:.0f} CPU s", flush=True)
         began = time.process_time()
