@@ -107,7 +107,7 @@ format: dev ## what ruff can put right by itself
 
 test: test-dev $(if $(TESTS),,test-torch) ## all tests, against real services; or those of TESTS that need no torch
 
-# Some tests run make, which must not ask this one whether it may.
+# Without MAKEFLAGS, as tests that run make would otherwise wait for a turn of this one.
 test-dev: dev ## those that need no torch
 	MAKEFLAGS= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 

@@ -24,7 +24,6 @@ SECOND_ASK_RATE = 0.002
 for. All shards are then asked again; at this rate, the cost is next to nothing."""
 
 _SIZE = IMAGE_KEY.itemsize
-_score = struct.Struct("<f")
 _records = msgspec.msgpack.Decoder(Record)
 
 
@@ -104,10 +103,7 @@ def _best_beyond(found: Hits, fetched: int) -> float:
     """What the scores of the images that a shard did not give cannot exceed."""
     if found.beyond is not None:
         return found.beyond
-    if len(found.records) < fetched:
-        return -math.inf
-    last: float = _score.unpack(found.scores[-_score.size :])[0]
-    return last
+    return -math.inf if len(found.records) < fetched else found.last_score
 
 
 def _best_first(shards: Mapping[int, Hits]) -> Iterator[Candidate]:

@@ -161,18 +161,18 @@ def _keys_and_records(
     """The keys and the records of the members at `chosen`, of which one chunk is read at a time."""
     keys = np.empty(len(chosen), IMAGE_KEY)
     chunk, row = places.T
+    by_chunk = list(_by_chunk(chunk))
 
     def records() -> Iterator[Record]:
-        for number, some in _by_chunk(chunk):
+        for number, some in by_chunk:
             rows = embeddings.rows(number)
             for position in some.tolist():
                 member, stored = members[chosen[position]], rows[row[position]]
                 keys[position] = _key(stored, member.path)
                 yield record_of(member, stored)
 
-    written = np.argsort(chunk, kind="stable")
-    by_chunk = Spill(embeddings.path).add(Record, records())
-    return keys, by_chunk.take(np.argsort(written))
+    written = Spill(embeddings.path).add(Record, records())
+    return keys, written.take(np.argsort(np.concatenate([some for _, some in by_chunk])))
 
 
 def _numbers(places: Places) -> set[int]:

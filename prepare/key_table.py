@@ -25,10 +25,8 @@ class KeyTable:
 
     def find(self, key: int) -> Any:
         """The row of a key; None without one."""
-        keys = self.keys
-        place = keys.searchsorted(np.uint64(key))
-        found = place < len(keys) and keys[place] == key
-        return self._rows[place] if found else None
+        place = _place(self.keys, key)
+        return None if place is None else self._rows[place]
 
     @property
     def keys(self) -> Hashes:
@@ -52,8 +50,7 @@ class KeySet:
         self._keys: Hashes = np.sort(found)
 
     def __contains__(self, key: int) -> bool:
-        place = self._keys.searchsorted(np.uint64(key))
-        return bool(place < len(self._keys) and self._keys[place] == key)
+        return _place(self._keys, key) is not None
 
 
 class PathSet:
@@ -64,3 +61,9 @@ class PathSet:
 
     def __contains__(self, path: object) -> bool:
         return location_hash(str(path)) in self._keys
+
+
+def _place(keys: Hashes, key: int) -> int | None:
+    """Where a key is among sorted keys; None without it."""
+    place = int(keys.searchsorted(np.uint64(key)))
+    return place if place < len(keys) and keys[place] == key else None

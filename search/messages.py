@@ -1,5 +1,6 @@
 """The msgpack messages of the search servers."""
 
+import struct
 from typing import Literal
 
 import msgspec
@@ -19,6 +20,7 @@ MAX_SHARD_HITS = 10_000
 """Most hits of one query in one shard; middle asks for more than k if it drops copies."""
 
 
+_score = struct.Struct("<f")
 REGION_BYTES = 16
 """A region of a hit: four float32."""
 
@@ -58,6 +60,12 @@ class Hits(msgspec.Struct, array_like=True):
     beyond: float | None = None
     """The best score of hits that are left out, as those of other shards are better; None: none
     is."""
+
+    @property
+    def last_score(self) -> float:
+        """The score of the last hit, which there must be."""
+        score: float = _score.unpack_from(self.scores, len(self.scores) - _score.size)[0]
+        return score
 
 
 class ShardHits(msgspec.Struct, array_like=True):

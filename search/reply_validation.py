@@ -3,7 +3,6 @@
 A wrong hit looks like any other hit after the merge. One wrong value is enough to refuse a reply.
 """
 
-import struct
 from collections.abc import Collection, Sequence
 from itertools import cycle
 from typing import Any
@@ -24,7 +23,6 @@ from search.browse_messages import (
 from search.image_key import IMAGE_KEY, shard_of
 from search.messages import REGION_BYTES, Hits, Info, LookupReply, SearchReply
 
-_score = struct.Struct("<f")
 ROUNDING = 1e-3
 """How far the cosine of float32 unit vectors may exceed 1; search/app.py allows it for lengths."""
 
@@ -137,7 +135,7 @@ def _count(hits: Hits, k: int) -> int:
     _expect(columns == (4 * count, IMAGE_KEY.itemsize * count), "columns of unequal length")
     _expect(len(hits.regions) in (0, REGION_BYTES * count), "columns of unequal length")
     if hits.beyond is not None:
-        most = _score.unpack(hits.scores[-4:])[0] if count else 1 + ROUNDING
+        most = hits.last_score if count else 1 + ROUNDING
         _expect(-1 - ROUNDING <= hits.beyond <= most, "that it left out the best")
     return count
 

@@ -9,11 +9,11 @@ from devtools.services import Cluster, metric, running, with_section
 from tests.gateway.clients import ENVIRONMENT_OF, output_of, run, start
 from tests.memory import small_memory
 
-CLIENTS, TEXTS = 8, 125
+CLIENTS, TEXTS = 8, 250
 
 
 @pytest.mark.parametrize("scheme", ENVIRONMENT_OF)
-def test_eight_clients_with_a_thousand_texts(served: RunningGateway, scheme: str) -> None:
+def test_eight_clients_with_two_thousand_texts(served: RunningGateway, scheme: str) -> None:
     """All are answered twice, each with its own embeddings, in little memory."""
     url = served.url(scheme)
     with small_memory(served.service.process.pid):
