@@ -18,6 +18,7 @@ from inference.clip.clip_tokenizer import write_clip_tokenizer
 from inference.clip.images import Preprocessing
 from inference.clip.model_files import ModelConfig
 from inference.clip.session import files_of, variant_path
+from inference.exporting.pooled_token import pool_early
 from inference.exporting.torch_models import BASE, Original, save_weights
 
 OPSET = 18
@@ -38,14 +39,14 @@ def write_model(
         print(f"writing {name}", flush=True)
         path = folder / name / "model.onnx"
         path.parent.mkdir()
-        _write_network(tower, example, path)
-        for precision in precisions:
-            print(f"writing {name} in {precision}", flush=True)
-            PRECISIONS[precision](path, variant_path(path, precision))
         if keep_torch:
             save_weights(tower, path.with_suffix(".safetensors"))
             if hasattr(tower, "transformer") and hasattr(tower.transformer, "config"):
                 tower.transformer.config.save_pretrained(folder / "textual" / BASE)
+        _write_network(pool_early(tower), example, path)
+        for precision in precisions:
+            print(f"writing {name} in {precision}", flush=True)
+            PRECISIONS[precision](path, variant_path(path, precision))
     if original.preprocessing:
         file = folder / "visual/preprocess_cfg.json"
         file.write_text(json.dumps(original.preprocessing, indent=2))

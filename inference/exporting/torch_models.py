@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from common.errors import ConfigError
 from inference.clip.catalogue import MCLIP_PARTNERS, normal_name
+from inference.exporting.pooled_token import pool_early
 
 OPEN_CLIP_CONFIG = "open_clip_config.json"
 BASE = "base"
@@ -46,6 +47,12 @@ class CausalSlice(nn.Module):
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
+
+    @property
+    def resblocks(self) -> nn.ModuleList:
+        """The blocks."""
+        blocks: nn.ModuleList = self.inner.resblocks
+        return blocks
 
     def get_cast_dtype(self) -> torch.dtype:
         """The type of the weights."""
@@ -182,7 +189,7 @@ def load_tower(weights: Path, config: dict[str, Any]) -> nn.Module:
         model = open_clip.CustomTextCLIP(**known)
         tower = model.visual if weights.parent.name == "visual" else _text_of(model)
     tower.load_state_dict(load_file(weights))
-    return tower.eval()
+    return pool_early(tower.eval())
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

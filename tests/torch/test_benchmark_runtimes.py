@@ -80,10 +80,14 @@ def test_without_open_clip_the_configured_model_is_measured(
 
 
 def test_the_cost_of_an_image_is_all_its_matrix_products(tmp_path: Path) -> None:
-    """Of a ViT: patches, linear layers, attention and the projection; unknown without weights."""
+    """Of a ViT: patches, linear layers, attention and the projection; unknown without weights.
+
+    The last layer has keys and values of all tokens, and all else of one.
+    """
     width, layers, tokens, patch = 384, 12, 50, 3 * 32 * 32
     sums = (tokens - 1) * patch * width  # each with a product
-    sums += layers * (12 * tokens * width**2 + 2 * tokens**2 * width)
+    sums += (layers - 1) * (12 * tokens * width**2 + 2 * tokens**2 * width)
+    sums += (2 * tokens + 10) * width**2 + 2 * tokens * width
     sums += width * 256
     model = {
         "embed_dim": 256,
