@@ -44,7 +44,7 @@ COMPOSE = DEVICE=$(DEVICE) docker compose -f compose.yaml $(if $(filter cuda,$(D
 
 .PHONY: help demo install dev torch lock lint format test test-dev test-torch clients chaos hosts bench bench-runtimes fuzz build_all c_up c_down reference clean
 
-help: ## this list
+help: ## show this list
 	@echo "Begin with: make demo IMAGES=~/Pictures"
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -55,8 +55,8 @@ demo: $(VENV)/.installed ## add IMAGES (FOLDER:FOLDER) to the collection, index 
 		|| [ $$? -eq 3 ] # images are offline, and are found still
 	$(BIN)/python -m common.supervisor --config $(CONFIG)
 
-install: $(VENV)/.installed ## what serving needs
-dev: $(VENV)/.installed-dev ## what tests, lint and benchmarks need
+install: $(VENV)/.installed ## install what serving needs
+dev: $(VENV)/.installed-dev ## install what tests, lint and benchmarks need
 
 $(VENV)/bin/python:
 	$(call check,$(PYTHON),$(VENV))
@@ -74,7 +74,7 @@ $(VENV)/.installed-dev: requirements-dev.lock | $(VENV)/bin/python
 	$(BIN)/python $(PIP_INSTALL) -r requirements-dev.lock
 	touch $(VENV)/.installed $@
 
-torch: $(TORCH)/.installed ## what exporting models and TorchServe need: torch, 7.1 GB
+torch: $(TORCH)/.installed ## install what exports and TorchServe need: torch, 7.1 GB
 
 $(TORCH)/.installed: CHECK = --variable TORCH
 $(TORCH)/.installed: requirements-torch.lock
@@ -93,7 +93,7 @@ lock: dev ## renew requirements*.lock; with UPGRADE= only what the ranges ask fo
 	$(LOCK) $(UPGRADE) requirements-image.txt --constraints requirements-dev.lock --output-file requirements-image.lock
 	$(LOCK) $(UPGRADE) requirements-cuda.txt --constraints requirements-dev.lock --output-file requirements-cuda.lock
 
-lint: dev ## ruff, mypy, bandit and pip-audit, as CI runs them
+lint: dev ## run ruff, mypy, bandit and pip-audit, as CI does
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
@@ -101,37 +101,37 @@ lint: dev ## ruff, mypy, bandit and pip-audit, as CI runs them
 	$(BIN)/python .ci/vocabulary
 	.ci/audit $(BIN)
 
-format: dev ## what ruff can put right by itself
+format: dev ## put right what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: test-dev $(if $(TESTS),,test-torch) ## all tests, against real services; or those of TESTS that need no torch
+test: test-dev $(if $(TESTS),,test-torch) ## run all tests, against real services; or those of TESTS that need no torch
 
 # Without MAKEFLAGS, as tests that run make would otherwise wait for a turn of this one.
-test-dev: dev ## those that need no torch
+test-dev: dev ## run those that need no torch
 	MAKEFLAGS= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-torch: torch ## those of exports and TorchServe
+test-torch: torch ## run those of exports and TorchServe
 	OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadgroup tests/torch
 
 CLIENTS := tests/gateway tests/front/test_wires.py tests/front/test_clip_retrieval.py
-clients: dev ## other projects' clients, each in its own environment (7 GB, made once), against ours
+clients: dev ## run other projects' clients against our services, each in its own environment (7 GB)
 	ALL_CLIENTS=1 $(BIN)/python -m pytest -vv --durations=0 --durations-min=1 $(CLIENTS)
 
 fuzz: dev ## search for what breaks anything that reads what others send, SECONDS each
 	$(BIN)/python -m pytest tests/fuzz/search.py tests/fuzz/test_schema.py --seconds $(SECONDS)
 
-chaos: dev ## everything that can go wrong, for long: faults at random for MINUTES, 100 kills, 200 flips, 20 restarts
+chaos: dev ## try all that can go wrong, for long: faults at random for MINUTES, 100 kills, 200 flips, 20 restarts
 	$(BIN)/python tests/chaos/chaos.py --minutes $(MINUTES) $(if $(ONLY),--only $(ONLY))
 	$(if $(ONLY),,$(BIN)/python tests/chaos/sabotage.py)
 
-hosts: dev ## four hosts of network namespaces, as root on Linux: cut off, killed, restarted, added and removed
+hosts: dev ## test four hosts in network namespaces, as root on Linux: cut off, killed, added, removed
 	ALL_ORDERS=1 $(BIN)/python -m pytest -v tests/hosts tests/prepare/test_ray.py
 
-bench: torch ## everything beside others, limits and targets, or the sections of ONLY
+bench: torch ## measure all beside others, limits and targets, or the sections of ONLY
 	$(TORCH)/bin/python benchmarks/bench.py $(if $(ONLY),--only $(ONLY)) $(if $(BESIDE),--beside $(BESIDE))
 
-bench-runtimes: torch ## images and texts a second of each runtime on DEVICE, cpu or cuda
+bench-runtimes: torch ## measure images and texts a second of each runtime on DEVICE, cpu or cuda
 	$(TORCH)/bin/python benchmarks/bench.py --only runtimes --device $(DEVICE)
 
 build_all: ## build the images of the containers: for the CPU, for CUDA and for TorchServe (needs docker)
@@ -147,5 +147,5 @@ c_down: ## stop the containers; what they have indexed stays in their volume
 reference: dev ## write the pages of docs/reference that are made from the code
 	$(BIN)/python devtools/reference/write.py
 
-clean: ## forget the environment and the demo's data
+clean: ## delete the environments and data/: embeddings, index, uploads and the log
 	rm -rf $(VENV) $(TORCH) data

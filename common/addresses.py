@@ -15,5 +15,5 @@ def split_address(address: str, key: str = "Search.server-list") -> tuple[str, i
     """Split "host:port"; raises ConfigError that names the key of config.json."""
     host, _, port = address.rpartition(":")
     if not host or host.startswith(DNS) or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"config: {key}: {address!r} is not ip:port")
+        raise ConfigError(f"config: {key}: {address!r} is not host:port")
     return host.strip("[]"), int(port)

@@ -194,9 +194,10 @@ def _describe(
 
 def report(manifest: Manifest) -> None:
     """Print the version in use."""
-    recalled = manifest.recall
+    recalled, shards = manifest.recall, len(manifest.shards)
     print(
-        f"version {manifest.version}: {manifest.count} images in {len(manifest.shards)} shards, "
+        f"version {manifest.version}: {manifest.count} images"
+        f" in {shards} {'shard' if shards == 1 else 'shards'}, "
         f"recall@{recalled.k} {recalled.value} "
         f"(ef {recalled.ef_search}, {recalled.queries} queries)",
         flush=True,

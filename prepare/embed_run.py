@@ -78,8 +78,8 @@ def check(outcome: EmbedRun, max_bad: int | None) -> None:
     """Exit with status 3 when images are offline, with 1 when more than `max_bad` were skipped."""
     if outcome.offline:
         print(
-            f"{told(outcome.offline)}. They are found still, marked as offline. Bring them back,"
-            " or agree that they leave: prepare.py --accept-loss",
+            f"{told(outcome.offline)}. They can still be found, marked as offline."
+            " Bring them back, or agree that they leave: prepare.py --accept-loss",
             file=sys.stderr,
         )
         sys.exit(OFFLINE)

@@ -15,13 +15,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--max-bad", type=int, metavar="N", help="fail when more than N images are skipped"
     )
     parser.add_argument(
-        "--accept-loss", action="store_true", help="let the images leave that are absent"
+        "--accept-loss", action="store_true", help="let absent images leave the index"
     )
     parser.add_argument(
-        ACCEPT_LOG, action="store_true", help="go on with a log that is another or lacks entries"
+        ACCEPT_LOG, action="store_true", help="go on although the log is another or lacks entries"
     )
     parser.add_argument(
-        LIST_OPTION, action="store_true", help="name each file and folder that is not looked at"
+        LIST_OPTION, action="store_true", help="name each file that is skipped or not looked at"
     )
 
 

@@ -54,13 +54,13 @@ def main() -> None:
         type=part_of,
         default=WHOLE_RUN,
         metavar="I/N",
-        help="do a part of the run, counted from 0; it ends with all N parts",
+        help="do part I of a run in N parts, numbered from 0: start all of them",
     )
     parser.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="what does the work: processes of ours, or a Ray cluster (default: local)",
+        help="what does the work: this machine, or a Ray cluster (default: local)",
     )
     arguments = parser.parse_args()
     loaded = load(arguments.config)
@@ -69,8 +69,10 @@ def main() -> None:
         raise ConfigError(f"{command} takes no path; a folder of this name is ./{command}")
     part: Part = arguments.part
     in_parts, on_ray = part != WHOLE_RUN, arguments.engine == "ray"
-    if (in_parts and on_ray) or (command in ALONE and (in_parts or on_ray)):
-        raise ConfigError("--part, or --engine ray, is for a run of prepare.py; not both")
+    if command in ALONE and (in_parts or on_ray):
+        raise ConfigError(f"{command} takes neither --part nor --engine ray")
+    if in_parts and on_ray:
+        raise ConfigError("--part and --engine ray are two ways to share out a run: take one")
     if part.number:
         _follow(loaded, part)
     elif command == "watch":

@@ -37,7 +37,7 @@ def roll_back(folders: Folders, url: str | None = None) -> Manifest:
         except BadIndex as error:
             raise ConfigError(f"{error}: run prepare, which writes it anew") from None
         if current is None or current.before is None:
-            raise ConfigError(f"{folders.index} tells of no version to go back to")
+            raise ConfigError(f"{folders.index} has no previous version to put in use")
         try:
             if publisher:
                 manifest = publisher.find(current.before)

@@ -52,7 +52,7 @@ def _without(names: list[str], removed: list[str]) -> list[str]:
     """The names that stay; raises ConfigError for one that is not there."""
     for name in removed:
         if name not in names:
-            raise ConfigError(f"{name} is no root of the collection; its roots: {', '.join(names)}")
+            raise ConfigError(f"{name} was not added to the collection; it has: {', '.join(names)}")
     return [name for name in names if name not in removed]
 
 

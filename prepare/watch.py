@@ -30,13 +30,13 @@ def add_watch_arguments(parser: ArgumentParser) -> None:
         type=float,
         default=2.0,
         metavar="S",
-        help="watch: look at files so long after their last change (default: 2)",
+        help="watch: look S seconds after the last change (default: 2)",
     )
     parser.add_argument(
         "--poll-s",
         type=float,
         metavar="S",
-        help="watch: list all folders so often; without it, those of network shares each 5 s",
+        help="watch: list all folders every S seconds (default: those of network shares, every 5)",
     )
 
 
@@ -101,5 +101,5 @@ class Looks:
             print(f"{count} changes are in the log", flush=True)
         offline = told(outcome.offline) if outcome.offline else ""
         if offline not in ("", self._offline):
-            print(f"{offline}; they are found still", file=sys.stderr, flush=True)
+            print(f"{offline}; they can still be found", file=sys.stderr, flush=True)
         self._offline = offline

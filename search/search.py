@@ -1,4 +1,4 @@
-"""Start a search server: python search/search.py --server-index 0 --index 0[,1...]."""
+"""Start a search server: python search/search.py [--server-index 0] [--index 0,1]."""
 
 import sys
 from pathlib import Path
@@ -26,11 +26,19 @@ def main() -> None:
     """Load the shards, then serve them."""
     parser = argument_parser(__doc__)
     parser.add_argument(
-        "--server-index", type=int, default=0, help="which entry of Search.server-list this is"
+        "--server-index",
+        type=int,
+        default=0,
+        metavar="N",
+        help="listen at this entry of Search.server-list (default: 0)",
     )
-    parser.add_argument("--replica", type=int, default=0, help="which address of that entry")
     parser.add_argument(
-        "--index", help="the shards to hold, as 0 or 0,1 (default: those dealt to it)"
+        "--replica", type=int, default=0, metavar="N", help="at this address of it (default: 0)"
+    )
+    parser.add_argument(
+        "--index",
+        metavar="SHARDS",
+        help="the shards to hold, as 0 or 0,1 (default: those dealt to the entry)",
     )
     arguments = parser.parse_args()
     loaded = load(arguments.config)
@@ -41,8 +49,10 @@ def main() -> None:
         host, port = search.bound(arguments.server_index, arguments.replica)
         listed, _ = split_address(replicas[arguments.replica])
         named = [int(number) for number in arguments.index.split(",")] if arguments.index else []
-    except (IndexError, ValueError):
-        raise ConfigError("no such entry, replica or shard: see --help") from None
+    except IndexError:
+        raise ConfigError("Search.server-list has no such entry or replica") from None
+    except ValueError:
+        raise ConfigError(f"--index {arguments.index}: write the shards as 0 or 0,1") from None
     threads = search.threads or max(1, usable_cores() // search.beside(listed))
     folders = folders_of(loaded.root, prepare.index_dir, prepare.path_dir, prepare.hash_dir)
 

@@ -93,5 +93,5 @@ class Listed(Server, frozen=True):
         try:
             host, port = split_address(self.addresses[index])
         except IndexError:
-            raise ConfigError(f"there is no entry {index} of server-list: see --help") from None
+            raise ConfigError(f"there is no entry {index} of server-list") from None
         return msgspec.structs.replace(self, address=host, port=port)

@@ -57,7 +57,7 @@ def test_what_is_no_configuration_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("servers", [[], ["nohost"], ["a:b"], [["127.0.0.1:99999"]]])
 def test_the_server_list_holds_addresses(servers: list[object]) -> None:
-    """An entry that is not ip:port, or none at all, is refused."""
+    """An entry that is not host:port, or none at all, is refused."""
     with pytest.raises(ConfigError, match="server-list"):
         parse(json.dumps({"Search": {"server-list": servers}}))
 

@@ -51,5 +51,5 @@ def test_what_is_bound_is_what_must_be_free() -> None:
 @pytest.mark.parametrize("section", ["Front", "Middle", "Inference", "Search", "Gateway"])
 def test_what_is_no_address_to_listen_on_stops_the_start(section: str) -> None:
     """The key is named."""
-    with pytest.raises(ConfigError, match=rf"{section}\.listen: '8000' is not ip:port"):
+    with pytest.raises(ConfigError, match=rf"{section}\.listen: '8000' is not host:port"):
         parse(f'{{"{section}": {{"listen": "8000"}}}}')

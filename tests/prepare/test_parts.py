@@ -83,10 +83,19 @@ def test_parts_make_what_one_run_makes(collection: Workspace, one_core: None) ->
     assert local.versions() == collection.versions()
 
 
-@pytest.mark.parametrize("arguments", ["--part 0/2 status", "--part 0/2 --engine ray"])
-def test_what_has_no_parts_says_so(workspace: Workspace, arguments: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("--part 0/2 status", "status takes neither --part nor --engine ray"),
+        (
+            "--part 0/2 --engine ray",
+            "--part and --engine ray are two ways to share out a run: take one",
+        ),
+    ],
+)
+def test_what_has_no_parts_says_so(workspace: Workspace, arguments: str, why: str) -> None:
     """Exit status 2, and nothing is done."""
     done = workspace.run(*arguments.split())
 
     assert 2 == done.returncode
-    assert done.stderr == "error: --part, or --engine ray, is for a run of prepare.py; not both\n"
+    assert done.stderr == f"error: {why}\n"

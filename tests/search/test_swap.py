@@ -161,7 +161,7 @@ def test_one_command_goes_back_and_again_forth(collection: Collection) -> None:
     current = read_current(folders)
 
     assert 2 == alone.returncode
-    assert "no version to go back to" in alone.stderr
+    assert "no previous version to put in use" in alone.stderr
     assert "version v000001: 40 images\n" == back.stdout
     assert "version v000002: 60 images\n" == forth.stdout
     assert 2 == harmed.returncode

@@ -57,5 +57,5 @@ def test_an_entry_may_be_a_name_of_several_servers() -> None:
     ):
         with pytest.raises(ConfigError, match=wrong):
             parse(text)
-    with pytest.raises(ConfigError, match="'dns:middle:8001' is not ip:port"):
+    with pytest.raises(ConfigError, match="'dns:middle:8001' is not host:port"):
         several.middle.at(0)

@@ -57,7 +57,7 @@ def test_what_a_root_holds_is_not_added_without_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (Change(remove=(Path("/x"),)), "/x is no root of the collection; its roots: a"),
+        (Change(remove=(Path("/x"),)), "/x was not added to the collection; it has: a"),
         (Change(remove=(Path("/c/a"),)), "one root at least"),
         (Change((Path("/\udcff"),)), "not UTF-8"),
     ],

@@ -148,7 +148,7 @@ def test_there_is_no_way_back_from_a_damaged_current(folders: Folders, content: 
         roll_back(folders)
     manifest = write_version(folders, "v000001", VECTORS)
     put_in_use(folders, manifest.named, keep=2)
-    with pytest.raises(ConfigError, match="no version to go back to"):
+    with pytest.raises(ConfigError, match="no previous version to put in use"):
         roll_back(folders)
 
 
