@@ -39,5 +39,6 @@ def test_another_number_of_servers_serves_the_old_index_and_then_the_new(tmp_pat
             assert shards(middle) == before
             told = collection.prepare()
             lines = re.findall("^shards: .*", told, re.MULTILINE)
+            assert f"{IMAGES} images in {'1 shard' if servers == 1 else '2 shards'}, " in told
             assert lines == ([CHOICE] if servers == 1 else [])  # the way back is a version kept
             wait_until(partial(answers_from, middle, servers))
