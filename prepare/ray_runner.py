@@ -17,7 +17,7 @@ from prepare.progress import Progress
 try:
     import ray
 except ImportError:
-    raise MissingPackage("--engine ray: pip install -r requirements-ray.txt") from None
+    raise MissingPackage("--engine ray needs: pip install -r requirements-ray.txt") from None
 
 AHEAD = 2
 """Tasks that are handed over for each that may run, so that no node waits for the driver."""

@@ -23,7 +23,7 @@ from search.manifest import BadIndex
 try:
     import faiss
 except ImportError:
-    raise MissingPackage("Prepare.index compact: pip install faiss-cpu") from None
+    raise MissingPackage("Prepare.index compact needs: pip install faiss-cpu") from None
 
 OVERSAMPLE = 2
 """Factor on ef. 8-bit vectors mislead the search; with twice the ef it finds what hnswlib does."""

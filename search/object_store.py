@@ -19,7 +19,7 @@ try:
     from obstore import exceptions
     from obstore.store import LocalStore, S3Store
 except ImportError:
-    raise MissingPackage("Prepare.index-url: pip install -r requirements-s3.txt") from None
+    raise MissingPackage("Prepare.index-url needs: pip install -r requirements-s3.txt") from None
 
 PART = ".part"
 """Ends the name of a file that is not whole yet."""

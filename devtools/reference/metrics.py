@@ -17,7 +17,7 @@ sent. A histogram `NAME` is exposed as `NAME_bucket`, `NAME_sum` and `NAME_count
 
 | label | values |
 | --- | --- |
-| `service` | `front`, `middle`, `inference`, `search` |
+| `service` | `front`, `middle`, `inference`, `search`, `gateway` |
 | `server` | a service that has replicas: `middle`, `inference`, `search-0`, `search-1`, ... |
 | `replica` | its place in `server-list`, from 0 |
 | `batcher` | a queue: `search-0`, `inference-clip-texts`, ...; in inference `clip-text`, ... |

@@ -15,7 +15,7 @@ from inference.clip.session import Input, SessionOptions, variant
 try:
     import openvino
 except ImportError:
-    raise MissingPackage("Inference.runtime openvino: pip install openvino") from None
+    raise MissingPackage("Inference.runtime openvino needs: pip install openvino") from None
 
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 

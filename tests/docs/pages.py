@@ -27,7 +27,7 @@ REASONS = {
     "needs a host with systemd",  # tests/deploy has systemd read the units
     "needs the Internet",
     "needs the model hub",
-    "needs torch",  # 6.9 GB: tests/torch exports models and runs TorchServe
+    "needs torch",  # 7.1 GB: tests/torch exports models and runs TorchServe
 }
 """Why a fence may not be run."""
 OTHER_PAGES = ("observability", "operations")

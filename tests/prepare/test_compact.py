@@ -97,6 +97,6 @@ def test_without_its_package_prepare_says_what_to_install(twelve: Workspace) -> 
     done = run_command(PREPARE, twelve.having(index="compact").config, cwd=twelve.root)
 
     assert 2 == done.returncode
-    assert "error: Prepare.index compact: pip install faiss-cpu\n" == done.stderr
+    assert "error: Prepare.index compact needs: pip install faiss-cpu\n" == done.stderr
     assert "v000001" == twelve.current()
     assert 12 == twelve.embedded()

@@ -169,6 +169,6 @@ def test_without_ray_one_line_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "prepare.ray_runner", raising=False)
 
     with pytest.raises(
-        MissingPackage, match=r"^--engine ray: pip install -r requirements-ray\.txt$"
+        MissingPackage, match=r"^--engine ray needs: pip install -r requirements-ray\.txt$"
     ):
         from prepare import ray_runner  # noqa: F401
