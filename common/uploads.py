@@ -63,7 +63,7 @@ class Uploads:
         """Keep the file of an image; raises UnsupportedMedia, Unavailable."""
         kind = format_of(data)
         if kind is None:
-            raise UnsupportedMedia(f"not an image we read ({', '.join(FORMATS)})")
+            raise UnsupportedMedia(f"not an image in a format that is read ({', '.join(FORMATS)})")
         content = content_hash(data)
         path = self.folder / f"{content}{FORMATS[kind].endings[0]}"
         try:

@@ -66,7 +66,7 @@ def _holds(names: list[str], path: Path, root: Path) -> bool:
 
 def _check(names: list[str]) -> None:
     if not names:
-        raise ConfigError("a collection has one root at least: add another before you remove this")
+        raise ConfigError("a collection cannot be empty: add an image or a folder first")
     for name in names:
         try:
             name.encode()

@@ -108,7 +108,7 @@ def kind_of(data: bytes, formats: Collection[str]) -> str:
     if kind == "TIFF" and is_raw(read_directory(data)):
         kind = "RAW"
     if kind is None or kind not in formats:
-        raise UnsupportedMedia(f"not an image we read ({', '.join(formats)})")
+        raise UnsupportedMedia(f"not an image in a format that is read ({', '.join(formats)})")
     return kind
 
 

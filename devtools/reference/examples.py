@@ -119,7 +119,7 @@ REPLIES = {
 {"results": [{"classes": [{"label": "great grey owl", "score": 0.34},
                           {"label": "house finch", "score": 0.13}]},
              {"problem": {"status": 415, "code": "unsupported_media_type",
-                          "detail": "not an image we read (JPEG, PNG, WEBP, GIF, BMP)",
+                          "detail": "not an image in a format that is read (JPEG, PNG, ...)",
                           "title": "Unsupported Media Type"}}],
  "model": "starter", "method": "classifier",
  "took_ms": {"labels": 0.2, "images": 6.5, "total": 6.7},
@@ -132,7 +132,7 @@ REPLIES = {
     "put": """
 {"results": [{"id": "c9b34b1c7f0c236c33e82e88061f0aa6", "position": 7},
              {"problem": {"status": 415, "code": "unsupported_media_type",
-                          "detail": "not an image we read (JPEG, PNG, WEBP, GIF, BMP)",
+                          "detail": "not an image in a format that is read (JPEG, PNG, ...)",
                           "title": "Unsupported Media Type"}}]}
 """,
     "delete": """

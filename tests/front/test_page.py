@@ -207,7 +207,7 @@ def test_a_refused_image_is_explained(browser: Browser, tmp_path: Path) -> None:
     browser.find("#image-input").send_keys(str(tmp_path / "fake.png"))
 
     browser.find("body[data-view=error]")
-    assert browser.find("#status").text.lower().startswith("not an image we read")
+    assert browser.find("#status").text.lower().startswith("not an image in a format that is read")
     browser.shoot("error")
     (complaint,) = browser.complaints()
     assert "415" in complaint

@@ -40,7 +40,7 @@ def test_a_raw_photo_is_known_by_its_content(workspace: Workspace) -> None:
     reasons = {path: skipped.reason for path, skipped in workspace.skipped().items()}
     assert paths_of(["broken.cr2", "text.cr2"]) == reasons.keys()
     assert "the RAW photo is broken" in reasons["images/broken.cr2"]
-    assert "not an image we read" in reasons["images/text.cr2"]
+    assert "not an image in a format that is read" in reasons["images/text.cr2"]
     rows = workspace.vectors()
     (camera, renamed) = (rows[f"images/{name}.cr2"] for name in ("camera", "renamed"))
     assert camera.tolist() == renamed.tolist()
@@ -164,7 +164,7 @@ def test_nothing_but_bad_files_is_an_error_that_tells_them(workspace: Workspace)
 
     assert done.returncode == 2
     assert "no images to index" in done.stderr
-    assert "images/text.png: not an image we read" in done.stdout
+    assert "images/text.png: not an image in a format that is read" in done.stdout
     assert workspace.current() is None
 
 

@@ -49,7 +49,7 @@ def test_all_of_it_is_listed_on_request(mixed: Workspace) -> None:
     """Kind B: what was skipped and what was left out in one place, each with its reason."""
     told = mixed.prepare("--list-left-out").splitlines()
 
-    assert told[0].startswith("skipped images/broken.jpg: not an image we read")
+    assert told[0].startswith("skipped images/broken.jpg: not an image in a format that is read")
     assert [
         "left out images/._owl.jpg: excluded by ._*",
         "left out images/@eaDir: excluded by @eaDir/",

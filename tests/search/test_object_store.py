@@ -168,5 +168,7 @@ def test_a_missing_package_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) 
     """With the command that installs it."""
     monkeypatch.setitem(sys.modules, "obstore", None)
     monkeypatch.delitem(sys.modules, "search.object_store")
-    with pytest.raises(MissingPackage, match=r"index-url needs: pip install -r requirements-s3\.txt"):
+    with pytest.raises(
+        MissingPackage, match=r"index-url needs: pip install -r requirements-s3\.txt"
+    ):
         importlib.import_module("search.object_store")

@@ -140,7 +140,7 @@ def test_only_formats_that_may_be_sent_are_decoded(pool: ThreadPoolExecutor) -> 
     """The switch before decoders that nobody needs: `query-formats`."""
     jpegs_alone = embed(served(pool, settings=JPEG), images=[png()])
 
-    assert "not an image we read (JPEG)" == jpegs_alone.problems[0].detail
+    assert "not an image in a format that is read (JPEG)" == jpegs_alone.problems[0].detail
 
 
 def test_images_are_hashed_if_it_is_asked_for(pool: ThreadPoolExecutor) -> None:

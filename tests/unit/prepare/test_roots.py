@@ -58,7 +58,7 @@ def test_what_a_root_holds_is_not_added_without_a_word(tmp_path: Path) -> None:
     ("change", "told"),
     [
         (Change(remove=(Path("/x"),)), "/x was not added to the collection; it has: a"),
-        (Change(remove=(Path("/c/a"),)), "one root at least"),
+        (Change(remove=(Path("/c/a"),)), "cannot be empty"),
         (Change((Path("/\udcff"),)), "not UTF-8"),
     ],
 )
