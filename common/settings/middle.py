@@ -51,8 +51,8 @@ class Middle(Listed, frozen=True):
     embed_deadline_ms: Annotated[
         Positive,
         Meta(
-            description="The most time that `X-Deadline-Ms` can give to a request that only embeds."
-            " Without this header such a request has `deadline-ms`, too."
+            description="The time for putting an image, and the most that `X-Deadline-Ms` can give"
+            " to a request that only embeds. Without this header, that one has `deadline-ms`."
         ),
     ] = 10_000
     segment_deadline_ms: Annotated[

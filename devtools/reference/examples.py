@@ -15,7 +15,8 @@ checkout while `make demo` runs.
 - **Ids.** Every reply has `X-Request-Id`: the client's own, if it sent one, or a new one. All
   services log it.
 - **Deadlines.** With `X-Deadline-Ms` a client says how long the answer is of use to it.
-  `Middle.deadline-ms` is the most, of a segment `Middle.segment-deadline-ms`.
+  `Middle.deadline-ms` is the most; of what only embeds or puts `Middle.embed-deadline-ms`, of a
+  segment `Middle.segment-deadline-ms`.
 - **Cache.** `Cache-Control: no-cache` takes nothing from the prediction cache. The new answer is
   kept.
 
