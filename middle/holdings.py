@@ -63,21 +63,23 @@ class Holdings:
         is_usual = len(shards) == len(set(shards))
         counts = {self._counts[replica] for group in groups for replica in group.replicas}
         if is_usual or len(counts) > 1:
-            return [
-                Ask(server, None, self._known(replicas)) for server, replicas in enumerate(servers)
-            ]
+            return [Ask(server) for server in range(len(servers))]
         known = {group.server for group in groups}
         unknown = [Ask(server) for server in range(len(servers)) if server not in known]
         return unknown + _assigned(groups, range(shard_count))
 
     def plan_again(self, servers: Sequence[Sequence[str]], missing: Iterable[int]) -> list[Ask]:
-        """Whom to ask for shards that a first reply lacks: those that are known to hold them."""
-        return _assigned(self._groups(servers), missing)
+        """Whom to ask for shards that a first reply lacks: those that are known to hold them.
 
-    def _known(self, replicas: Sequence[str]) -> frozenset[str] | None:
-        """Of replicas, those of which it is known what they hold; None: of all or of none."""
-        known = frozenset(filter(self._is_known, replicas))
-        return known if known and len(known) < len(replicas) else None
+        Without any, replicas of which nothing is known: they may hold the shards.
+        """
+        asks = _assigned(self._groups(servers), missing)
+        left = set(missing).difference(*(ask.shards or () for ask in asks))
+        for server, replicas in enumerate(servers):
+            unknown = frozenset(replica for replica in replicas if not self._is_known(replica))
+            if left and unknown:
+                asks.append(Ask(server, tuple(sorted(left)), unknown))
+        return asks
 
     def _is_known(self, replica: str) -> bool:
         return replica in self._held and replica not in self._doubted

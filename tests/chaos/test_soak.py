@@ -28,13 +28,8 @@ def test_no_answer_is_wrong_whatever_happens(services: Replicated) -> None:
 
 
 def test_replicas_are_restarted_in_turn_without_an_error(services: Replicated) -> None:
-    """Row 10: SIGTERM, start, next, under load.
-
-    On cores that other tests keep busy, a shard may be late for an answer or two, which say so;
-    `make chaos` counts them on idle cores.
-    """
+    """Row 10: SIGTERM, start, next, under load."""
     outcomes = rolling_restarts(services, rounds=1, rate=30)
 
     assert [] == outcomes.wrong
-    assert {"full"} == outcomes.counts.keys() - {"degraded"}
-    assert outcomes.counts["degraded"] <= 0.02 * outcomes.counts.total()
+    assert {"full"} == set(outcomes.counts)

@@ -35,18 +35,23 @@ def test_usually_each_server_is_asked_for_all_that_it_holds() -> None:
     assert usual == holdings(a0=[0, 1], a1=[0, 1]).plan(LISTS, 4)
 
 
-def test_a_replica_of_which_nothing_is_known_is_left_to_those_that_are_known() -> None:
-    """It may have come back with other shards."""
+def test_a_replica_of_which_nothing_is_known_is_asked_as_the_others_are() -> None:
+    """The others may end at any moment; what its reply lacks is asked of them."""
     known = holdings(a0=[0, 1], b0=[2, 3], b1=[2, 3])
-
-    assert [Ask(0, None, frozenset(["a0"])), Ask(1)] == known.plan(LISTS, 4)
     known.doubt_others(["a0", "b1"])
-    assert [Ask(0, None, frozenset(["a0"])), Ask(1, None, frozenset(["b1"]))] == known.plan(
-        LISTS, 4
-    )
-    known.learn("b0", 4, [2, 3])
-    known.learn("a1", 4, [0, 1])
+
     assert [Ask(0), Ask(1)] == known.plan(LISTS, 4)
+
+
+def test_a_replica_of_which_nothing_is_known_is_asked_for_what_no_other_holds() -> None:
+    """It was ejected, and may have come back with other shards."""
+    known = holdings(a0=[0, 1], a1=[0], b0=[2, 3])
+    known.doubt_others(["a1", "b0"])
+    unknown = [Ask(0, (1,), frozenset(["a0"])), Ask(1, (1,), frozenset(["b1"]))]
+
+    assert [Ask(0, (0,), frozenset(["a1"])), *unknown] == known.plan_again(LISTS, [0, 1])
+    known.learn("a0", 4, [0, 1])
+    assert {0, 1} == asked(known.plan_again(LISTS, [0, 1])).keys()
 
 
 def test_replicas_of_one_server_that_hold_different_shards_are_asked_by_shard() -> None:
@@ -87,10 +92,10 @@ def test_shards_of_different_indexes_are_not_compared() -> None:
     assert [Ask(0), Ask(1)] == known.plan(LISTS, 8)
 
 
-@pytest.mark.parametrize(("missing", "holder"), [([2], {"a0"}), ([3], {"b0"}), ([7], None)])
+@pytest.mark.parametrize(("missing", "holder"), [([2], {"a0"}), ([3], {"b0", "b1"}), ([7], None)])
 def test_what_a_reply_lacks_is_asked_of_another(missing: list[int], holder: set[str]) -> None:
-    """Of nobody if no replica is known to hold it."""
-    found = asked(holdings(a0=[0, 1, 2], a1=[0, 1], b0=[3]).plan_again(LISTS, missing))
+    """Of nobody if it is known that no replica holds it."""
+    found = asked(holdings(a0=[0, 1, 2], a1=[0, 1], b0=[3], b1=[3]).plan_again(LISTS, missing))
 
     assert found == ({missing[0]: holder} if holder else {})
 
