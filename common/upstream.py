@@ -4,8 +4,8 @@ All retries happen here. A request is sent in full at most twice, with `once` se
 
 | outcome of a try                           | second try                                       |
 |--------------------------------------------|--------------------------------------------------|
-| no connection, so nothing was sent         | each replica not tried yet; does not count       |
-| the connection or the reply broke off      | once, on another replica or on the only replica  |
+| no connection, so nothing was sent         | each replica not tried yet; then once, on any    |
+| the connection or the reply broke off      | once, on another replica or else on the same     |
 | an invalid reply, or a 5xx but 501         | once, on another replica                         |
 | no reply within the p95 of recent replies  | once, on another replica: a hedged request       |
 | any other status, or the deadline passed   | never                                            |
@@ -147,12 +147,11 @@ class Upstream:
         self, question: _Question[Result], failure: BaseException | None
     ) -> Try[Result | ServiceError] | None:
         """The retry after a failure, or the hedge of a slow try; None if neither is allowed."""
-        if isinstance(failure, NotConnected) or question.request.once:
-            return None  # no replica is left, or it may have been written
+        if question.request.once:
+            return None  # it may have been written
         replica = self._replicas.choose(question.tried, question.among)
-        last = question.tried[-1]
-        if replica is None and isinstance(failure, BrokenReply) and not last.is_ejected:
-            replica = last
+        if replica is None and isinstance(failure, BrokenReply | NotConnected):
+            replica = self._replicas.choose([], question.among)
         if replica is None or not self._may("retry" if failure else "hedge"):
             return None
         return partial(self._try, question, replica, new_connection=True)
