@@ -10,8 +10,8 @@ from contextlib import suppress
 from itertools import count
 from typing import Literal
 
-from common.errors import ServiceError, Unavailable
-from common.http_client import HttpClient, Request
+from common.errors import InvalidResponse, ServiceError, Unavailable
+from common.http_client import BrokenReply, HttpClient, NotConnected, Request
 from common.load_balancing import PeakEwma
 from common.metrics import REPLICA_OUT, REPLIES
 from common.names import Target, Targets
@@ -26,6 +26,15 @@ PROBE_EVERY_S = 0.5
 PROBE_S = 1.0
 
 TryOutcome = Literal["late", "unreachable", "refused", "garbled", "other-version"]
+
+
+def outcome_of(error: ServiceError) -> TryOutcome:
+    """The outcome of a try that ended in an error before the deadline."""
+    if isinstance(error, NotConnected | BrokenReply):
+        return "unreachable"
+    if isinstance(error, InvalidResponse):
+        return "garbled"
+    return "other-version" if error.status < 500 or error.code == "behind" else "refused"
 
 
 class Replica:
@@ -86,7 +95,7 @@ class ReplicaSet:
         await self._targets.wait()
 
     def choose(
-        self, tried: Sequence[Replica], among: Container[str] | None = None
+        self, tried: Container[Replica], among: Container[str] | None = None
     ) -> Replica | None:
         """The better of two random replicas that are not ejected and not tried; None without any.
 

@@ -12,19 +12,23 @@ All retries happen here. A request is sent in full at most twice, with `once` se
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Container, Sequence
 from functools import partial
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from common.deadline import DEADLINE_HEADER
-from common.errors import DeadlineExceeded, InvalidResponse, NotImplementedHere, ServiceError
+from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError
 from common.hedging import Try, hedged, retried
 from common.http_client import BrokenReply, HttpClient, NotConnected, Reply, Request, checked
 from common.load_balancing import Budget, LatencyWindow
+from common.logs import REQUESTS as REQUEST_LINES
 from common.loop import within
 from common.metrics import EXTRA_REQUESTS
-from common.replicas import Replica, ReplicaSet, TryOutcome
+from common.replicas import Replica, ReplicaSet, outcome_of
 from common.wire import DRAINING_HEADER
+
+log = logging.getLogger(REQUEST_LINES)
 
 Result = TypeVar("Result")
 Read = Callable[[Reply], Result]
@@ -43,8 +47,13 @@ class _Question(NamedTuple, Generic[Result]):
     deadline: float
     read: Read[Result]
     window: LatencyWindow
-    tried: list[Replica]
+    tried: dict[Replica, str]
+    """What became of each try."""
     among: Container[str] | None = None
+
+    def state(self, replica: Replica) -> str:
+        """What became of the try of a replica, or why it was not tried."""
+        return self.tried.get(replica) or ("ejected" if replica.is_ejected else "not tried")
 
 
 class Upstream:
@@ -99,19 +108,15 @@ class Upstream:
         for budget in self._budgets.values():
             budget.earn()
         await self._find(deadline)
-        replica = self._replicas.choose([], among)
-        if replica is None:
-            raise self._replicas.last_failure()
         route = (not request.body and request.path.rpartition("/")[0]) or request.path  # /images
         window = self._windows.get(route) or self._windows.setdefault(route, LatencyWindow())
-        question = _Question(request, deadline, read, window, [], among)
-        first = partial(self._try, question, replica, new_connection=request.once)
-        second = partial(self._second, question)
-        if len(self._replicas.all) == 1 or request.once:
-            asking = retried(first, second)
-        else:
-            asking = hedged(first, second, window.p95_s)
-        answer = await within(deadline + self._grace_s, asking)
+        question = _Question(request, deadline, read, window, {}, among)
+        asking = self._answer(question)
+        try:
+            answer = await within(deadline + self._grace_s, asking)
+        except ServiceError:
+            self._log(question)
+            raise
         if isinstance(answer, ServiceError):
             raise answer
         return answer
@@ -131,11 +136,23 @@ class Upstream:
         if not self._replicas.all:
             await within(deadline, self._replicas.wait())
 
+    async def _answer(self, question: _Question[Result]) -> Result | ServiceError:
+        """The first good reply of one or two tries. Returns and raises errors as `_ask`."""
+        once = question.request.once
+        replica = self._replicas.choose({}, question.among)
+        if replica is None:
+            raise self._replicas.last_failure()
+        first = partial(self._try, question, replica, new_connection=once)
+        second = partial(self._second, question)
+        if len(self._replicas.all) == 1 or once:
+            return await retried(first, second)
+        return await hedged(first, second, question.window.p95_s)
+
     async def _ask_alone(
         self, request: Request, deadline: float, replica: Replica
     ) -> Reply | ServiceError:
         question: _Question[Reply] = _Question(
-            request, deadline, lambda reply: reply, LatencyWindow(), []
+            request, deadline, lambda reply: reply, LatencyWindow(), {}
         )
         asked = self._ask(question, replica, new_connection=True)
         try:
@@ -151,7 +168,7 @@ class Upstream:
             return None  # it may have been written
         replica = self._replicas.choose(question.tried, question.among)
         if replica is None and isinstance(failure, BrokenReply | NotConnected):
-            replica = self._replicas.choose([], question.among)
+            replica = self._replicas.choose({}, question.among)
         if replica is None or not self._may("retry" if failure else "hedge"):
             return None
         return partial(self._try, question, replica, new_connection=True)
@@ -167,7 +184,7 @@ class Upstream:
     ) -> Result | ServiceError:
         """Ask a replica. If no connection is made, ask the next replica that was not tried."""
         while True:
-            question.tried.append(replica)
+            question.tried[replica] = "no reply"
             try:
                 return await self._ask(question, replica, new_connection=new_connection)
             except NotConnected:
@@ -199,7 +216,8 @@ class Upstream:
             result = question.read(await checked(reply, needs_digest=self._needs_digest))
         except ServiceError as error:
             if not _is_answer(error):
-                self._replicas.failed(replica, _outcome(error), error)
+                question.tried[replica] = type(error).__name__
+                self._replicas.failed(replica, outcome_of(error), error)
                 raise
             result = error
         except asyncio.CancelledError:
@@ -216,16 +234,15 @@ class Upstream:
         question.window.observe(took_s)
         return result
 
+    def _log(self, question: _Question[Any]) -> None:
+        """Log what became of a request without a good reply at each replica."""
+        states = (f"{it.address} {question.state(it)}" for it in self._replicas.all)
+        level = logging.INFO if self.in_use() else logging.DEBUG  # else the ejections are logged
+        path = question.request.path
+        log.log(level, "%s: no good reply to %s: %s", self._name, path, ", ".join(states))
+
 
 def _is_answer(error: ServiceError) -> bool:
     """Whether any replica would answer this error; otherwise another replica may succeed."""
     is_final = error.status < 500 or error.status == NotImplementedHere.status
     return error.code == "wrong_shard" or (is_final and error.code != "no_such_version")
-
-
-def _outcome(error: ServiceError) -> TryOutcome:
-    if isinstance(error, NotConnected | BrokenReply):
-        return "unreachable"
-    if isinstance(error, InvalidResponse):
-        return "garbled"
-    return "other-version" if error.status < 500 or error.code == "behind" else "refused"

@@ -1,12 +1,14 @@
 """The fan-out of a query to all search servers, and the coverage of the answer."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from common.errors import DeadlineExceeded, NotImplementedHere, ServiceError
+from common.logs import REQUESTS as REQUEST_LINES
 from common.metrics import BATCH_SIZE
 from common.wire import Matrix
 from middle.fan_out_result import FanOutResult, result_of
@@ -18,6 +20,8 @@ from search.filter import Filter
 from search.image_key import is_short, parse_id, shard_of
 from search.messages import Hits, Info, LookupReply
 from search.query_batch import Ask, QueryBatch, QueryKind, Result, ShardResult, VectorQuery
+
+log = logging.getLogger(REQUEST_LINES)
 
 Found = TypeVar("Found")
 Asks = Sequence[Ask]
@@ -221,11 +225,14 @@ class FanOut:
         result = result_of(answers, list(failures.values()), timeout)
         missing = set(range(result.coverage.shards.total)) - result.shards.keys()
         others = self._planner.plan_again(missing, failures) if missing else []
-        if not others or asyncio.get_running_loop().time() >= deadline:
-            return result
-        again = await ask(others, result.version_digest)
-        answers += [found for found in again if isinstance(found, ShardResult)]
-        return result_of(answers, list(failures.values()), timeout)
+        if others and asyncio.get_running_loop().time() < deadline:
+            again = await ask(others, result.version_digest)
+            answers += [found for found in again if isinstance(found, ShardResult)]
+            result = result_of(answers, list(failures.values()), timeout)
+        if result.coverage.degraded and not failures:  # Upstream logs failures
+            told = (f"{it.replica} gave {sorted(it.shards)} of {it.version}" for it in answers)
+            log.info("shards are missing: %s", ", ".join(told))
+        return result
 
 
 def _no_signal(found: Found | BaseException) -> Found | Exception:

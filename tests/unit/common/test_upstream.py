@@ -101,6 +101,23 @@ async def test_with_all_replicas_ejected_nothing_is_waited_for() -> None:
     await one.close()
 
 
+async def test_a_request_without_a_good_reply_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """In one line: what became of it at each replica."""
+    caplog.set_level("INFO", "request")
+    http = servers(hang, BROKEN, GOOD, GOOD)
+    http.probes = dict.fromkeys(http.probes, saying(status=503))
+    one = upstream(http)
+    one._replicas.eject(one._replicas.all[2], "it is draining")
+    with pytest.raises(DeadlineExceeded):
+        await ask(one, seconds=2)
+
+    (line,) = [record.message for record in caplog.records if record.name == "request"]
+    states = ["no reply", "BrokenReply", "ejected", "not tried"]
+    told = ", ".join(f"server-{number}:80 {state}" for number, state in enumerate(states))
+    assert f"unit: no good reply to /search: {told}" == line
+    await one.close()
+
+
 async def test_every_replica_is_asked_where_all_are_meant() -> None:
     """Each once, also where one of them fails; the failure is its answer."""
     http = servers(GOOD, GOOD, GOOD)

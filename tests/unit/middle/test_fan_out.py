@@ -141,12 +141,18 @@ async def test_servers_agree_on_a_version_that_all_hold(
     assert sum(len(server.batches) for server in servers) <= 4
 
 
-async def test_without_a_version_in_common_the_newest_answers() -> None:
-    """Of as many shards; the other ones are told as failed."""
-    found = await search(fan_out_of(FakeServer([0], ["v1"]), FakeServer([1], ["v2"])))
+async def test_without_a_version_in_common_the_newest_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of as many shards; the other ones are told as failed, and a line in the log says why."""
+    caplog.set_level("INFO", "request")
+    servers = FakeServer([0], ["v1"]), FakeServer([1], ["v2"])
+    found = await search(fan_out_of(*servers))
 
     assert found.version == "v2"
     assert found.coverage.shards == ShardCounts(2, 1, 0, 1)
+    old, new = (server.addresses[0] for server in servers)
+    assert [f"shards are missing: {old} gave [0] of v1, {new} gave [1] of v2"] == caplog.messages
 
 
 async def test_the_version_of_most_shards_answers() -> None:
