@@ -1,6 +1,7 @@
 """The wire between our services: msgpack messages, with arrays as raw little-endian bytes."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -24,6 +25,16 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """The exceptions of msgspec for bytes that are not a valid message."""
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+def prepare_messages() -> None:
+    """Have msgspec prepare all types of messages, before a service has threads.
+
+    msgspec prepares a type when it is first decoded, and crashes if another thread decodes the type
+    meanwhile: a service ended by its first queries (msgspec 0.22).
+    """
+    for kind in _kinds(msgspec.Struct):
+        msgspec.msgpack.Decoder(kind)
 
 
 def encode(message: Any) -> bytes:
@@ -58,3 +69,9 @@ def unpack_rows(data: bytes, columns: int) -> Matrix:
     if columns < 1 or len(data) % (4 * columns):
         raise BadRequest(f"{len(data)} bytes are no rows of {columns} float32 numbers")
     return np.frombuffer(data, dtype="<f4").reshape(-1, columns)
+
+
+def _kinds(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _kinds(below)

@@ -17,6 +17,7 @@ from common.server.admission import REQUEST_ID, Admission
 from common.server.body import close_after_reply
 from common.server.problems import handle_errors
 from common.server.slow_requests import measure
+from common.wire import prepare_messages
 
 log = logging.getLogger(REQUEST_LINES)
 
@@ -40,6 +41,7 @@ def create_service(
     `is_ready` returns None if the service can work, else the reason why not. The service registers
     the closing of its parts with `on_close`.
     """
+    prepare_messages()
     app = Service(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.url_map.strict_slashes = True
