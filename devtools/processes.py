@@ -7,18 +7,60 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any, Protocol
 
 START_S = 60
 STOP_S = 20
 
 
-def stop(process: subprocess.Popen[str]) -> int:
+class Process(Protocol):
+    """What is used of a subprocess.Popen."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    @property
+    def stdout(self) -> IO[Any] | None:
+        """Its output, if it is read here."""
+
+    def poll(self) -> int | None:
+        """The exit status, if it has ended."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status; raises subprocess.TimeoutExpired after `timeout` seconds."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal, if it has not ended."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+def start(words: list[str], text: str, cwd: Path, environment: dict[str, str]) -> Process:
+    """Start a command; `text` is its standard input."""
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
+    assert process.stdin is not None
+    process.stdin.write(text)
+    process.stdin.close()
+    return process
+
+
+def stop(process: Process) -> int:
     """Send SIGTERM; returns the exit status."""
     process.send_signal(signal.SIGTERM)
     return wait(process)
 
 
-def wait(process: subprocess.Popen[str]) -> int:
+def wait(process: Process) -> int:
     """Wait for the exit status; after STOP_S, send SIGKILL and raise TimeoutExpired."""
     try:
         return process.wait(STOP_S)
@@ -29,7 +71,7 @@ def wait(process: subprocess.Popen[str]) -> int:
 
 @contextmanager
 def reading(
-    process: subprocess.Popen[str],
+    process: Process,
 ) -> Iterator[tuple[list[str], Callable[[], int]]]:
     """Read the output of a process; yields its lines, and a function that waits for its port."""
     lines: list[str] = []

@@ -16,28 +16,33 @@ from typing import Any, Protocol
 
 import urllib3
 
+from devtools.fork_server import may_be_forked, start_forked
 from devtools.ports import free_ports as free_ports
 from devtools.processes import STOP_S as STOP_S
+from devtools.processes import Process, reading, start, wait
 from devtools.processes import children as children
-from devtools.processes import reading, wait
 
 WITHIN_S = 30
 CHECKOUT = Path(__file__).resolve().parent.parent
+PYTHON = (sys.executable,)
+IN_TESTS = "PYTEST_VERSION" in os.environ  # pytest sets it
 
 http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=30))
 
 
 class Running(Protocol):
-    """A process that was started here."""
+    """What has a process that was started here."""
 
-    process: subprocess.Popen[Any]
+    @property
+    def process(self) -> Process:
+        """The process."""
 
 
 @dataclass
 class Service:
     """A process that listens."""
 
-    process: subprocess.Popen[Any]
+    process: Process
     port: int
     host: str = "127.0.0.1"
     output: list[str] = field(default_factory=list)
@@ -97,25 +102,20 @@ def starting(
     cwd: Path = CHECKOUT,
     module: bool = False,
     checkout: Path = CHECKOUT,
-    python: Sequence[str] = (sys.executable,),
+    python: Sequence[str] = (),
 ) -> Iterator[Callable[[], Service]]:
     """Start a script as `running` does; yields a function that waits until the service listens.
 
-    So several services can start at the same time. `python` runs the script of `checkout`.
+    So several services can start at the same time. `python` runs the script of `checkout`; without
+    it, a script of this checkout is forked in tests, and PYTHON runs it elsewhere.
     """
     program = ["-m", script] if module else [str(checkout / script)]
-    process = subprocess.Popen(
-        [*python, *program, "--config", "-", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(config))
-    process.stdin.close()
+    words = [*program, "--config", "-", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if IN_TESTS and checkout == CHECKOUT and not (module or python) and may_be_forked(environment):
+        process: Process = start_forked(words, json.dumps(config), cwd, environment)
+    else:
+        process = start([*(python or PYTHON), *words], json.dumps(config), cwd, environment)
     with reading(process) as (output, port):
         service = Service(process, 0, output=output)
 

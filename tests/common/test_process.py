@@ -16,6 +16,7 @@ from devtools.collection import Collection
 from devtools.ports import is_free
 from devtools.processes import stop
 from devtools.services import (
+    PYTHON,
     Service,
     children,
     cluster,
@@ -79,7 +80,7 @@ def test_a_server_in_the_background_of_a_script_ends_on_sigterm(tmp_path: Path) 
     config = with_section({}, "Search", server_list=["127.0.0.1:0"])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child inherits it
     try:
-        with running("search/search.py", config, cwd=tmp_path) as service:
+        with running("search/search.py", config, cwd=tmp_path, python=PYTHON) as service:
             assert 0 == stop(service.process)
     finally:
         signal.signal(signal.SIGINT, before)
@@ -105,7 +106,7 @@ def test_a_taken_port_ends_the_start_in_one_line(server: str, tmp_path: Path) ->
     """Whoever listens there, and also when it is one of us."""
     (port,) = free_ports(1)
     config = under(server, with_section({}, "Middle", port=port))
-    with running("middle/middle.py", config, cwd=tmp_path):
+    with running("middle/middle.py", config, cwd=tmp_path, python=PYTHON):
         done = run_command("middle/middle.py", config, cwd=tmp_path)
 
     assert 2 == done.returncode
