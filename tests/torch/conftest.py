@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+PRECISIONS = ["fp16", "int8"]
 collect_ignore_glob = [] if find_spec("torch") else ["test_*.py"]
 
 
@@ -27,8 +29,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     It is made once, by whichever worker of pytest-xdist asks first.
     """
+    from devtools.random_model import random_model
     from inference.export import export
-    from tests.torch.originals import write_m_clip, write_original
+    from tests.torch.originals import REAL, write_m_clip, write_original
 
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -41,11 +44,13 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             if not (folder / "done").exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                if name == "m-clip":
-                    write_m_clip(source)
+                if name == REAL:  # as the benchmarks do
+                    random_model(name, folder, PRECISIONS)
+                    (folder / "sources" / name).rename(source)
+                    (folder / name).rename(folder / "exported")
                 else:
-                    write_original(name, source)
-                export(str(source), folder / "exported", ["fp16", "int8"], keep_torch=True)
+                    write = write_m_clip if name == "m-clip" else partial(write_original, name)
+                    export(str(write(source)), folder / "exported", PRECISIONS, keep_torch=True)
                 (folder / "done").touch()
         return folder
 

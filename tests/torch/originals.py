@@ -26,7 +26,9 @@ XLM = {
     "max_position_embeddings": 514,
     "pad_token_id": 1,
 }
-ARCHITECTURES = ("ViT-S-32-alt", "small-resnet", "small-siglip", "small-mobileclip", "small-xlm-r")
+REAL = "ViT-S-32-alt"
+"""open_clip's own."""
+ARCHITECTURES = (REAL, "small-resnet", "small-siglip", "small-mobileclip", "small-xlm-r")
 
 
 def write_original(architecture: str, folder: Path) -> Path:
