@@ -100,6 +100,15 @@ def ab(
     return Measured(answers, took_s, number("50%"), number("99%"), errors)
 
 
+def warm_up(send: Callable[[float], object], seconds: float) -> None:
+    """Send a quarter of a load, before which the model and the threads are cold.
+
+    A load of less than a second has none: its figures are of a try.
+    """
+    if seconds >= 1:
+        send(seconds / 4)
+
+
 def bodies(texts: Iterable[str]) -> Iterator[bytes]:
     """The JSON bodies of text queries, for middle, front and the baseline."""
     return (json.dumps({"text": text}).encode() for text in texts)

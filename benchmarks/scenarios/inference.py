@@ -130,7 +130,7 @@ def _over_http(plan: Plan, tower: Tower, clients: int) -> Iterator[Load]:
         return wrk(url, sent, plan.folder, seconds)
 
     with running("inference/inference.py", plan.services(), cwd=plan.folder) as service:
-        send(plan.seconds / 2)
+        loads.warm_up(send, plan.seconds)
         # wrk leaves out requests in flight at the end: a longer load keeps their share small
         yield lambda: send(2 * plan.seconds if is_image else plan.seconds)
 

@@ -102,8 +102,7 @@ def checked_load(
 ) -> Load:
     """Queries that never repeat; some more answers are compared with exact search."""
     send = partial(loads.wrk, f"http://{service.address}{path}", loads.bodies(texts), plan.folder)
-    if plan.seconds >= 1:  # the figures of less than a second are of a try
-        send(plan.seconds / 4)  # warms up the model and the threads
+    loads.warm_up(send, plan.seconds)
 
     def measure() -> Measured:
         samples, answers = list(itertools.islice(texts, SAMPLES)), {}

@@ -64,7 +64,7 @@ def _measure_size(plan: Plan, count: int, inference: Service) -> list[Figure]:
     with cluster(config, 1, plan.folder, inference=inference) as services:
         url = f"http://{services.middle.address}/search"
         send = partial(loads.wrk, url, loads.bodies(queries()), plan.folder)
-        send(plan.seconds / 4)
+        loads.warm_up(send, plan.seconds)
         alone = send(plan.seconds / 2, clients=1)
         loaded = with_cpu(partial(send, plan.seconds), services.pids)()
         memory = resident_bytes(services.pids["search"])

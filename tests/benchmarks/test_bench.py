@@ -134,7 +134,7 @@ def test_systems_grow(collection: Collection) -> None:
 def test_queries_come_when_they_come(collection: Collection) -> None:
     """At shares of the peak; far above it, where all are answered or refused; beside the slow."""
     require_nginx()
-    arguments = ("--only", "open-loop,overload,slow-clients", "--seconds", "0.2")
+    arguments = ("--only", "open-loop,overload,slow-clients", "--seconds", "0.1")
     tables, _ = measured(collection, *arguments, "--shards", "1")
     targets = tables[TARGETS]
 
