@@ -53,19 +53,22 @@ def nearest_of(
     scores = np.empty((len(vectors), 0), dtype=np.float32)
     for start in range(0, len(rows), ROWS):
         block = rows[start : start + ROWS]
-        gathered = [block[at : at + GATHERED] for at in range(0, len(block), GATHERED)]
-        found = np.hstack([vectors @ index.vectors(part).T for part in gathered])
-        places = np.broadcast_to(block, found.shape)
-        labels, scores = np.hstack([labels, places]), np.hstack([scores, found])
-        best, scores = _best(scores, min(k, scores.shape[1]))
-        labels = np.take_along_axis(labels, best, axis=1)
-    return labels, scores
+        compared = np.empty((len(vectors), len(block)), dtype=np.float32)
+        for at in range(0, len(block), GATHERED):
+            part = slice(at, at + GATHERED)
+            np.matmul(vectors, index.vectors(block[part]).T, out=compared[:, part])
+        best, best_scores = _best(compared, min(k, len(block)))
+        labels, scores = np.hstack([labels, block[best]]), np.hstack([scores, best_scores])
+    if len(rows) <= ROWS:
+        return labels, scores
+    best, scores = _best(scores, k)
+    return np.take_along_axis(labels, best, axis=1), scores
 
 
 def _best(scores: Matrix, k: int) -> tuple[NDArray[np.int64], Matrix]:
     """The places of the k best scores of each query, best first, and these scores."""
     # Find the k best in any order, then sort these alone.
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    best = np.argpartition(scores, -k, axis=1)[:, -k:]
     best.sort(axis=1)
     best_scores = np.take_along_axis(scores, best, axis=1)
     order = np.argsort(-best_scores, axis=1, kind="stable")

@@ -8,7 +8,7 @@ import pytest
 from devtools.vectors import unit
 from search import exact
 from search.ann_index import Build
-from search.exact import BLOCK, Exact
+from search.exact import BLOCK, Exact, nearest_of
 from search.image_key import IMAGE_KEY
 from search.index import load_segment
 from search.manifest import Folders
@@ -39,6 +39,24 @@ def test_of_equal_scores_the_first_rows_come_first() -> None:
 
     assert labels[0].tolist() == list(range(50))
     np.testing.assert_allclose(scores, 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 10, 200])
+def test_of_some_rows_the_nearest_are_those_of_a_full_sort(
+    k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all are compared at once or a block at a time, also where a block has fewer."""
+    queries = unit(np.random.default_rng(1).standard_normal((5, DIM), dtype=np.float32))
+    rows = np.arange(0, len(ROWS), 2)
+    cosines = queries @ ROWS[rows].T
+    for size in (exact.ROWS, 64):
+        monkeypatch.setattr(exact, "ROWS", size)
+        monkeypatch.setattr(exact, "GATHERED", 24)
+        labels, scores = nearest_of(Exact(ROWS), rows, queries, k)
+
+        best = rows[np.argsort(-cosines, axis=1)[:, :k]]
+        np.testing.assert_array_equal(labels, best)
+        np.testing.assert_allclose(scores, -np.sort(-cosines, axis=1)[:, :k], atol=1e-6)
 
 
 @pytest.mark.parametrize(("images", "is_exact"), [(exact.MAX_COUNT, True), (1_000_000, False)])
