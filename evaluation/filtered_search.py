@@ -9,14 +9,16 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 if __name__ == "__main__" and __spec__ is None:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # was evaluation/
 os.environ["OMP_NUM_THREADS"] = "1"  # as services have it; before numpy is loaded
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,15 +37,26 @@ from search.index import ef_of_shard, load_segment
 from search.manifest import Folders
 from search.messages import Record
 from search.ranking import best_of_all
+from search.segment_files import SegmentFiles
 from search.segment_writing import SegmentRows, write_segment
 
 QUERIES = 512
 K = 10
 M, EF_CONSTRUCTION, EF = 16, 100, 64
-EFS = (EF, 2 * EF, 4 * EF)
 SHARES = (1.0, 0.5, 0.2, 0.1, 0.05, 0.01, 0.001, 0.0001)
-SECONDS = 1.5
+SECONDS = 1.0
 """Of CPU, for each figure."""
+
+
+BLOCK = 32
+"""Queries whose true nearest are found at a time: their scores and places take 12 bytes a row."""
+
+
+class Column(NamedTuple):
+    """What is measured in a column of the tables: shards, and the ef that they are asked with."""
+
+    shards: "OurShards | QdrantShard"
+    ef: int
 
 
 class OurShards:
@@ -55,12 +68,24 @@ class OurShards:
     def __init__(
         self, folder: Path, vectors: Matrix, ranks: dict[str, list[int]], kind: IndexKind
     ) -> None:
-        """Build and load them."""
+        """Load them, built first if they are not there."""
         folders = Folders(folder / "index", folder / "paths", folder / "hashes")
+        listed = folder / "segments.json"
+        if not listed.exists():
+            built = list(
+                self._build(folders, vectors, ranks, Build(kind, M, EF_CONSTRUCTION, 0, EF))
+            )
+            listed.write_bytes(msgspec.json.encode(built))
+        names = msgspec.json.decode(listed.read_bytes(), type=list[SegmentFiles])
+        self._segments = [load_segment(folders, vectors.shape[1], files, 10**9) for files in names]
+
+    @staticmethod
+    def _build(
+        folders: Folders, vectors: Matrix, ranks: dict[str, list[int]], build: Build
+    ) -> Iterator[SegmentFiles]:
         for path in folders.all():
             (path / "v000001").mkdir(parents=True)
-        count, dim = vectors.shape
-        build, self._segments = Build(kind, M, EF_CONSTRUCTION, 0, EF), []
+        count = len(vectors)
         for shard, chosen in enumerate(
             np.array_split(np.arange(count), Search().shards_for(count))
         ):
@@ -71,8 +96,7 @@ class OurShards:
                 for row in chosen.tolist()
             ]
             rows, fields = SegmentRows(vectors[chosen], keys, records), fields_of_index(records)
-            files = write_segment(folders, "v000001", shard, rows, build, fields)
-            self._segments.append(load_segment(folders, dim, files, 10**9))
+            yield write_segment(folders, "v000001", shard, rows, build, fields)
 
     def search(self, queries: Matrix, k: int, ef: int, below: tuple[str, int] | None) -> list[Any]:
         """The k best images of each query, of those whose field is below a number, by shard."""
@@ -89,41 +113,50 @@ class OurShards:
         return set(keys["content"][np.argsort(-scores)[:K]].tolist())
 
 
+def nearest(vectors: Matrix, queries: Matrix, passing: NDArray[np.intp]) -> list[list[int]]:
+    """The K nearest of each query among the rows that pass, by brute force."""
+    k, among = min(K, len(passing)), vectors[passing].T
+    wanted: list[list[int]] = []
+    for start in range(0, len(queries), BLOCK):
+        scores = queries[start : start + BLOCK] @ among
+        wanted += passing[np.argpartition(scores, -k, axis=1)[:, -k:]].tolist()
+    return wanted
+
+
 def measure(
-    shard: OurShards | QdrantShard,
-    vectors: Matrix,
+    column: Column,
     queries: Matrix,
     batch: int,
-    passing: NDArray[np.intp],
+    wanted: list[list[int]],
     below: tuple[str, int] | None = None,
-    ef: int = EF,
 ) -> str:
-    """Queries a CPU second, and recall@10 among the rows that pass, as two cells of a table."""
-    k = min(K, len(passing))
-    scores = queries @ vectors[passing].T
-    wanted = passing[np.argpartition(-scores, k - 1, axis=1)[:, :k]]
+    """Queries a CPU second, and recall@10 beside the rows that are wanted: a cell of a table."""
+    shard, ef = column
     found: list[set[int]] = []
     for start in range(0, len(queries), batch):
         hits = shard.search(queries[start : start + batch], K, ef, below)
         found += [shard.rows(one) for one in hits]
-    recall = np.mean([len(a & set(b)) / k for a, b in zip(found, wanted.tolist(), strict=True)])
+    pairs = zip(found, map(set, wanted), strict=True)
+    recall = np.mean([len(got & best) / len(best) for got, best in pairs])
     count, started = 0, time.process_time()
     while time.process_time() - started < SECONDS:
         at = count % (len(queries) - batch)
         shard.search(queries[at : at + batch], K, ef, below)
         count += batch
-    return f"{count / (time.process_time() - started):,.0f} | {recall:.3f}"
+    return f"{count / (time.process_time() - started):,.0f} ({recall:.3f})"
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument(
         "--batch", type=int, nargs="+", default=[32, 1], help="queries of one filter at a time"
     )
     parser.add_argument("--kind", choices=get_args(IndexKind), default="hnsw")
+    parser.add_argument("--ef", type=int, nargs="+", default=[EF], help="of ours")
     parser.add_argument("--beside-qdrant", action="store_true", help="needs qdrant-edge-py")
+    parser.add_argument("--keep", type=Path, help="a folder for what is built, or was built before")
     arguments = parser.parse_args()
     random = np.random.default_rng(1)
     model = load_model("starter", root=CHECKOUT)
@@ -133,35 +166,44 @@ def main() -> None:
     orders = {"random": random.permutation(arguments.images), "topic": near}
     ranks = {name: np.argsort(order).tolist() for name, order in orders.items()}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder = arguments.keep or Path(name)
         began = time.process_time()
-        shards: dict[str, OurShards | QdrantShard] = {
-            "": OurShards(folder, vectors, ranks, arguments.kind)
-        }
-        print(f"built in {time.process_time() - began:.0f} CPU s", flush=True)
+        ours = OurShards(folder, vectors, ranks, arguments.kind)
+        columns = {f"ours, ef {ef}": Column(ours, ef) for ef in arguments.ef}
+        print(f"ours: {time.process_time() - began:.0f} CPU s to build, or load", flush=True)
         began = time.process_time()
         if arguments.beside_qdrant:
             qdrant = QdrantShard(folder / "qdrant", vectors, ranks, M, EF_CONSTRUCTION)
-            shards[", Qdrant Edge"] = qdrant
-            print(f"Qdrant Edge: built in {time.process_time() - began:.0f} CPU s", flush=True)
-        columns = [f"{order}{of}" for order in orders for of in shards]
-        for batch in arguments.batch:
-            head = f"passes, {batch} at a time"
-            print(f"\n| {head} | {' | recall@10 | '.join(columns)} | recall@10 |")
-            print(f"|---|{'---:|' * 2 * len(columns)}", flush=True)
-            of_all = partial(measure, vectors=vectors, queries=queries, batch=batch)
-            rows = np.arange(arguments.images)
-            for ef in EFS:
-                cells = [of_all(shard, passing=rows, ef=ef) for shard in shards.values()]
-                print(f"| no filter, ef {ef} | {' | '.join(cells * len(orders))} |", flush=True)
-            for share in SHARES:
-                count = max(1, round(share * arguments.images))
-                cells = [
-                    of_all(shard, passing=order[:count], below=(field, count))
-                    for field, order in orders.items()
-                    for shard in shards.values()
-                ]
-                print(f"| {share:.2%} | {' | '.join(cells)} |", flush=True)
+            columns[f"Qdrant Edge, ef {EF}"] = Column(qdrant, EF)
+            print(f"Qdrant Edge: {time.process_time() - began:.0f} CPU s", flush=True)
+        print_tables(columns, vectors, queries, orders, arguments.batch)
+
+
+def print_tables(
+    columns: Mapping[str, Column],
+    vectors: Matrix,
+    queries: Matrix,
+    orders: Mapping[str, NDArray[np.intp]],
+    batches: Sequence[int],
+) -> None:
+    """Print a table for each number of queries at a time."""
+    truth = partial(nearest, vectors, queries)
+    of_all = truth(np.arange(len(vectors)))
+    counts = [max(1, round(share * len(vectors))) for share in SHARES]
+    wanted = {(field, n): truth(order[:n]) for field, order in orders.items() for n in counts}
+    for batch in batches:
+        names = [f"{order}, {name}" for order in orders for name in columns]
+        print(f"\n| passes, {batch} at a time | {' | '.join(names)} |")
+        print(f"|---|{'---:|' * len(names)}", flush=True)
+        cells = [measure(column, queries, batch, of_all) for column in columns.values()]
+        print(f"| no filter | {' | '.join(cells)} |{' |' * len(cells)}", flush=True)
+        for share, count in zip(SHARES, counts, strict=True):
+            cells = [
+                measure(column, queries, batch, wanted[field, count], (field, count))
+                for field in orders
+                for column in columns.values()
+            ]
+            print(f"| {share:.2%} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,18 @@ class QdrantShard:
     def __init__(
         self, folder: Path, vectors: Matrix, ranks: dict[str, list[int]], m: int, ef_construct: int
     ) -> None:
-        """Build it; raises ModuleNotFoundError without the package."""
+        """Load it, built first if it is not there; raises ModuleNotFoundError without qdrant."""
         self._qdrant: Any = import_module("qdrant_edge")
+        if not folder.exists():
+            building = folder.with_suffix(".building")
+            building.mkdir()
+            self._build(building, vectors, ranks, m, ef_construct)
+            building.rename(folder)
+        self._shard = self._qdrant.EdgeShard.load(str(folder))
+
+    def _build(
+        self, folder: Path, vectors: Matrix, ranks: dict[str, list[int]], m: int, ef_construct: int
+    ) -> None:
         qdrant, update = self._qdrant, self._qdrant.UpdateOperation
         # In KB: one segment for all vectors, with a graph from the first on.
         optimizers = qdrant.EdgeOptimizersConfig(
@@ -29,20 +39,20 @@ class QdrantShard:
             optimizers=optimizers,
             max_search_threads=1,
         )
-        folder.mkdir()
-        self._shard = qdrant.EdgeShard.create(str(folder), config)
+        shard = qdrant.EdgeShard.create(str(folder), config)
         for name in ranks:
             schema = qdrant.PayloadSchemaType.Integer
-            self._shard.update(update.create_field_index(name, schema))
+            shard.update(update.create_field_index(name, schema))
         for start in range(0, len(vectors), BATCH):
             rows = range(start, min(start + BATCH, len(vectors)))
             points = [
                 qdrant.Point(row, vectors[row].tolist(), {key: ranks[key][row] for key in ranks})
                 for row in rows
             ]
-            self._shard.update(update.upsert_points(points))
-        while self._shard.optimize():
+            shard.update(update.upsert_points(points))
+        while shard.optimize():
             pass
+        shard.close()
 
     def search(self, queries: Matrix, k: int, ef: int, below: tuple[str, int] | None) -> list[Any]:
         """The k best points of each query, of those whose field is below a number."""
