@@ -22,9 +22,12 @@ from search.newest import Newest
 from search.ranking import LookedUp, Ranking, nothing, rank
 from search.regions import Nearest, Regions
 
-GATHER_US, COMPARE_US, WALK_US = 0.15, 0.015, 150.0
-"""CPU microseconds, measured with 100,000 images of 512 numbers: to gather a vector, once for all
-queries of a batch; to compare a query with it; of a graph search, by the share that passes."""
+GATHER_US, COMPARE_US, WALK_US = 0.15, 0.015, 2.3
+"""CPU microseconds, measured with 100,000 images of 384 numbers: to gather a vector, once for all
+queries of a batch; to compare a query with it; of a graph search, for each candidate (its ef) by
+the share that passes."""
+MIN_EF = 64
+"""A graph search with fewer candidates counts as one of so many: it misses what comparing finds."""
 _REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
 
 
@@ -128,7 +131,7 @@ class Segment:
         if self._regions and needed is not None:
             needed = self._regions.spread(needed)
             total = int(np.count_nonzero(needed))
-        if count < self.rows and (count <= k or self._is_exact(total, len(vectors))):
+        if count < self.rows and (count <= k or self._is_exact(total, len(vectors), ef)):
             rows = self._labels(np.flatnonzero(self._alive if mask is None else mask))
             total = len(rows)
 
@@ -162,10 +165,10 @@ class Segment:
             return mask if is_whole else mask & self._alive
         return None if is_whole else self._alive.copy()
 
-    def _is_exact(self, count: int, queries: int) -> bool:
+    def _is_exact(self, count: int, queries: int, ef: int) -> bool:
         """Whether to compare all of `count` images that pass costs less than graph searches."""
         exact_us = count * (GATHER_US + COMPARE_US * queries)
-        return exact_us < queries * WALK_US * self.rows / count
+        return exact_us < queries * WALK_US * max(ef, MIN_EF) * self.rows / count
 
     def find(self, content: int, location: int) -> int | None:
         """The row of the image with the two hashes of an id, None if it is not here."""
