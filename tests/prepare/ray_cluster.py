@@ -137,12 +137,14 @@ def is_busy(process: psutil.Process) -> bool:
 
 @contextmanager
 def stopped(processes: list[psutil.Process]) -> Iterator[None]:
-    """Hold processes by SIGSTOP while the block runs."""
+    """Hold processes by SIGSTOP while the block runs; Ray may end those that have no task."""
     for process in processes:
-        process.suspend()
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
     yield
     for process in processes:
-        process.resume()
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def kill(*hosts: Host) -> None:

@@ -100,8 +100,10 @@ def test_whoever_waits_is_woken_by_an_append(log: Log, place: str) -> None:
     log.wait(0, 0.01)
     log.append(entries(1))
     other = opened(place)
-    threading.Timer(0.1, lambda: other.append(entries(1, 2))).start()
+    soon = threading.Timer(0.1, lambda: other.append(entries(1, 2)))
+    soon.start()
     log.wait(1, 30)
+    soon.join()  # the entry is there before its writer has its answer
 
     assert 2 == log.end()
     other.close()
