@@ -37,7 +37,14 @@ class Process(Protocol):
         """Send SIGKILL."""
 
 
-def start(words: list[str], text: str, cwd: Path, environment: dict[str, str]) -> Process:
+def start(
+    words: list[str],
+    text: str,
+    cwd: Path,
+    environment: dict[str, str],
+    *,
+    new_session: bool = False,
+) -> subprocess.Popen[str]:
     """Start a command; `text` is its standard input."""
     process = subprocess.Popen(
         words,
@@ -47,6 +54,7 @@ def start(words: list[str], text: str, cwd: Path, environment: dict[str, str]) -
         text=True,
         cwd=cwd,
         env=environment,
+        start_new_session=new_session,
     )
     assert process.stdin is not None
     process.stdin.write(text)

@@ -27,7 +27,7 @@ GATHER_US, COMPARE_US, WALK_US = 0.15, 0.015, 2.3
 queries of a batch; to compare a query with it; of a graph search, for each candidate (its ef) by
 the share that passes."""
 MIN_EF = 64
-"""A graph search with fewer candidates counts as one of so many: it misses what comparing finds."""
+"""A graph search with a lower ef counts as one with this ef: it costs less, but finds less."""
 _REST = 64 - 4 * SHORT  # bits of a content hash behind the number of an id
 
 

@@ -14,31 +14,36 @@ from torch import Tensor, nn
 
 def pool_early(tower: nn.Module) -> nn.Module:
     """A tower with the same weights and another last block; `tower` itself if it is not CLIP's."""
-    if not isinstance(tower, VisionTransformer | TextTransformer) or tower.output_tokens:
-        return tower
-    last = tower.transformer.resblocks[-1]
-    if type(last) is not ResidualAttentionBlock:
-        return tower
-    if isinstance(tower, TextTransformer):
-        is_clip = tower.pool_type == "argmax" and tower.cls_emb is None
-        if not is_clip or tower.attn_mask is None:
-            return tower
-    elif tower.pool_type != "tok" or tower.attn_pool is not None:
+    if not isinstance(tower, VisionTransformer | TextTransformer) or not _is_clip(tower):
         return tower
     # Their weights are not copied, as deepcopy is told that it has done so.
     tower = deepcopy(tower, {id(weights): weights for weights in tower.parameters()})
     last = tower.transformer.resblocks[-1]
-    last.ln_1_kv = nn.Identity()  # has the block take keys and values, which are normal already
+    last.ln_1_kv = nn.Identity()  # has the block take keys and values, normalized already
     if isinstance(tower, TextTransformer):
         return PooledText(tower)
-    last.register_forward_pre_hook(lambda block, given: _asking(block, given[0][:, :1], given[0]))
+    last.register_forward_pre_hook(
+        lambda block, given: _queries_keys_values(block, given[0][:, :1], given[0])
+    )
     return tower
 
 
-def _asking(block: nn.Module, some: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What a block is called with to compute `some` of its tokens, [n, length, width]."""
+def _is_clip(tower: VisionTransformer | TextTransformer) -> bool:
+    """Whether the embedding is made of one token, of a block that is known here."""
+    if tower.output_tokens or type(tower.transformer.resblocks[-1]) is not ResidualAttentionBlock:
+        return False
+    if isinstance(tower, VisionTransformer):
+        return tower.pool_type == "tok" and tower.attn_pool is None
+    is_causal = tower.attn_mask is not None
+    return tower.pool_type == "argmax" and tower.cls_emb is None and is_causal
+
+
+def _queries_keys_values(
+    block: nn.Module, queries: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The arguments of a block that computes `queries`, some of its tokens [n, length, width]."""
     seen = block.ln_1(tokens)
-    return some, seen, seen
+    return queries, seen, seen
 
 
 class PooledText(nn.Module):
@@ -58,7 +63,8 @@ class PooledText(nn.Module):
             tokens = block(tokens, attn_mask=mask)
         rows, ends = torch.arange(count, device=text.device), text.argmax(dim=-1)
         mask = mask[ends].repeat_interleave(last.attn.num_heads, dim=0).unsqueeze(1)
-        pooled = last(*_asking(last, tokens[rows, ends].unsqueeze(1), tokens), attn_mask=mask)
+        wanted = _queries_keys_values(last, tokens[rows, ends].unsqueeze(1), tokens)
+        pooled = last(*wanted, attn_mask=mask)
         pooled = tower.ln_final(pooled.squeeze(1))
         if tower.text_projection is None:
             return pooled

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pathspec
 
-from devtools.processes import stop
+from devtools.processes import start, stop
 from devtools.services import CHECKOUT
 
 DOCKERFILE = (CHECKOUT / "Dockerfile").read_text()
@@ -103,20 +103,8 @@ class Image:
 
     def start(self, *arguments: str, text: str = "") -> subprocess.Popen[str]:
         """docker run -i IMAGE ARGUMENTS, with `text` as standard input."""
-        process = subprocess.Popen(
-            [*self._user, self._entrypoint, *arguments],
-            cwd=self.srv,
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdin is not None
-        process.stdin.write(text)
-        process.stdin.close()
-        return process
+        words = [*self._user, self._entrypoint, *arguments]
+        return start(words, text, self.srv, self._environment, new_session=True)
 
     def run(self, *arguments: str, text: str = "") -> tuple[int, str]:
         """The exit status of a container that ends by itself, and what it printed."""
