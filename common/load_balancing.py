@@ -8,9 +8,9 @@ DECAY_S = 3.0
 WEIGHT = 0.1
 """The weight of a latency below the estimate. A latency above it counts in full."""
 UNKNOWN_S = 0.1
-"""The p95 before the first `ENOUGH` latencies."""
+"""The p98 before the first `ENOUGH` latencies."""
 RECENT = 200  # latencies in the window
-ENOUGH = 20  # new latencies after which the p95 is computed again
+ENOUGH = 20  # new latencies after which the p98 is computed again
 BUDGET_CAP = 10.0
 """A budget's first and largest value, so that a service with few requests can retry, too."""
 
@@ -38,19 +38,19 @@ class PeakEwma:
 
 
 class LatencyWindow:
-    """The last latencies of all replicas of a service, in seconds, and their 95th percentile."""
+    """The last latencies of all replicas of a service, in seconds, and their 98th percentile."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque(maxlen=RECENT)
         self._count = 0
-        self.p95_s = UNKNOWN_S
+        self.p98_s = UNKNOWN_S
 
     def observe(self, took_s: float) -> None:
         """Count the latency of a reply."""
         self._times_s.append(took_s)
         self._count += 1
         if self._count % ENOUGH == 0:
-            self.p95_s = sorted(self._times_s)[len(self._times_s) * 95 // 100]
+            self.p98_s = sorted(self._times_s)[len(self._times_s) * 98 // 100]
 
 
 class Budget:

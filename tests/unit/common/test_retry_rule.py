@@ -199,7 +199,7 @@ async def test_what_any_replica_would_answer_is_an_answer(answer: Answer) -> Non
 
 
 async def test_a_slow_replica_is_hedged_and_then_left() -> None:
-    """After the p95 of the last times another is asked; who is slower counts as slow."""
+    """After the p98 of the last times another is asked; who is slower counts as slow."""
     http, before = servers(hang, saying(b"good", after_s=0.05), GOOD), extra("hedge")
     one = upstream(http)
     began = asyncio.get_running_loop().time()
