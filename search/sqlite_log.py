@@ -1,5 +1,6 @@
 """The log in an SQLite file, for one machine. Its readers, too, must be able to write there."""
 
+import math
 import secrets
 import sqlite3
 import threading
@@ -14,7 +15,11 @@ from common.wire import encode
 from search.log import Entries, Entry, decoded, log_unavailable
 
 POLL_S = 0.02
-"""Between two looks for entries; one takes 30 us. SQLite tells nobody of a change."""
+"""Between two looks for entries: SQLite tells nobody of a change."""
+QUIET_POLL_S = 0.1
+"""The same after `QUIET_S` without an entry. With 50 looks a second, 21 search servers at rest took
+8 % of two cores."""
+QUIET_S = 5.0
 BUSY_S = 5.0
 """A process waits so long while another one appends."""
 TABLES = (
@@ -34,6 +39,7 @@ class SqliteLog:
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._grown_at = -math.inf  # when `wait` last found an entry
 
     def id(self) -> str:
         """See `log.Log`."""
@@ -64,9 +70,14 @@ class SqliteLog:
 
     def wait(self, after: int, timeout_s: float) -> None:
         """See `log.Log`."""
-        deadline = time.monotonic() + timeout_s
-        while self.end() <= after and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+        now = time.monotonic()
+        deadline = now + timeout_s
+        while self.end() <= after:
+            if now >= deadline:
+                return
+            time.sleep(POLL_S if now - self._grown_at < QUIET_S else QUIET_POLL_S)
+            now = time.monotonic()
+        self._grown_at = now
 
     def trim(self, upto: int) -> None:
         """See `log.Log`."""
