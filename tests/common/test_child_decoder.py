@@ -48,8 +48,11 @@ def children(parent: int) -> list[psutil.Process]:
 
 
 def spent_s(process: psutil.Process) -> float:
-    """The CPU time of a process."""
-    times = process.cpu_times()
+    """The CPU time of a process; 0 if it has ended, as one of an earlier test may just then."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
     return float(times.user + times.system)
 
 
