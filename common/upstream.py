@@ -36,8 +36,8 @@ Read = Callable[[Reply], Result]
 
 HEDGE_SHARE = 0.1
 """The share of requests that may be hedged: sent to a second replica, as the first is slow. It is
-more than the 2 to 8 % that are slower than the p98 of those that were answered. If it was not, slow
-requests would have emptied the budget when a replica hangs."""
+more than the 2 to 8 % that want a hedge in normal times (simulated: docs/decisions/006). So some of
+the budget is left for the moment when a replica hangs."""
 RETRY_SHARE = 0.2
 """The share of requests that may be sent again because the first try failed."""
 

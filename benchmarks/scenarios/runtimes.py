@@ -50,9 +50,9 @@ def measure(plan: Plan) -> list[Figure]:
         from devtools.matmul import device_name, matmul_flop_per_s
 
         card_per_s = matmul_flop_per_s(plan.device)
-        name = device_name(plan.device)
-        print(f"{name}: {card_per_s:.4g} float16 operations/s in matrix products", flush=True)
-        found.append(Figure("card", name, "float16 operations/s in matrix products", card_per_s))
+        name, measure = device_name(plan.device), "float16 operations/s in matrix products"
+        print(f"{name}: {card_per_s:.4g} {measure}", flush=True)
+        found.append(Figure("card", name, measure, card_per_s))
     for name in dict.fromkeys((plan.configured, settings.clip)):
         found += _measure(plan, replace(settings, clip=name), card_per_s)
         gc.collect()  # frees memory for the next model

@@ -1,6 +1,5 @@
 """A search server follows the log: it replays it first, and never mixes two logs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +24,6 @@ VECTORS = np.eye(4, dtype=np.float32)
 def folders(tmp_path: Path) -> Folders:
     """For versions of four images in one shard."""
     return folders_in(tmp_path)
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    """A log that does not exist yet."""
-    log = SqliteLog(tmp_path / "log.sqlite")
-    yield log
-    log.close()
 
 
 def write(folders: Folders, version: str, log_id: str = "", position: int = 0) -> VersionRef:

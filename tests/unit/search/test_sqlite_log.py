@@ -1,8 +1,5 @@
 """How often a log in a file is looked into."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from search import sqlite_log
@@ -11,7 +8,7 @@ from tests.changes import delete
 
 
 class Clock:
-    """Time that passes only while someone sleeps; a test may have something happen at a time."""
+    """Time that passes while someone sleeps, and when a test says so."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,14 +30,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(sqlite_log, "time", clock)
     return clock
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteLog]:
-    """A log that does not exist yet."""
-    log = SqliteLog(tmp_path / "log.sqlite")
-    yield log
-    log.close()
 
 
 def test_a_quiet_log_is_looked_into_less_often(log: SqliteLog, clock: Clock) -> None:
