@@ -9,6 +9,8 @@ PAGE = CHECKOUT / "docs/architecture.md"
 CODE = (*PRODUCTION, "devtools")
 PATH = re.compile(r"`([\w.]+/[\w./]*)`")
 """A file or a folder, as code."""
+NAMES = re.compile(r"`([\w.]+/[\w/]+\.py)` \((`[^)]+`)\)")
+"""A file, and in brackets behind it what to look for there."""
 PATTERNS = ("X/",)
 """How the paths begin that stand for several."""
 
@@ -19,6 +21,19 @@ def test_each_path_is_there() -> None:
 
     assert len(named) > 50
     assert [] == sorted(path for path in named if not (CHECKOUT / path).exists())
+
+
+def test_each_name_is_in_its_file() -> None:
+    """So is a function or a class that is renamed."""
+    found = NAMES.findall(PAGE.read_text())
+    words = [(path, word) for path, names in found for word in re.findall(r"\w+", names)]
+
+    assert len(words) > 10
+    assert [] == [
+        (path, word)
+        for path, word in words
+        if not re.search(rf"\b{word}\b", (CHECKOUT / path).read_text())
+    ]
 
 
 def test_each_folder_of_code_is_described() -> None:
