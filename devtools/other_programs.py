@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import urllib3
+from filelock import FileLock
 
 from common.errors import MissingPackage
 from devtools.services import http
@@ -31,11 +32,13 @@ class Environment(NamedTuple):
     def bin(self, root: Path) -> Path:
         """The folder of the programs, installed once in `root`; raises MissingPackage."""
         folder = root / self.name
-        if not self.is_in(root):
-            print(f"installing {self.name} in {folder} (once)", flush=True)
-            self._uv("venv", "--clear", str(folder))
-            self._uv("pip", "install", "--python", str(folder / "bin/python"), *self.packages)
-            self._mark(root).write_text("\n".join(self.packages))
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):  # tests that run side by side may want it at once
+            if not self.is_in(root):
+                print(f"installing {self.name} in {folder} (once)", flush=True)
+                self._uv("venv", "--clear", str(folder))
+                self._uv("pip", "install", "--python", str(folder / "bin/python"), *self.packages)
+                self._mark(root).write_text("\n".join(self.packages))
         return folder / "bin"
 
     def is_in(self, root: Path) -> bool:

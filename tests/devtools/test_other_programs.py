@@ -1,6 +1,8 @@
 """Programs of other projects: how they are installed, started and ended."""
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,26 @@ def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(MissingPackage, match="broken"):
             BROKEN.bin(tmp_path)
+
+
+def test_two_that_ask_at_once_install_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tests do that run side by side: the second would clear what the first has installed."""
+    steps: list[str] = []
+
+    def step(_self: Environment, *arguments: str) -> None:
+        steps.append(arguments[0])
+        if arguments[0] == "venv":
+            Path(arguments[-1]).mkdir()
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Environment, "_uv", step)
+    with ThreadPoolExecutor(2) as threads:
+        folders = list(threads.map(Environment("shared", ("a",)).bin, [tmp_path, tmp_path]))
+
+    assert [tmp_path / "shared/bin"] * 2 == folders
+    assert ["venv", "pip"] == steps
 
 
 def test_a_server_answers_until_the_block_ends(tmp_path: Path) -> None:
