@@ -112,7 +112,7 @@ test-dev: dev ## run those that need no torch
 	MAKEFLAGS= $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-torch: torch ## run those of exports and TorchServe
-	OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadgroup tests/torch
+	OMP_NUM_THREADS=1 $(TORCH)/bin/python -m pytest --numprocesses 2 --dist loadfile tests/torch
 
 CLIENTS := tests/gateway tests/front/test_wires.py tests/front/test_clip_retrieval.py
 clients: dev ## run other projects' clients against our services, each in its own environment (7 GB)

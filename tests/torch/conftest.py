@@ -15,14 +15,6 @@ PRECISIONS = ["fp16", "int8"]
 collect_ignore_glob = [] if find_spec("torch") else ["test_*.py"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one exported model, or of one file, run in the same worker and share it."""
-    for item in items:
-        model = getattr(item, "callspec", None) and item.callspec.params.get("pair")  # type: ignore[attr-defined]
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(model or item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """A function: of a model in `originals`, the folder that holds its source and its export.

@@ -99,7 +99,6 @@ def _cosines(pair: Pair, model: Model) -> Iterator[tuple[str, float]]:
         yield "image", worst_cosine(alone, pair.image)
 
 
-@pytest.mark.xdist_group("m-clip")
 def test_torch_compiled_gives_what_torch_gives(exported: Callable[[str], Path]) -> None:
     """On one small model, as compiling takes its time."""
     pair = Pair(exported("m-clip"))
@@ -222,7 +221,6 @@ def test_tokens_are_open_clips() -> None:
         assert row == ids + [0] * (77 - len(ids)), text
 
 
-@pytest.mark.xdist_group("m-clip")
 def test_m_clip_is_the_packages_own(exported: Callable[[str], Path]) -> None:
     """Our network of M-CLIP gives what the class in the package multilingual-clip gives.
 

@@ -1,9 +1,9 @@
-"""Segment Anything exported from torch: MobileSAM and ViT-B with random weights."""
+"""Segment Anything exported from torch, with random weights: MobileSAM, and two layers of ViT-B."""
 
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
+from segment_anything import sam_model_registry
 
 from common.config import CHECKOUT
 from common.errors import ConfigError
@@ -30,8 +31,25 @@ ENCODE_S = 300
 Reply = TypeVar("Reply")
 
 
+@pytest.fixture(scope="module")
+def short_vit_b() -> Iterator[None]:
+    """Of ViT-B's twelve layers two, the one with windows and the other without: a sixth of it."""
+    whole = sam_model_registry["vit_b"]
+
+    def short() -> torch.nn.Module:
+        built = whole()
+        built.image_encoder.blocks = built.image_encoder.blocks[1:3]
+        return built
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sam_model_registry, "vit_b", short)
+        yield
+
+
 @pytest.fixture(scope="module", params=["vit_t", "vit_b"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, short_vit_b: None
+) -> Path:
     """A folder with a checkpoint, its export, and what exporting printed."""
     folder = tmp_path_factory.mktemp(request.param)
     write_checkpoint(request.param, folder / "sam.pth")
