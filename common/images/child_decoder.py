@@ -26,6 +26,8 @@ CPU_S = 5.0
 """CPU time for a file. A HEIC of 50 megapixels takes 1.2 s, a JPEG 2000 of 50 megapixels 4 s."""
 WALL_S = 30.0
 """For a child that neither computes nor answers; on busy cores CPU_S may take as long."""
+LOST_S = 2 * WALL_S
+"""For a file whose child died while it received it: nobody tells of that."""
 MEMORY_BYTES = 2**30
 """Memory that a file may take: 50 megapixels with a depth of 16 bits, twice."""
 NICE = 5
@@ -71,8 +73,12 @@ def _schedule(arguments: tuple[object, ...]) -> Pixels:
         if not _pool().active:
             _pool.cache_clear()
         pool = _pool()
-    pixels: Pixels = pool.schedule(_decode, arguments, timeout=WALL_S).result()
-    return pixels
+    decoding = pool.schedule(_decode, arguments, timeout=WALL_S)
+    try:
+        pixels: Pixels = decoding.result(LOST_S)
+        return pixels
+    finally:
+        decoding.cancel()  # type: ignore[no-untyped-call]  # unless it has ended
 
 
 @cache
@@ -94,6 +100,9 @@ def _decode(
         return image.mode, image.size, image.tobytes()
     except MemoryError:
         raise TooLarge("the image takes too much memory to decode") from None
+    finally:  # a child receives its next file before it limits itself for that file
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _limit(limits: Limits) -> None:

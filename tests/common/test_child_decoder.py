@@ -33,6 +33,24 @@ if __name__ == "__main__":
     time.sleep(600)
 """
 
+LIMITED_ONCE = """
+import os, sys
+from pathlib import Path
+from common.errors import TooLarge
+from common.images import child_decoder
+from common.images.decode import decode
+if __name__ == "__main__":
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, so one child
+    short, long = (Path(name).read_bytes() for name in sys.argv[1:])
+    most_bytes = child_decoder.MEMORY_BYTES
+    child_decoder.LOST_S, child_decoder.MEMORY_BYTES = 20, 2**24
+    try:
+        decode(short, 50_000_000)
+    except TooLarge:
+        child_decoder.MEMORY_BYTES = most_bytes
+        print(decode(long, 50_000_000).size)
+"""
+
 
 def saved(kind: str, side: int = 64) -> bytes:
     """A grey square."""
@@ -43,8 +61,15 @@ def saved(kind: str, side: int = 64) -> bytes:
 
 def children(parent: int) -> list[psutil.Process]:
     """The processes that decode for a process."""
-    found = psutil.Process(parent).children(recursive=True)
-    return [child for child in found if "forkserver" in " ".join(child.cmdline())]
+    return [child for child in psutil.Process(parent).children(recursive=True) if decodes(child)]
+
+
+def decodes(process: psutil.Process) -> bool:
+    """Whether a process is of those that decode, and has not ended."""
+    try:
+        return "forkserver" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # also a zombie
+        return False
 
 
 def spent_s(process: psutil.Process) -> float:
@@ -95,6 +120,22 @@ def test_a_file_that_takes_too_much_memory_is_told_so(monkeypatch: pytest.Monkey
     assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
 
 
+def test_a_limit_ends_with_its_file(tmp_path: Path) -> None:
+    """An only child lives on as it takes a longer file than it had memory for."""
+    Image.new("L", (6000, 6000)).save(tmp_path / "short.tif", compression="tiff_deflate")
+    (tmp_path / "long.tif").write_bytes(saved("TIFF", 6000))
+    (tmp_path / "script.py").write_text(LIMITED_ONCE)
+    names = [str(tmp_path / name) for name in ("script.py", "short.tif", "long.tif")]
+    done = subprocess.run(
+        [sys.executable, *names],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("(6000, 6000)\n", "")
+
+
 def test_a_crash_is_the_file_s_fault() -> None:
     """As of a decoder that reads where it may not; the next file is read by a new child."""
     decode(saved("TIFF"), MAX_PIXELS)
@@ -118,6 +159,21 @@ def test_children_may_be_killed_while_they_wait() -> None:
     assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
 
 
+def test_a_file_that_no_child_takes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if each child were lost while it receives a file; the next file is read."""
+    decode(saved("TIFF"), MAX_PIXELS)
+    workers = [child for child in children(os.getpid()) if child.ppid() != os.getpid()]
+    monkeypatch.setattr(child_decoder, "LOST_S", 0.2)
+    for child in workers:
+        child.suspend()
+    with pytest.raises(Unprocessable, match="too long"):
+        decode(saved("TIFF"), MAX_PIXELS)
+    for child in workers:
+        child.resume()
+    monkeypatch.undo()
+    assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
+
+
 def test_children_end_with_their_parent(tmp_path: Path) -> None:
     """Also when it is killed."""
     (tmp_path / "image").write_bytes(saved("TIFF"))
@@ -137,6 +193,7 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
 def test_what_costs_much_is_decoded_in_a_child(make: Callable[[], bytes]) -> None:
     """Row 25, kind I: also of formats that are judged by their headers; the child gives way."""
     data = make()
+    decode(saved("TIFF"), MAX_PIXELS)  # starts the children
     children_s, own_s = spent_of_children_s(), time.process_time()
 
     image = decode(data, MAX_PIXELS, 224)
