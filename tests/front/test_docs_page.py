@@ -37,10 +37,13 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
-@pytest.fixture
-def browser(samples: Cluster, driver: Chrome, tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def browser(
+    samples: Cluster, driver: Chrome, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
     """A browser on the page, which must not complain, nor ask anyone but our server."""
-    browser = Browser(driver, f"http://{samples.front.address}", tmp_path)
+    screenshots = tmp_path_factory.mktemp("screenshots")
+    browser = Browser(driver, f"http://{samples.front.address}", screenshots)
     browser.open("/docs")
     yield browser
     assert [] == [one for one in browser.complaints() if OF_SWAGGER not in one]
@@ -70,4 +73,5 @@ def test_try_it_out_works_without_a_change(browser: Browser, operation: str) -> 
 @pytest.mark.parametrize("operation", ["Search-search", "Classify-classify"])
 def test_try_it_out_works_with_a_file(browser: Browser, operation: str) -> None:
     """Fields that are left empty are not sent."""
+    browser.open("/docs")  # anew, with all operations folded
     assert "200" == tried(browser, operation, CHECKOUT / "samples/owl.jpg")

@@ -1,5 +1,7 @@
 """How often a caller may ask, and what that costs whoever asks too often."""
 
+from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ from devtools.services import Cluster, Service, metric, run_command, running, wi
 from tests.front.front_client import Reply, assert_problem
 
 BURST = 5
+ADDRESSES = ip_network("192.0.2.0/24").hosts()
+"""A client for each test that shares a front."""
+SITE = "https://photos.example"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -49,19 +54,23 @@ OPEN = [
 ]
 
 
+@pytest.fixture(scope="module")
+def behind_a_proxy(cluster: Cluster, root: Path) -> Iterator[Service]:
+    """A front that lets each address of X-Forwarded-For have its burst, and one other origin."""
+    config = limited(cluster, cors_origins=[SITE], proxies=1)
+    with running("front/front.py", config, cwd=root) as front:
+        yield front
+
+
 @pytest.mark.parametrize("path", OPEN)
 @pytest.mark.parametrize("method", ["GET", "OPTIONS", "PREFLIGHT"])
-def test_every_open_route_has_a_rate(cluster: Cluster, root: Path, path: str, method: str) -> None:
+def test_every_open_route_has_a_rate(behind_a_proxy: Service, path: str, method: str) -> None:
     """Kind J: also of what needs no key: pages, files, what is not there, preflights."""
-    origin = "https://photos.example"
-    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    with running("front/front.py", limited(cluster, cors_origins=[origin]), cwd=root) as front:
-        replies = [
-            front.request(method, path)
-            if method != "PREFLIGHT"
-            else front.request("OPTIONS", path, headers=headers)
-            for _ in range(BURST + 2)
-        ]
+    headers = {"X-Forwarded-For": str(next(ADDRESSES))}
+    if method == "PREFLIGHT":
+        headers |= {"Origin": SITE, "Access-Control-Request-Method": "POST"}
+    sent = "OPTIONS" if method == "PREFLIGHT" else method
+    replies = [behind_a_proxy.request(sent, path, headers=headers) for _ in range(BURST + 2)]
 
     assert [429] * 2 == [reply.status for reply in replies[BURST:]]
     assert 429 not in [reply.status for reply in replies[:BURST]]
