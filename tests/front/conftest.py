@@ -16,6 +16,7 @@ MAX_BODY_BYTES = 300_000
 CONFIG: dict[str, Any] = {
     "Front": {"max-body-bytes": MAX_BODY_BYTES},
     "Inference": {"clip": "tiny", "mclip": None},
+    "Middle": {"deadline-ms": 10_000},  # the first HEIF starts the processes that decode it
     "Prepare": {"images": ["images"]},
     "Search": {"shards": 2},
 }
