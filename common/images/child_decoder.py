@@ -27,7 +27,7 @@ CPU_S = 5.0
 WALL_S = 30.0
 """For a child that neither computes nor answers; on busy cores CPU_S may take as long."""
 LOST_S = 2 * WALL_S
-"""For a file whose child died while it received it: nobody tells of that."""
+"""The longest wait for a file: a child that dies while it receives one gives no sign of it."""
 MEMORY_BYTES = 2**30
 """Memory that a file may take: 50 megapixels with a depth of 16 bits, twice."""
 NICE = 5

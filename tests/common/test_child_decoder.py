@@ -64,6 +64,11 @@ def children(parent: int) -> list[psutil.Process]:
     return [child for child in psutil.Process(parent).children(recursive=True) if decodes(child)]
 
 
+def own_workers() -> list[psutil.Process]:
+    """The children of this process that decode, without the server that forks them."""
+    return [child for child in children(os.getpid()) if child.ppid() != os.getpid()]
+
+
 def decodes(process: psutil.Process) -> bool:
     """Whether a process is of those that decode, and has not ended."""
     try:
@@ -139,7 +144,7 @@ def test_a_limit_ends_with_its_file(tmp_path: Path) -> None:
 def test_a_crash_is_the_file_s_fault() -> None:
     """As of a decoder that reads where it may not; the next file is read by a new child."""
     decode(saved("TIFF"), MAX_PIXELS)
-    workers = [child for child in children(os.getpid()) if child.ppid() != os.getpid()]
+    workers = own_workers()
     before_s = {child: spent_s(child) for child in workers}
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(decode, saved("JPEG2000", 3000), MAX_PIXELS)
@@ -153,16 +158,15 @@ def test_a_crash_is_the_file_s_fault() -> None:
 def test_children_may_be_killed_while_they_wait() -> None:
     """As by a system that is short of memory: new ones take their place."""
     decode(saved("TIFF"), MAX_PIXELS)
-    for child in children(os.getpid()):
-        if child.ppid() != os.getpid():
-            child.kill()
+    for child in own_workers():
+        child.kill()
     assert decode(saved("TIFF"), MAX_PIXELS).size == (64, 64)
 
 
 def test_a_file_that_no_child_takes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if each child were lost while it receives a file; the next file is read."""
     decode(saved("TIFF"), MAX_PIXELS)
-    workers = [child for child in children(os.getpid()) if child.ppid() != os.getpid()]
+    workers = own_workers()
     monkeypatch.setattr(child_decoder, "LOST_S", 0.2)
     for child in workers:
         child.suspend()
@@ -201,7 +205,7 @@ def test_what_costs_much_is_decoded_in_a_child(make: Callable[[], bytes]) -> Non
     assert min(image.size) < 2 * 224
     assert time.process_time() - own_s < 0.05
     assert spent_of_children_s() > children_s
-    workers = [child for child in children(os.getpid()) if child.ppid() != os.getpid()]
+    workers = own_workers()
     assert {os.getpriority(os.PRIO_PROCESS, 0) + child_decoder.NICE} == {
         child.nice() for child in workers
     }
