@@ -33,7 +33,7 @@ let inFlight = new AbortController();
 let key = storedKey();
 let isLoading = false; // the next page
 const whenSeen = new IntersectionObserver(onSeen, { rootMargin: '50%' });
-const whenNear = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && loadMore(), { rootMargin: '50%' });
+const whenNear = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && loadMore(), { rootMargin: '50%' });
 
 function storedKey() {
   try {

@@ -22,6 +22,17 @@ FOLDERS = ["trips/2023", "trips/2023/alps", "trips/2024", "home"]
 IMAGES = 120
 FIRST_DAY_S = 1_704_110_400  # 2024-01-01T12:00:00Z; image n is of the nth day after it
 PAGE = 48
+OBSERVED_LATE = """
+window.IntersectionObserver = class extends IntersectionObserver {
+  constructor(tell, options) {
+    const untold = [];
+    super((entries) => {
+      if (!untold.length) setTimeout(() => tell(untold.splice(0)), 300);
+      untold.push(...entries);
+    }, options);
+  }
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +95,19 @@ def test_the_newest_come_first_and_scrolling_shows_all(browser: Browser) -> None
     browser.search("red")
     browser.driver.back()
     shows(browser, newest)  # the pages that were loaded are there again
+
+
+def test_scrolling_goes_on_in_a_browser_that_is_busy(browser: Browser) -> None:
+    """It tells late what comes near, of several moments at once: the last one counts."""
+    script = {"source": OBSERVED_LATE}
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    added = browser.driver.execute_cdp_cmd(command, script)
+    browser.driver.refresh()
+    browser.until(lambda _: numbers(browser))
+
+    scroll(browser, IMAGES)
+
+    browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 def test_a_folder_is_chosen_in_the_tree(browser: Browser) -> None:
