@@ -38,6 +38,7 @@ ERRORS = {
     "requested_range_not_satisfiable": Error(416, "The file ends before the range."),
     "misdirected": Error(421, "This server does not answer for the host that was asked for."),
     "unprocessable": Error(422, "The image is broken."),
+    "no_segment": Error(422, "The model finds nothing there: send another prompt."),
     "rate_limited": Error(429, "Too many requests. Try again after `Retry-After` seconds."),
     "internal": Error(500, "A fault of the server. Its log has the `request_id`."),
     "no_embedding": Error(500, "The model gave no finite numbers for this input."),

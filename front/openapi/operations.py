@@ -210,6 +210,6 @@ def _health() -> list[Operation]:
             tag="Health",
             summary="Metrics for Prometheus",
             description=METRICS,
-            replies=file("All metrics of this process", "text/plain"),
+            replies=file("All metrics of this service, of all its workers together", "text/plain"),
         ),
     ]

@@ -51,6 +51,7 @@ def segment(fields: dict[str, Schema]) -> Operation:
         errors=(
             *("bad_request", *IMAGE, *FROM_URL, *SERVER),
             *(
+                "no_segment",
                 "no_box_prompt",
                 "not_implemented",
                 "unknown_id",

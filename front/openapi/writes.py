@@ -21,8 +21,9 @@ begun after a 503 end likewise.
 As a form, `image` is a file and `metadata` is JSON."""
 PATCH = """Fields that are not named stay as they are, and null removes a field. Whatever filters
 can test can be changed so: the next search by it sees the change."""
-DELETE = """It is not found any more, nor are its file and its thumbnail given. The file itself
-stays where it is, and prepare leaves it out until it is put again."""
+DELETE = """It is not found any more, nor are its file and its thumbnail given. A file in a
+folder of the collection stays, and prepare leaves it out until it is put again. An uploaded file is
+deleted with its image."""
 DELETE_MANY = "Each has a result or a problem, in order; an unknown id is a problem of its own."
 
 
