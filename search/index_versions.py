@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -124,12 +125,12 @@ class IndexVersions:
         """Put the version that CURRENT names in use.
 
         A version that cannot be loaded is refused, and tried again later. One that cannot be
-        fetched now waits; so does one for which the log is not there, as it would find what was
-        deleted. Raises MissingPackage.
+        fetched now waits; so does one that lacks what the log has, as it would find what was
+        deleted: see `_activate`. Raises MissingPackage.
         """
         current = None
         try:
-            current = self._cache.current() if self._cache else read_current(self._folders)
+            current = self._current()
             if current and self._is_due(current.now) and self._has_turn(current):
                 self._activate(current.now)
                 self.refusal = None
@@ -143,6 +144,9 @@ class IndexVersions:
         if self._now() - self._wanted > KEEP_OLD_S:
             self._versions = self._versions[:1]
 
+    def _current(self) -> Current | None:
+        return self._cache.current() if self._cache else read_current(self._folders)
+
     def _is_due(self, named: VersionRef) -> bool:
         refused = self.refusal
         if refused is None:
@@ -155,10 +159,17 @@ class IndexVersions:
         return not held or current.now in held or self._may_load(current)
 
     def _activate(self, named: VersionRef) -> None:
-        """Put a version in use, and load it if needed; raises BadIndex, MissingPackage."""
+        """Put a version in use, and load it if needed.
+
+        One that the log does not go on from is old, unless CURRENT names it even now: a newer one
+        has what it lacks. Raises Unavailable, BadIndex, MissingPackage.
+        """
         held = [version for version in self._versions if version.manifest.named == named]
         began = self._now()
         version = held[0] if held else self._following.ready(named, self._load)
+        if version.stopped and not self._is_current(named):
+            told = f"{named.version} may lack what was put and deleted: {version.stopped}"
+            raise Unavailable(told, "log_unavailable")
         if self._cache:
             self._cache.note(named)
         others = [other for other in self._versions if other is not version][:1]
@@ -174,6 +185,13 @@ class IndexVersions:
         INDEX_IN_USE.labels(named.version).set(1)
         shards, took_s = sorted(version.shards), self._wanted - began
         log.info("version %s: shards %s, loaded in %.3f s", named.version, shards, took_s)
+
+    def _is_current(self, named: VersionRef) -> bool:
+        """Whether CURRENT names a version now; the first look, at a disk, may find an old one."""
+        with suppress(BadIndex):
+            current = self._current()
+            return current is not None and current.now == named
+        return False
 
     def _load(self, named: VersionRef) -> Version:
         load = partial(load_version, self._folders, named, self._choose, self._versions)

@@ -2,84 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
 from common.errors import Unavailable
 from common.files import LOCK
-from devtools.fake_clock import FakeClock
-from prepare.publishing import begin_publishing
-from prepare.versions import put_in_use
-from search.index_versions import TRY_AGAIN_S, IndexVersions, MayLoad, at_once
-from search.manifest import (
-    CURRENT,
-    MANIFEST,
-    Manifest,
-    files_of,
-    read_current,
-)
-from search.object_store import ObjectStore
+from search.index_versions import TRY_AGAIN_S, IndexVersions
+from search.manifest import read_current
 from search.stored_versions import FILES, MANIFESTS, manifest_name
-from search.version_cache import VersionCache
-from tests.unit.indexing import folders_in, write_version
-
-VECTORS = np.eye(8, dtype=np.float32)
-
-
-def shard_1(_count: int) -> list[int]:
-    """The shards of the server."""
-    return [1]
-
-
-class Published:
-    """Versions in a storage that is a folder, and the empty disk of a server of shard 1."""
-
-    def __init__(self, root: Path) -> None:
-        self.url, self.root = f"file://{root}/store", root / "store"
-        for name in ("prepare", "server"):
-            (root / name).mkdir()
-        self.ours = folders_in(root / "prepare")
-        self.folders = folders_in(root / "server")
-        self.clock = FakeClock()
-
-    def publish(self, number: int, inputs: str = "") -> Manifest:
-        """Write a version of two shards and put it in use."""
-        vectors = np.roll(VECTORS, number, axis=1)
-        manifest = write_version(self.ours, f"v{number:06}", vectors, (0, 1), inputs)
-        publisher = begin_publishing(self.url, self.ours)
-        assert publisher
-        publisher.upload(manifest)
-        put_in_use(self.ours, manifest.named, 2, publisher.publish)
-        return manifest
-
-    def cache(self) -> VersionCache:
-        """A cache over what is on the disk."""
-        return VersionCache(self.folders, ObjectStore(self.url), shard_1, keep=2)
-
-    def server(self, may_load: MayLoad = at_once) -> IndexVersions:
-        """The versions of a server that has looked at its disk, with no thread."""
-        server = IndexVersions(self.folders, shard_1, 1.0, self.clock, may_load, self.cache())
-        server.refresh()
-        return server
-
-    def is_on_disk(self, *manifests: Manifest) -> bool:
-        """Whether the server's disk has its shard of some versions, and nothing else."""
-        files = [
-            folder / file.name
-            for manifest in manifests
-            for folder, file in files_of(self.folders, manifest, [1])
-        ]
-        files += [self.folders.index / manifest.version / MANIFEST for manifest in manifests]
-        files.append(self.folders.index / CURRENT)
-        found = {path for path in self.folders.index.parent.rglob("*") if path.is_file()}
-        return set(files) == {path for path in found if path.name != LOCK}
-
-    def object(self, ending: str, manifest: Manifest) -> Path:
-        """The object of a file of the server's shard."""
-        files = (file for _, file in files_of(self.ours, manifest, [1]))
-        (file,) = (file for file in files if file.name.endswith(ending))
-        return self.root / FILES / file.sha256
+from tests.search.published import Published
+from tests.unit.indexing import folders_in
 
 
 @pytest.fixture

@@ -128,6 +128,30 @@ def test_no_version_is_in_use_before_it_has_the_log(folders: Folders, log: Sqlit
     assert "v000002" == versions.newest().manifest.version
 
 
+def test_a_version_that_got_old_while_it_was_loaded_is_not_used(
+    folders: Folders, log: SqliteLog
+) -> None:
+    """Prepare has put others in use and trimmed the log: the newest has what this one lacks."""
+    log.append([delete(0)])
+    old = write(folders, "v000001", log.id(), 1)
+    write_current(folders, Current(old))
+    newest = write(folders, "v000003", log.id(), log.append([delete(1), delete(2)]))
+    versions = IndexVersions(folders, range, 1.0, changes=log)
+    load = versions._load
+
+    def slowly(named: VersionRef) -> Version:
+        write_current(folders, Current(newest))
+        log.trim(2)
+        return load(named)
+
+    versions._load = slowly  # type: ignore[method-assign]
+    versions.refresh()
+    with pytest.raises(Unavailable, match="entry 3 where 2 should be"):
+        versions.newest()
+    versions.refresh()
+    assert (newest, "") == (versions.newest().manifest.named, versions.newest().stopped)
+
+
 def test_every_loaded_version_is_followed(folders: Folders, log: SqliteLog) -> None:
     """The one before, too; a rollback finds what was put meanwhile."""
     first = write(folders, "v000001")
