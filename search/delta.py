@@ -15,7 +15,7 @@ from search.exact import Exact, nearest_of
 from search.fields import fields_of_index, pack
 from search.filter import Filter
 from search.image_key import IMAGE_KEY, SHORT, Keys
-from search.messages import Record
+from search.messages import Fields, Record
 from search.newest import Newest
 from search.ranking import LookedUp, Ranking, nothing, rank
 
@@ -40,6 +40,8 @@ class Delta:
     """A growing part of a shard: one thread changes it, and any thread may search it."""
 
     def __init__(self) -> None:
+        self.fields: Fields = {}
+        """What filters can test of the whole version, before its images are put here."""
         self._rows = Rows(np.empty((0, 0), np.float32), np.empty(0, IMAGE_KEY), np.empty(0, bool))
         self._records: list[bytes] = []
         self._row_of: dict[bytes, int] = {}
@@ -108,7 +110,7 @@ class Delta:
         rows = self._rows
         mask = self._mask(rows, passing)
         found = []
-        for block in self._blocks.of(rows):
+        for block in self._blocks.of(rows, self.fields):
             page = block.newest.page(after, limit, block.masked(mask)).tolist()
             records = [self.record(block.first + row) for row in page]
             found.append(list(map(block.newest.listed, page, records)))
@@ -118,7 +120,7 @@ class Delta:
         """The values of some fields among the images that pass; raises BadRequest."""
         rows = self._rows
         mask = self._mask(rows, passing)
-        blocks = self._blocks.of(rows)
+        blocks = self._blocks.of(rows, self.fields)
         return merge_counts(block.columns.counts(fields, block.masked(mask)) for block in blocks)
 
     def find(self, content: int, location: int) -> int | None:
@@ -152,7 +154,7 @@ class Delta:
         """The rows that pass and are not hidden."""
         if passing is None:
             return rows.alive
-        masks = [block.columns.passing(passing) for block in self._blocks.of(rows)]
+        masks = [block.columns.passing(passing) for block in self._blocks.of(rows, self.fields)]
         return np.concatenate(masks) & rows.alive
 
     def _with_room(self, dim: int) -> tuple[Matrix, Keys]:
@@ -187,20 +189,20 @@ class _Blocks:
         self._blocks: dict[tuple[int, int], _Block] = {}
         self._packing = threading.Lock()
 
-    def of(self, rows: Rows) -> list[_Block]:
-        """The blocks of all rows, in order."""
+    def of(self, rows: Rows, fields: Fields) -> list[_Block]:
+        """The blocks of all rows, in order, with columns for these fields of theirs."""
         with self._packing:
             known = self._blocks
             spans = list(_spans(len(rows.alive)))
-            blocks = {span: known.get(span) or self._packed(rows, *span) for span in spans}
+            blocks = {span: known.get(span) or self._packed(rows, fields, *span) for span in spans}
             if spans[-1] >= max(known, default=(0, 0)):  # not an earlier state of the rows
                 self._blocks = blocks
             return list(blocks.values())
 
-    def _packed(self, rows: Rows, first: int, count: int) -> _Block:
+    def _packed(self, rows: Rows, fields: Fields, first: int, count: int) -> _Block:
         packed = self._records[first : first + count]
         records = [msgspec.msgpack.decode(record, type=Record) for record in packed]
-        columns = Columns(pack(records, fields_of_index(records)), count)
+        columns = Columns(pack(records, fields_of_index(records, fields)), count)
         return _Block(first, columns, Newest(columns.texts(WHEN), rows.keys[first : first + count]))
 
 

@@ -44,8 +44,9 @@ class Version:
         self.manifest = manifest
         self.shards = shards
         self.segments = segments or {}
-        self.fields: Fields = manifest.fields
+        self.fields: Fields = {}
         """What filters can test, in this version and in what was put since."""
+        self._know(manifest.fields)
         self.log_id = manifest.log_id
         """Of the log that it follows; "" before the first entry."""
         self.position = manifest.log_position
@@ -131,7 +132,13 @@ class Version:
             known = self.fields.get(name, [])
             is_new = value is not None and kind_of(value) not in known
             if is_new and (known or len(self.fields) < MAX_FIELDS):
-                self.fields = {**self.fields, name: sorted([*known, kind_of(value)])}
+                self._know({**self.fields, name: sorted([*known, kind_of(value)])})
+
+    def _know(self, fields: Fields) -> None:
+        """Have filters test these fields, also of images that are put from now on."""
+        self.fields = fields
+        for shard in self.shards.values():
+            shard.delta.fields = fields
 
 
 def load_version(

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from common.errors import Unavailable
 from common.metrics import LOG_REFUSED
 from common.wire import Matrix
+from search.fields import MAX_FIELDS
 from search.filter import Filter
 from search.image_key import hashes_of, shard_of
 from search.log import Entry
@@ -154,6 +155,25 @@ def test_fields_of_puts_and_patches_are_known(version: Version) -> None:
     assert ["boolean"] == version.fields["a"]
     assert ["text"] == version.fields["colour"] == version.manifest.fields["colour"]
     assert "size" not in version.manifest.fields
+
+
+def test_a_filter_sees_each_put_whatever_is_put_beside_it(version: Version) -> None:
+    """Also where the images put together have more fields than an index: known ones come first."""
+    apply(version, put(40, vector(), private=True))
+    labels: dict[str, Any] = {f"a_{number:02}": number for number in range(MAX_FIELDS)}
+    apply(version, *(put(number, vector(), **labels) for number in (41, 42)))
+    private = Filter(field="private", eq=True)
+    asked = private, Filter(field="private", exists=True), Filter(not_=private)
+    found, known, others = (
+        {path for path, _ in hits(version, QUERIES[:1], 100, tree)[0]} for tree in asked
+    )
+
+    assert len(version.fields) == MAX_FIELDS
+    assert {"40.jpg"} == found == known
+    assert {"41.jpg", "42.jpg"} < others
+    assert "40.jpg" not in others
+    counts = [shard.counts(private, ["private"]).images for shard in version.shards.values()]
+    assert [0, 1] == sorted(counts)
 
 
 @pytest.mark.parametrize(
