@@ -15,12 +15,14 @@ from prepare.lock import locked
 from prepare.member_table import MemberTable
 from prepare.members import Member, read_folded, read_members, write_members
 from search.image_key import key_of
-from search.log import Entry
+from search.log import Entry, Log, LogMoved
 from search.manifest import BadIndex, folders_of, manifest_in_use
 
 MOST = 1000
 """Changes that go to the log; for more an index is built, as search servers compare each of them
 with each query. At half of Live.max-delta, too."""
+LOOKS = 10
+"""So often it is tried to append behind what others write; each try takes a few milliseconds."""
 
 
 def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
@@ -41,15 +43,34 @@ def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
             return None
         entries = [*_puts(folder, put), *map(_delete, gone)]
         folded = read_folded(folder)
-        since = pages(log, folded.position, log.end(), MOST)
-        others = {entry.key[:16] for page in since for _, entry in page}
         spaces = {entry.space for entry in entries if entry.op == "put"}
-        if spaces - {_space_in_use(loaded)} or others & {entry.key[:16] for entry in entries}:
+        if spaces - {_space_in_use(loaded)}:
             return None
-        last = log.append(entries)
+        last = _append(log, entries, folded.position)
+        if last is None:
+            return None
         folded = folded._replace(log_id=log.id(), own=(last - count, last))
         write_members(folder, outcome.members, folded)
         return count
+
+
+def _append(log: Log, entries: Sequence[Entry], known: int) -> int | None:
+    """Append entries behind those that others have written after the `known` position.
+
+    Returns the last position. None if others have written to the same images, or write so much
+    that each look finds more.
+    """
+    images = {entry.key[:16] for entry in entries}
+    for _ in range(LOOKS):
+        end = log.end()
+        since = pages(log, known, end, MOST)
+        if any(entry.key[:16] in images for page in since for _, entry in page):
+            return None
+        try:
+            return log.append(entries, after=end)
+        except LogMoved:
+            known = end
+    return None
 
 
 def _are_same(members: Sequence[Member], others: Sequence[Member]) -> bool:

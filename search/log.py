@@ -37,6 +37,10 @@ class LogGap(Exception):
     """The log does not go on where a reader stopped; the message says why."""
 
 
+class LogMoved(Exception):
+    """The log does not end any more where a writer has read its end."""
+
+
 class Log(Protocol):
     """A log; its methods may be called from any thread. They raise Unavailable `log_unavailable`.
 
@@ -46,8 +50,11 @@ class Log(Protocol):
     def id(self) -> str:
         """What tells this log from every other; "" if it does not exist."""
 
-    def append(self, entries: Sequence[Entry]) -> int:
-        """Write entries to the disk, all or none; returns the position of the last."""
+    def append(self, entries: Sequence[Entry], after: int | None = None) -> int:
+        """Write entries to the disk, all or none; returns the position of the last.
+
+        With `after`, raises LogMoved if the log does not end there.
+        """
 
     def start(self) -> int:
         """The position up to which entries were trimmed."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, WatchError
 from redis.retry import Retry
 
 from common.wire import encode
-from search.log import Entries, Entry, decoded, log_unavailable
+from search.log import Entries, Entry, LogMoved, decoded, log_unavailable
 
 STREAM = "clip-search:log"
 ID = "clip-search:log-id"
@@ -49,13 +49,21 @@ class RedisLog:
         """See `log.Log`."""
         return _end(self._info())
 
-    def append(self, entries: Sequence[Entry]) -> int:
+    def append(self, entries: Sequence[Entry], after: int | None = None) -> int:
         """See `log.Log`."""
         with self._asking() as client, client.pipeline(transaction=True) as pipeline:
+            if after is not None:
+                pipeline.watch(STREAM)
+                if self.end() != after:
+                    raise LogMoved
+                pipeline.multi()
             pipeline.set(ID, secrets.token_hex(8), nx=True)
             for entry in entries:
                 pipeline.xadd(STREAM, {FIELD: encode(entry)}, id="0-*")
-            return _position(pipeline.execute()[-1])
+            try:
+                return _position(pipeline.execute()[-1])
+            except WatchError:
+                raise LogMoved from None
 
     def read(self, after: int, limit: int) -> Entries:
         """See `log.Log`."""

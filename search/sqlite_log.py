@@ -12,7 +12,7 @@ from typing import Any
 
 from common.files import stamp_of
 from common.wire import encode
-from search.log import Entries, Entry, decoded, log_unavailable
+from search.log import Entries, Entry, LogMoved, decoded, log_unavailable
 
 POLL_S = 0.02
 """Between two looks for entries: SQLite tells nobody of a change."""
@@ -53,10 +53,12 @@ class SqliteLog:
         """See `log.Log`."""
         return self._state()[2]
 
-    def append(self, entries: Sequence[Entry]) -> int:
+    def append(self, entries: Sequence[Entry], after: int | None = None) -> int:
         """See `log.Log`."""
         with self._open(makes=True) as database, _transaction(database):
             (end,) = database.execute("SELECT end FROM log").fetchone()
+            if after not in (None, end):
+                raise LogMoved
             rows = [(position, encode(entry)) for position, entry in enumerate(entries, end + 1)]
             database.executemany("INSERT INTO entry VALUES (?, ?)", rows)
             database.execute("UPDATE log SET end = ?", (end + len(rows),))

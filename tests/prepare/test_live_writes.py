@@ -1,6 +1,8 @@
 """What a run has found goes to the log, or an index is built."""
 
+import os
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,11 +11,13 @@ from common.config import Loaded
 from common.errors import ConfigError
 from devtools.tiny_model import write_tiny_model
 from prepare import live_writes
+from prepare.live_log import pages
 from prepare.live_writes import write_live
 from prepare.lock import locked
 from prepare.options import add_arguments
 from prepare.save_embedding import save_embeddings
 from prepare.watch import Looks, add_watch_arguments
+from search.log import Entries
 from tests.prepare.live import delete, entries, id_of, span
 from tests.prepare.prepared_folder import Workspace, add_images, noise
 
@@ -45,6 +49,31 @@ def test_others_that_write_to_the_same_image_come_first(twelve: Workspace) -> No
 
     assert write_live(twelve.loaded, outcome) is None
     assert len(entries(twelve)) == 1
+
+
+@pytest.mark.parametrize("theirs", ["same image", "other image", "again and again"])
+def test_others_that_write_at_the_same_moment(
+    twelve: Workspace, monkeypatch: pytest.MonkeyPatch, theirs: str
+) -> None:
+    """After the look at what they wrote, before ours is in the log: theirs is not undone."""
+    touched, other = (twelve.images / name for name in ("00003.png", "00004.png"))
+    os.utime(touched, (1, 1))
+    outcome = save_embeddings(twelve.loaded)
+    deleted = id_of(twelve, touched if theirs == "same image" else other)
+    times = iter(range(100 if theirs == "again and again" else 1))
+
+    def looked(*asked: Any) -> Iterator[Entries]:
+        yield from pages(*asked)
+        if next(times, None) is not None:
+            delete(twelve, deleted)
+
+    monkeypatch.setattr(live_writes, "pages", looked)
+    wrote = write_live(twelve.loaded, outcome)
+
+    assert wrote == (1 if theirs == "other image" else None)
+    assert ("put" in [op for op, _, _ in entries(twelve)]) == (wrote == 1)
+    again = save_embeddings(twelve.loaded)
+    assert again.images == 11
 
 
 def test_another_run_between(twelve: Workspace) -> None:

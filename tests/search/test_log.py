@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from common.config import parse
 from common.errors import ConfigError
-from search.log import Entry, Log, LogGap, open_log
+from search.log import Entry, Log, LogGap, LogMoved, open_log
 from search.redis_log import STREAM, RedisLog
 from search.sqlite_log import SqliteLog
 from tests.redis_server import DURABLE, RedisServer, redis_server
@@ -127,6 +128,31 @@ def test_several_writers_share_the_positions(log: Log, place: str) -> None:
         for end in ends:
             own = {keys[position].key for position in range(end - 2, end + 1)}
             assert {b"%016d" % writer} == own
+
+
+def test_an_append_after_a_position_comes_right_behind_it(log: Log, place: str) -> None:
+    """Where another writer was faster nothing is written; so, too, of several at a time."""
+    assert 2 == log.append(entries(2), after=0)
+    for after in (0, 1, 3):
+        with pytest.raises(LogMoved):
+            log.append(entries(1), after=after)
+    assert 3 == log.append(entries(1), after=2)
+
+    def append(writer: int) -> list[int]:
+        other = opened(place)
+        found: list[int] = []
+        while len(found) < 10:
+            end = other.end()
+            with suppress(LogMoved):
+                assert end + 2 == other.append([Entry("delete", b"%016d" % writer)] * 2, after=end)
+                found.append(end + 2)
+        other.close()
+        return found
+
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(append, range(4)))
+    assert list(range(5, 84, 2)) == sorted(end for ends in found for end in ends)
+    assert 83 == log.end()
 
 
 def test_what_was_acknowledged_outlives_a_writer(log: Log, place: str) -> None:

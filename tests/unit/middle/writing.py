@@ -30,11 +30,11 @@ class CountingLog(SqliteLog):
         self.batches: list[int] = []
         self.failure: Exception | None = None
 
-    def append(self, entries: Sequence[Entry]) -> int:
+    def append(self, entries: Sequence[Entry], after: int | None = None) -> int:
         if self.failure:
             raise self.failure
         self.batches.append(len(entries))
-        return super().append(entries)
+        return super().append(entries, after)
 
     def end(self) -> int:
         if self.failure:
