@@ -16,7 +16,7 @@ from middle.upstream_state import UpstreamState
 from middle.write_checks import check_metadata
 from middle.write_messages import Metadata, PutAnswer, PutQuery, Written
 from search.image_key import image_id, key_of, parse_id
-from search.log import Entry, Log
+from search.log import Entry, Log, log_unavailable
 from search.messages import LookupReply, Record
 
 MAX_BATCH = 1024
@@ -160,7 +160,8 @@ class Writes:
         return await within(deadline, self._ends.submit(None, deadline))
 
     async def _append(self, entries: list[Entry], _deadline: float) -> Sequence[int]:
-        last = await self._in_thread(lambda log: log.append(entries))
+        followed = self._state.log_ids()
+        last = await self._in_thread(lambda log: _append(log, entries, followed))
         self._state.note(last)
         return range(last - len(entries) + 1, last + 1)
 
@@ -183,3 +184,15 @@ class Writes:
                 "no_log",
             )
         return self._log
+
+
+def _append(log: Log, entries: Sequence[Entry], followed: set[str]) -> int:
+    """Append to the log that search servers follow; raises Unavailable.
+
+    If its file is gone, an append would make another log, and no server would apply the entries.
+    """
+    if followed - {found := log.id()}:
+        told = f"it is {found}" if found else "it is not there"
+        ids = ", ".join(sorted(followed))
+        raise log_unavailable(f"{told}, and search servers follow {ids}")
+    return log.append(entries)

@@ -107,6 +107,6 @@ def decoded(rows: Sequence[tuple[int, bytes]], after: int, end: int) -> Entries:
     return entries
 
 
-def log_unavailable(error: Exception) -> Unavailable:
+def log_unavailable(error: Exception | str) -> Unavailable:
     """The error of a log that cannot be used."""
     return Unavailable(f"the log of puts and deletes: {error}", "log_unavailable")

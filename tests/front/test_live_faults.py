@@ -4,6 +4,7 @@ import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -100,41 +101,50 @@ def test_what_was_acknowledged_is_there_though_middle_dies(
 
 
 @contextmanager
-def without_log(folder: Path) -> Iterator[None]:
-    """The file of the log is away, and nothing can be made in its place."""
+def without_log(folder: Path, *, blocked: bool) -> Iterator[None]:
+    """The file of the log is away; where it is `blocked`, nothing can be made in its place."""
     log, away = folder / "data/log.sqlite", folder / "data/away"
     away.mkdir()
     parts = list(log.parent.glob("log.sqlite*"))
     for part in parts:
         part.rename(away / part.name)
-    log.mkdir()
+    if blocked:
+        log.mkdir()
     yield
-    log.rmdir()
+    if blocked:
+        log.rmdir()
+    assert not log.exists(), "another log was made"
     for part in parts:
         (away / part.name).rename(part)
     away.rmdir()
 
 
+def knows_the_index(middle: Service) -> bool:
+    """Whether a middle has heard of the search servers."""
+    reply = middle.request("POST", "/search", json={"text": "red"})
+    return reply.headers["X-Cache"] != "bypass"
+
+
+@pytest.mark.parametrize("blocked", [True, False])
 def test_without_the_log_nothing_is_written_and_searches_go_on(
-    live: Cluster, collection: Collection
+    live: Cluster, collection: Collection, blocked: bool
 ) -> None:
-    """503 `log_unavailable`; when it is back, all that was written is there."""
+    """503 `log_unavailable`, also where another log could be made; back again it has all."""
     image_id, position = written(put(live.front, png(1), stock=1), 201)
     hits(live.front, text="red", min_position=position)
-    with without_log(collection.folder):
-        writes = (
-            put(live.front, png(2)),
-            patch(live.front, image_id, stock=0),
-            delete(live.front, image_id),
-        )
-        for reply in writes:
-            assert_problem(reply, 503, "log_unavailable")
-            assert "Retry-After" in reply.headers
-        assert image_id in hits(live.front, text="red")
-        assert image_id in hits(live.front, text="red blue", min_position=position)
-        assert [200] * 3 == [reply.status for reply in files(live.front, image_id)]
-    other, position = written(put(live.front, png(2)), 201)
-    assert {image_id, other} <= set(hits(live.front, text="red", min_position=position))
+    with two_middles(live, collection.folder) as (front, *middles):
+        for middle in middles:
+            wait_until(partial(knows_the_index, middle))
+        with without_log(collection.folder, blocked=blocked):
+            writes = put(front, png(2)), patch(front, image_id, stock=0), delete(front, image_id)
+            for reply in writes:
+                assert_problem(reply, 503, "log_unavailable")
+                assert "Retry-After" in reply.headers
+            assert image_id in hits(front, text="red")
+            assert image_id in hits(front, text="red blue", min_position=position)
+            assert [200] * 3 == [reply.status for reply in files(front, image_id)]
+        other, position = written(put(front, png(2)), 201)
+        assert {image_id, other} <= set(hits(front, text="red", min_position=position))
 
 
 def test_without_a_log_in_the_settings_nothing_is_written(

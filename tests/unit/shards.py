@@ -52,6 +52,7 @@ class FakeServer:
         self.space = SPACE
         self.position = 0
         self.delta_rows = 0
+        self.log_id = ""
         self.found: dict[int, Hits] = {}
         self.listed: dict[int, list[Listed]] = {}
         self.counted: dict[int, Counts] = {}
@@ -111,6 +112,7 @@ class FakeServer:
             *(newest, self.space, "clip", 2, 7, self.shards, count, f"digest of {newest}"),
             position=self.position,
             delta_rows=self.delta_rows,
+            log_id=self.log_id,
         )
 
     async def infos(self, timeout_s: float) -> dict[str, Info]:

@@ -136,6 +136,34 @@ def test_a_log_that_fails_is_told_in_our_words(log: CountingLog) -> None:
     run(log, use)
 
 
+def test_a_log_that_no_server_follows_is_not_written(log: CountingLog, tmp_path: Path) -> None:
+    """503: nobody would find what was put. One that is gone is not made anew."""
+
+    async def use(one: Writing) -> None:
+        one.server.log_id = "theirs"
+        await one.state.start()
+        while not one.state.log_ids():
+            await asyncio.sleep(0.01)
+        await refused(one)
+        assert not (tmp_path / "log.sqlite").exists()
+        log.append([Entry("delete", bytes(16))])
+        await refused(one)
+        one.server.log_id = log.id()
+        while one.state.log_ids() != {log.id()}:
+            await asyncio.sleep(0.01)
+        assert (await one.writes.delete(KNOWN, soon())).position == 2
+        await one.state.close()
+
+    async def refused(one: Writing) -> None:
+        changes = one.writes.patch(KNOWN, {}, soon()), one.writes.delete(KNOWN, soon())
+        for write in (one.put(), *changes):
+            with pytest.raises(Unavailable) as told:
+                await write
+            assert (told.value.code, told.value.detail) == ("log_unavailable", FAILED)
+
+    run(log, use)
+
+
 def test_without_a_log_nothing_is_written() -> None:
     """501, before anything is embedded; an image is found all the same."""
 
