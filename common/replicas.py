@@ -6,7 +6,6 @@ import logging
 import math
 import random
 from collections.abc import Container, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Literal
 
@@ -188,7 +187,7 @@ class ReplicaSet:
         loop = asyncio.get_running_loop()
         while replica in self.all:
             status, sent_at = 0, loop.time()
-            with suppress(ServiceError, TimeoutError):
+            try:
                 async with asyncio.timeout(PROBE_S):
                     reply = await self._http.send(
                         replica.address,
@@ -197,6 +196,10 @@ class ReplicaSet:
                         tls_name=replica.target.name,
                     )
                     status = reply.status
+            except (ServiceError, TimeoutError):
+                pass
+            except Exception:  # probing must go on, or the replica would stay ejected
+                log.exception("%s: %s cannot be probed", self._name, replica.address)
             is_silent = not status and replica.answered_at < sent_at
             if is_silent and not (self._keeps_last and self._is_last(replica)):
                 self._set_ejected(replica, is_ejected=True, reason="it does not answer")

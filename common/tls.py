@@ -1,15 +1,21 @@
 """The TLS contexts of our servers and clients, made again when a certificate file changes."""
 
+import logging
 import socket
 import ssl
-from functools import lru_cache
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.errors import ConfigError
 from common.files import stamp_of
 
+log = logging.getLogger(__name__)
+
 HANDSHAKE_S = 10.0  # a handshake occupies a thread of the server
+AGAIN_S = 5.0
+"""New files that are not valid are read again after this time."""
 DECRYPT = "openssl pkey -in KEY -out NEW writes a key without a password"
 
 
@@ -31,6 +37,20 @@ class Tls(NamedTuple):
                 f" password; else {DECRYPT}"
             )
         return self.password_file.read_text("utf-8").rstrip("\r\n")
+
+
+Make = Callable[[Tls], ssl.SSLContext]
+
+
+class _Valid(NamedTuple):
+    stamps: tuple[Any, ...]
+    context: ssl.SSLContext
+    again_at: float = 0.0
+    """When files that were not valid are read again, by the monotonic clock."""
+
+
+_valid: dict[tuple[Make, Tls], _Valid] = {}
+"""The last valid context of each server and client of this process."""
 
 
 def tls_of(
@@ -60,13 +80,32 @@ def tls_of(
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
-    """The context of a server. With a CA, clients need a certificate of that CA."""
-    return _server_context(tls, _stamps(tls))
+    """The context of a server. With a CA, clients need a certificate of that CA.
+
+    Raises OSError and ValueError for invalid files. Once there is a context, it stays until new
+    files are valid: a certificate and its key are not replaced at one moment.
+    """
+    return _context(_server_context, tls)
 
 
 def client_context(tls: Tls) -> ssl.SSLContext:
-    """The context of a client, which trusts `tls.ca`, or the CAs of the system if that is None."""
-    return _client_context(tls, _stamps(tls))
+    """The same of a client, which trusts `tls.ca`, or the CAs of the system if that is None."""
+    return _context(_client_context, tls)
+
+
+def _context(make: Make, tls: Tls) -> ssl.SSLContext:
+    stamps, now = _stamps(tls), time.monotonic()
+    valid = _valid.get((make, tls))
+    if valid is None or (valid.stamps != stamps and now >= valid.again_at):
+        try:
+            valid = _Valid(stamps, make(tls))
+        except (OSError, ValueError) as error:
+            if valid is None:
+                raise
+            log.warning("the former certificate stays in use: %s: %s", tls.cert, error)
+            valid = valid._replace(again_at=now + AGAIN_S)
+        _valid[make, tls] = valid
+    return valid.context
 
 
 class _Server(ssl.SSLContext):
@@ -82,16 +121,14 @@ class _Server(ssl.SSLContext):
         return wrapped
 
 
-@lru_cache(maxsize=4)
-def _server_context(tls: Tls, _stamps: tuple[Any, ...]) -> ssl.SSLContext:
+def _server_context(tls: Tls) -> ssl.SSLContext:
     context = _Server(ssl.PROTOCOL_TLS_SERVER)
     if tls.ca:
         context.verify_mode = ssl.CERT_REQUIRED
     return _with_files(context, tls)
 
 
-@lru_cache(maxsize=4)
-def _client_context(tls: Tls, _stamps: tuple[Any, ...]) -> ssl.SSLContext:
+def _client_context(tls: Tls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks certificate and host name
     if tls.ca is None:
         context.load_default_certs()

@@ -134,3 +134,25 @@ def test_a_client_that_never_shakes_hands_is_given_up(
     ours, theirs = socket.socketpair()
     with theirs, ours, pytest.raises(ssl.SSLError, match="took too long"):
         tls.server_context(inside.tls).wrap_socket(ours, server_side=True)
+
+
+def test_a_certificate_is_renewed_before_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the two do not fit each other, the former ones stay in use, on both sides."""
+    monkeypatch.setattr(tls, "AGAIN_S", 0.0)
+    (tmp_path / "password").write_text("password")
+    authority = Authority(tmp_path)
+    files = authority.encrypted("ours", "password")
+    cert, key = files["tls-cert"], Path(files["tls-key"])
+    inside = tls.tls_of("Inside", tmp_path, cert, str(key), "ca.pem", "password")
+    assert inside
+    former = tls.server_context(inside), tls.client_context(inside)
+
+    former_key = key.read_bytes()
+    authority.encrypted("ours", "password")
+    new_key = key.read_bytes()
+    key.write_bytes(former_key)
+    assert former == (tls.server_context(inside), tls.client_context(inside))
+    key.write_bytes(new_key)
+    assert {*former}.isdisjoint({tls.server_context(inside), tls.client_context(inside)})
