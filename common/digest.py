@@ -3,13 +3,19 @@
 A changed float is still a valid float, so no other check would find it. Source: RFC 9530.
 """
 
+import asyncio
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import NamedTuple
 
 DIGEST = "Content-Digest"
 WANTED = "Want-Content-Digest"
 """A request with this header asks for a reply with a digest."""
+LARGE_BYTES = 2**20
+"""A larger body is hashed in another thread, since hashing blocks the loop for 1 ms a MB."""
+_threads = ThreadPoolExecutor(thread_name_prefix="digests")
+"""Not the loop's own, where names that a silent name server does not answer would be before us."""
 
 
 class DigestedBody(NamedTuple):
@@ -27,3 +33,11 @@ def content_digest(body: bytes) -> str:
 def with_digest(body: bytes) -> DigestedBody:
     """Compute the digest of a body."""
     return DigestedBody(body, content_digest(body))
+
+
+async def digested(body: bytes) -> DigestedBody:
+    """The same on an event loop, which a large body does not hold up."""
+    if len(body) <= LARGE_BYTES:
+        return with_digest(body)
+    loop = asyncio.get_running_loop()
+    return DigestedBody(body, await loop.run_in_executor(_threads, content_digest, body))

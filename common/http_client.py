@@ -13,7 +13,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from common.digest import DIGEST, WANTED, DigestedBody, content_digest
+from common.digest import DIGEST, LARGE_BYTES, WANTED, DigestedBody, digested
 from common.errors import InvalidResponse, Problem, ServiceError, Unauthorized, Unavailable
 from common.internal_auth import InternalAuth
 from common.names import Names
@@ -26,8 +26,6 @@ CONNECT_S = 0.5
 """A reachable host accepts a connection in a few milliseconds, even if its process hangs."""
 START_S = 60.0
 """No warning in this time about a server that never answered: all services start together."""
-LARGE_BYTES = 2**20
-"""A larger body is hashed in another thread, since hashing blocks the loop for 1 ms a MB."""
 PIECE_BYTES = 2**18
 ENDED = ("Content-Length", "Transfer-Encoding")
 """Headers that say where a reply ends. Without them, a cut reply looks complete."""
@@ -61,13 +59,6 @@ class Reply(NamedTuple):
     body: bytes
     address: str = ""
     """Whose reply it is."""
-
-
-async def digested(body: bytes) -> DigestedBody:
-    """Compute the digest of a body."""
-    if len(body) <= LARGE_BYTES:
-        return DigestedBody(body, content_digest(body))
-    return DigestedBody(body, await asyncio.to_thread(content_digest, body))
 
 
 class HttpClient:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
+from common.digest import LARGE_BYTES
 from common.errors import (
     BadRequest,
     Overloaded,
@@ -15,7 +16,6 @@ from common.errors import (
     Unavailable,
     problem_headers,
 )
-from common.http_client import LARGE_BYTES
 from common.metrics import DRAINING, IN_FLIGHT, IN_FLIGHT_BYTES, READY, exposition
 from common.server.drain import Draining
 from gateway.access import Access, Caller

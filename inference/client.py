@@ -9,8 +9,9 @@ import msgspec
 from msgspec.structs import replace
 
 from common.coalescing import Coalescer
+from common.digest import digested
 from common.errors import NotFound, ServiceError
-from common.http_client import HttpClient, Request, digested
+from common.http_client import HttpClient, Request
 from common.internal_auth import InternalAuth
 from common.loop import within
 from common.upstream import Read, Upstream

@@ -8,8 +8,9 @@ from urllib.parse import quote
 import msgspec
 from cachetools import LRUCache
 
+from common.digest import digested
 from common.errors import InvalidResponse, ServiceError
-from common.http_client import HttpClient, Reply, Request, digested
+from common.http_client import HttpClient, Reply, Request
 from common.internal_auth import InternalAuth
 from common.upstream import Upstream
 from common.wire import UNREADABLE, encode

@@ -1,10 +1,14 @@
 """What a reply of another service means, and what is sent along with a request."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from common.digest import DIGEST, content_digest, with_digest
+from common.digest import DIGEST, LARGE_BYTES, content_digest, digested, with_digest
 from common.errors import InvalidResponse, ServiceError, Unauthorized, Unavailable
-from common.http_client import LARGE_BYTES, HttpClient, Reply, checked, digested, problem_of
+from common.http_client import HttpClient, Reply, checked, problem_of
 
 
 def reply(status: int, body: bytes = b"", **headers: str) -> Reply:
@@ -18,6 +22,20 @@ async def test_a_body_has_its_digest(size: int) -> None:
     body = b"x" * size
 
     assert await digested(body) == with_digest(body) == (body, content_digest(body))
+
+
+async def test_a_large_body_has_its_digest_though_the_threads_of_the_loop_are_taken() -> None:
+    """As by names that no name server answers."""
+    is_over = threading.Event()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    waiting = loop.run_in_executor(None, is_over.wait)
+    body = b"x" * (LARGE_BYTES + 1)
+    try:
+        assert await digested(body) == with_digest(body)
+    finally:
+        is_over.set()
+        await waiting
 
 
 async def test_a_good_reply_is_passed_on() -> None:
