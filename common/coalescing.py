@@ -140,25 +140,43 @@ class Coalescer(Generic[Item, Result]):
                 (entry.future.set_exception if is_failed else entry.future.set_result)(result)
 
 
+class _Call(NamedTuple):
+    task: "asyncio.Task[Any]"
+    deadline: float
+
+
 class SingleFlight:
-    """Shares one call among callers with equal keys; a caller that gives up does not cancel it."""
+    """Shares one call among callers with equal keys; a caller that gives up does not cancel it.
+
+    A call under way is joined if it has at least half of the caller's time: what a call lacks
+    because its own time was short is no matter of those who have more.
+    """
 
     def __init__(self) -> None:
-        self._calls: dict[Hashable, asyncio.Task[Any]] = {}
+        self._calls: dict[Hashable, _Call] = {}
 
-    def __contains__(self, key: Hashable) -> bool:
-        """Whether a call for a key is under way."""
-        return key in self._calls
+    def joins(self, key: Hashable, deadline: float) -> bool:
+        """Whether a call for a key is under way that a caller with this deadline joins."""
+        if (call := self._calls.get(key)) is None or call.task.done():
+            return False
+        now = asyncio.get_running_loop().time()
+        return call.deadline - now >= (deadline - now) / 2
 
-    async def do(self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    async def do(
+        self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Result]], deadline: float
+    ) -> Result:
         """Join the call under way for an equal key, or call `make`; gives its result or error."""
-        if key not in self._calls:
-            call = self._calls[key] = asyncio.get_running_loop().create_task(make())
-            call.add_done_callback(lambda done: self._forget(key, done))
-        result: Result = await asyncio.shield(self._calls[key])
+        if self.joins(key, deadline):
+            task = self._calls[key].task
+        else:
+            task = asyncio.get_running_loop().create_task(make())
+            self._calls[key] = _Call(task, deadline)
+            task.add_done_callback(lambda done: self._forget(key, done))
+        result: Result = await asyncio.shield(task)
         return result
 
     def _forget(self, key: Hashable, done: "asyncio.Task[Any]") -> None:
-        del self._calls[key]
+        if key in self._calls and self._calls[key].task is done:
+            del self._calls[key]
         if not done.cancelled():
             done.exception()  # else asyncio logs that nobody retrieved it

@@ -20,8 +20,8 @@ HEAD_START_S = 0.005
 JOIN_GRACE_S = 0.05
 """The time after its deadline that a query still waits for an equal query under way.
 
-Both deadlines are nearly equal. If a shard hangs, the query under way ends at its own deadline with
-a degraded answer. Front waits twice as long (`middle.client.GRACE_S`)."""
+If a shard hangs, the query under way ends at its own deadline with a degraded answer, and most have
+nearly the same deadline. Front waits twice as long (`middle.client.GRACE_S`)."""
 
 CacheOutcome = Literal["hit", "miss", "join", "bypass"]
 Result = TypeVar("Result")
@@ -124,13 +124,13 @@ class CacheTier(Generic[Result]):
         if (found := self.peek(key)) is not None:
             return found, "hit"
         find = partial(self._find_or_make, key, make, keep)
-        if key not in self._flights:
-            result, is_kept = await self._flights.do(key, find)
+        flight = self._flights.do(key, find, deadline)
+        if not self._flights.joins(key, deadline):
+            result, is_kept = await flight
             return result, "hit" if is_kept else "miss"
         self.count("join")
         try:
-            joined = self._flights.do(key, find)
-            result, is_kept = await within(deadline + JOIN_GRACE_S, joined)
+            result, is_kept = await within(deadline + JOIN_GRACE_S, flight)
         except ServiceError as error:
             is_early = asyncio.get_running_loop().time() < deadline
             if not is_early or error.code != DeadlineExceeded.code:
@@ -149,13 +149,14 @@ class CacheTier(Generic[Result]):
             return await self._make(key, make, keep, epoch), False
         finding = asyncio.ensure_future(self._store.find(key))
         await asyncio.wait([finding], timeout=self._head_start_s)
-        if (found := self._found(finding)) is not None:
+        if finding.done() and (found := self._found(finding.result())) is not None:
             return found, True
         self.count("miss")
         making = asyncio.create_task(self._make(key, make, keep, epoch))
         try:
             await asyncio.wait([finding, making], return_when=asyncio.FIRST_COMPLETED)
-            if not making.done() and (found := self._found(finding)) is not None:
+            is_made = making.done() and making.exception() is None
+            if not is_made and (found := self._found(await finding)) is not None:
                 return found, True
             return await making, False
         finally:
@@ -168,10 +169,9 @@ class CacheTier(Generic[Result]):
             self._store.save(key, value)
         return result
 
-    def _found(self, finding: "asyncio.Future[CacheEntry | None]") -> Result | None:
-        """The result from the store, if the store has answered."""
-        found = self._opened(finding.result()) if finding.done() else None
-        if found is not None:
+    def _found(self, entry: CacheEntry | None) -> Result | None:
+        """The result in what the store has answered."""
+        if (found := self._opened(entry)) is not None:
             self.count("hit")
         return found
 

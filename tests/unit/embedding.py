@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from common.errors import NotFound, ServiceError, UnsupportedMedia
+from common.loop import within
 from inference.client import Embedding, NewImage, Probabilities, Role
 from inference.messages import Logits, Region
 from middle.cache_keys import ImageFile
@@ -21,11 +22,14 @@ class FakeInference:
         self.error: ServiceError | None = None
         self.has_classifier = False
         self.after_s = 1.0
+        self.is_hung = False
         self.texts: list[tuple[Role, str]] = []
         self.images: list[bytes] = []
         self.regions: list[Region | None] = []
 
-    async def digest(self, role: str, _deadline: float) -> str:
+    async def digest(self, role: str, deadline: float) -> str:
+        if self.is_hung:
+            await within(deadline, asyncio.Event().wait())
         if self.error:
             raise self.error
         if role not in self.digests:

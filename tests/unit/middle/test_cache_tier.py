@@ -56,16 +56,26 @@ async def test_who_gives_up_ends_no_other_s_query() -> None:
 async def test_who_joins_with_more_time_does_not_share_the_first_one_s_deadline() -> None:
     """It is made again, once for all who still have time, and kept."""
     tier = Tier()
-    first = asyncio.ensure_future(tier.get(Maker(0.5, DeadlineExceeded("late")), seconds=0.5))
+    first = asyncio.ensure_future(tier.get(Maker(2.0, DeadlineExceeded("late")), seconds=2.0))
     await asyncio.sleep(0.25)
     make = Maker()
-    others = await asyncio.gather(*(tier.get(make) for _ in range(3)))
+    others = await asyncio.gather(*(tier.get(make, seconds=3.5) for _ in range(3)))
 
     with pytest.raises(DeadlineExceeded):
         await first
     assert [result for result, _ in others] == ["made 1"] * 3
     assert make.calls == 1
     assert tier.tier.peek("a") == "kept made 1"
+
+
+async def test_who_has_far_more_time_does_not_join() -> None:
+    """What the first one has at its deadline may lack what a little more time would have given."""
+    tier = Tier()
+    first = asyncio.ensure_future(tier.get(Maker(after_s=0.03), seconds=0.03))
+    await asyncio.sleep(0.01)
+
+    assert await tier.get(Maker(), seconds=2.0) == ("made 1", "miss")
+    assert await first == ("made 1", "miss")
 
 
 async def test_who_joins_with_as_much_time_has_what_there_is_at_the_deadline() -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from common.errors import Unavailable
 from middle.prediction_cache import (
     HEAD_START_S,
 )
@@ -56,3 +57,15 @@ async def test_what_takes_seconds_to_make_waits_for_the_store() -> None:
 async def test_a_slow_store_without_the_entry_changes_nothing() -> None:
     """The making goes on."""
     assert await Tier(RemoteStore(0.5)).get(Maker()) == ("made 1", "miss")
+
+
+async def test_a_making_that_fails_at_once_still_waits_for_the_store() -> None:
+    """What is kept answers while the servers behind are gone."""
+    store = RemoteStore(HEAD_START_S * 4)
+    store.save("a", b"x")
+    failing = Maker(0, Unavailable("no"))
+
+    assert await Tier(store).get(failing) == ("kept x", "hit")
+    store.entries.clear()
+    with pytest.raises(Unavailable):
+        await Tier(store).get(failing)
