@@ -86,10 +86,16 @@ class UpstreamState:
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.gather(self._ask_search(), self._fan_out.survey(TIMEOUT_S))
-                for role in ROLES:
-                    await self._ask_inference(role, partial(self._inference.digest, role))
-                await self._ask_inference("sam", self._inference.sam_digest)
+                asking = (
+                    self._ask_inference(role, partial(self._inference.digest, role))
+                    for role in ROLES
+                )
+                await asyncio.gather(
+                    self._ask_search(),
+                    self._fan_out.survey(TIMEOUT_S),
+                    *asking,
+                    self._ask_inference("sam", self._inference.sam_digest),
+                )
             except Exception:  # the task must go on, or the state would grow old
                 log.exception("the servers behind cannot be watched")
             await asyncio.sleep(INTERVAL_S)

@@ -6,7 +6,7 @@ from typing import cast
 from common.cache_epoch import CacheEpoch
 from common.errors import Unavailable
 from inference.client import InferenceClient
-from middle.upstream_state import ABSENT, INTERVAL_S, Index, UpstreamState
+from middle.upstream_state import ABSENT, INTERVAL_S, TIMEOUT_S, Index, UpstreamState
 from tests.unit.embedding import FakeInference
 from tests.unit.shards import SPACE, FakeServer, down, fan_out_of
 
@@ -82,6 +82,19 @@ async def test_a_hung_search_server_does_not_hide_the_models() -> None:
     await behind.look()
 
     assert behind.known() == (None, "1", "2")
+    await behind.state.close()
+
+
+async def test_a_hung_inference_server_does_not_delay_what_search_tells() -> None:
+    """What was written or swapped is heard of each second, though the models say nothing."""
+    behind = Behind()
+    behind.inference.is_hung = True
+    await behind.state.start()
+    await behind.look()
+    behind.search.versions.insert(0, "v2")
+    await asyncio.sleep(TIMEOUT_S + INTERVAL_S)
+
+    assert behind.known() == (Index("v2", "digest of v2"), None, None)
     await behind.state.close()
 
 
