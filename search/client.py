@@ -47,6 +47,7 @@ class SearchServer:
         self._http = http
         self.addresses = tuple(addresses)
         self._upstream = Upstream(name, addresses, http, needs_digest=True, keeps_last=False)
+        self._positions: dict[str, int] = {}
         self._batches = self._line(name)
         self._waiting = self._line(f"{name}-waiting")  # the others do not wait for these
 
@@ -60,8 +61,13 @@ class SearchServer:
 
     def submit(self, batch: QueryBatch, ask: Ask) -> "asyncio.Future[list[Result]]":
         """Queue a batch. The future gets this server's result for each query."""
-        line = self._waiting if batch.queries[0].min_position else self._batches
+        line = self._batches if self._has(batch.queries[0].min_position) else self._waiting
         return line.submit((batch, ask), batch.deadline)
+
+    def _has(self, position: int) -> bool:
+        """Whether each replica in use has told that it has the log up to there."""
+        told = self._positions
+        return not position or all(told.get(one, 0) >= position for one in self.in_use())
 
     async def lookup(
         self,
@@ -121,11 +127,13 @@ class SearchServer:
         addresses = self.in_use()
         asking = [fetch_info(self._http, address, timeout_s) for address in addresses]
         found = await asyncio.gather(*asking, return_exceptions=True)
-        return {
+        infos = {
             address: info
             for address, info in zip(addresses, found, strict=True)
             if isinstance(info, Info)
         }
+        self._positions |= {address: info.position for address, info in infos.items()}
+        return infos
 
     def _line(self, name: str) -> Coalescer[Item, list[Result]]:
         return Coalescer(
@@ -162,6 +170,7 @@ class SearchServer:
             lambda reply: (reply.address, validate_search(reply.body, *wanted)),
             ask.among,
         )
+        self._positions[replica] = reply.position
         shards = [(shard_hits.shard, shard_hits.hits) for shard_hits in reply.shards]
         named = (reply.version, reply.version_digest, reply.space, reply.shard_count)
         told = (reply.position, replica, reply.sharding)

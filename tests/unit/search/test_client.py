@@ -29,6 +29,7 @@ class Holding:
         self.server = SearchServer("unit", [ADDRESS], self.http.client)
         self.requests: list[SearchRequest] = []
         self.after_s = 1.0
+        self.position = 0
 
     async def answer(self) -> Reply:
         request = self.http.sent[-1].request
@@ -39,7 +40,7 @@ class Holding:
             return digested(encode(lookup_reply()))
         asked = msgspec.msgpack.decode(request.body.body, type=SearchRequest)
         self.requests.append(asked)
-        await asyncio.sleep(self.after_s)
+        await asyncio.sleep(self.after_s if asked.min_position <= self.position else 60.0)
         if asked.version_digest == "old":
             gone = b'{"status":404,"code":"no_such_version","detail":"gone"}'
             return digested(gone, 404)
@@ -47,7 +48,7 @@ class Holding:
         found = [hits((float(row[0]), 1)) for row in rows]
         version_digest = asked.version_digest or "digest"
         held = [ShardHits(0, found)] if asked.shards in (None, [0]) else []
-        return digested(encode(SearchReply("v1", version_digest, "space", 1, held)))
+        return digested(encode(SearchReply("v1", version_digest, "space", 1, held, self.position)))
 
 
 def digested(body: bytes, status: int = 200) -> Reply:
@@ -55,12 +56,15 @@ def digested(body: bytes, status: int = 200) -> Reply:
 
 
 def batch(
-    scores: Sequence[float], version_digest: str | None = None, seconds: float = 9.0
+    scores: Sequence[float],
+    version_digest: str | None = None,
+    seconds: float = 9.0,
+    min_position: int = 0,
 ) -> QueryBatch:
     one = QueryBatch()
     for score in scores:
         vector = np.array([score, 0.0], np.float32)
-        query = VectorQuery(vector, 3, 6, version_digest)
+        query = VectorQuery(vector, 3, 6, version_digest, min_position=min_position)
         one.add(query, asyncio.get_running_loop().time() + seconds)
     return one
 
@@ -123,6 +127,21 @@ async def test_only_replicas_that_hold_a_shard_are_asked_for_it() -> None:
     assert {other} == {sent.address for sent in holding.http.sent if sent.request.body}
     assert {ADDRESS: [0], other: [0]} == {name: info.shards for name, info in found.items()}
     await server.close()
+
+
+async def test_who_needs_what_is_there_does_not_wait_for_who_needs_more() -> None:
+    """A server that lags behind the log answers those at once whose writes it has told to have."""
+    holding = Holding()
+    holding.position = 100
+    await holding.server.submit(batch([0.5]), ASK)
+    ahead = holding.server.submit(batch([0.5], min_position=101), ASK)
+    began = asyncio.get_running_loop().time()
+    found = await holding.server.submit(batch([0.25], min_position=100), ASK)
+
+    assert scores(found) == [0.25]
+    assert asyncio.get_running_loop().time() - began == pytest.approx(holding.after_s)
+    with pytest.raises(DeadlineExceeded):
+        await ahead
 
 
 async def test_messages_have_a_limit() -> None:
