@@ -122,9 +122,9 @@ def test_who_joins_does_not_share_another_s_deadline(
     """The first of two equal queries runs out of time; the second goes on and is answered."""
     with ThreadPoolExecutor(2) as pool:
         with hanging(services.inference):
-            first = pool.submit(ask, middle, path, {"X-Deadline-Ms": "4000"}, **query)
+            first = pool.submit(ask, middle, path, {"X-Deadline-Ms": "6000"}, **query)
             wait_until(lambda: 0 < counted(middle, level, "miss") - 1)
-            second = pool.submit(ask, middle, path, None, **query)
+            second = pool.submit(ask, middle, path, {"X-Deadline-Ms": "9000"}, **query)
             wait_until(lambda: 1 == counted(middle, level, "join"))
             late = first.result()
         assert (503, "deadline_exceeded") == (late.status, late.json()["code"])
