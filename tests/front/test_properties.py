@@ -19,7 +19,7 @@ CODES = {
     415: {"unsupported_media_type"},
     422: {"unprocessable"},
 }
-often = settings(max_examples=60, deadline=None)
+often = settings(max_examples=60)
 numbers = st.floats(width=64, allow_nan=True, allow_infinity=True)
 
 
@@ -105,7 +105,7 @@ def test_a_changed_image_is_answered_or_refused(
     assert_answered(response)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.binary(min_size=1, max_size=200))
 def test_bytes_are_no_image(cluster: Cluster, data: bytes) -> None:
     """What is no image is told so."""

@@ -13,7 +13,6 @@ def run_machine(machine: type[RuleBasedStateMachine], examples: int, steps: int)
         max_examples=int(wanted or examples),
         derandomize=not wanted,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(machine, settings=few)

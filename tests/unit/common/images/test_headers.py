@@ -39,7 +39,7 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP", "GIF", "BMP"))
 
 
-@settings(deadline=None, derandomize=True, max_examples=1000)
+@settings(derandomize=True, max_examples=1000)
 @given(
     st.lists(st.sampled_from(PIECES) | st.text("\0\1\2\3\4\5", max_size=6).map(str.encode)),
     st.tuples(*[st.integers(0, 300)] * 4),
