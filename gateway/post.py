@@ -132,7 +132,7 @@ def _fields(message: Message) -> Fields:
 def _parse(fields: Fields, message: Message) -> None:
     try:
         ParseDict(fields, message, ignore_unknown_fields=True, max_recursion_depth=50)
-    except (ParseError, ValueError, TypeError, RecursionError):
+    except (ParseError, ValueError, TypeError, OverflowError, RecursionError):
         known = ", ".join(name for name in fields)
         raise BadRequest(
             f"one of these has a wrong type or is nested too deeply: {known}"

@@ -15,6 +15,8 @@ MAX_VALUES = 256
 """In `in`."""
 MAX_TEXT = 1024
 """Characters of a text; of a longer one in the index, the first 1,025 are compared."""
+WHOLE = range(-(2**63), 2**64)
+"""The whole numbers that a message can carry. Metadata has no others."""
 TESTS = ("eq", "ne", "in", "prefix", "exists")
 BOUNDS = ("gt", "gte", "lt", "lte")
 NODES = ("and", "or", "not")
@@ -133,6 +135,8 @@ def _check_test(test: Filter, where: str) -> None:
     values = [test.field, *(test.in_ or ()), *(test.get(name) for name in (*tests, *bounds))]
     if any(isinstance(value, str) and len(value) > MAX_TEXT for value in values):
         raise _refusal(where, f"a text has more than {MAX_TEXT} characters")
+    if any(isinstance(value, int) and value not in WHOLE for value in values):
+        raise _refusal(where, f"a whole number is not within {WHOLE[0]} and {WHOLE[-1]}")
 
 
 def _refusal(where: str, why: str) -> BadRequest:

@@ -108,6 +108,7 @@ def test_queries_of_different_filters_at_once_do_not_cross(services: Cluster) ->
             "bad_filter",
             "`filter.or[1]`",
         ),
+        ({"field": "number", "gte": 2**70}, "bad_filter", "a whole number is not within"),
         ({"fields": "number", "eq": 1}, "bad_request", "unknown field `fields`"),
         ("number=1", "bad_request", "filter"),
         ([], "bad_request", "filter"),

@@ -184,6 +184,8 @@ def test_a_shard_without_images_or_columns_passes_nothing() -> None:
         (Filter(field="a", gt=1, lt="b"), "both bounds are texts, or both are numbers"),
         (Filter(field="a", in_=()), "`in` has 1 to 256 values"),
         (Filter(field="a", in_=(1,) * 257), "`in` has 1 to 256 values"),
+        (Filter(field="a", gte=2**64), "`filter`: a whole number is not within"),
+        (Filter(field="a", in_=(1, -(2**63) - 1)), "-9223372036854775808 and 18446744073709551615"),
         (Filter(field="a", eq="x" * 1025), "more than 1024 characters"),
         (Filter(field="a" * 1025, eq="x"), "more than 1024 characters"),
         (Filter(and_=()), "`filter.and`: it has no part"),
