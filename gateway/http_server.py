@@ -14,6 +14,7 @@ from common.errors import (
     ServiceError,
     TooLarge,
     Unavailable,
+    UnsupportedMedia,
     problem_headers,
 )
 from common.metrics import DRAINING, IN_FLIGHT, IN_FLIGHT_BYTES, READY, exposition
@@ -76,6 +77,9 @@ class HttpServer:
         caller = self._access.check_http(request.headers, request.remote)
         if self._waiting >= MAX_WAITING:
             raise Overloaded("too many requests at once: try again in a second")
+        # aiohttp would unpack a body to more than the room that it takes; the last header counts
+        if set(request.headers.getall("Content-Encoding", ())) - {"identity"}:
+            raise UnsupportedMedia("send the body without a Content-Encoding")
         size = self._max_message_bytes if request.content_length is None else request.content_length
         if size > self._max_message_bytes:
             raise self._too_large()

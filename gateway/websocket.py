@@ -76,7 +76,10 @@ class WebSockets:
 
     def _socket(self) -> web.WebSocketResponse:
         return web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,), max_msg_size=self._max_message_bytes, heartbeat=PING_S
+            protocols=(SUBPROTOCOL,),
+            max_msg_size=self._max_message_bytes,
+            heartbeat=PING_S,
+            compress=False,  # aiohttp unpacks at once all that it reads, whatever it becomes
         )
 
 

@@ -1,10 +1,13 @@
 """The gateway as a service: TLS, keys, its routes, its start and its end."""
 
+import asyncio
 import base64
+import gzip
 import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import urllib3
 
@@ -65,6 +68,35 @@ def test_a_body_over_the_limit_is_refused_unread(services: Cluster, root: Path) 
             reply = served.service.request("POST", "/post", body=body)
             assert reply.status == 413
             assert "10000 bytes" in reply.json()["header"]["status"]["description"]
+
+
+@pytest.mark.parametrize(
+    "encodings", [["gzip"], ["GZIP"], ["deflate"], ["identity", "gzip"], ["identity, gzip"]]
+)
+def test_a_compressed_body_is_refused_unread(served: RunningGateway, encodings: list[str]) -> None:
+    """It would take more room than its length tells; a body that is as it is, is read."""
+    headers = urllib3.HTTPHeaderDict([("Content-Encoding", encoding) for encoding in encodings])
+    body = gzip.compress(b'{"data": [{"text": "a"}], "execEndpoint": "/encode"}')
+    reply = served.service.request("POST", "/post", body=body, headers=headers)
+    assert reply.status == 415
+    assert "Content-Encoding" in reply.json()["header"]["status"]["description"]
+
+    plain = gzip.decompress(body)
+    headers = urllib3.HTTPHeaderDict({"Content-Encoding": "identity"})
+    assert served.service.request("POST", "/post", body=plain, headers=headers).status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/dry_run"])
+def test_messages_of_a_websocket_are_not_compressed(served: RunningGateway, path: str) -> None:
+    """Whoever offers to is told so by the handshake, and sends them as they are."""
+
+    async def agreed() -> int:
+        url = f"ws://{served.service.address}{path}"
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(url, compress=15) as socket:
+                return socket.compress
+
+    assert not asyncio.run(agreed())
 
 
 def test_without_a_log_nothing_is_indexed(services: Cluster, root: Path) -> None:
