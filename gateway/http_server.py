@@ -77,7 +77,6 @@ class HttpServer:
         caller = self._access.check_http(request.headers, request.remote)
         if self._waiting >= MAX_WAITING:
             raise Overloaded("too many requests at once: try again in a second")
-        # aiohttp would unpack a body to more than the room that it takes; the last header counts
         if set(request.headers.getall("Content-Encoding", ())) - {"identity"}:
             raise UnsupportedMedia("send the body without a Content-Encoding")
         size = self._max_message_bytes if request.content_length is None else request.content_length

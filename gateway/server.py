@@ -86,6 +86,7 @@ def _runner(http: HttpServer, gateway: Gateway) -> web.AppRunner:
         app,
         access_log=None,
         handle_signals=False,
+        auto_decompress=False,  # to more than the room that a body takes
         handler_cancellation=True,  # a request whose client is gone leaves its room
         shutdown_timeout=DRAIN_S,
     )
