@@ -1,5 +1,6 @@
 """gRPC: the services that CLIP-as-service's clients call, on grpc.aio."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
@@ -12,12 +13,15 @@ from common.errors import ConfigError, MissingPackage, Problem, ServiceError
 from common.tls import DECRYPT, Tls
 from gateway.access import Access
 from gateway.answering import Answering, error_reply
-from gateway.stream import Stream
+from gateway.stream import IDLE_S, Stream, until_idle
 from gateway.wire import SUCCESS, Status
 
 CALL, DRY_RUN = "jina.JinaRPC", "jina.JinaGatewayDryRunRPC"
 MAX_STREAMS = 256
 """Streams at a time; each may hold a message that was read ahead."""
+MAX_REFUSALS, REFUSAL_S = 16, 1.0
+"""Refused streams that are read at a time, and for how long. The others of MAX_STREAMS are left to
+those who have a key."""
 CLOSED = "gRPC cannot use the key of Gateway.tls-cert, which has a password"
 
 Context = Any
@@ -30,6 +34,7 @@ class GrpcServer:
     def __init__(self, answering: Answering, access: Access, max_message_bytes: int) -> None:
         self._answering = answering
         self._access = access
+        self._refusals = Refusals()
         options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", -1),  # a reply is as long as its request
@@ -37,7 +42,8 @@ class GrpcServer:
         ]
         self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_STREAMS)
         call = grpc.stream_stream_rpc_method_handler(self._call)
-        dry_run = grpc.unary_unary_rpc_method_handler(self._dry_run)
+        # as a stream, it is answered at once: a message that never comes is not waited for
+        dry_run = grpc.stream_unary_rpc_method_handler(self._dry_run)
         self._server.add_generic_rpc_handlers(
             (
                 grpc.method_handlers_generic_handler(CALL, {"Call": call}),
@@ -67,17 +73,49 @@ class GrpcServer:
         try:
             caller = self._access.check(str(shown), address_of(context.peer()))
         except ServiceError as error:
-            # An abort would reach clip-client while it writes, which hides the reason from it.
-            refusal = error_reply(Problem.of(error)).SerializeToString()
-            async for _ in messages:
-                await context.write(refusal)
+            await self._refusals.tell(error, messages, context)
             return
         stream = Stream(self._answering, "grpc", caller, context.write, self._access.turn)
-        await stream.run(messages)
+        try:
+            await stream.run(until_idle(messages))
+            return
+        except* TimeoutError:
+            pass
+        told = f"no request came for {IDLE_S:.0f} s: open another stream"
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, told)
 
-    async def _dry_run(self, _request: bytes, _context: Context) -> bytes:
+    async def _dry_run(self, _requests: AsyncIterator[bytes], _context: Context) -> bytes:
         """Whether this server takes requests; whether middle is ready is for `/ready`."""
         return bytes(Status(code=SUCCESS).SerializeToString())
+
+
+class Refusals:
+    """Tells clients why they are refused, as the reply to each of their messages.
+
+    An abort would reach clip-client while it writes, which hides the reason from it. It is for who
+    sends nothing or goes on, and for those over MAX_REFUSALS.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    async def tell(
+        self, error: ServiceError, messages: AsyncIterator[bytes], context: Context
+    ) -> None:
+        """Read a refused stream, at most for REFUSAL_S; `context.abort` raises an error."""
+        if self._count < MAX_REFUSALS:
+            refusal = error_reply(Problem.of(error)).SerializeToString()
+            self._count += 1
+            try:
+                async with asyncio.timeout(REFUSAL_S):
+                    async for _ in messages:
+                        await context.write(refusal)
+                return
+            except TimeoutError:
+                pass
+            finally:
+                self._count -= 1
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, error.detail)
 
 
 def address_of(peer: str) -> str:

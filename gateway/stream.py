@@ -13,6 +13,8 @@ from gateway.wire import ERROR, Message, read_request
 MAX_UNSENT = 128
 """Requests of one stream that are in hand or whose reply its client has not taken yet. A client
 that does not read then stops its own stream alone. clip-client has 100 under way."""
+IDLE_S = 600.0
+"""A stream takes one of those that may be open; so long after its last request it is ended."""
 
 Send = Callable[[bytes], Awaitable[None]]
 Turn = Callable[[Caller], Awaitable[None]]
@@ -79,3 +81,14 @@ class Stream:
         """Also for a task that was cancelled before it began."""
         leave()
         self._unsent.leave(1)
+
+
+async def until_idle(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The messages of a client; raises TimeoutError after IDLE_S without any."""
+    source = aiter(messages)
+    while True:
+        async with asyncio.timeout(IDLE_S):
+            data = await anext(source, None)
+        if data is None:
+            return
+        yield data

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
+import grpc
 import pytest
 
 from devtools.gateways import RunningGateway, gateway
 from devtools.services import Cluster, run_command, with_section
+from gateway.grpc_server import MAX_STREAMS
 from gateway.wire import ERROR, SUCCESS, DataRequest, Document, Message
 from tests.gateway.clients import ENVIRONMENT_OF, run
 from tests.gateway.test_service import ENCODE, SHAPE, post
@@ -58,6 +60,25 @@ def test_keys(guarded: tuple[RunningGateway, dict[str, str]], scheme: str) -> No
     assert "not good for search" in told[4]
     assert served.service.request("GET", "/metrics").status == 401
     assert served.service.get("/healthz")
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("JinaRPC/Call", "UNAUTHENTICATED"), ("JinaGatewayDryRunRPC/dry_run", "OK")],
+)
+def test_streams_without_a_key_leave_room_for_others(
+    guarded: tuple[RunningGateway, dict[str, str]], method: str, code: str
+) -> None:
+    """As many as may be open, on which nothing is sent, end by themselves."""
+    served, keys = guarded
+
+    async def codes() -> list[str]:
+        async with asyncio.timeout(60), grpc.aio.insecure_channel(served.grpc) as channel:
+            mute = [channel.stream_unary(f"/jina.{method}")() for _ in range(MAX_STREAMS)]
+            return [(await stream.code()).name for stream in mute]
+
+    assert {code} == set(asyncio.run(codes()))
+    assert run("pydantic-1", ENCODE, served.url("grpc"), keys["search"])[-1].startswith(SHAPE)
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

@@ -14,7 +14,7 @@ from gateway.embedder import Embedder
 from gateway.endpoints import Endpoints
 from gateway.indexing import Indexer
 from gateway.retrying import RetryingMiddle
-from gateway.stream import MAX_UNSENT, Stream
+from gateway.stream import IDLE_S, MAX_UNSENT, Stream, until_idle
 from gateway.wire import ERROR, DataRequest, Document, Message
 from tests.unit.gateway.fake_middle import BAD, FakeMiddle
 
@@ -167,3 +167,21 @@ async def test_who_may_only_search_puts_nothing() -> None:
     client.caller = Caller("key anna")
     await client.run(answering(FakeMiddle()))
     assert client.replies["0"].header.status.exception.name == "no_log"
+
+
+async def test_a_stream_ends_long_after_its_last_message() -> None:
+    """Counted from each message on; a client that ends its input ends it at once."""
+    loop = asyncio.get_running_loop()
+
+    async def sent(*pauses_s: float) -> AsyncIterator[bytes]:
+        for pause_s in pauses_s:
+            await asyncio.sleep(pause_s)
+            yield b""
+
+    since = loop.time()
+    assert [b"", b""] == [data async for data in until_idle(sent(IDLE_S - 1, IDLE_S - 1))]
+    messages = until_idle(sent(0, IDLE_S + 1))
+    assert b"" == await anext(messages)
+    with pytest.raises(TimeoutError):
+        await anext(messages)
+    assert loop.time() - since == pytest.approx(3 * IDLE_S - 2)
