@@ -86,7 +86,7 @@ def array_of(array: Message) -> NDArray[Any]:
         if kind.kind not in "uifb":
             raise TypeError
         return np.frombuffer(dense.buffer, kind).reshape(tuple(dense.shape))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, SyntaxError):  # numpy parses some dtypes as Python
         raise BadRequest("the array's buffer, shape and dtype do not fit together") from None
 
 

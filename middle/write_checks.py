@@ -1,5 +1,7 @@
 """Checks of writes for what their types cannot express."""
 
+import math
+
 from common.errors import BadRequest
 from common.wire import encode
 from middle.write_messages import MAX_FIELDS, MAX_METADATA_BYTES, MAX_NAME, Metadata, PutQuery
@@ -30,6 +32,8 @@ def check_metadata(metadata: Metadata) -> Metadata:
             raise BadRequest(f"the name of a field has 1 to {MAX_NAME} characters")
         if isinstance(value, int) and value not in WHOLE:
             raise BadRequest(f"`metadata`: {name!r} is no whole number of 64 bits")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise BadRequest(f"`metadata`: {name!r} is no finite number")
     if len(encode(metadata)) > MAX_METADATA_BYTES:
         raise BadRequest(f"`metadata` is over {MAX_METADATA_BYTES} bytes")
     return metadata

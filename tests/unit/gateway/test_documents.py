@@ -55,7 +55,7 @@ def test_a_tensor_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "size"), [("|u1", 3), ("<f4", 4), ("|O", 12), ("x", 12), ("<U1", 48)]
+    ("dtype", "size"), [("|u1", 3), ("<f4", 4), ("|O", 12), ("x", 12), ("<U1", 48), ("(1,", 12)]
 )
 def test_a_buffer_that_does_not_fit_is_refused(dtype: str, size: int) -> None:
     """Objects, above all: reading them would run their code."""

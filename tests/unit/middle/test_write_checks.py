@@ -1,5 +1,6 @@
 """Which images and which metadata may be put."""
 
+import math
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ def test_metadata_is_small_and_of_numbers_that_a_filter_can_compare() -> None:
         {"n" * (MAX_NAME + 1): 1},
         {"large": 2**63},
         {"small": -(2**63) - 1},
+        {"none": math.nan},
+        {"endless": -math.inf},
         {"long": "x" * MAX_METADATA_BYTES},
     ],
 )
