@@ -100,7 +100,12 @@ def create_app(
         app, config, root, lambda image_id: loop.run(client.image(image_id)), answers.mark
     )
     add_writes(app, client, loop, NewImages(config, root), answers, middle)
-    backend = Backend(client, loop, new_deadline, embed_deadline, images.fill, thumbnail_of)
+
+    def shown(image_id: str) -> bytes:
+        keys.check(request.headers.get("Authorization", ""), "images")
+        return thumbnail_of(image_id)
+
+    backend = Backend(client, loop, new_deadline, embed_deadline, images.fill, shown)
     _add_api(app, backend, answers)
     add_wires(app, front, backend)
     _add_page(app)

@@ -35,7 +35,7 @@ class Backend(NamedTuple):
     fetch: Callable[[SearchQuery, float], SearchQuery]
     """The query with the image that its image_url names."""
     thumbnail: Callable[[str], bytes]
-    """The thumbnail of an image id, a JPEG."""
+    """The thumbnail of an image id, a JPEG, for a key with the scope `images`."""
 
     def embed(
         self,

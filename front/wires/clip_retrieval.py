@@ -96,7 +96,7 @@ def _whole(hit: Hit, backend: Backend) -> dict[str, Any]:
     found = {**_few(hit), **told, "image_path": hit.path}
     try:
         return {**found, "image": b64encode(backend.thumbnail(hit.id)).decode()}
-    except ServiceError:  # the file is gone; the hit is still one
+    except ServiceError:  # the file is gone, or the key may not see it; the hit is still one
         return found
 
 

@@ -60,6 +60,12 @@ def keys(config: dict[str, Any], root: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
+def both(config: dict[str, Any], root: Path) -> str:
+    """A key that is good for searches and for images."""
+    return make_key(config, root, "search", "images")
+
+
+@pytest.fixture(scope="module")
 def guarded(config: dict[str, Any], keys: dict[str, str], root: Path) -> Iterator[Service]:
     """The front with keys."""
     assert keys
@@ -73,8 +79,9 @@ def image_id(cluster: Cluster) -> str:
     return str(cluster.front.get("/v1/search?text=red&k=1")["hits"][0]["id"])
 
 
-def make_key(config: dict[str, Any], root: Path, scope: str) -> str:
-    done = run_command("front/keys.py", config, f"for {scope}", "--scope", scope, cwd=root)
+def make_key(config: dict[str, Any], root: Path, *scopes: str) -> str:
+    options = [word for scope in scopes for word in ("--scope", scope)]
+    done = run_command("front/keys.py", config, f"for {' and '.join(scopes)}", *options, cwd=root)
     assert 0 == done.returncode, done.stderr
     return done.stdout.strip()
 
@@ -86,23 +93,34 @@ def ask(front: Service, method: str, path: str, key: str | None) -> Reply:
 
 
 def test_a_part_of_an_image_needs_a_key_for_images(
-    guarded: Service, keys: dict[str, str], config: dict[str, Any], root: Path, image_id: str
+    guarded: Service, keys: dict[str, str], both: str, image_id: str
 ) -> None:
     """The file is read for it: a key for searches alone gets 403, also when an answer is kept."""
-    both = ("--scope", "search", "--scope", "images")
-    done = run_command("front/keys.py", config, "for both", *both, cwd=root)
     path = f"/v1/search?id={image_id}&region=0,0,0.5,1"
 
     assert_problem(ask(guarded, "GET", path, keys["search"]), 403, "forbidden")
-    assert 200 == ask(guarded, "GET", path, done.stdout.strip()).status
-    assert "hit" == ask(guarded, "GET", path, done.stdout.strip()).headers["X-Cache"]
+    assert 200 == ask(guarded, "GET", path, both).status
+    assert "hit" == ask(guarded, "GET", path, both).headers["X-Cache"]
     assert_problem(ask(guarded, "GET", path, keys["search"]), 403, "forbidden")
     assert 200 == ask(guarded, "GET", f"/v1/search?id={image_id}", keys["search"]).status
     clicked = {"id": image_id, "points": [[0.5, 0.5, 1]]}
-    for key, status in ((keys["search"], 403), (done.stdout.strip(), 200)):
+    for key, status in ((keys["search"], 403), (both, 200)):
         headers = {"Authorization": f"Bearer {key}"}
         reply = guarded.request("POST", "/v1/segment", json=clicked, headers=headers)
         assert status == reply.status, reply.data
+
+
+def test_hits_of_other_projects_show_pictures_to_keys_for_images(
+    keys: dict[str, str], both: str, config: dict[str, Any], root: Path
+) -> None:
+    """A key for searches alone finds the same images, without their pictures."""
+    wired = with_section(config, "Front", wires=["clip-retrieval"])
+    with running("front/front.py", wired, cwd=root) as front:
+        hits, bare = (
+            ask(front, "POST", "/knn-service", key).json() for key in (both, keys["search"])
+        )
+    assert all(hit.pop("image") for hit in hits)
+    assert hits == bare
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
