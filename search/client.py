@@ -67,7 +67,7 @@ class SearchServer:
     def _has(self, position: int) -> bool:
         """Whether each replica in use has told that it has the log up to there."""
         told = self._positions
-        return not position or all(told.get(one, 0) >= position for one in self.in_use())
+        return not position or all(told.get(address, 0) >= position for address in self.in_use())
 
     async def lookup(
         self,
