@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from common.errors import Unavailable
 from gateway.access import Caller
 from gateway.answering import Answering
-from gateway.stream import Stream, Turn
+from gateway.stream import Stream, Turn, until_idle
 from gateway.wire import SUCCESS, Status
 
 END_OF_INPUT = b"\0"
@@ -43,9 +44,9 @@ class WebSockets:
         stream = Stream(self._answering, "websocket", caller, socket.send_bytes, turn)
         self._open[socket] = stream
         try:
-            await stream.run(_messages(socket))
-        except* ConnectionError:
-            pass  # the client is gone
+            await stream.run(until_idle(_messages(socket)))
+        except* (ConnectionError, TimeoutError):
+            pass  # the client is gone, or silent
         finally:
             del self._open[socket]
         if stream.has_failed:
@@ -57,7 +58,8 @@ class WebSockets:
         """Say that this server takes requests; a message asks, its content does not matter."""
         socket = self._socket()
         await socket.prepare(request)
-        await socket.receive()
+        with suppress(TimeoutError):
+            await socket.receive(PING_S)
         await socket.send_bytes(Status(code=SUCCESS).SerializeToString())
         await socket.close()
         return socket
