@@ -11,9 +11,14 @@ from common.request_context import CONTEXT
 class Gather:
     """The results of one request, a slot for each of its items."""
 
-    def __init__(self, slots: int, deadline: float) -> None:
-        """`deadline` is on the clock of time.monotonic()."""
+    def __init__(self, slots: int, deadline: float, inputs: list[Any] | None = None) -> None:
+        """`deadline` is on the clock of time.monotonic().
+
+        `inputs` is emptied when nobody waits for results any more: threads that are busy may hold
+        on to a request for long after it was answered.
+        """
         self.deadline = deadline
+        self._inputs = inputs if inputs is not None else []
         self.context = CONTEXT.get()
         self.abandoned = False
         self._results: list[Any] = [None] * slots
@@ -39,6 +44,7 @@ class Gather:
             for slot in self._open:
                 self._results[slot] = DeadlineExceeded("no answer within the deadline")
             self._open.clear()
+        self._inputs.clear()
         return self._results
 
     def first(self) -> Any:

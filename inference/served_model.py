@@ -137,7 +137,7 @@ class ServedModel:
     ) -> tuple[Gather, dict[int, str]]:
         """Queue images; the dict has their perceptual hashes, if wanted, once all have ended."""
         files, regions = request.images, request.regions
-        gather, hashes = Gather(len(files), deadline), dict[int, str]()
+        gather, hashes = Gather(len(files), deadline, files), dict[int, str]()
 
         def prepare(slot: int) -> None:
             if gather.abandoned:

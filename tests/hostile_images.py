@@ -1,4 +1,4 @@
-"""Image files of few bytes that cost gigabytes or seconds where they are decoded as they ask."""
+"""Image files of few bytes that cost gigabytes or seconds, or a reader, as they ask."""
 
 import struct
 import zlib
@@ -95,6 +95,19 @@ def small_png(*extra: bytes) -> bytes:
 
 
 MEGABYTE = zlib.compress(bytes(2**20 - 1))
+
+
+def heif_that_ends_in(*boxes: bytes) -> bytes:
+    """A HEIC of the boxes about its items, of which the last one is empty and ends the file."""
+    inner = bytes(4) + b"".join(boxes)
+    kind = b"ftypheic\0\0\0\0mif1heic"
+    return _box(kind) + _box(b"meta" + inner)
+
+
+def _box(content: bytes) -> bytes:
+    return struct.pack(">I", 4 + len(content)) + content
+
+
 HOSTILE: dict[str, tuple[int, Callable[[], bytes]]] = {
     "GIF with a frame beyond its screen": (413, lambda: gif((41, 65), (0, 0, 65300, 65409))),
     "GIF that is to be cleared": (413, lambda: gif((41, 65), (0, 0, 65300, 65409), 2)),
@@ -113,6 +126,11 @@ HOSTILE: dict[str, tuple[int, Callable[[], bytes]]] = {
         lambda: small_png(*(b"zTXtk%d\0\0" % number + MEGABYTE for number in range(60))),
     ),
     "BMP in runs": (413, lambda: bmp_of_runs(SIDE, b"\1\1\0\0")),
+    "HEIC without a list of its items": (422, lambda: heif_that_ends_in(_box(b"iinf"))),
+    "HEIC without a place of its items": (
+        422,
+        lambda: heif_that_ends_in(_box(b"iinf" + bytes(6)), _box(b"iloc")),
+    ),
     "WEBP with a canvas of 268 megapixels": (413, lambda: webp(16_383)),
     "WEBP with a canvas of 3,600 megapixels": (413, lambda: webp(60_000)),
 }

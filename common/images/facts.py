@@ -65,7 +65,7 @@ def _exif_in(data: bytes) -> bytes:
                 return exif_of_heif(data)
             case "TIFF" | "RAW":
                 return data
-    except (ServiceError, IndexError):  # broken so far that it tells nothing
+    except ServiceError:  # broken so far that it tells nothing
         pass
     return b""
 

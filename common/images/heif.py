@@ -44,7 +44,7 @@ def read_heif(data: bytes, max_pixels: int) -> ImageFile:
 
 
 def exif_of_heif(data: bytes) -> bytes:
-    """The EXIF of an AVIF or HEIC file, empty if it has none; raises Unprocessable, IndexError."""
+    """The EXIF of an AVIF or HEIC file, empty if it has none; raises Unprocessable."""
     meta = next((box for box in boxes(data, 0, len(data)) if box.kind == b"meta"), None)
     if meta is None:
         return b""
@@ -59,7 +59,7 @@ def _items(data: bytes, box: Box | None) -> Iterator[tuple[int, bytes, int]]:
     """The items of an `iinf` box: number, type, and where the type stands."""
     if box is None:
         return
-    head = 6 if data[box.start] == 0 else 8
+    head = 8 if big_endian(data, box.start, 1) else 6
     for count, info in enumerate(boxes(data, box.start + head, box.end)):
         if count == MAX_ITEMS:
             raise Unprocessable(f"the image has more than {MAX_ITEMS} items")
@@ -105,7 +105,8 @@ def _contents(
     box = parts.get(b"iloc")
     if box is None:
         return
-    version, sizes, at = data[box.start], big_endian(data, box.start + 4, 2), box.start + 6
+    version, sizes = big_endian(data, box.start, 1), big_endian(data, box.start + 4, 2)
+    at = box.start + 6
     offset_size, length_size, base_size = (sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15)
     index_size = sizes & 15 if version else 0
     wide = 4 if version == 2 else 2

@@ -9,7 +9,7 @@ import pillow_heif
 from PIL import AvifImagePlugin, Image
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
-from common.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
+from common.errors import BadRequest, ServiceError, TooLarge, Unprocessable, UnsupportedMedia
 from common.images.canvas import gif_sizes, webp_size
 from common.images.colours import in_8_bits, plain
 from common.images.formats import FORMATS, ImageFile, Size, format_of
@@ -66,7 +66,12 @@ def decode_here(
 
 def open_checked(data: bytes, kind: str, max_pixels: int, at_least: int) -> Opened:
     """Check the headers of an image file; raises as `decode.decode`."""
-    file = _checked(data, kind, max_pixels, at_least)
+    try:
+        file = _checked(data, kind, max_pixels, at_least)
+    except (ServiceError, MemoryError):
+        raise
+    except Exception:  # whatever else its bytes lead our readers to
+        raise Unprocessable("the image is broken") from None
     image = _open(file)
     _check_shape(image, file, max_pixels)
     whole = image.size

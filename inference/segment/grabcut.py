@@ -11,7 +11,7 @@ from PIL import Image
 
 from common.batcher import Batcher
 from common.config import Inference
-from common.errors import NotImplementedHere
+from common.errors import NotImplementedHere, Unprocessable
 from common.gather import Gather
 from common.images.decode import decode
 from common.images.formats import FORMATS
@@ -83,8 +83,8 @@ def _segment(request: GrabCutRequest, max_pixels: int, formats: Sequence[str]) -
 def cut_out(image: Image.Image, points: Sequence[Point], box: Region | None) -> Mask:
     """The mask of what points and a box mean in a small image: one part, under the first click.
 
-    Where nothing stands out, it is what the prompt alone says. Raises NotImplementedHere without
-    OpenCV.
+    Where nothing stands out, it is what the prompt alone says. Raises Unprocessable `no_segment` if
+    that is nothing, and NotImplementedHere without OpenCV.
     """
     try:
         import cv2
@@ -92,8 +92,7 @@ def cut_out(image: Image.Image, points: Sequence[Point], box: Region | None) -> 
         raise NotImplementedHere(
             "segments need a model (Inference.sam), or `pip install -r requirements-segment.txt`"
         ) from None
-    seeds = _seeds(image.size, points, box)
-    labels = seeds.copy()
+    labels = _seeds(image.size, points, box)
     inside = _is_in(labels)
     if inside.any() and not inside.all():  # else there is nothing to tell apart
         cv2.setRNGSeed(0)  # so that equal prompts have equal masks
@@ -101,8 +100,12 @@ def cut_out(image: Image.Image, points: Sequence[Point], box: Region | None) -> 
         pixels = np.asarray(image.convert("RGB"))
         cv2.grabCut(pixels, labels, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     found = _is_in(labels)
+    if not inside.any():
+        raise Unprocessable(
+            "the points outside leave nothing of the box: send another prompt", "no_segment"
+        )
     if not found.any():
-        return _is_in(seeds)
+        return inside
     _, parts, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8))
     wanted = parts[_is_clicked(image.size, points) & found]
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image, ImageDraw
 
 from common.config import Inference
-from common.errors import BadRequest, DeadlineExceeded, NotImplementedHere, UnsupportedMedia
+from common.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    NotImplementedHere,
+    Unprocessable,
+    UnsupportedMedia,
+)
 from inference.messages import GrabCutRequest, SegmentPrompt, SegmentReply
 from inference.prompt_checks import MAX_POINTS, check_prompt
 from inference.segment.grabcut import GrabCut, cut_out
@@ -166,3 +172,12 @@ def test_the_box_of_a_mask_holds_its_last_pixel() -> None:
     assert box_of(mask) == (0.3, 0.25, 1.0, 1.0)
     with Image.open(io.BytesIO(png_of(mask))) as image:
         assert np.array_equal(np.asarray(image), mask)
+
+
+def test_a_click_outside_that_leaves_nothing_of_the_box_is_told(grabcut: GrabCut) -> None:
+    """It is a prompt as it may be sent, and no fault of the server."""
+    click, box = (0.515, 0.515, 0), (0.5, 0.5, 0.53, 0.53)
+    with pytest.raises(Unprocessable) as error:
+        grabcut.segment(GrabCutRequest(image=file_of(discs()), points=[click], box=box))
+
+    assert error.value.code == "no_segment"

@@ -1,8 +1,9 @@
 """What embeds in the inference server, around towers that are quick."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
+from threading import Event
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -94,9 +95,14 @@ def served(pool: ThreadPoolExecutor, **parts: Any) -> ServedModel:
 
 def embed(one: ServedModel, **request: Any) -> EmbedReply:
     """What a started model answers; it is closed then."""
+    return answer(one, EmbedRequest(**request))
+
+
+def answer(one: ServedModel, request: EmbedRequest) -> EmbedReply:
+    """The same to a request."""
     one.start()
     try:
-        return one.embed(EmbedRequest(**request))
+        return one.embed(request)
     finally:
         one.close()
 
@@ -186,3 +192,18 @@ def test_a_model_describes_itself(pool: ThreadPoolExecutor) -> None:
 
     assert reply.rows == b""
     assert len(reply.digest) == 64
+
+
+def test_who_was_answered_late_leaves_no_images_behind(pool: ThreadPoolExecutor) -> None:
+    """Though all that decode are busy, and have not come to them yet."""
+    is_over = Event()
+    busy = [pool.submit(is_over.wait) for _ in range(2)]
+    request = EmbedRequest(images=[png()] * 3, deadline_ms=1)
+    try:
+        reply = answer(served(pool), request)
+    finally:
+        is_over.set()
+    wait(busy)
+
+    assert {one.code for one in reply.problems.values()} == {"deadline_exceeded"}
+    assert request.images == []
