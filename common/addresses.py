@@ -14,6 +14,7 @@ def join_address(host: str, port: int) -> str:
 def split_address(address: str, key: str = "Search.server-list") -> tuple[str, int]:
     """Split "host:port"; raises ConfigError that names the key of config.json."""
     host, _, port = address.rpartition(":")
-    if not host or host.startswith(DNS) or not port.isdecimal() or int(port) > 65535:
+    is_host = host and "/" not in host and not host.startswith(DNS)  # an http:// is none
+    if not is_host or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"config: {key}: {address!r} is not host:port")
     return host.strip("[]"), int(port)

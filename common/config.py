@@ -97,6 +97,8 @@ def parse(text: str | bytes) -> Config:
     for name in ("front", "middle", "inference", "search", "gateway"):
         if listen := getattr(getattr(config, name), "listen", None):
             split_address(listen, f"{name.title()}.listen")
+    if upstream := config.front.immich_upstream:
+        split_address(upstream, "Front.immich-upstream")
     return config
 
 

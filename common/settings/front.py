@@ -205,7 +205,8 @@ class Front(Server, frozen=True):
     immich_upstream: Annotated[
         str | None,
         Meta(
-            description="The `host:port` of Immich's own machine learning server,"
+            description="The `host:port` of Immich's own machine learning server, without `http://`,"
             " for what the wire `immich` cannot answer: faces, and text in images."
+            " It has two minutes to answer: its first request loads a model."
         ),
     ] = None

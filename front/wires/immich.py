@@ -17,10 +17,14 @@ from common.http_client import HttpClient, Reply, Request
 from common.json_input import decode_json
 from common.loop import within
 from common.server.reply import json_reply
+from common.server.request import long_deadline_of
 from front.wires.backend import Backend, Input
 
 Entries = dict[str, dict[str, dict[str, Any]]]
 """By task and kind: the name and the options of a model."""
+ANSWER_S = 120.0
+"""Its first request loads a model, maybe from the Internet. Immich's own limit for it is as long:
+MACHINE_LEARNING_WORKER_TIMEOUT, after which its worker is ended."""
 PARTS = re.compile(r"[^a-z0-9]+")
 
 
@@ -37,7 +41,7 @@ class Others:
         """The reply of the other server to the request; raises a ServiceError."""
         headers = {"Content-Type": request.headers.get("Content-Type", "")}
         asked = Request("POST", "/predict", with_digest(request.get_data()), headers)
-        deadline = self._backend.new_deadline()
+        deadline = long_deadline_of(request, ANSWER_S)
         reply: Reply = self._backend.loop.run(
             within(deadline, self._http.send(self._address, asked))
         )

@@ -20,13 +20,17 @@ def test_an_address_is_joined_and_split(host: str, port: int, address: str) -> N
     assert split_address(address) == (host, port)
 
 
-@pytest.mark.parametrize("address", ["host", "host:", ":80", "host:http", "host:70000"])
+@pytest.mark.parametrize(
+    "address", ["host", "host:", ":80", "host:http", "host:70000", "http://host:80"]
+)
 def test_what_is_no_address_stops_the_start(address: str) -> None:
     """The section is named."""
     with pytest.raises(ConfigError, match=r"Middle\.server-list"):
         split_address(address, "Middle.server-list")
     with pytest.raises(ConfigError, match=r"Inference\.server-list"):
         parse(f'{{"Inference": {{"server-list": ["{address}"]}}}}')
+    with pytest.raises(ConfigError, match=r"Front\.immich-upstream: .* is not host:port"):
+        parse(f'{{"Front": {{"immich-upstream": "{address}"}}}}')
 
 
 def test_one_of_several_servers_listens_at_its_entry() -> None:

@@ -1,23 +1,26 @@
 """The APIs of other projects over a middle that embeds a text as its length."""
 
 import json
+import time
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 
 from common.config import Front
 from common.errors import BadRequest, Unprocessable
+from common.server.admission import UNDERWAY, Underway
 from common.server.problems import handle_errors
+from devtools.fake_clock import FakeClock, run
 from front.query import MAX_TEXTS
-from front.wires import add_wires
+from front.wires import add_wires, immich
 from front.wires.backend import Backend
-from front.wires.immich import Others
 from front.wires.openai import MODELS
 from front.wires.weaviate import VectorizeRequest
 from middle.messages import EmbedQuery
+from tests.unit.fake_http import FakeHttp, saying
 
 
 class Middle:
@@ -133,7 +136,29 @@ def test_weaviate_s_request_has_texts_images_or_both(client: FlaskClient) -> Non
 
 def test_without_another_immich_only_clip_is_answered(client: FlaskClient) -> None:
     """The answer says what to set."""
-    assert cast(Any, Others)
     faces = json.dumps({"facial-recognition": {}})
     refused = client.post("/predict", data={"entries": faces})
     assert refused.status_code == 501
+
+
+@pytest.mark.parametrize(("after_s", "status"), [(119.0, 200), (121.0, 503)])
+def test_another_immich_has_time_to_load_its_models(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, after_s: float, status: int
+) -> None:
+    """Its first answer takes longer than a search may; one that never comes is not waited for."""
+    now = time.monotonic()
+    fake = FakeHttp({"immich:3003": saying(b"{}", after_s=after_s)})
+    monkeypatch.setattr("front.wires.immich.HttpClient", lambda: fake.client)
+    loop: Any = SimpleNamespace(run=lambda coroutine: run(coroutine, FakeClock(now)))
+    app = Flask("front")
+    handle_errors(app)
+    app.before_request(lambda: setattr(g, "since", now))
+    there = backend._replace(loop=loop)
+    app.register_blueprint(immich.create(there, immich.Others("immich:3003", there)))
+
+    faces = {"entries": json.dumps({"facial-recognition": {}})}
+    underway = {UNDERWAY: Underway(1, now, "id")}
+    reply = app.test_client().post("/predict", data=faces, environ_overrides=underway)
+
+    assert reply.status_code == status
+    assert [sent.request.path for sent in fake.sent] == ["/predict"]
