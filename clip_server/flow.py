@@ -51,7 +51,7 @@ def read_flow(text: str) -> Fields:
             " python -m common.supervisor --config config.json"
         )
     executors = flow.get("executors")
-    if not isinstance(executors, list) or len(executors) != 1:
+    if not (isinstance(executors, list) and [dict] == [type(executor) for executor in executors]):
         raise ConfigError("a Flow must have one executor, CLIPEncoder: all models run behind it")
     return dict(_flat("", flow))
 
@@ -89,14 +89,9 @@ def understand(flow: Fields, machine: Machine) -> Understood:
 
 def _gateway(take: Callable[..., Any], machine: Machine) -> Fields:
     protocols = [str(name).lower() for name in _listed(take("with.protocol", "grpc"))]
-    ports = [*_listed(take("with.port", GRPC_PORT))]
-    by_protocol = dict(zip(protocols, ports, strict=False))
-    first = ports[0]
-    http = by_protocol.get("http", by_protocol.get("websocket"))
-    if http is None:
-        http = first + 1 if set(protocols) - {"grpc"} else machine.free_port()
-    found: Fields = {"protocols": protocols, "port": by_protocol.get("grpc", first)}
-    found["http-port"] = http
+    grpc, http = _ports(protocols, _listed(take("with.port", GRPC_PORT)))
+    found: Fields = {"protocols": protocols, "port": grpc}
+    found["http-port"] = machine.free_port() if http is None else http
     if (host := take("with.host", machine.host)) is not None:
         found |= {"address": host, "open": True}
     for key, ours in (
@@ -108,6 +103,21 @@ def _gateway(take: Callable[..., Any], machine: Machine) -> Fields:
             found[ours] = value
     found["metrics-port"] = _metrics(take, "with", FLOW_METRICS)
     return found
+
+
+def _ports(protocols: list[str], ports: list[Any]) -> tuple[int, int | None]:
+    """The port of gRPC, and the one of HTTP and WebSocket if there is any; raises ConfigError."""
+    if len(ports) not in (1, len(protocols)) or {int} != {type(port) for port in ports}:
+        raise ConfigError("with.port: name one port, or one for each protocol in with.protocol")
+    first = ports[0]
+    if len(ports) == 1:
+        after_grpc = first + 1 if "grpc" in protocols else first
+        ports = [first if name == "grpc" else after_grpc for name in protocols]
+    by_protocol = dict(zip(protocols, ports, strict=True))
+    grpc = by_protocol.pop("grpc", first)
+    if len(set(by_protocol.values())) > 1:
+        raise ConfigError("with.port: HTTP and WebSocket share a port here: name the same for both")
+    return grpc, next(iter(by_protocol.values()), None)
 
 
 def _inference(take: Callable[..., Any], machine: Machine) -> Fields:

@@ -101,6 +101,8 @@ def test_a_multilingual_model_brings_its_image_model() -> None:
         ("protocol: websocket", {"protocols": ["websocket"], "http-port": 51000}),
         ("protocol: http", {"protocols": ["http"], "http-port": 51000}),
         ("protocol: [grpc, http]", {"protocols": ["grpc", "http"], "http-port": 51001}),
+        ("protocol: [http, grpc]", {"port": 51000, "http-port": 51001}),
+        ("protocol: [http, websocket]", {"http-port": 51000}),
         ("prefetch: 10", {"prefetch": 10}),
         ("host: 0.0.0.0", {"address": "0.0.0.0", "open": True}),
         ("ssl_certfile: c.pem\n  ssl_keyfile: k.pem", {"tls-cert": "c.pem", "tls-key": "k.pem"}),
@@ -115,10 +117,18 @@ def test_the_keys_of_the_flow(flow: str, expected: Fields) -> None:
     assert expected.items() <= config_of(text_of(flow))["Gateway"].items()
 
 
-def test_several_protocols_with_a_port_each() -> None:
+def with_ports(protocols: str, ports: str) -> str:
+    """A Flow with these protocols and ports."""
+    return text_of(f"protocol: {protocols}").replace("port: 51000", f"port: {ports}")
+
+
+@pytest.mark.parametrize(
+    ("protocols", "ports"),
+    [("[http, grpc]", "[7000, 7001]"), ("[websocket, grpc, http]", "[7000, 7001, 7000]")],
+)
+def test_several_protocols_with_a_port_each(protocols: str, ports: str) -> None:
     """In their order."""
-    text = text_of("protocol: [http, grpc]").replace("port: 51000", "port: [7000, 7001]")
-    gateway = config_of(text)["Gateway"]
+    gateway = config_of(with_ports(protocols, ports))["Gateway"]
 
     assert (gateway["http-port"], gateway["port"]) == (7000, 7001)
 
@@ -155,6 +165,12 @@ def test_without_torch_onnx_runtime_runs_the_model() -> None:
         ("- a", "no Flow"),
         ('{"Front": {"port": 8000}}', r"common\.supervisor"),
         ("jtype: Flow", "one executor"),
+        ("jtype: Flow\nexecutors: [null]", "one executor"),
+        (with_ports("[grpc, http, websocket]", "[1, 2, 3]"), "with.port: HTTP and WebSocket share"),
+        (with_ports("[grpc, http, websocket]", "[1, 2]"), "with.port: name one port, or one for"),
+        (with_ports("grpc", "[1, 2]"), "with.port: name one port"),
+        (with_ports("grpc", "[]"), "with.port: name one port"),
+        (with_ports("[grpc, http]", "'51000'"), "with.port: name one port"),
         (text_of("uvicorn_kwargs: {ssl_keyfile_password: x}"), "with.uvicorn_kwargs.ssl_keyfile"),
         (text_of(executor="env: {A: b}\n    shards: 2"), r"executors\[0\].env.A, executors\[0\]"),
         (text_of(traversal="@c"), "uses.with.traversal"),
