@@ -1,6 +1,7 @@
 """Dockerfile and compose.yaml: read by the programs themselves, and held to the rest of us."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,11 @@ from common.addresses import split_address
 from common.config import Config, parse
 from devtools.nginx import CONF
 from devtools.services import CHECKOUT, with_section
+from front.query import MAX_TEXTS
+from front.wires.immich import ANSWER_S
+from front.write_requests import MAX_WRITES
+from front.writes import PUTS_AT_ONCE
+from middle.messages import MAX_INPUTS
 from tests.docs.pages import fences_of
 from tests.edge.image import DOCKERFILE
 
@@ -80,6 +86,22 @@ def test_the_files_of_the_containers_fit_together() -> None:
     (port,) = services["edge"]["ports"]
     assert ("127.0.0.1", "8000") == (port["host_ip"], port["published"])
     assert f"listen {port['target']};" in text
+
+
+def test_the_edge_waits_for_the_last_of_many_items() -> None:
+    """As long as front may take for them: what became of each would be lost."""
+    config = parse((CHECKOUT / "edge/config.json").read_bytes())
+    (found,) = re.findall(r"location ~ (\S+) {[^}]* proxy_read_timeout (\d+)s;", CONF.read_text())
+    paths, waits_s = found
+    puts_s = math.ceil(MAX_WRITES / PUTS_AT_ONCE) * config.middle.embed_deadline_ms / 1000
+    embeds_s = math.ceil(MAX_TEXTS / MAX_INPUTS) * config.middle.embed_deadline_ms / 1000
+
+    assert max(puts_s, embeds_s, ANSWER_S) < int(waits_s)
+    for path in ("images", "images/delete", "embed", "embeddings"):
+        assert re.search(paths, f"/v1/{path}")
+    for path in ("/predict", "/vectorize", "/vectorize/"):
+        assert re.search(paths, path)
+    assert not re.search(paths, "/v1/search")
 
 
 def asked(config: Config) -> list[str]:
