@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class Environment(NamedTuple):
         with FileLock(f"{folder}.lock"):  # tests that run side by side may want it at once
             if not self.is_in(root):
                 print(f"installing {self.name} in {folder} (once)", flush=True)
-                self._uv("venv", "--clear", str(folder))
+                shutil.rmtree(folder, ignore_errors=True)  # what was killed half-way
+                self._uv("venv", str(folder))
                 self._uv("pip", "install", "--python", str(folder / "bin/python"), *self.packages)
                 self._mark(root).write_text("\n".join(self.packages))
         return folder / "bin"

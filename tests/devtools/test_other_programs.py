@@ -33,6 +33,14 @@ def test_what_cannot_be_installed_says_why(tmp_path: Path) -> None:
             BROKEN.bin(tmp_path)
 
 
+def test_what_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    """Whoever made or deleted it may have been killed: it need not even be an environment."""
+    (tmp_path / "empty/lib").mkdir(parents=True)
+    program = Environment("empty", ("pip",)).bin(tmp_path) / "python"
+
+    assert program.exists()
+
+
 def test_two_that_ask_at_once_install_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
