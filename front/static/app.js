@@ -138,10 +138,12 @@ async function call(url, init = {}) {
   throw Object.assign(new Error(message), { name: 'KeyError' });
 }
 
-/** Load a picture with the key, which an image element does not send. @param {HTMLImageElement} image @param {string} url */
+/** Load a picture with the key, which an image element does not send. The last call for an image counts. @param {HTMLImageElement} image @param {string} url */
 async function load(image, url) {
+  image.wanted = url;
   const response = key && (await call(url).catch(() => undefined));
-  image.src = response?.ok ? URL.createObjectURL(await response.blob()) : url;
+  const file = response?.ok && (await response.blob());
+  if (image.wanted === url) image.src = file ? URL.createObjectURL(file) : url;
 }
 
 /** @param {Response} response a problem+json, or whatever a proxy sends @returns {Promise<string>} a sentence */
@@ -363,6 +365,7 @@ function fillForm({ text, id, image, region, segment, ...rest }) {
   page.query.value = text ?? '';
   page.chip.hidden = !id && !image;
   page['chip-name'].textContent = image?.name ?? 'like this';
+  page['chip-image'].wanted = null; // what is still loading for it comes too late
   page['chip-image'].src = image ? URL.createObjectURL(image) : '';
   if (id) load(page['chip-image'], `${imageUrl(id)}/thumbnail`);
 }
@@ -436,6 +439,7 @@ function openViewer(index) {
 async function loadOriginal(image, { id, path }) {
   const original = new Image();
   await load(original, imageUrl(id));
+  if (!image.isConnected) return URL.revokeObjectURL(original.src); // the viewer shows another picture
   page['viewer-original'].href = original.src;
   if (MAY_MOVE.test(path)) image.src = original.src;
 }

@@ -6,11 +6,28 @@ from pathlib import Path
 
 import pytest
 from selenium.webdriver import Chrome
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from devtools.collection import Collection
 from devtools.services import Service, cluster, run_command, with_section
 from tests.front.browsing import Browser
+
+HELD = """
+    const [held] = arguments;
+    const send = fetch;
+    window.fetch = async (url, init) => {
+        const response = await send(url, init);
+        if (url !== held || window.letCome) return response;
+        const file = await response.blob();
+        response.blob = () => new Promise((come) => { window.letCome = () => come(file); });
+        return response;
+    };
+"""
+"""Has the next file of an address wait for letCome()."""
+COMES = "letCome(); setTimeout(arguments[0]);"
+"""Ends when the page has taken the file."""
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +113,47 @@ def test_a_wrong_key_is_told_and_asked_for_again(browser: Browser, key: str) -> 
     browser.find("body[data-view=key] #key")
     browser.driver.close()
     browser.driver.switch_to.window(browser.driver.window_handles[0])
+
+
+def test_a_file_that_comes_late_is_not_that_of_the_next_picture(browser: Browser, key: str) -> None:
+    """In the viewer, "Open the file" leads to the picture that is shown."""
+    browser.open("/")
+    give(browser, key)
+    browser.search("blue")
+    browser.driver.execute_script(HELD, f"/v1/images/{browser.hits()[0]}")
+    browser.find("#results li a.open").click()
+    browser.until(lambda driver: driver.execute_script("return 'letCome' in window"))
+    ActionChains(browser.driver).send_keys(Keys.ARROW_RIGHT).perform()
+    link = browser.find("#viewer-original")
+    browser.until(lambda _: str(link.get_dom_attribute("href")).startswith("blob:"))
+    shown = link.get_dom_attribute("href")
+    browser.shoot("key-viewer")
+
+    browser.driver.execute_async_script(COMES)
+
+    assert shown == link.get_dom_attribute("href")
+
+
+@pytest.mark.parametrize("is_upload", [False, True])
+def test_a_thumbnail_that_comes_late_is_not_that_of_the_next_query(
+    browser: Browser, key: str, collection: Collection, is_upload: bool
+) -> None:
+    """Beside the words, the picture is the one that was searched for last."""
+    browser.open("/")
+    give(browser, key)
+    browser.search("blue")
+    browser.driver.execute_script(HELD, f"/v1/images/{browser.hits()[0]}/thumbnail")
+    browser.find("#results li a.open").send_keys("m")
+    browser.until(lambda driver: driver.execute_script("return 'letCome' in window"))
+    browser.answered("Images like this one")
+    if is_upload:
+        browser.find("#image-input").send_keys(str(collection.folder / "images/0001.png"))
+    else:
+        browser.find("#results li a.open").send_keys("m")
+    chip = browser.find("#chip-image")
+    browser.until(lambda _: str(chip.get_dom_attribute("src")).startswith("blob:"))
+    shown = chip.get_dom_attribute("src")
+
+    browser.driver.execute_async_script(COMES)
+
+    assert shown == chip.get_dom_attribute("src")
