@@ -320,6 +320,7 @@ function picture({ id, image, region, segment }, alt) {
  * @param {number[]} point @param {(part: number[], segment: Segment) => void} search */
 async function searchBySegment(frame, { id, image }, point, search) {
   const asked = [[...point, 1]];
+  const visit = current;
   const note = frame.querySelector('.note');
   note.textContent = 'Looking for what is there…';
   frame.querySelector('.outline')?.remove();
@@ -331,7 +332,7 @@ async function searchBySegment(frame, { id, image }, point, search) {
     if (!response.ok) throw new Error(response.status === 501 ? NEITHER : await reason(response));
     const { box, mask, method } = await response.json();
     const outline = await outlineOf(mask);
-    if (frame.asked !== asked || !frame.isConnected) return; // a newer click or another picture has taken over
+    if (frame.asked !== asked || current !== visit || !frame.checkVisibility()) return; // a newer click or query has taken over, or the viewer is closed
     frame.append(outline);
     search(box, { mask, method });
   } catch (error) {

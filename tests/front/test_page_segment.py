@@ -3,6 +3,7 @@
 import pytest
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from tests.front.browsing import Browser
 from tests.front.drawing import PHONE, drag, first, rectangle, upload
@@ -22,6 +23,25 @@ NONE = """
         url === '/v1/segment' ? new Response('{}', { status: 501 }) : send(url, init);
 """
 """What a server answers that has no way to find segments."""
+HELD = """
+    const send = fetch;
+    const { decode } = Image.prototype;
+    const held = new Promise((go) => { window.letGo = go; });
+    window.outlined = new Promise((go) => {
+        Image.prototype.decode = async function () {
+            await held;
+            await decode.call(this);
+            setTimeout(go);
+        };
+    });
+    window.fetch = async (url, init) => {
+        if (url === '/v1/search') await outlined;
+        return send(url, init);
+    };
+"""
+"""Has the outline of a click wait for letGo(), and the next search for that outline."""
+OUTLINED = "letGo(); outlined.then(arguments[0]);"
+"""Ends when the page has the outline."""
 
 
 @pytest.mark.parametrize(("place", "name"), [((0.25, 0.5), OWL), ((0.75, 0.5), CASTLE)])
@@ -95,3 +115,33 @@ def test_a_server_that_finds_no_segments_is_told_on_the_picture(
     drag(browser, "#subject .frame", ((0.25, 0.5), (0.25, 0.5)))
     browser.until(lambda _: "neither" in browser.find("#subject .note").text)
     assert "Drag to search by a part." in browser.find("#subject .note").text
+
+
+def test_a_click_in_the_viewer_ends_with_it(browser: Browser) -> None:
+    """What is found after the viewer was closed is not searched by."""
+    browser.search("an owl")
+    browser.find("#results li a.open").click()
+    browser.driver.execute_script(HELD)
+    drag(browser, "#viewer[open] .frame", ((0.5, 0.5), (0.5, 0.5)))
+    browser.until(lambda _: "Looking" in browser.find("#viewer .note").text)
+    browser.shoot("segment-looking")
+    browser.find("#viewer .frame").send_keys(Keys.ESCAPE)
+    browser.until(lambda _: not browser.find("#viewer").is_displayed())
+    address = browser.driver.current_url
+
+    browser.driver.execute_async_script(OUTLINED)
+
+    assert address == browser.driver.current_url
+
+
+def test_a_newer_search_outlasts_a_click(browser: Browser, both: str) -> None:
+    """What is found at a click, while words are searched for, is not searched by."""
+    upload(browser, both)
+    browser.driver.execute_script(HELD)
+    drag(browser, "#subject .frame", ((0.25, 0.5), (0.25, 0.5)))
+    browser.until(lambda _: "Looking" in browser.find("#subject .note").text)
+    browser.find("#query").send_keys("a koala", Keys.ENTER)
+
+    browser.driver.execute_async_script(OUTLINED)
+
+    browser.answered("a koala")
