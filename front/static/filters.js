@@ -6,7 +6,7 @@
 export function testsOf(filter) {
   try {
     const tree = JSON.parse(filter);
-    return tree.and ?? [tree];
+    return Array.isArray(tree.and) && !tree.and.includes(null) ? tree.and : [tree]; // what is no filter is the server's to refuse
   } catch {
     return []; // no filter, or a URL that was cut
   }

@@ -120,3 +120,19 @@ def test_an_address_with_a_filter_of_its_own_is_shown_as_it_is(browser: Browser)
     browser.find("#filters button").click()
     browser.until(lambda _: names(browser) == set(range(IMAGES)))
     browser.complaints()  # Chromium notes the 400
+
+
+@pytest.mark.parametrize("filter_", ['{"and":"abc"}', '{"and":[null,null]}', '{"and":{"a":1}}'])
+def test_an_address_with_what_is_no_filter_tells_what_the_server_says(
+    browser: Browser, filter_: str
+) -> None:
+    """With a chip to take it away."""
+    browser.open(f"/?filter={filter_}")
+    browser.find("body[data-view=error]")
+    assert browser.find("#status").text
+    assert [filter_] == chips(browser)
+
+    browser.find("#filters button").click()
+    browser.find("body[data-view=start]")
+    (complaint,) = browser.complaints()
+    assert "400" in complaint
