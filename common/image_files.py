@@ -7,13 +7,15 @@ import tarfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from common.files import MAX_IMAGE_BYTES, read_regular
 
 TAR = ".tar"
 TARS = 64
 """The tars whose members a process remembers, 200 bytes and the name of each."""
+MAX_END_BYTES = 16 << 20
+"""Of zeros at the end of a tar. They fill its last record, and no tape has larger ones."""
 
 
 class FileState(NamedTuple):
@@ -70,14 +72,24 @@ def members_of(tar: Path) -> Mapping[str, Member]:
 def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member]:
     """The members of a tar that is as `state` tells."""
     try:
-        with tarfile.open(tar, "r:") as archive:
-            return {
+        with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            members = {
                 os.path.normpath(member.name): Member(member.offset_data, member.size)
                 for member in archive
                 if member.isreg() and not member.issparse() and _stays(member.name)
             }
+            _check_end(file, archive.offset)
+            return members
     except tarfile.TarError as error:
         raise OSError(f"no whole tar: {error}") from None
+
+
+def _check_end(file: BinaryIO, offset: int) -> None:
+    """Raise TarError unless a tar ends at `offset`: tarfile takes damage or a cut for its end."""
+    file.seek(offset)
+    rest = file.read(MAX_END_BYTES + 1)
+    if not tarfile.BLOCKSIZE <= len(rest) <= MAX_END_BYTES or any(rest):
+        raise tarfile.TarError(f"it is damaged, cut or not yet written at byte {offset}")
 
 
 def _stays(name: str) -> bool:

@@ -3,11 +3,12 @@
 import io
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from common.image_files import members_of, read_image_file, state_of
+from common.image_files import MAX_END_BYTES, members_of, read_image_file, state_of
 
 
 def write_tar(path: Path, files: dict[str, bytes]) -> Path:
@@ -72,10 +73,34 @@ def test_what_leads_out_of_a_tar_is_no_member(tmp_path: Path) -> None:
     assert ["..jpg"] == list(members_of(tar))
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 2000, None], ids=["empty", "other", "cut"])
-def test_what_is_no_whole_tar_is_an_error(data: bytes | None, tmp_path: Path) -> None:
+SECOND = 20_992
+"""Where the second of two members of 20,000 bytes begins: after a header and 40 blocks of 512."""
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "other": lambda whole: b"x" * 2000,
+    "cut": lambda whole: whole[:30_000],
+    "cut between members": lambda whole: whole[:SECOND],
+    "cut in a header": lambda whole: whole[: SECOND + 300],
+    "a bit of a header": lambda whole: whole[:SECOND] + b"T" + whole[SECOND + 1 :],
+    "a page of zeros": lambda whole: whole[:SECOND] + bytes(4096) + whole[SECOND + 4096 :],
+    "not yet written": lambda whole: whole[:SECOND] + bytes(MAX_END_BYTES + 1),
+    "two tars": lambda whole: whole + whole,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_what_is_no_whole_tar_is_an_error(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     """All its images count as unread then: none is taken for deleted."""
-    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b"1" * 20000, "two.jpg": b"2" * 20000})
-    tar.write_bytes(tar.read_bytes()[:30000] if data is None else data)
+    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b"1" * 20_000, "two.jpg": b"2" * 20_000})
+    tar.write_bytes(damage(tar.read_bytes()))
     with pytest.raises(OSError, match="no whole tar"):
         members_of(tar)
+
+
+@pytest.mark.parametrize("end_bytes", [512, 1024, 2 << 20])
+def test_a_tar_ends_with_few_zeros_or_many(end_bytes: int, tmp_path: Path) -> None:
+    """As other programs write it: a lone block, no filling, or records of another size."""
+    tar = write_tar(tmp_path / "a.tar", {"one.jpg": b"1" * 20_000})
+    tar.write_bytes(tar.read_bytes()[:SECOND] + bytes(end_bytes))
+
+    assert ["one.jpg"] == list(members_of(tar))
