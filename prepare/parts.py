@@ -1,13 +1,15 @@
 """A run in parts: several processes, perhaps of several machines, that share the tasks of plans.
 
 Part 0 plans and finishes, under the locks. The others look for open plans and do their tasks of
-them. A part tells that it is there by a file in `parts`, a folder in the embedding folder. At the
-end of the run part 0 takes these files away, which ends the other parts.
+them. Each part has a file in `parts`, a folder in the embedding folder. At the end of the run, part
+0 calls the others: it writes random bytes into its file, and they copy them into theirs. When all
+have answered, it takes the files away, which ends them. What a killed run has left is no answer.
 """
 
 import argparse
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -34,15 +36,9 @@ class Part(NamedTuple):
 
     def do_all(self, plan: PlanFolder, worker: Worker) -> list[int]:
         """Do the tasks of this part, then wait for those of the others: see `DoAll`."""
-        missing = waiting = plan.missing()
+        missing = plan.missing()
         worker.work(plan, self.share(missing))
-        told: set[str] = set()
-        while waiting := plan.missing():
-            parts = {self._beside(task % self.total) for task in waiting}
-            if not parts <= told:
-                print(f"waiting for {', '.join(sorted(parts))}", flush=True)
-            told = parts
-            time.sleep(LOOK_S)
+        self._wait(lambda: {task % self.total for task in plan.missing()})
         return missing
 
     def follow(self, folder: Path, look: Callable[[], Iterator[tuple[PlanFolder, Worker]]]) -> None:
@@ -58,15 +54,40 @@ class Part(NamedTuple):
             for plan, worker in look():
                 with suppress(OtherPlan), plan.until_closed():
                     worker.work(plan, self.share(plan.missing()))
+            self._answer(folder)
             time.sleep(LOOK_S)
 
     def end(self, folder: Path) -> None:
-        """End the other parts, once all of them have come."""
-        others = [self._file(folder, number) for number in range(self.total) if number]
-        while not all(other.exists() for other in others):
+        """End the other parts, once all of them are there."""
+        if self.total == 1:
+            return
+        own, call = self._file(folder, self.number), uuid.uuid4().bytes
+        own.parent.mkdir(exist_ok=True)
+        own.write_bytes(call)
+        self._wait(lambda: {part for part in range(self.total) if call != self._read(folder, part)})
+        shutil.rmtree(own.parent)
+
+    def _answer(self, folder: Path) -> None:
+        """Copy the call of part 0, if there is one, into our file, if it is still there."""
+        if call := self._read(folder, 0):
+            with suppress(FileNotFoundError), self._file(folder, self.number).open("r+b") as own:
+                own.write(call)
+
+    def _read(self, folder: Path, part: int) -> bytes:
+        """What is in the file of a part, nothing if there is none."""
+        try:
+            return self._file(folder, part).read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _wait(self, waits_for: Callable[[], set[int]]) -> None:
+        """Wait until there is no part to wait for, and tell which there are."""
+        told: set[int] = set()
+        while parts := waits_for():
+            if not parts <= told:
+                print(f"waiting for {', '.join(map(self._beside, sorted(parts)))}", flush=True)
+            told = parts
             time.sleep(LOOK_S)
-        if others:
-            shutil.rmtree(folder / PARTS)
 
     def _beside(self, number: int) -> str:
         return f"part {number}/{self.total}"

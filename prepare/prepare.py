@@ -110,7 +110,9 @@ def _engine(loaded: Loaded, options: Namespace) -> Iterator[DoAll]:
     else:
         part: Part = options.part
         yield part.do_all
-        part.end(loaded.path(loaded.config.prepare.embedding_dir))
+        embeddings = loaded.path(loaded.config.prepare.embedding_dir)
+        with writing_into(embeddings):
+            part.end(embeddings)
 
 
 def _follow(loaded: Loaded, part: Part) -> None:

@@ -83,6 +83,22 @@ def test_parts_make_what_one_run_makes(collection: Workspace, one_core: None) ->
     assert local.versions() == collection.versions()
 
 
+def test_parts_end_together_after_a_run_that_was_killed(collection: Workspace) -> None:
+    """Though nothing is left to be done: part 0 waits for the others that live."""
+    collection.prepare()
+    for number in (1, 2):
+        killed = start(collection, number)
+        wait_for((collection.embeddings.path / "parts" / f"{number}-3").exists, killed)
+        kill(killed)
+
+    first = start(collection, 0)
+    assert first.stdout is not None
+    assert "waiting for part 1/3, part 2/3\n" in first.stdout
+    parts = [first, start(collection, 1), start(collection, 2)]
+    told = [part.communicate(timeout=60)[0] for part in parts]
+    assert [0] * len(parts) == [part.returncode for part in parts], told
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
