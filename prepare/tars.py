@@ -20,7 +20,6 @@ from prepare.walk import ending_of
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 """Endings of tars in which nothing is found without unpacking all that comes before it."""
-METADATA, CAPTION = ".json", ".txt"
 
 _object = msgspec.json.Decoder(dict[str, Any])
 
@@ -39,7 +38,7 @@ def read_tar(
         else:
             names.append(name)
     images = [name for name in names if ending_of(name) in ENDINGS]
-    beside = {_key(name) + ending for name in images for ending in (METADATA, CAPTION)}
+    beside = {_key(name) + ending for name in images for ending in BESIDE}
     others = set(names).difference(images)
     for name in others - beside:
         left_out.append(LeftOut(str(tar / name), "ending", ending_of(name)))
@@ -52,15 +51,25 @@ def _metadata(
 ) -> dict[str, Scalar]:
     """What lies beside an image; a file that cannot be read is told in `left_out`."""
     found: dict[str, Scalar] = {}
-    try:
-        if (name := key + CAPTION) in names:
-            found["caption"] = read_image_file(tar / name).decode().strip()
-        if (name := key + METADATA) in names:
-            values = _object.decode(read_image_file(tar / name))
-            found |= {field: scalar(value) for field, value in values.items()}
-    except (OSError, ValueError, RecursionError) as error:
-        left_out.append(LeftOut(str(tar / name), "error", str(error)))
+    for ending, read in BESIDE.items():
+        if (name := key + ending) in names:
+            try:
+                found |= read(read_image_file(tar / name))
+            except (OSError, ValueError, RecursionError) as error:
+                left_out.append(LeftOut(str(tar / name), "error", str(error)))
     return found
+
+
+def _caption(data: bytes) -> dict[str, Scalar]:
+    return {"caption": data.decode().strip()}
+
+
+def _fields(data: bytes) -> dict[str, Scalar]:
+    return {field: scalar(value) for field, value in _object.decode(data).items()}
+
+
+BESIDE = {".txt": _caption, ".json": _fields}
+"""What reads the files beside an image, by their ending. A caption in JSON counts."""
 
 
 def _key(name: str) -> str:

@@ -21,6 +21,10 @@ def test_what_lies_beside_an_image_is_its_metadata(tmp_path: Path) -> None:
         "in.2/cat.txt": b" a cat\n",
         "in.2/cat.cls": b"3",
         "bad.json": b"{",
+        "bad.txt": b"a good caption",
+        "latin.txt": "Käuzchen".encode("latin-1"),
+        "latin.json": b'{"rating": 5}',
+        "latin.jpg": b"7",
         "bad.webp": b"4",
         "alone.json": b"{}",
         "._owl.jpg": b"5",
@@ -34,12 +38,14 @@ def test_what_lies_beside_an_image_is_its_metadata(tmp_path: Path) -> None:
     assert {
         tar / "owl.jpg": {"width": 40, "caption": "an owl", "exif": '{"Make":"X"}', "nsfw": None},
         tar / "in.2/cat.small.png": {"caption": "a cat"},
-        tar / "bad.webp": {},
+        tar / "bad.webp": {"caption": "a good caption"},
+        tar / "latin.jpg": {"rating": 5},
     } == found
     assert {
         "in.2/cat.cls": "ending",
         "alone.json": "ending",
         "bad.json": "error",
+        "latin.txt": "error",
         "._owl.jpg": "excluded file",
         "@eaDir/owl.jpg": "excluded file",
     } == {str(Path(left.path).relative_to(tar)): left.kind for left in left_out}
