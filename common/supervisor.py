@@ -5,6 +5,7 @@ supervisord does the work: it restarts a service that ends, and stops all servic
 
 import math
 import os
+import re
 import shlex
 import signal
 import ssl
@@ -45,7 +46,7 @@ nodaemon=true
 logfile=/dev/null
 logfile_maxbytes=0
 loglevel=error
-pidfile={folder}/supervisord.pid
+pidfile=%(here)s/supervisord.pid
 {user}"""
 PRIORITY = {"front": 3, "gateway": 3, "middle": 2}
 """supervisord stops the highest first, so that no service loses a server that it asks."""
@@ -57,7 +58,6 @@ PROGRAM = """
 [program:{name}]
 command={command}
 priority={priority}
-directory={directory}
 environment=OMP_NUM_THREADS="1"
 autorestart=true
 startretries=1000
@@ -69,25 +69,28 @@ stdout_logfile_maxbytes=0
 """
 
 
-def supervisord_config(programs: dict[str, list[str]], folder: Path, drain_wait_s: float) -> str:
-    """The supervisord.conf for some commands; `folder` is for its pid file."""
+def supervisord_config(programs: dict[str, list[str]], drain_wait_s: float) -> str:
+    """The supervisord.conf for some commands; its folder is for the pid file, too."""
     user = "user=root\n" if os.geteuid() == 0 else ""  # else supervisord warns that it runs as root
-    parts = [SUPERVISORD.format(folder=_escape(str(folder)), user=user)]
+    parts = [SUPERVISORD.format(user=user)]
     for name, command in programs.items():
         parts.append(
             PROGRAM.format(
                 name=name,
                 priority=PRIORITY.get(name.partition("-")[0], 1),
-                command=_escape(shlex.join(command)),
-                directory=_escape(str(Path.cwd())),
+                command=_quoted(command),
                 stop_s=math.ceil(drain_wait_s + LONGEST_END_S) + CLOSING_S,
             )
         )
     return "".join(parts)
 
 
-def _escape(text: str) -> str:
-    return text.replace("%", "%%")
+def _quoted(command: list[str]) -> str:
+    """A command line for supervisord, which takes # and ; after a space for comments.
+
+    They are within single quotes, and now come after two quotes, which add nothing.
+    """
+    return re.sub("[#;]", r"''\g<0>", shlex.join(command)).replace("%", "%%")
 
 
 @contextmanager
@@ -111,7 +114,7 @@ def supervise(config: Config, file: Path, inside: ssl.SSLContext | None = None) 
     with tempfile.TemporaryDirectory(prefix="clip-search-") as folder:
         conf = Path(folder, "supervisord.conf")
         wait_s = config.process.drain_wait_s
-        conf.write_text(supervisord_config(commands(config, file), Path(folder), wait_s))
+        conf.write_text(supervisord_config(commands(config, file), wait_s))
         command = [sys.executable, str(CHECKOUT / "common/supervisord.py"), "-c", str(conf)]
         # supervisord opens its output again, which would truncate a file; a pipe is safe.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
