@@ -38,6 +38,6 @@ def with_digest(body: bytes) -> DigestedBody:
 async def digested(body: bytes) -> DigestedBody:
     """The same on an event loop, which a large body does not hold up."""
     if len(body) <= LARGE_BYTES:
-        return with_digest(body)
+        return DigestedBody(body, content_digest(body))
     loop = asyncio.get_running_loop()
     return DigestedBody(body, await loop.run_in_executor(_threads, content_digest, body))
