@@ -64,13 +64,16 @@ def members_of(tar: Path) -> Mapping[str, Member]:
 
     Left out are names that lead out of it. Raises OSError, also for what is no whole tar.
     """
-    found = tar.stat()
-    return _members(tar, (found.st_size, found.st_mtime_ns, found.st_ino))
+    state = tar.stat()
+    found = _members(tar, (state.st_size, state.st_mtime_ns, state.st_ino))
+    if isinstance(found, str):
+        raise OSError(f"no whole tar: {found}")
+    return found
 
 
 @lru_cache(TARS)
-def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member]:
-    """The members of a tar that is as `state` tells."""
+def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | str:
+    """The members of a tar that is as `state` tells, or why it is none: that takes as long."""
     try:
         with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             members = {
@@ -81,7 +84,7 @@ def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member]:
             _check_end(file, archive.offset)
             return members
     except tarfile.TarError as error:
-        raise OSError(f"no whole tar: {error}") from None
+        return str(error)
 
 
 def _check_end(file: BinaryIO, offset: int) -> None:

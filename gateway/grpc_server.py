@@ -18,10 +18,10 @@ from gateway.wire import SUCCESS, Status
 
 CALL, DRY_RUN = "jina.JinaRPC", "jina.JinaGatewayDryRunRPC"
 MAX_STREAMS = 256
-"""Streams at a time; each may hold a message that was read ahead."""
+"""Streams at a time of those who may ask; each may hold a message that was read ahead. A client may
+keep a refused stream open by not reading the reply, so these are not among them."""
 MAX_REFUSALS, REFUSAL_S = 16, 1.0
-"""Refused streams that are read at a time, and for how long. The others of MAX_STREAMS are left to
-those who have a key."""
+"""Refused streams that are read at a time, and for how long."""
 CLOSED = "gRPC cannot use the key of Gateway.tls-cert, which has a password"
 
 Context = Any
@@ -35,12 +35,14 @@ class GrpcServer:
         self._answering = answering
         self._access = access
         self._refusals = Refusals()
+        self._open = 0
         options = [
+            ("grpc.max_concurrent_streams", MAX_STREAMS),  # of a connection
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", -1),  # a reply is as long as its request
             ("grpc.so_reuseport", 0),  # a port that another process has is an error
         ]
-        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MAX_STREAMS)
+        self._server = grpc.aio.server(options=options)
         call = grpc.stream_stream_rpc_method_handler(self._call)
         # as a stream, it is answered at once: a message that never comes is not waited for
         dry_run = grpc.stream_unary_rpc_method_handler(self._dry_run)
@@ -75,13 +77,19 @@ class GrpcServer:
         except ServiceError as error:
             await self._refusals.tell(error, messages, context)
             return
+        if self._open == MAX_STREAMS:
+            told = "too many streams are open: try again later"
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, told)
         stream = Stream(self._answering, "grpc", caller, context.write, self._access.turn)
+        self._open += 1
         try:
             await stream.run(until_idle(messages))
             return
         except* TimeoutError:
             pass
-        told = f"no request came for {IDLE_S:.0f} s: open another stream"
+        finally:
+            self._open -= 1
+        told = f"no request came, or no reply was read, for {IDLE_S:.0f} s: open another stream"
         await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, told)
 
     async def _dry_run(self, _requests: AsyncIterator[bytes], _context: Context) -> bytes:

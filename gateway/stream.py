@@ -14,7 +14,8 @@ MAX_UNSENT = 128
 """Requests of one stream that are in hand or whose reply its client has not taken yet. A client
 that does not read then stops its own stream alone. clip-client has 100 under way."""
 IDLE_S = 600.0
-"""A stream takes one of those that may be open; so long after its last request it is ended."""
+"""A gRPC stream takes one of those that may be open; it is ended if no request comes for so long.
+Every stream is, if a reply cannot be sent for so long."""
 
 Send = Callable[[bytes], Awaitable[None]]
 Turn = Callable[[Caller], Awaitable[None]]
@@ -44,7 +45,10 @@ class Stream:
         return not self._unsent.taken
 
     async def run(self, messages: AsyncIterator[bytes]) -> None:
-        """Answer all messages; returns after the last reply. Raises what `send` raises."""
+        """Answer all messages; returns after the last reply. Raises what `send` raises.
+
+        That is TimeoutError, too, if the client reads no reply.
+        """
         async with asyncio.TaskGroup() as tasks:
             async for data in messages:
                 try:
@@ -74,7 +78,7 @@ class Stream:
 
     async def _reply(self, reply: Message) -> None:
         self.has_failed |= reply.header.status.code == ERROR
-        async with self._sending:
+        async with self._sending, asyncio.timeout(IDLE_S):
             await self._send(reply.SerializeToString())
 
     def _end(self, leave: Leave, _task: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from common.errors import Unavailable
 from gateway.access import Caller
 from gateway.answering import Answering
-from gateway.stream import Stream, Turn, until_idle
+from gateway.stream import Stream, Turn
 from gateway.wire import SUCCESS, Status
 
 END_OF_INPUT = b"\0"
@@ -44,9 +44,9 @@ class WebSockets:
         stream = Stream(self._answering, "websocket", caller, socket.send_bytes, turn)
         self._open[socket] = stream
         try:
-            await stream.run(until_idle(_messages(socket)))
+            await stream.run(_messages(socket))
         except* (ConnectionError, TimeoutError):
-            pass  # the client is gone, or silent
+            pass  # the client is gone, or does not read
         finally:
             del self._open[socket]
         if stream.has_failed:

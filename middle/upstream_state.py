@@ -71,9 +71,13 @@ class UpstreamState:
         """The images in the delta of a shard, which all shards have about as many of."""
         return max((info.delta_rows // max(1, len(info.shards)) for info in self._infos), default=0)
 
-    def log_ids(self) -> set[str]:
-        """The logs that search servers follow; none before the first entry."""
-        return {info.log_id for info in self._infos} - {""}
+    def followed(self) -> dict[str, int]:
+        """The logs that search servers follow, and how far; none before the first entry."""
+        ends: dict[str, int] = {}
+        for info in self._infos:
+            if info.log_id:
+                ends[info.log_id] = max(info.position, ends.get(info.log_id, 0))
+        return ends
 
     def note(self, position: int) -> None:
         """Note a write of this worker, for all of them."""

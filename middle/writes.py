@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -160,7 +160,7 @@ class Writes:
         return await within(deadline, self._ends.submit(None, deadline))
 
     async def _append(self, entries: list[Entry], _deadline: float) -> Sequence[int]:
-        followed = self._state.log_ids()
+        followed = self._state.followed()
         last = await self._in_thread(lambda log: _append(log, entries, followed))
         self._state.note(last)
         return range(last - len(entries) + 1, last + 1)
@@ -186,13 +186,18 @@ class Writes:
         return self._log
 
 
-def _append(log: Log, entries: Sequence[Entry], followed: set[str]) -> int:
-    """Append to the log that search servers follow; raises Unavailable.
+def _append(log: Log, entries: Sequence[Entry], followed: Mapping[str, int]) -> int:
+    """Append to a log that search servers follow, if they follow any; raises Unavailable.
 
-    If its file is gone, an append would make another log, and no server would apply the entries.
+    If its file is gone, an append would make another log, and no server would apply the entries;
+    nor would it if the log was put back from a copy, and ends before the place that they are at.
     """
-    if followed - {found := log.id()}:
+    found = log.id()
+    if followed and found not in followed:
         told = f"it is {found}" if found else "it is not there"
         ids = ", ".join(sorted(followed))
         raise log_unavailable(f"{told}, and search servers follow {ids}")
+    if followed and (end := log.end()) < followed[found]:
+        told = f"it ends at {end}, and search servers are at {followed[found]}"
+        raise log_unavailable(told)
     return log.append(entries)

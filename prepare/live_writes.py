@@ -43,6 +43,8 @@ def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
             return None
         entries = [*_puts(folder, put), *map(_delete, gone)]
         folded = read_folded(folder)
+        if folded.log_id not in ("", log.id()):
+            return None
         spaces = {entry.space for entry in entries if entry.op == "put"}
         if spaces - {_space_in_use(loaded)}:
             return None
@@ -62,7 +64,8 @@ def _append(log: Log, entries: Sequence[Entry], known: int) -> int | None:
     """
     images = {entry.key[:16] for entry in entries}
     for _ in range(LOOKS):
-        end = log.end()
+        if (end := log.end()) < known:
+            return None
         since = pages(log, known, end, MOST)
         if any(entry.key[:16] in images for page in since for _, entry in page):
             return None

@@ -64,8 +64,14 @@ class Part(NamedTuple):
         own, call = self._file(folder, self.number), uuid.uuid4().bytes
         own.parent.mkdir(exist_ok=True)
         own.write_bytes(call)
-        self._wait(lambda: {part for part in range(self.total) if call != self._read(folder, part)})
-        shutil.rmtree(own.parent)
+
+        def silent() -> set[int]:
+            if self._read(folder, self.number) != call:  # a later run calls
+                return set()
+            return {part for part in range(self.total) if self._read(folder, part) != call}
+
+        self._wait(silent)
+        shutil.rmtree(own.parent, ignore_errors=True)  # the other run may be at it, too
 
     def _answer(self, folder: Path) -> None:
         """Copy the call of part 0, if there is one, into our file, if it is still there."""

@@ -14,7 +14,7 @@ from common.upstream import Upstream
 from common.wire import encode
 from search.browse_messages import BrowseRequest, CountRequest, Counts, Listed, ShardReply
 from search.messages import Info, LookupReply, LookupRequest
-from search.query_batch import Ask, QueryBatch, Result, ShardResult, body_of
+from search.query_batch import Ask, QueryBatch, QueryKind, Result, ShardResult, body_of
 from search.reply_validation import (
     validate_browse,
     validate_counts,
@@ -145,13 +145,19 @@ class SearchServer:
         )
 
     async def _send(self, items: list[Item], deadline: float) -> list[list[Result] | Exception]:
-        """Send the batches of each kind in one request; results or an error for each batch."""
+        """Send the batches of each kind in one request; results or an error for each batch.
+
+        Those whose writes are there go with those that need none.
+        """
         results: dict[Item, list[Result] | Exception] = {}
-        kinds = {(batch, ask): (batch.queries[0].kind, ask) for batch, ask in items}
-        for kind in dict.fromkeys(kinds.values()):
-            alike = [item for item in items if kinds[item] == kind]
+        kinds: dict[Item, tuple[QueryKind, Ask]] = {}
+        for batch, ask in items:
+            kind = batch.queries[0].kind
+            kinds[batch, ask] = (*kind[:3], 0) if self._has(kind[3]) else kind, ask
+        for wanted in dict.fromkeys(kinds.values()):
+            alike = [item for item in items if kinds[item] == wanted]
             try:
-                found = await self._send_alike([batch for batch, _ in alike], kind[1], deadline)
+                found = await self._send_alike([batch for batch, _ in alike], wanted[1], deadline)
                 results |= {item: list(islice(found, len(item[0].queries))) for item in alike}
             except ServiceError as error:
                 results |= dict.fromkeys(alike, error)
@@ -163,7 +169,8 @@ class SearchServer:
         ks = [query.k for batch in batches for query in batch.queries]
         first = batches[0].queries[0]
         request = Request("POST", "/search", body_of(batches, ask.shards))
-        wanted = (ks, first.version_digest, first.min_position, ask.shards)
+        position = max(batch.queries[0].min_position for batch in batches)
+        wanted = (ks, first.version_digest, position, ask.shards)
         replica, reply = await self._upstream.ask(
             request,
             deadline,

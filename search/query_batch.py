@@ -151,7 +151,7 @@ def _result(result: "asyncio.Future[list[Result]]", place: int) -> Result | Exce
 
 
 def body_of(batches: Sequence[QueryBatch], shards: Sequence[int] | None) -> DigestedBody:
-    """One message with the queries of several batches of one kind, in order."""
+    """One message with the queries of several batches, in order: of one kind but for a position."""
     if len(batches) == 1 and shards is None:
         return batches[0].body
     requests = [batch.request for batch in batches]
@@ -159,5 +159,8 @@ def body_of(batches: Sequence[QueryBatch], shards: Sequence[int] | None) -> Dige
     ks = [k for request in requests for k in request.ks]
     most = [most for request in requests for most in request.most or ()]
     named = list(shards) if shards is not None else None
-    message = replace(requests[0], vectors=vectors, ks=ks, shards=named, most=most)
+    position = max(request.min_position for request in requests)
+    message = replace(
+        requests[0], vectors=vectors, ks=ks, shards=named, most=most, min_position=position
+    )
     return with_digest(encode(message))

@@ -5,6 +5,7 @@ https://github.com/immich-app/immich/tree/main/machine-learning
 
 import io
 import re
+import threading
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from flask import Blueprint, Response, request
 from PIL import Image
 
 from common.digest import with_digest
-from common.errors import BadRequest, NotFound, NotImplementedHere
+from common.errors import BadRequest, NotFound, NotImplementedHere, Overloaded
 from common.http_client import HttpClient, Reply, Request
 from common.json_input import decode_json
 from common.loop import within
@@ -25,6 +26,8 @@ Entries = dict[str, dict[str, dict[str, Any]]]
 ANSWER_S = 120.0
 """Its first request loads a model, maybe from the Internet. Immich's own limit for it is as long:
 MACHINE_LEARNING_WORKER_TIMEOUT, after which its worker is ended."""
+MAX_ASKED = 16
+"""Requests that wait for it, each in a thread that searches need as well."""
 PARTS = re.compile(r"[^a-z0-9]+")
 
 
@@ -36,9 +39,18 @@ class Others:
         self._address = address
         self._backend = backend
         self._http = HttpClient()
+        self._places = threading.BoundedSemaphore(MAX_ASKED)
 
     def answer(self) -> Response:
         """The reply of the other server to the request; raises a ServiceError."""
+        if not self._places.acquire(blocking=False):
+            raise Overloaded("the Immich server has as many requests as it may: try again later")
+        try:
+            return self._ask()
+        finally:
+            self._places.release()
+
+    def _ask(self) -> Response:
         headers = {"Content-Type": request.headers.get("Content-Type", "")}
         asked = Request("POST", "/predict", with_digest(request.get_data()), headers)
         deadline = long_deadline_of(request, ANSWER_S)

@@ -51,6 +51,20 @@ def test_others_that_write_to_the_same_image_come_first(twelve: Workspace) -> No
     assert len(entries(twelve)) == 1
 
 
+def test_a_log_that_has_gone_meanwhile_is_not_made_anew(twelve: Workspace) -> None:
+    """The servers follow the former one: an index is built, which says so."""
+    delete(twelve, id_of(twelve, twelve.images / "00003.png"))
+    save_embeddings(twelve.loaded)
+    add_images(twelve.images, [20])
+    outcome = save_embeddings(twelve.loaded)
+    log = twelve.loaded.path("data/log.sqlite")
+    for part in log.parent.glob(f"{log.name}*"):
+        part.unlink()
+
+    assert write_live(twelve.loaded, outcome) is None
+    assert not log.exists()
+
+
 @pytest.mark.parametrize("theirs", ["same image", "other image", "again and again"])
 def test_others_that_write_at_the_same_moment(
     twelve: Workspace, monkeypatch: pytest.MonkeyPatch, theirs: str

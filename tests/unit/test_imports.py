@@ -16,6 +16,7 @@ EXCEPTIONS = {
     "common.server.traces": "needs a collector: tests/test_observability.py runs one",
     "gateway.http_server": SOCKETS,
     "gateway.server": SOCKETS,
+    "gateway.websocket": SOCKETS,
     "inference.exporting.onnx_export": TORCH,
     "inference.runtimes.torch_runtime": TORCH,
 }

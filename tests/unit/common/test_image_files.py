@@ -5,6 +5,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -95,6 +96,27 @@ def test_what_is_no_whole_tar_is_an_error(damage: Callable[[bytes], bytes], tmp_
     tar.write_bytes(damage(tar.read_bytes()))
     with pytest.raises(OSError, match="no whole tar"):
         members_of(tar)
+
+
+def test_what_is_no_whole_tar_is_looked_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each picture of it may be asked for, and a look takes as long as at a whole one."""
+    tar = tmp_path / "a.tar"
+    tar.write_bytes(b"x" * 2000)
+    looks: list[Path] = []
+    whole = Path.open
+
+    def look(path: Path, mode: str) -> IO[Any]:
+        looks.append(path)
+        return whole(path, mode)
+
+    monkeypatch.setattr(Path, "open", look)
+    for _ in range(3):
+        with pytest.raises(OSError, match="no whole tar"):
+            members_of(tar)
+
+    assert looks == [tar]
 
 
 @pytest.mark.parametrize("end_bytes", [512, 1024, 2 << 20])

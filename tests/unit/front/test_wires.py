@@ -10,7 +10,7 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 
 from common.config import Front
-from common.errors import BadRequest, Unprocessable
+from common.errors import BadRequest, Overloaded, Unprocessable
 from common.server.admission import UNDERWAY, Underway
 from common.server.problems import handle_errors
 from devtools.fake_clock import FakeClock, run
@@ -139,6 +139,17 @@ def test_without_another_immich_only_clip_is_answered(client: FlaskClient) -> No
     faces = json.dumps({"facial-recognition": {}})
     refused = client.post("/predict", data={"entries": faces})
     assert refused.status_code == 501
+
+
+def test_another_immich_does_not_take_all_threads(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searches need them as well: one request too many is refused at once."""
+    monkeypatch.setattr(immich, "MAX_ASKED", 0)
+    others = immich.Others("immich:3003", backend)
+
+    with pytest.raises(Overloaded, match="Immich"):
+        others.answer()
 
 
 @pytest.mark.parametrize(("after_s", "status"), [(119.0, 200), (121.0, 503)])

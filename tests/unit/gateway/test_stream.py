@@ -185,3 +185,16 @@ async def test_a_stream_ends_long_after_its_last_message() -> None:
     with pytest.raises(TimeoutError):
         await anext(messages)
     assert loop.time() - since == pytest.approx(3 * IDLE_S - 2)
+
+
+async def test_a_client_that_reads_no_reply_is_ended() -> None:
+    """Its stream takes one of those that may be open, whatever it sends."""
+    loop = asyncio.get_running_loop()
+
+    client, since = Client(message("0", "a")), loop.time()
+    client.reads.clear()
+    with pytest.raises(ExceptionGroup) as told:
+        await client.run(answering(FakeMiddle()))
+
+    assert told.group_contains(TimeoutError)
+    assert loop.time() - since == pytest.approx(IDLE_S)

@@ -1,6 +1,7 @@
 """Parts of a run: who does what, and when they end."""
 
 import threading
+import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -116,3 +117,23 @@ def test_part_0_ends_the_others_when_all_have_come(tmp_path: Path) -> None:
     Part(1, 2).follow(tmp_path, lambda: iter(()))
     ending.join(10)
     assert not ending.is_alive()
+
+
+def test_of_two_that_call_the_later_has_the_answers(tmp_path: Path) -> None:
+    """The earlier one ends as well: its index is in use, and nobody will answer it."""
+    part, follower = (
+        Part(0, 2),
+        threading.Thread(target=Part(1, 2).follow, args=(tmp_path, lambda: iter(()))),
+    )
+    earlier = threading.Thread(target=part.end, args=(tmp_path,), daemon=True)
+    earlier.start()
+    while not (tmp_path / "parts/0-2").exists():
+        time.sleep(0.01)
+    (tmp_path / "parts/0-2").write_bytes(b"the call of a later run")
+    earlier.join(10)
+    assert not earlier.is_alive()
+    follower.start()
+    part.end(tmp_path)
+    follower.join(10)
+
+    assert not follower.is_alive()

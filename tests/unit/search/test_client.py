@@ -144,6 +144,18 @@ async def test_who_needs_what_is_there_does_not_wait_for_who_needs_more() -> Non
         await ahead
 
 
+async def test_those_whose_writes_are_there_go_in_one_message() -> None:
+    """With those that need none, and with the last position that one of them needs."""
+    holding = Holding()
+    holding.position = 100
+    await holding.server.submit(batch([0.5]), ASK)
+    positions = 90, 0, 100, 95
+    given = [holding.server.submit(batch([0.5], min_position=one), ASK) for one in positions]
+    await asyncio.gather(*given)
+
+    assert [(1, 0), (4, 100)] == [(len(sent.ks), sent.min_position) for sent in holding.requests]
+
+
 async def test_messages_have_a_limit() -> None:
     """Of batches that go together."""
     holding = Holding()
