@@ -148,8 +148,8 @@ class _Call(NamedTuple):
 class SingleFlight:
     """Shares one call among callers with equal keys; a caller that gives up does not cancel it.
 
-    A call under way is joined if it has at least half of the caller's time: what a call lacks
-    because its own time was short is no matter of those who have more.
+    A call under way is joined only if it has at least half of the caller's time. With less, its
+    result may lack what the caller still has time for.
     """
 
     def __init__(self) -> None:

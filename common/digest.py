@@ -15,7 +15,7 @@ WANTED = "Want-Content-Digest"
 LARGE_BYTES = 2**20
 """A larger body is hashed in another thread, since hashing blocks the loop for 1 ms a MB."""
 _threads = ThreadPoolExecutor(thread_name_prefix="digests")
-"""Not the loop's own, where names that a silent name server does not answer would be before us."""
+"""Not the loop's default threads: look-ups of names may hold all of these for seconds."""
 
 
 class DigestedBody(NamedTuple):
@@ -38,6 +38,5 @@ def with_digest(body: bytes) -> DigestedBody:
 async def digested(body: bytes) -> DigestedBody:
     """The same on an event loop, which a large body does not hold up."""
     if len(body) <= LARGE_BYTES:
-        return DigestedBody(body, content_digest(body))
-    loop = asyncio.get_running_loop()
-    return DigestedBody(body, await loop.run_in_executor(_threads, content_digest, body))
+        return with_digest(body)
+    return await asyncio.get_running_loop().run_in_executor(_threads, with_digest, body)

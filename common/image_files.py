@@ -73,7 +73,7 @@ def members_of(tar: Path) -> Mapping[str, Member]:
 
 @lru_cache(TARS)
 def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | str:
-    """The members of a tar that is as `state` tells, or why it is none: that takes as long."""
+    """The members of a tar that is as `state` tells, or why it is no whole tar."""
     try:
         with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             members = {

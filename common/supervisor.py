@@ -88,7 +88,7 @@ def supervisord_config(programs: dict[str, list[str]], drain_wait_s: float) -> s
 def _quoted(command: list[str]) -> str:
     """A command line for supervisord, which takes # and ; after a space for comments.
 
-    They are within single quotes, and now come after two quotes, which add nothing.
+    An empty pair of quotes before each adds nothing to the word, and parts it from the space.
     """
     return re.sub("[#;]", r"''\g<0>", shlex.join(command)).replace("%", "%%")
 

@@ -100,8 +100,8 @@ class GrpcServer:
 class Refusals:
     """Tells clients why they are refused, as the reply to each of their messages.
 
-    An abort would reach clip-client while it writes, which hides the reason from it. It is for who
-    sends nothing or goes on, and for those over MAX_REFUSALS.
+    An abort would reach clip-client while it writes, which hides the reason from it. So a stream is
+    aborted only if it lasts longer than REFUSAL_S, or if MAX_REFUSALS are read already.
     """
 
     def __init__(self) -> None:

@@ -189,15 +189,14 @@ class Writes:
 def _append(log: Log, entries: Sequence[Entry], followed: Mapping[str, int]) -> int:
     """Append to a log that search servers follow, if they follow any; raises Unavailable.
 
-    If its file is gone, an append would make another log, and no server would apply the entries;
-    nor would it if the log was put back from a copy, and ends before the place that they are at.
+    No server would apply the entries of another log, which an append makes if the file is gone. Nor
+    would it apply those of a log that was put back from a copy, and ends before its own position.
     """
     found = log.id()
     if followed and found not in followed:
         told = f"it is {found}" if found else "it is not there"
         ids = ", ".join(sorted(followed))
         raise log_unavailable(f"{told}, and search servers follow {ids}")
-    if followed and (end := log.end()) < followed[found]:
-        told = f"it ends at {end}, and search servers are at {followed[found]}"
-        raise log_unavailable(told)
+    if (end := log.end()) < (reached := followed.get(found, 0)):
+        raise log_unavailable(f"it ends at {end}, and search servers are at {reached}")
     return log.append(entries)

@@ -28,9 +28,9 @@ LOOKS = 10
 def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
     """Append what a run has changed to the log; returns how much that is.
 
-    None if that cannot be, so that an index must be built: there is no log, or the index in use is
-    of another model, or there is too much, or others have since written to the same images or to
-    the collection. Raises ConfigError.
+    None if that cannot be, so that an index must be built: there is no log or another, or the index
+    in use is of another model, or there is too much, or others have since written to the same
+    images or to the collection. Raises ConfigError.
     """
     most = min(MOST, loaded.config.live.max_delta // 2)
     put, gone = _changes(outcome, most)
@@ -43,13 +43,10 @@ def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
             return None
         entries = [*_puts(folder, put), *map(_delete, gone)]
         folded = read_folded(folder)
-        if folded.log_id not in ("", log.id()):
-            return None
         spaces = {entry.space for entry in entries if entry.op == "put"}
-        if spaces - {_space_in_use(loaded)}:
+        if folded.log_id not in ("", log.id()) or spaces - {_space_in_use(loaded)}:
             return None
-        last = _append(log, entries, folded.position)
-        if last is None:
+        if (last := _append(log, entries, folded.position)) is None:
             return None
         folded = folded._replace(log_id=log.id(), own=(last - count, last))
         write_members(folder, outcome.members, folded)
@@ -59,8 +56,8 @@ def write_live(loaded: Loaded, outcome: EmbedRun) -> int | None:
 def _append(log: Log, entries: Sequence[Entry], known: int) -> int | None:
     """Append entries behind those that others have written after the `known` position.
 
-    Returns the last position. None if others have written to the same images, or write so much
-    that each look finds more.
+    Returns the last position. None if the log ends before `known`, if others have written to the
+    same images, or if they write so much that each look finds more.
     """
     images = {entry.key[:16] for entry in entries}
     for _ in range(LOOKS):

@@ -68,11 +68,11 @@ def open_checked(data: bytes, kind: str, max_pixels: int, at_least: int) -> Open
     """Check the headers of an image file; raises as `decode.decode`."""
     try:
         file = _checked(data, kind, max_pixels, at_least)
+        image = Image.open(io.BytesIO(file.data), formats=_PILLOWS)
     except (ServiceError, MemoryError):
         raise
-    except Exception:  # whatever else its bytes lead our readers to
+    except Exception:  # our readers and Pillow's raise many types for a broken header
         raise Unprocessable("the image is broken") from None
-    image = _open(file)
     _check_shape(image, file, max_pixels)
     whole = image.size
     _scale(image, file, max_pixels, at_least)
@@ -143,16 +143,6 @@ def _read_raw(data: bytes) -> ImageFile:
     jpeg, exif = embedded_jpeg(data)
     file = read_jpeg(jpeg)
     return file._replace(info={"exif": exif, **file.info})
-
-
-def _open(file: ImageFile) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(file.data), formats=_PILLOWS)
-    except MemoryError:
-        raise
-    except Exception:  # Pillow's readers raise many kinds on a broken header
-        raise Unprocessable("the image is broken") from None
-    return image
 
 
 def _check_pixels(size: Size, max_pixels: int) -> None:
