@@ -153,11 +153,27 @@ def _connect(path: Path, makes: bool) -> sqlite3.Connection | None:
 
 def _make(connection: sqlite3.Connection) -> None:
     """Make the tables and the id, unless they are there."""
-    connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer never wait
+    _set_wal(connection)
     with _transaction(connection):
         for statement in TABLES:
             connection.execute(statement)
         connection.execute(FIRST_ROW, (secrets.token_hex(8),))
+
+
+def _set_wal(connection: sqlite3.Connection) -> None:
+    """Have readers and the writer never wait. If others make the same log, SQLite itself waits not.
+
+    Then it fails at once, though it was told to wait.
+    """
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(POLL_S)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The log of the live index in its two kinds: nothing acknowledged is lost, no gap is unseen."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,20 @@ def test_several_writers_share_the_positions(log: Log, place: str) -> None:
         for end in ends:
             own = {keys[position].key for position in range(end - 2, end + 1)}
             assert {b"%016d" % writer} == own
+
+
+def test_who_makes_the_log_waits_for_another_who_does(tmp_path: Path) -> None:
+    """SQLite itself does not wait there, and the first writes of several workers come together."""
+    path = tmp_path / "log.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.2, other.rollback)
+    done.start()
+    log = SqliteLog(path)
+    assert 1 == log.append(entries(1))
+    done.join()
+    log.close()
+    other.close()
 
 
 def test_an_append_after_a_position_comes_right_behind_it(log: Log, place: str) -> None:
