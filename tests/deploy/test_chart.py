@@ -52,6 +52,7 @@ def test_kubernetes_knows_each_field(name: str, version: str) -> None:
     ("options", "complaint"),
     [
         ((), "front would answer nobody"),
+        ((*OPEN, "--set", "gateway.enabled=true"), "set secrets.keys, or config.Gateway.open"),
         ((*OPEN, "--set", "serach.servers=3"), "additional properties 'serach'"),
         ((*OPEN, "--set", "search.server=3"), "additional properties 'server'"),
         ((*OPEN, "--set", "search.memory=4G"), "does not match pattern"),

@@ -26,6 +26,9 @@
 {{- if not (or .Values.secrets.keys $config.Front.open) -}}
 {{- fail "front would answer nobody: set secrets.keys, or config.Front.open to let everybody ask" -}}
 {{- end -}}
+{{- if and .Values.gateway.enabled (not (or .Values.secrets.keys $config.Gateway.open)) -}}
+{{- fail "gateway would not start: set secrets.keys, or config.Gateway.open to let everybody ask" -}}
+{{- end -}}
 {{- if and $config.Live.log (not .Values.storage.uploads) -}}
 {{- fail "config.Live.log needs storage.uploads, where front keeps the pictures that are put" -}}
 {{- end -}}
