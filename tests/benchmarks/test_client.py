@@ -11,6 +11,7 @@ import pytest
 
 from devtools.collection import Collection
 from devtools.services import CHECKOUT, Cluster, cluster, with_section
+from tests.fake_server import Quiet, answering
 
 OWL = CHECKOUT / "samples/owl.jpg"
 CLIENT: dict[str, Any] = {
@@ -21,8 +22,34 @@ CLIENT: dict[str, Any] = {
     "users": 3,
     "spawn_rate": 3,
     "run_time_s": 1,
+    "key": "",
 }
 MODES = ("single", "locust")
+COUNT = 'clip_search_requests_total{route="/v1/search",status="200"}'
+
+
+class FrontWithKeys(Quiet):
+    """Whose searches want a key, as its counts do: two keys, one good for searches alone."""
+
+    searches = 0
+
+    def do_GET(self) -> None:  # noqa: N802
+        """The counts."""
+        self._answer({"Bearer all": 200, "Bearer search": 403}, f"{COUNT} {self.searches}\n")
+
+    def do_POST(self) -> None:  # noqa: N802
+        """A search."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        type(self).searches += 1
+        self._answer({"Bearer all": 200, "Bearer search": 200}, "{}")
+
+    def _answer(self, statuses: dict[str, int], text: str) -> None:
+        status = statuses.get(self.headers["Authorization"] or "", 401)
+        body = (text if status == 200 else '{"title": "refused"}').encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +101,20 @@ def test_what_was_sent_is_what_the_server_counted(
     assert 0 < found["p50, ms"] <= found["p95, ms"] <= found["p99, ms"]
     assert 0 < found["mean, ms"]
     assert 0 < found["requests/s"]
+
+
+@pytest.mark.parametrize(("key", "metrics"), [("", 401), ("search", 403), ("all", 200)])
+def test_counts_that_are_not_shown_are_left_out(tmp_path: Path, key: str, metrics: int) -> None:
+    """And told so; with a key for them they are there."""
+    with answering(FrontWithKeys) as address:
+        done = client(tmp_path, address=address, key=key)
+
+    assert 0 == done.returncode, done.stderr
+    assert [f"failures {7 if metrics == 401 else 0}"] == [
+        " ".join(line.split()) for line in done.stdout.splitlines() if "failures" in line
+    ]
+    assert ("nothing: it shows /metrics to keys" in done.stdout) == (metrics != 200)
+    assert ("status 200            7" in done.stdout) == (metrics == 200)
 
 
 @pytest.mark.parametrize("mode", MODES)
