@@ -51,15 +51,17 @@ def main() -> None:
 
 def _read(name: str) -> tuple[str, Path]:
     """The text of a Flow, and the folder that its relative paths start from."""
-    if name == "-i":
-        return sys.stdin.read(), Path.cwd()
     path = Path(name)
-    if not path.exists() and (PRESETS / name).is_file():
-        return (PRESETS / name).read_text(), Path.cwd()
     try:
+        if name == "-i":
+            return sys.stdin.read(), Path.cwd()
+        if not path.exists() and (PRESETS / name).is_file():
+            return (PRESETS / name).read_text(), Path.cwd()
         return path.read_text(), path.resolve().parent
     except OSError as error:
         raise ConfigError(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {name}: {error}") from None
 
 
 def _make_absolute(config: Fields, root: Path) -> None:

@@ -18,6 +18,7 @@ WITHOUT_EFFECT = {
     "executors[0].name", "executors[0].timeout_ready", "executors[0].uses.jtype",
 }  # fmt: skip
 """Keys that change nothing that a client of CLIP-as-service sees."""
+WANTED = {str: "text", int: "a whole number"}
 
 
 class Machine(NamedTuple):
@@ -43,7 +44,7 @@ def read_flow(text: str) -> Fields:
     """The keys of a Flow by their paths; raises ConfigError for other YAML."""
     try:
         flow = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise ConfigError(f"this is no YAML: {error}") from None
     if not isinstance(flow, dict) or flow.pop("jtype", None) != "Flow":
         raise ConfigError(
@@ -61,10 +62,13 @@ def understand(flow: Fields, machine: Machine) -> Understood:
     keys = dict(flow)
     used: dict[str, Any] = {}
 
-    def take(path: str, default: Any = None) -> Any:
+    def take(path: str, default: Any = None, kind: type = object) -> Any:
         if path in keys:
             used[path] = keys[path]
-        return keys.pop(path, default)
+        found = keys.pop(path, default)
+        if not isinstance(found, kind) and found is not None:
+            raise ConfigError(f"{path}: {WANTED[kind]} is wanted, not {found}")
+        return found
 
     gateway = _gateway(take, machine)
     inference = _inference(take, machine)
@@ -92,14 +96,14 @@ def _gateway(take: Callable[..., Any], machine: Machine) -> Fields:
     grpc, http = _ports(protocols, _listed(take("with.port", GRPC_PORT)))
     found: Fields = {"protocols": protocols, "port": grpc}
     found["http-port"] = machine.free_port() if http is None else http
-    if (host := take("with.host", machine.host)) is not None:
+    if (host := take("with.host", machine.host, str)) is not None:
         found |= {"address": host, "open": True}
-    for key, ours in (
-        ("prefetch", "prefetch"),
-        ("ssl_certfile", "tls-cert"),
-        ("ssl_keyfile", "tls-key"),
+    for key, ours, kind in (
+        ("prefetch", "prefetch", int),
+        ("ssl_certfile", "tls-cert", str),
+        ("ssl_keyfile", "tls-key", str),
     ):
-        if (value := take(f"with.{key}")) is not None:
+        if (value := take(f"with.{key}", kind=kind)) is not None:
             found[ours] = value
     found["metrics-port"] = _metrics(take, "with", FLOW_METRICS)
     return found
@@ -123,26 +127,28 @@ def _ports(protocols: list[str], ports: list[Any]) -> tuple[int, int | None]:
 def _inference(take: Callable[..., Any], machine: Machine) -> Fields:
     base, settings = "executors[0]", "executors[0].uses.with"
     runtime = _runtime(take(f"{base}.uses.metas.py_modules", ["clip_torch"]), machine)
-    device = take(f"{settings}.device") or ("cuda" if machine.gpus else "cpu")
+    device = take(f"{settings}.device", kind=str) or ("cuda" if machine.gpus else "cpu")
     if machine.visible_devices.startswith("RR"):
         device = machine.visible_devices
-    dtype = take(f"{settings}.dtype")
+    dtype = take(f"{settings}.dtype", kind=str)
     if dtype is None:
         dtype = "fp16" if runtime == "torch" and device != "cpu" else "fp32"
     if take(f"{settings}.jit") and runtime == "torch":
         runtime = "torch-compile"
-    name = take(f"{settings}.name", "ViT-B-32::openai")
+    name = take(f"{settings}.name", "ViT-B-32::openai", str)
+    if not name:
+        raise ConfigError(f"{settings}.name: no model is named")
     found: Fields = {"runtime": runtime, "device": device, "precision": dtype}
     found["port"] = machine.free_port()
     partner = image_partner(name)
     found |= {"clip": partner, "mclip": name} if partner else {"clip": name, "mclip": None}
-    for key, ours in (
-        (f"{settings}.model_path", "clip"),
-        (f"{settings}.minibatch_size", "max-batch"),
-        (f"{settings}.num_worker_preprocess", "decode-threads"),
-        (f"{base}.replicas", "replicas"),
+    for key, ours, kind in (
+        (f"{settings}.model_path", "clip", str),
+        (f"{settings}.minibatch_size", "max-batch", int),
+        (f"{settings}.num_worker_preprocess", "decode-threads", int),
+        (f"{base}.replicas", "replicas", int),
     ):
-        if (value := take(key)) is not None:
+        if (value := take(key, kind=kind)) is not None:
             found[ours] = value
     if take(f"{settings}.access_paths", "@r") != "@r":
         raise ConfigError(
@@ -164,7 +170,10 @@ def _runtime(modules: Any, machine: Machine) -> str:
 
 def _metrics(take: Callable[..., Any], place: str, usual: int) -> int | None:
     port = take(f"{place}.port_monitoring", usual)
-    return int(port) if take(f"{place}.monitoring", False) else None
+    try:
+        return int(port) if take(f"{place}.monitoring", False) else None
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{place}.port_monitoring: a port is wanted, not {port}") from None
 
 
 def _is_mclip(inference: Mapping[str, Any]) -> bool:

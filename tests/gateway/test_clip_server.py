@@ -113,12 +113,14 @@ def test_a_flow_with_tls_from_a_file(tmp_path: Path) -> None:
         (["none.yml"], "cannot read none.yml"),
         (["a.yml", "b.yml"], "python -m clip_server [FILE | -i]"),
         (["-i"], "no Flow"),
+        (["photo.yml"], "cannot read photo.yml: 'utf-8' codec"),
     ],
 )
 def test_what_is_no_flow_stops_the_start(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     """In one line."""
+    (tmp_path / "photo.yml").write_bytes(b"\xff\xd8")
     done = subprocess.run(
         [sys.executable, "-m", "clip_server", *arguments],
         cwd=tmp_path,
@@ -131,6 +133,7 @@ def test_what_is_no_flow_stops_the_start(
 
     assert done.returncode == 2
     assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_rr_finds_its_gpus_or_says_that_there_are_none(tmp_path: Path) -> None:
