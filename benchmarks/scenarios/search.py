@@ -67,7 +67,7 @@ def measure(plan: Plan) -> list[Figure]:
         others = [started("baseline", theirs), *peers.contenders(plan, truth)]
         limits += [started(FLASK, bare_flask(plan, stack)), text_loop(plan)]
         runs = take_turns([*ours, *others, *limits], plan.rounds, plan.idle_s)
-    return [*report.figures(SECTION, runs), *_ratios(runs, shards)]
+    return [*report.figures(SECTION, runs), *ratios(runs, shards)]
 
 
 def _middles(
@@ -193,8 +193,8 @@ def hnswlib_alone(plan: Plan, shards: int, vectors: Matrix) -> Load:
     return lambda: loads.loop(call, BATCH, plan.seconds)
 
 
-def _ratios(runs: Runs, shards: int) -> list[Figure]:
-    """Our services beside other projects and the limits, round by round."""
+def ratios(runs: Runs, shards: int) -> list[Figure]:
+    """Our services beside other projects and the limits, round by round, of what was measured."""
     single, ours, spread = (MIDDLE.format(*of) for of in ((1, 1), (shards, 1), (shards, shards)))
     wanted = (
         (ours + FAST, "clip-as-service", 25),
@@ -210,13 +210,17 @@ def _ratios(runs: Runs, shards: int) -> list[Figure]:
     found = [figure for each in wanted for figure in report.ratio(SECTION, runs, *each)]
     for name, (count, aim) in {single: (1, 0.8), ours: (shards, 0.75)}.items():
         # The limit is the sum of the times of the model, hnswlib and Flask.
-        parts = (runs[part] for part in (LOOP.format("text"), HNSWLIB.format(count), FLASK))
-        costs = [sum(1 / run.rate for run in each) for each in zip(*parts, strict=True)]
+        parts = (LOOP.format("text"), HNSWLIB.format(count), FLASK)
+        if not {name, *parts} <= runs.keys():
+            continue
+        each_round = zip(*(runs[part] for part in parts), strict=True)
+        costs = [sum(1 / run.rate for run in each) for each in each_round]
         shares = [run.rate * cost_s for run, cost_s in zip(runs[name], costs, strict=True)]
         found.append(median(f"{name} / (model + hnswlib + Flask)", RATIO, shares, at_least=aim))
-    pairs = zip(runs[single], runs[ours], strict=True)
-    lost = [(alone.recall or 0) - (many.recall or 0) for alone, many in pairs]
-    found.append(median(f"recall lost by {shards} shards", "share", lost, at_most=0.01))
+    if single in runs:
+        pairs = zip(runs[single], runs[ours], strict=True)
+        lost = [(alone.recall or 0) - (many.recall or 0) for alone, many in pairs]
+        found.append(median(f"recall lost by {shards} shards", "share", lost, at_most=0.01))
     for name, aim in {spread: 330.78, ours: 400}.items():  # the former is the original's rate
         rates = [run.rate for run in runs[name + FAST]]
         found.append(median(f"{name}{FAST}", "a second", rates, at_least=aim))
