@@ -13,6 +13,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from devtools.loads import Measured
+
 MAX_CONNECTIONS = 512
 """Connections at a time: four times the threads of middle, half of what select can watch. The wait
 for a connection is part of a query's latency."""
@@ -47,6 +49,18 @@ def draw(rate: float, seconds: float, texts: Iterator[str], seed: int = 0) -> li
     # Given their number, the moments of a Poisson process are uniform.
     moments = np.sort(random.uniform(0, seconds, count)).tolist()
     return [Due(at_s, text) for at_s, text in zip(moments, texts, strict=False)]
+
+
+def later(due: Sequence[Due], seconds: float) -> list[Due]:
+    """The same queries, so many seconds later: after a load that lasts as long."""
+    return [query._replace(at_s=query.at_s + seconds) for query in due]
+
+
+def measured(replies: Sequence[Reply], seconds: float) -> Measured:
+    """The result of `seconds` of replies. A failed query counts with the time to its failure."""
+    p50, p99 = np.percentile([reply.latency_ms for reply in replies] or [0], (50, 99)).tolist()
+    answers = sum(reply.ok for reply in replies)
+    return Measured(answers, seconds, p50, p99, len(replies) - answers)
 
 
 def send(

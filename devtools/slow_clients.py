@@ -28,8 +28,7 @@ SOURCES = [f"127.0.1.{number}" for number in range(1, 21)]
 def ask_beside(port: int, rate: float, seconds: float, clients: int) -> list[open_loop.Reply]:
     """The replies to `rate` new queries a second beside so many slow clients."""
     texts = (f"a photo of square {number}" for number in itertools.count())
-    drawn = open_loop.draw(rate, seconds, texts, seed=clients)
-    due = [query._replace(at_s=SETTLE_S + query.at_s) for query in drawn]
+    due = open_loop.later(open_loop.draw(rate, seconds, texts, seed=clients), SETTLE_S)
     with slow_clients(port, clients):
         return open_loop.send(f"127.0.0.1:{port}", due, 10, len(due), "/v1/search")
 

@@ -7,7 +7,7 @@ loop leaves these queries out (Tene: "coordinated omission").
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ from devtools.cpu_thief import thieves
 from devtools.loads import Measured
 from devtools.memory import growth_of, resident_bytes, watching
 from devtools.nginx import MANY, edge
-from devtools.open_loop import Reply
+from devtools.open_loop import measured
 from devtools.services import Service, cluster, run_command, running, with_section
 from devtools.silence import silence_of_load
 from devtools.slow_clients import ask_beside
@@ -104,13 +104,6 @@ def measure_workers(plan: Plan) -> list[Figure]:
             )
             contenders.append(started(f"{count} workers", with_cpu(load, services.pids)))
         return report.figures("workers", take_turns(contenders, plan.rounds, plan.idle_s), "req/s")
-
-
-def measured(replies: Sequence[Reply], seconds: float) -> Measured:
-    """The result of `seconds` of replies. A failed query counts with the time to its failure."""
-    p50, p99 = np.percentile([reply.latency_ms for reply in replies] or [0], (50, 99)).tolist()
-    answers = sum(reply.ok for reply in replies)
-    return Measured(answers, seconds, p50, p99, len(replies) - answers)
 
 
 def measure_open_loop(plan: Plan) -> list[Figure]:

@@ -81,3 +81,22 @@ def test_refusals_and_dead_servers_are_errors(services: Cluster) -> None:
 
     assert [False, True] == [one.ok for one in open_loop.send(services.middle.address, due, 3)]
     assert [False, False] == [one.ok for one in open_loop.send(f"127.0.0.1:{port}", due, 3)]
+
+
+def test_a_load_may_follow_another() -> None:
+    """Queries that are shifted as a whole keep their distances, and their texts."""
+    due = open_loop.draw(10, 1, all_queries())
+    after = open_loop.later(due, 2)
+
+    assert [one.text for one in due] == [one.text for one in after]
+    assert [one.at_s + 2 for one in due] == [one.at_s for one in after]
+    assert after[0].at_s >= 2
+
+
+def test_failures_count_with_their_time() -> None:
+    """The rate is that of the answers."""
+    replies = [open_loop.Reply("a", 0, ms, ok, b"") for ms, ok in ((1, True), (3, False))]
+    run = open_loop.measured(replies, 0.5)
+
+    assert (2, 2, 1) == (run.rate, run.p50_ms, run.errors)
+    assert 0 == open_loop.measured([], 1).rate
