@@ -105,22 +105,27 @@ def main() -> None:
     arguments, before = parse_arguments(), os.getloadavg()
     loads.require_programs()
     figures: list[Figure] = []
+    ended: list[str] = []
     with tempfile.TemporaryDirectory(prefix="clip-search-bench-") as folder:
         plan = make_plan(arguments, Path(folder).resolve())
-        for name in arguments.only:
-            began = time.monotonic()
-            print(f"== {name}", flush=True)
-            try:
-                figures += SECTIONS[name](plan)
-            except ConfigError as error:
-                print(f"left out: {name}: {error}", flush=True)
-            print(f"   took {time.monotonic() - began:.0f} s", flush=True)
-    settings = {**vars(arguments), "clients": loads.CLIENTS, "load_average_before": before}
-    kind, results = "-".join(arguments.only), plan.loaded.path(FOLDER) / "results"
-    if arguments.only == list(SECTIONS):  # only files of whole runs are kept in git
-        kind, results = "bench", CHECKOUT / "benchmarks/results"
-    path = report.write(kind, figures, settings, plan.loaded.config, arguments.results or results)
-    print(f"\n{report.tables(figures)}\n\n{path}")
+        try:
+            for name in arguments.only:
+                began = time.monotonic()
+                print(f"== {name}", flush=True)
+                try:
+                    figures += SECTIONS[name](plan)
+                except ConfigError as error:
+                    print(f"left out: {name}: {error}", flush=True)
+                print(f"   took {time.monotonic() - began:.0f} s", flush=True)
+                ended.append(name)
+        finally:  # a section that fails costs no figure of those before
+            settings = {**vars(arguments), "clients": loads.CLIENTS, "load_average_before": before}
+            kind, results = "-".join(ended) or "nothing", plan.loaded.path(FOLDER) / "results"
+            if ended == list(SECTIONS):  # only files of whole runs are kept in git
+                kind, results = "bench", CHECKOUT / "benchmarks/results"
+            results = arguments.results or results
+            path = report.write(kind, figures, settings, plan.loaded.config, results)
+            print(f"\n{report.tables(figures)}\n\n{path}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from common.errors import MissingPackage
 from devtools.services import CHECKOUT, STOP_S, free_ports
 
 CONF = CHECKOUT / "edge/nginx.conf"
@@ -23,11 +22,10 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 
 def require_nginx() -> str:
-    """The path of nginx. Without nginx the test is skipped, or fails under CI=true."""
+    """The path of nginx; raises MissingPackage."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        absent = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        absent("nginx is not installed (package nginx-light)")
+        raise MissingPackage("nginx is not installed (package nginx-light)")
     return program
 
 
@@ -49,7 +47,8 @@ def write_conf(front: str, port: int, folder: Path, per_address: int) -> Path:
 def edge(front_port: int, folder: Path, per_address: int = PER_ADDRESS) -> Iterator[int]:
     """Run nginx in front of a front server; yields its port.
 
-    `per_address` is the number of requests that one address may have in flight.
+    `per_address` is the number of requests that one address may have in flight. Raises
+    MissingPackage.
     """
     program, (port,) = require_nginx(), free_ports(1)
     conf = write_conf(f"127.0.0.1:{front_port}", port, folder, per_address)

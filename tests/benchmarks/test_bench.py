@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from devtools.collection import Collection
-from devtools.nginx import require_nginx
 from devtools.services import run_command
 from tests.benchmarks.commands import TARGETS, Tables, bench, not_printed
+from tests.nginx import skip_without_nginx
 
 CACHED = "the same query each time, cached"
 FLASK = "limit: bare Flask under the same gunicorn"
@@ -133,7 +133,7 @@ def test_systems_grow(collection: Collection) -> None:
 
 def test_queries_come_when_they_come(collection: Collection) -> None:
     """At shares of the peak; far above it, where all are answered or refused; beside the slow."""
-    require_nginx()
+    skip_without_nginx()
     arguments = ("--only", "open-loop,overload,slow-clients", "--seconds", "0.1")
     tables, _ = measured(collection, *arguments, "--shards", "1")
     targets = tables[TARGETS]

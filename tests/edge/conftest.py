@@ -4,14 +4,20 @@ import pytest
 
 from devtools import services
 from devtools.collection import Collection
-from devtools.nginx import MANY, edge, require_nginx
+from devtools.nginx import MANY, edge
 from devtools.services import Cluster
+from tests.nginx import skip_without_nginx
 
 
 @pytest.fixture(scope="session")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+def nginx() -> None:
+    """Skip where there is none."""
+    skip_without_nginx()
+
+
+@pytest.fixture(scope="session")
+def collection(nginx: None, tmp_path_factory: pytest.TempPathFactory) -> Collection:
     """Some images, indexed."""
-    require_nginx()
     return Collection(tmp_path_factory.mktemp("edge"), 20, 2)
 
 

@@ -82,6 +82,7 @@ def test_the_edge_refuses_by_itself(
         assert {"code", "detail", "title", "request_id"} <= set(problem)
 
 
+@pytest.mark.usefixtures("nginx")
 def test_a_front_that_is_down_is_told_as_unavailable(tmp_path: Path) -> None:
     """503 with Retry-After, as by front itself."""
     with edge(free_ports(1)[0], tmp_path) as port:
@@ -93,6 +94,7 @@ def test_a_front_that_is_down_is_told_as_unavailable(tmp_path: Path) -> None:
     assert answer.headers["X-Request-Id"] == answer.json()["request_id"] != headers["X-Request-Id"]
 
 
+@pytest.mark.usefixtures("nginx")
 def test_one_address_does_not_get_everything(tmp_path: Path) -> None:
     """While as many requests as it may have are under way, the next is told so at once."""
     with ExitStack() as stack:

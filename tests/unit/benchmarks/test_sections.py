@@ -1,7 +1,9 @@
 """What sections tell of runs that lack a part; tools import nothing of each other."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 from devtools.services import CHECKOUT
 
@@ -16,6 +18,16 @@ runs = {name: [Measured(100, 1, 1, 1)] for name in names}
 print(*(figure.name for figure in ratios(runs, 21)), sep="\\n")
 del runs[LOOP.format("text")]
 print(*(figure.name for figure in ratios(runs, 21)), sep="\\n")
+"""
+A_SECTION_THAT_FAILS = """
+from benchmarks import bench
+from benchmarks.report import Figure
+
+def fails(_plan):
+    raise RuntimeError("it fails")
+
+bench.SECTIONS = {"first": lambda _plan: [Figure("first", "a", "ms", 5.0)], "second": fails}
+bench.main()
 """
 
 
@@ -35,3 +47,16 @@ def test_a_ratio_without_its_parts_is_left_out() -> None:
     limit = f"{ours} / (model + hnswlib + Flask)"
 
     assert [kept[0], limit, *kept[1:], *kept] == said(WITHOUT_A_SINGLE_SHARD)
+
+
+def test_a_section_that_fails_costs_no_figure_of_those_before(tmp_path: Path) -> None:
+    """They are printed and kept, by the names of the sections that ended; then comes the error."""
+    options = ("--model", "starter", "--runtime", "onnxruntime", "--precision", "fp32")
+    command = [sys.executable, "-c", A_SECTION_THAT_FAILS, *options, "--results", str(tmp_path)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    assert (1, "RuntimeError: it fails") == (done.returncode, done.stderr.splitlines()[-1])
+    assert "| a | 5 |" in done.stdout
+    (kept,) = tmp_path.iterdir()
+    assert kept.name.endswith("-first.json")
+    assert [5.0] == [figure["value"] for figure in json.loads(kept.read_bytes())["results"]]
