@@ -1,8 +1,9 @@
 """An open-loop load generator: each query has a moment, drawn before, at which it is sent.
 
-The latency of a query counts from its moment. No program of Debian does this: ab, wrk, hey, siege
-and bombardier wait for an answer before the next query. httperf and tsung count latency from the
-time of sending. wrk2 and vegeta are not packaged.
+The latency of a query counts from its moment, so a pause of a service delays every query of the
+pause. A closed loop leaves these queries out (Tene: "coordinated omission"). No program of Debian
+does this: ab, wrk, hey, siege and bombardier wait for an answer before the next query. httperf and
+tsung count latency from the time of sending. wrk2 and vegeta are not packaged.
 """
 
 import asyncio

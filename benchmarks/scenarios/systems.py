@@ -1,9 +1,4 @@
-"""Whole systems: growth, workers, and queries at a given rate (an open loop).
-
-In an open loop the times of all queries are drawn beforehand (Poisson arrivals). A latency starts
-at the time when its query is due, so a pause of a service delays every query of the pause. A closed
-loop leaves these queries out (Tene: "coordinated omission").
-"""
+"""Whole systems: growth, workers, and queries at a given rate (an open loop)."""
 
 import json
 import time
@@ -182,8 +177,9 @@ def measure_slow_clients(plan: Plan) -> list[Figure]:
         seconds = 2 * plan.seconds
         return measured(ask_beside(port, SLOW_RATE, seconds, clients), seconds)
 
+    config = with_section(collection.config, "Middle", cache="off")  # each load has the same texts
     with (
-        cluster(collection.config, 1, collection.folder) as services,
+        cluster(config, 1, collection.folder) as services,
         edge(services.front.port, collection.folder, MANY) as port,
     ):
         ports = {"through the edge": port, "front alone": services.front.port}
