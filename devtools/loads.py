@@ -150,6 +150,16 @@ def wrk(
     )
 
 
+def peak_rate(url: str, sent: Iterator[bytes], folder: Path, seconds: float) -> float:
+    """The bodies a second that wrk reaches after a warm-up."""
+
+    def send(seconds: float) -> Measured:
+        return wrk(url, sent, folder, seconds)
+
+    warm_up(send, seconds)
+    return send(seconds).rate
+
+
 def clip_client(url: str, batch: int, seconds: float, photos: Sequence[str] = ()) -> Measured:
     """Texts that never repeat, or the photos in turn, by CLIP-as-service's own client."""
     arguments = [url, str(batch), str(seconds), *photos]

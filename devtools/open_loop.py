@@ -57,6 +57,12 @@ def later(due: Sequence[Due], seconds: float) -> list[Due]:
     return [query._replace(at_s=query.at_s + seconds) for query in due]
 
 
+def split(replies: Sequence[Reply], at_s: float) -> tuple[list[Reply], list[Reply]]:
+    """The replies to what was due before a moment, and to what was due later."""
+    before = [reply for reply in replies if reply.at_s < at_s]
+    return before, [reply for reply in replies if reply.at_s >= at_s]
+
+
 def measured(replies: Sequence[Reply], seconds: float) -> Measured:
     """The result of `seconds` of replies. A failed query counts with the time to its failure."""
     p50, p99 = np.percentile([reply.latency_ms for reply in replies] or [0], (50, 99)).tolist()

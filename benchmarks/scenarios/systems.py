@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -108,7 +107,8 @@ def measure_open_loop(plan: Plan) -> list[Figure]:
     with cluster(plan.config(shards), shards, plan.folder) as services:
         address = services.middle.address
         with watching([pid for pids in services.pids.values() for pid in pids]) as samples:
-            peak = _peak(plan, f"http://{address}/search", texts)
+            url, ask = f"http://{address}/search", loads.bodies(texts)
+            peak = loads.peak_rate(url, ask, plan.folder, 2 * plan.seconds)
             open_loop.send(address, open_loop.draw(peak, plan.seconds, texts), K)
             for percent, aim in ((25, None), (50, 3), (75, None), (100, None)):
                 due = open_loop.draw(percent / 100 * peak, seconds, texts, seed=percent)
@@ -129,27 +129,24 @@ def measure_open_loop(plan: Plan) -> list[Figure]:
     return [*found, row(name, "% more", 100 * growth_of(samples, SETTLED_S), at_most=3)]
 
 
-def _peak(plan: Plan, url: str, texts: Iterator[str]) -> float:
-    """The rate that wrk reaches, in queries a second."""
-    return loads.wrk(url, loads.bodies(texts), plan.folder, 2 * plan.seconds).rate
-
-
 def measure_overload(plan: Plan) -> list[Figure]:
     """Three times the peak rate of front, then half: answers in time, refusals, recovery."""
     row, texts, seconds = partial(Figure, "overload"), queries(), 8 * plan.seconds
     shards = min(2, plan.shards[-1])
     with cluster(plan.config(shards), shards, plan.folder) as services:
         send = partial(open_loop.send, services.front.address, k=K, path="/v1/search")
-        peak = _peak(plan, f"http://{services.front.address}/v1/search", texts)
-        during = send(open_loop.draw(OVERLOAD * peak, seconds, texts))
-        after = send(open_loop.draw(peak / 2, 3 * plan.seconds, texts))
+        url, ask = f"http://{services.front.address}/v1/search", loads.bodies(texts)
+        peak = loads.peak_rate(url, ask, plan.folder, 2 * plan.seconds)
+        due = open_loop.draw(OVERLOAD * peak, seconds, texts)
+        half = open_loop.later(open_loop.draw(peak / 2, 3 * plan.seconds, texts), seconds)
+        during, after = open_loop.split(send([*due, *half]), seconds)
         with thieves():
             robbed = send(open_loop.draw(peak / 2, seconds, texts))
     answered = [reply for reply in during if reply.ok]
     refused = [reply for reply in during if reply.status == 503]
     good = sum(reply.latency_ms <= IN_TIME_MS for reply in answered) / seconds
     others = sum(reply.status not in (200, 503) for reply in (*during, *after))
-    well_s = max((reply.at_s for reply in after if not reply.ok), default=0.0)
+    well_s = max((reply.at_s - seconds for reply in after if not reply.ok), default=0.0)
     answers, refusals = measured(answered, seconds), measured(refused, seconds)
     kept = sum(reply.ok and reply.latency_ms <= IN_TIME_MS for reply in robbed) / len(robbed)
     name = f"{OVERLOAD} times the peak"

@@ -1,5 +1,7 @@
 """The programs that make the load, against services that run."""
 
+import itertools
+import json
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,15 @@ def test_wrk_sends_bodies_of_any_bytes_once_or_again(services: Cluster, wrk: Pat
     assert again.errors == 0
     assert again.rate > 4
     assert (once.errors or 0) > 0
+
+
+def test_the_peak_is_measured_once_warm(services: Cluster, wrk: Path) -> None:
+    """Each body is sent once: those of the warm-up do not come again."""
+    sent = loads.bodies(f"a photo of square {number}" for number in itertools.count())
+    rate = loads.peak_rate(f"http://{services.middle.address}/search", sent, wrk, 1)
+
+    assert rate > 0
+    assert 2 * loads.MAX_PER_S == int(json.loads(next(sent))["text"].split()[-1])
 
 
 def test_ab_sends_one_request_for_so_long(services: Cluster, wrk: Path) -> None:

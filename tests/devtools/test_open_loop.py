@@ -93,6 +93,14 @@ def test_a_load_may_follow_another() -> None:
     assert after[0].at_s >= 2
 
 
+def test_replies_are_told_apart_by_when_they_were_due() -> None:
+    """However long they took."""
+    replies = [open_loop.Reply("a", at_s, 9000, True, b"") for at_s in (0.5, 1.9, 2.0, 3.0)]
+    before, after = open_loop.split(replies, 2.0)
+
+    assert ([0.5, 1.9], [2.0, 3.0]) == ([a.at_s for a in before], [a.at_s for a in after])
+
+
 def test_failures_count_with_their_time() -> None:
     """The rate is that of the answers."""
     replies = [open_loop.Reply("a", 0, ms, ok, b"") for ms, ok in ((1, True), (3, False))]
