@@ -6,6 +6,7 @@ Clustered vectors, as benchmarks use, on one thread. `random`: any images pass.
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -66,12 +67,14 @@ class OurShards:
     """
 
     def __init__(
-        self, folder: Path, vectors: Matrix, ranks: dict[str, list[int]], kind: IndexKind
+        self, root: Path, vectors: Matrix, ranks: dict[str, list[int]], kind: IndexKind
     ) -> None:
-        """Load them, built first if they are not there."""
+        """Load those of this kind and number of vectors, built first if they are not all there."""
+        folder = root / f"{kind}-{len(vectors)}"
         folders = Folders(folder / "index", folder / "paths", folder / "hashes")
         listed = folder / "segments.json"
         if not listed.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
             built = list(
                 self._build(folders, vectors, ranks, Build(kind, M, EF_CONSTRUCTION, 0, EF))
             )
@@ -140,7 +143,7 @@ def measure(
     recall = np.mean([len(got & best) / len(best) for got, best in pairs])
     count, started = 0, time.process_time()
     while time.process_time() - started < SECONDS:
-        at = count % (len(queries) - batch)
+        at = count % (len(queries) - batch + 1)
         shard.search(queries[at : at + batch], K, ef, below)
         count += batch
     return f"{count / (time.process_time() - started):,.0f} ({recall:.3f})"
@@ -158,6 +161,8 @@ def main() -> None:
     parser.add_argument("--beside-qdrant", action="store_true", help="needs qdrant-edge-py")
     parser.add_argument("--keep", type=Path, help="a folder for what is built, or was built before")
     arguments = parser.parse_args()
+    if not 0 < min(arguments.batch) <= max(arguments.batch) <= QUERIES:
+        parser.error(f"--batch: from 1 to {QUERIES}")
     random = np.random.default_rng(1)
     model = load_model("starter", root=CHECKOUT)
     vectors = make_vectors(model, all_queries(), arguments.images + QUERIES)
@@ -173,7 +178,8 @@ def main() -> None:
         print(f"ours: {time.process_time() - began:.0f} CPU s to build, or load", flush=True)
         began = time.process_time()
         if arguments.beside_qdrant:
-            qdrant = QdrantShard(folder / "qdrant", vectors, ranks, M, EF_CONSTRUCTION)
+            place = folder / f"qdrant-{arguments.images}"
+            qdrant = QdrantShard(place, vectors, ranks, M, EF_CONSTRUCTION)
             columns[f"Qdrant Edge, ef {EF}"] = Column(qdrant, EF)
             print(f"Qdrant Edge: {time.process_time() - began:.0f} CPU s", flush=True)
         print_tables(columns, vectors, queries, orders, arguments.batch)

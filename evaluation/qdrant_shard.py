@@ -1,5 +1,6 @@
 """The same vectors and filters in Qdrant's embedded engine (pip install qdrant-edge-py)."""
 
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ class QdrantShard:
         self._qdrant: Any = import_module("qdrant_edge")
         if not folder.exists():
             building = folder.with_suffix(".building")
-            building.mkdir()
+            shutil.rmtree(building, ignore_errors=True)  # what an interrupted run left
+            building.mkdir(parents=True)
             self._build(building, vectors, ranks, m, ef_construct)
             building.rename(folder)
         self._shard = self._qdrant.EdgeShard.load(str(folder))
