@@ -68,6 +68,17 @@ def test_programs_and_their_options_exist(name: str) -> None:
     assert "PartOf=clip-search.target" in (UNITS / DROP_IN).read_text()
 
 
+@pytest.mark.parametrize("name", [name for name in SERVICES if "prepare" not in name])
+def test_a_service_is_started_again_whatever_ended_it(name: str) -> None:
+    """Status 2, too: an address, a hub or memory may be late. No number of ends is the last."""
+    settings = dict(re.findall(r"^(\w+)=(.*)$", (UNITS / name).read_text(), re.M))
+    shared = dict(re.findall(r"^(\w+)=(.*)$", (UNITS / DROP_IN).read_text(), re.M))
+
+    assert "always" == settings["Restart"]
+    assert "0" == shared["StartLimitIntervalSec"]
+    assert not {"RestartPreventExitStatus", "StartLimitIntervalSec"} & settings.keys()
+
+
 def test_an_instance_names_the_entry_and_the_replica() -> None:
     """clip-search-search@12-1 is the second address of entry 12."""
     text = (UNITS / "clip-search-search@.service").read_text()
