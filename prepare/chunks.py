@@ -152,8 +152,8 @@ class EmbeddingFolder:
         return max(self._finished(), default=0)
 
     def next_chunk(self) -> int:
-        """The number of the next chunk that is in no plan."""
-        return 1 + max(self._planned(), default=self.last_chunk())
+        """The number of the next chunk: no finished one has it, and none of an open plan."""
+        return 1 + max(self._planned() | self._finished(), default=0)
 
     def write(self, number: int, chunk: Chunk, model: str, space: str) -> JournalEntry:
         """Write the files of a chunk, then its journal line, which makes the chunk finished."""

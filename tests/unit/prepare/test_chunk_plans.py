@@ -104,6 +104,16 @@ def test_a_run_that_is_killed_while_it_takes_up(
     assert numbers(folder) == [1, 2, 3]
 
 
+def test_chunks_beside_an_open_plan_do_not_replace_each_other(folder: EmbeddingFolder) -> None:
+    """A run may store several pages of the log while the plan of a killed one is open."""
+    opened(folder, plan(2))
+    for _ in range(2):
+        number = folder.next_chunk()
+        folder.write(number, chunk(number), "clip", "space")
+
+    assert numbers(folder) == [1, 5, 6]
+
+
 def test_a_run_that_is_killed_after_the_journal(folder: EmbeddingFolder) -> None:
     """No chunk is twice in it."""
     one = opened(folder, plan(2))
