@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from common.config import Loaded
 from common.errors import ConfigError, Unavailable
-from prepare.members import Folded
+from prepare.members import NOTHING_FOLDED, Folded
 from prepare.versions import kept_manifests
 from search.log import Entries, Log, LogGap, open_log
 from search.manifest import Folders
@@ -52,7 +52,7 @@ def log_to_follow(opened: Log | None, folded: Folded, *, accept: bool) -> Folded
         return folded._replace(log_id=log_id)
     if not accept:
         raise ConfigError(_stopped(problem))
-    return folded._replace(log_id=log_id, position=start, changed=start)
+    return folded._replace(log_id=log_id, position=start, changed=start, own=NOTHING_FOLDED.own)
 
 
 def _stopped(problem: str) -> str:

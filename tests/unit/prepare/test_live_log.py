@@ -41,9 +41,11 @@ def test_what_a_collection_may_follow(loaded: Loaded) -> None:
         assert log_to_follow(None, Folded("other", 9), accept=False) == Folded("other", 9)
 
 
-@pytest.mark.parametrize("folded", [Folded("other", 3), Folded("", 2), Folded("same", 6)])
+@pytest.mark.parametrize(
+    "folded", [Folded("other", 3, own=(3, 5)), Folded("", 2), Folded("same", 6, own=(4, 6))]
+)
 def test_what_it_may_not_follow(loaded: Loaded, folded: Folded) -> None:
-    """Unless that is agreed to: it takes what is there."""
+    """Unless that is agreed to: it takes all that is there, also where its own entries were."""
     with live_log(loaded) as log:
         assert log is not None
         log.trim(3)
