@@ -84,9 +84,18 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def absolute_name(path: str | Path) -> str:
+    """The absolute path of a file without . and .., so that a file has one name.
+
+    Two slashes at the front, which Python keeps, are one to Linux.
+    """
+    name = os.path.abspath(path)
+    return name[1:] if name.startswith("//") else name
+
+
 def name_of(path: str | Path, root: Path) -> str:
     """A path relative to `root`, the folder of config.json, if it lies there, else absolute."""
-    name = os.path.abspath(path)
+    name = absolute_name(path)
     return os.path.relpath(name, root) if name.startswith(f"{root}{os.sep}") else name
 
 

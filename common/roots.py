@@ -1,6 +1,5 @@
 """The roots of a collection: what was named, in collection.json beside the embeddings."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from common.errors import ConfigError
+from common.files import absolute_name
 from common.settings.prepare import Prepare
 from common.wire import UNREADABLE
 
@@ -53,7 +53,7 @@ def folders_of_roots(prepare: Prepare, root: Path) -> Iterator[str]:
     with suppress(ConfigError):  # prepare says so; what config.json names holds
         roots = read_roots(root / prepare.embedding_dir)
     for name in dict.fromkeys([*(roots.names if roots else []), *prepare.images]):
-        yield os.path.abspath(root / name)
+        yield absolute_name(root / name)
 
 
 def is_in(path: str, folder: str) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from common.config import Config
 from common.errors import ServiceError, Unavailable, UnsupportedMedia
-from common.files import content_hash, location_hash, name_of, replace_bytes
+from common.files import absolute_name, content_hash, location_hash, name_of, replace_bytes
 from common.images.facts import facts_of, facts_of_file
 from common.images.formats import FORMATS, format_of
 from common.roots import folders_of_roots, is_in
@@ -55,7 +55,7 @@ class Uploads:
 
     def __init__(self, config: Config, root: Path) -> None:
         """`root` is the folder of config.json."""
-        self.folder = Path(os.path.abspath(root / config.live.upload_dir))
+        self.folder = Path(absolute_name(root / config.live.upload_dir))
         self._root = root
         self._prepare = config.prepare
 

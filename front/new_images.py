@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.config import Config
 from common.errors import BadRequest, TooLarge
-from common.files import read_regular
+from common.files import absolute_name, read_regular
 from common.roots import folders_of_roots, is_in
 from common.uploads import Placed, Uploads, placed
 from front.write_requests import NewImage
@@ -34,7 +34,7 @@ class NewImages:
         """A file in a folder of the collection; a link must not lead out of all of them."""
         if not 0 < len(given) <= MAX_PATH or "\0" in given:
             raise BadRequest(f"`path` has 1 to {MAX_PATH} characters, none of them 0")
-        path = os.path.abspath(self._root / given)
+        path = absolute_name(self._root / given)
         folder = next((folder for folder in self._folders() if is_in(path, folder)), None)
         real, follows = os.path.realpath(path), self._prepare.follow_links
         stays = follows or any(is_in(real, os.path.realpath(place)) for place in self._folders())

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from common.config import Loaded
-from common.files import content_hash, location_hash
+from common.files import absolute_name, content_hash, location_hash
 from common.image_files import read_image_file
 from common.images.facts import facts_of
 from inference.clip.registry import find_model, shown_name
@@ -232,7 +232,7 @@ def scan_uploads(images: Iterable[Member], loaded: Loaded, spill: Spill) -> list
     """The root of what was put and lies below no other root, if there is any such image."""
     if not any(UPLOADS in member.roots for member in images):
         return []
-    own = str(loaded.path(loaded.config.live.upload_dir))
+    own = absolute_name(loaded.path(loaded.config.live.upload_dir))
     others: dict[str, str] = {}
 
     def examined() -> Iterator[Source]:

@@ -13,6 +13,7 @@ from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
 from common.config import Loaded
+from common.files import absolute_name
 from common.roots import read_roots
 from prepare.quiet import Quiet
 
@@ -93,7 +94,7 @@ class _Handler(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Note a change."""
-        path = os.path.abspath(os.fsdecode(event.src_path))
+        path = absolute_name(os.fsdecode(event.src_path))
         if event.event_type not in CHANGES or f"{path}/".startswith(self._ours):
             return
         is_open = self._closes and event.event_type == "modified" and not event.is_directory
@@ -104,7 +105,7 @@ def targets_of(loaded: Loaded) -> set[Target]:
     """The folders to observe: the roots, and those in which lists, tables and files lie."""
     roots = read_roots(loaded.path(loaded.config.prepare.embedding_dir))
     names = roots.names if roots else loaded.config.prepare.images
-    paths = [Path(os.path.abspath(loaded.root / name)) for name in names]
+    paths = [Path(absolute_name(loaded.root / name)) for name in names]
     return {(str(path.parent), False) if path.is_file() else (str(path), True) for path in paths}
 
 
@@ -112,11 +113,11 @@ def own_paths(loaded: Loaded) -> Iterator[str]:
     """How the paths begin to which prepare writes, and who serves; a folder ends in /."""
     prepare = loaded.config.prepare
     for name in (prepare.embedding_dir, prepare.index_dir, prepare.path_dir, prepare.hash_dir):
-        yield f"{os.path.abspath(loaded.path(name))}/"
-    yield f"{os.path.abspath(loaded.path(loaded.config.front.rendition_dir))}/"
+        yield f"{absolute_name(loaded.path(name))}/"
+    yield f"{absolute_name(loaded.path(loaded.config.front.rendition_dir))}/"
     kind, _, name = (loaded.config.log or "").partition(":")
     if kind == "sqlite":
-        yield os.path.abspath(loaded.path(name))
+        yield absolute_name(loaded.path(name))
 
 
 def _mounts() -> list[list[str]]:

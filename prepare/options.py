@@ -1,10 +1,10 @@
 """What the command lines of prepare.py and of its first step have in common."""
 
-import os
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.files import absolute_name
 from prepare.left_out import LIST_OPTION
 from prepare.live_log import ACCEPT_LOG
 
@@ -27,4 +27,4 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def absolute(names: Sequence[str]) -> tuple[Path, ...]:
     """The paths that a command line names; ~ is the home, also where the shell left it."""
-    return tuple(Path(os.path.abspath(Path(name).expanduser())) for name in names)
+    return tuple(Path(absolute_name(Path(name).expanduser())) for name in names)

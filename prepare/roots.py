@@ -40,7 +40,7 @@ def changed(roots: Roots | None, change: Change, loaded: Loaded, known: Iterable
         before = sorted(known)
         if not before and not change.add:
             before = [name_of(loaded.path(name), loaded.root) for name in images]
-    names = _without(before, [name_of(path, loaded.root) for path in change.remove])
+    names = _without(before, [name_of(path, loaded.root) for path in change.remove], loaded)
     for path in change.add:
         if change.inner or not _holds(names, path, loaded.root):
             names.append(name_of(path, loaded.root))
@@ -48,12 +48,13 @@ def changed(roots: Roots | None, change: Change, loaded: Loaded, known: Iterable
     return Roots(tuple(map(Root, dict.fromkeys(names))), images)
 
 
-def _without(names: list[str], removed: list[str]) -> list[str]:
+def _without(names: list[str], removed: list[str], loaded: Loaded) -> list[str]:
     """The names that stay; raises ConfigError for one that is not there."""
+    held = [name_of(loaded.path(name), loaded.root) for name in names]  # earlier releases kept //
     for name in removed:
-        if name not in names:
+        if name not in held:
             raise ConfigError(f"{name} was not added to the collection; it has: {', '.join(names)}")
-    return [name for name in names if name not in removed]
+    return [name for name, path in zip(names, held, strict=True) if path not in removed]
 
 
 def _holds(names: list[str], path: Path, root: Path) -> bool:

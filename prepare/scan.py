@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from common.config import Loaded
 from common.errors import ConfigError
-from common.files import name_of
+from common.files import absolute_name, name_of
 from prepare.left_out import printable, summary
 from prepare.lines import Spill
 from prepare.sources import Found, Source, find_sources, walk_of
@@ -63,7 +63,7 @@ def scan_roots(
         except ConfigError as error:
             if name in new:
                 raise
-            found = Found([], [], {os.path.abspath(path)})
+            found = Found([], [], {absolute_name(path)})
             scans.append(RootScan(name, found, str(error)))
             continue
         if name in added:

@@ -12,7 +12,7 @@ import msgspec
 
 from common.config import Prepare
 from common.errors import ConfigError
-from common.files import MAX_IMAGE_BYTES, name_of
+from common.files import MAX_IMAGE_BYTES, absolute_name, name_of
 from common.image_files import TAR, state_of
 from prepare import tables, tars
 from prepare.exclude import Exclude
@@ -71,7 +71,7 @@ def find_sources(
     """
     walk, spill = walk or walk_of([given], Prepare()), spill or Spill()
     begin = len(walk.left_out)
-    own = os.path.abspath(given if os.path.isdir(given) else given.parent)
+    own = absolute_name(given if os.path.isdir(given) else given.parent)
     others: dict[str, str] = {}
 
     def examined() -> Iterator[Source]:

@@ -42,7 +42,8 @@ def find(folder: Path, path: str, **config: Any) -> Placed:
 
 def test_a_file_of_the_collection_has_the_path_that_prepare_gives_it(folder: Path) -> None:
     """However it is written."""
-    for path in ("photos/2024/a.png", f"{folder}/photos/2024/a.png", "photos/./x/../2024//a.png"):
+    whole = f"{folder}/photos/2024/a.png"
+    for path in ("photos/2024/a.png", whole, f"/{whole}", "photos/./x/../2024//a.png"):
         found = find(folder, path)
         assert found[:3] == (DATA, "photos/2024/a.png", 0)
         assert set(found.facts) == {"size", "modified"}

@@ -20,3 +20,4 @@ def test_nothing_is_agreed_to_unless_it_is_said() -> None:
 def test_paths_are_absolute() -> None:
     """From the folder in which the command runs, or from the home."""
     assert absolute(["a/../b", "~/c"]) == (Path.cwd() / "b", Path.home() / "c")
+    assert absolute(["//mnt/a", "///mnt/a"]) == (Path("/mnt/a"), Path("/mnt/a"))

@@ -29,6 +29,13 @@ def test_a_collection_begins_with_what_is_named_first(tmp_path: Path) -> None:
     assert after(loaded, Change((tmp_path / "c",)), "x").names == ["x", "c"]
 
 
+def test_a_root_of_an_earlier_release_may_be_removed(tmp_path: Path) -> None:
+    """It kept two slashes at the front."""
+    change = Change(remove=(Path("/mnt/a"),))
+
+    assert after(config(tmp_path), change, "//mnt/a", "b").names == ["b"]
+
+
 def test_what_is_new_in_the_configuration_is_added(tmp_path: Path) -> None:
     """What was there before is not, so that a root that was removed stays out."""
     roots = after(config(tmp_path, "a", "b"), Change())

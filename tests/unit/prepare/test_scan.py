@@ -39,6 +39,19 @@ def test_a_file_of_two_roots_is_found_once(base: Path) -> None:
     ]
 
 
+def test_two_slashes_at_the_front_of_a_path_are_one(base: Path) -> None:
+    """Of a root and in a list: a file has one name, and one root from which it is told."""
+    (base / "list.txt").write_text(f"/{base}/a/x.png\n//mnt/nas/z.png")
+    folder, listed = scan(base / "other", f"/{base}/a", f"{base}/list.txt")
+
+    paths = [[source.path for source in root.found.sources] for root in (folder, listed)]
+    assert paths == [
+        [f"{base}/a/deep/y.png", f"{base}/a/x.png"],
+        ["/mnt/nas/z.png", f"{base}/a/x.png"],
+    ]
+    assert folder.found.roots | listed.found.roots == {f"{base}/a", str(base), "/mnt/nas"}
+
+
 @pytest.mark.parametrize("name", ["absent", "empty"])
 def test_a_new_root_must_be_there(base: Path, name: str) -> None:
     """H: one that was there before has a problem or no images."""
