@@ -187,8 +187,7 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Copy | Skippe
         state, data = state_of(path), read_image_file(path)
         content = content_hash(data)
         if content in decoding.known:
-            with suppress(ServiceError):  # front makes a rendition that is not there
-                _render(source.path, content, state, data, decoding)
+            _render(source.path, content, state, data, decoding)
             return Copy(source, content)
         image = images.decode_for(data, decoding.preprocessing, decoding.max_pixels)
         pixels = images.preprocess(image, decoding.preprocessing)
@@ -205,12 +204,13 @@ def decode_source(source: Source, decoding: Decoding) -> Decoded | Copy | Skippe
 
 
 def _render(path: str, content: str, state: FileState, data: bytes, decoding: Decoding) -> None:
-    """Make the renditions of an image; raises ServiceError."""
+    """Make the renditions of an image, as far as that can be."""
     image_id = f"{content}{location_hash(path):016x}"
     if decoding.renditions:
         for side in decoding.rendition_pixels:
-            jpeg = render(data, side, decoding.max_pixels)
-            decoding.renditions.put(image_id, side, state, jpeg)
+            with suppress(ServiceError):  # front makes a rendition that is not there
+                jpeg = render(data, side, decoding.max_pixels)
+                decoding.renditions.put(image_id, side, state, jpeg)
 
 
 def _skip(image: Source | Row, reason: str, *, again: bool = False) -> Skipped:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import Unprocessable
 from common.files import content_hash, location_hash
 from common.image_files import state_of
-from common.images.renditions import RenditionFolder
+from common.images.renditions import RenditionFolder, render
 from common.wire import Matrix
 from inference.clip.images import Pixels, Preprocessing
 from prepare.chunks import Skipped
@@ -151,6 +152,23 @@ def test_renditions_are_made_on_request(root: Path) -> None:
         assert (side, side) == Image.open(io.BytesIO(jpeg)).size
     decode_source(source("2.png"), decoding._replace(rendition_pixels=()))
     assert 2 == len(list((root / "kept").rglob("*.jpg")))
+
+
+def test_a_rendition_that_cannot_be_made_is_left_out(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes more pixels than the embedding: the image, and its other renditions, are there."""
+
+    def fails(data: bytes, pixels: int, max_pixels: int) -> bytes:
+        if pixels == 3:
+            raise Unprocessable("the image takes too long to decode, or is harmful")
+        return render(data, pixels, max_pixels)
+
+    monkeypatch.setattr("prepare.embed.render", fails)
+    decoding = Decoding(root, PREPROCESSING, 1000, RenditionFolder(root / "kept", 10**6), [3, 2])
+
+    assert isinstance(decode_source(source("1.png"), decoding), Decoded)
+    assert 1 == len(list((root / "kept").rglob("*.jpg")))
 
 
 def test_each_replica_has_a_batch_without_waiting_for_the_others(
