@@ -9,11 +9,14 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyarrow import DataType, Table
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +173,25 @@ def _parquet(path: Path) -> Iterable[TableRow]:
     except ImportError:
         raise ConfigError(f"{path}: reading Parquet needs: pip install pyarrow") from None
     try:
-        rows: list[TableRow] = parquet.read_table(path).to_pylist()
-    except ArrowException as error:
+        rows: list[TableRow] = _in_microseconds(parquet.read_table(path)).to_pylist()
+    # pyarrow raises the last two for values that Python has not, such as the year 10,000.
+    except (ArrowException, ValueError, OverflowError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     return rows
+
+
+def _in_microseconds(table: "Table") -> "Table":
+    """A table with times as Python has them: of nanoseconds, the whole microseconds."""
+    from pyarrow import duration, schema, time64, timestamp
+
+    def whole(kind: "DataType") -> "DataType":
+        zone = getattr(kind, "tz", None)
+        coarser = {
+            timestamp("ns", zone): timestamp("us", zone),
+            time64("ns"): time64("us"),
+            duration("ns"): duration("us"),
+        }
+        return coarser.get(kind, kind)
+
+    fields = [field.with_type(whole(field.type)) for field in table.schema]
+    return table.cast(schema(fields), safe=False)

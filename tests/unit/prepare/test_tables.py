@@ -116,6 +116,49 @@ def test_types_of_parquet_that_json_has_not(tmp_path: Path) -> None:
     }
 
 
+def test_times_of_nanoseconds_lose_what_python_has_not(tmp_path: Path) -> None:
+    """Without pandas, pyarrow gives such a time as an error."""
+    nanoseconds = 1769853600_123456789
+    columns = {
+        "path": pyarrow.array(["a.jpg"]),
+        "moment": pyarrow.array([nanoseconds], pyarrow.timestamp("ns")),
+        "of zone": pyarrow.array([nanoseconds], pyarrow.timestamp("ns", "+02:00")),
+        "hour": pyarrow.array([1_500], pyarrow.time64("ns")),
+        "span": pyarrow.array([1_500], pyarrow.duration("ns")),
+        "none": pyarrow.array([None], pyarrow.timestamp("ns")),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+
+    ((_, metadata),) = read_table(tmp_path / "t.parquet")
+
+    assert metadata == {
+        "moment": "2026-01-31T10:00:00.123456",
+        "of zone": "2026-01-31T10:00:00.123456+00:00",
+        "hour": "00:00:00.000001",
+        "span": "0:00:00.000001",
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pyarrow.array([2**60], pyarrow.timestamp("us")),
+        pyarrow.array([2**40], pyarrow.timestamp("s")),
+        pyarrow.array([2**30], pyarrow.date32()),
+        pyarrow.array([[1]], pyarrow.list_(pyarrow.timestamp("ns"))),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_a_time_that_python_has_not_is_told(tmp_path: Path, column: Any) -> None:
+    """H: with the table; so its images are offline, and no run ends in a traceback."""
+    table = pyarrow.table({"path": ["a.jpg"], "x": column})
+    parquet.write_table(table, tmp_path / "t.parquet")
+
+    with pytest.raises(ConfigError, match=r"cannot read .*t\.parquet: "):
+        list(read_table(tmp_path / "t.parquet"))
+
+
 def test_a_number_that_no_message_holds_is_text(tmp_path: Path) -> None:
     """MessagePack has 64 bits."""
     (tmp_path / "t.jsonl").write_text(f'{{"path": "a.jpg", "n": {2**64}, "m": {-(2**63)}}}')
