@@ -83,7 +83,7 @@ def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | s
             }
             _check_end(file, archive.offset)
             return members
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # ValueError: a bad number in a header
         return str(error)
 
 

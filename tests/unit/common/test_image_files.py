@@ -98,6 +98,20 @@ def test_what_is_no_whole_tar_is_an_error(damage: Callable[[bytes], bytes], tmp_
         members_of(tar)
 
 
+@pytest.mark.parametrize(
+    ("size", "headers"), [(2**80, {}), (0, {"GNU.sparse.map": "x,1"})], ids=["size", "sparse"]
+)
+def test_a_bad_number_in_a_header_is_an_error(
+    size: int, headers: dict[str, str], tmp_path: Path
+) -> None:
+    """tarfile raises ValueError for a size beyond any file, and for a map that is none."""
+    member = tarfile.TarInfo("one.jpg")
+    member.size, member.pax_headers = size, headers
+    (tmp_path / "a.tar").write_bytes(member.tobuf() + bytes(2 * tarfile.BLOCKSIZE))
+    with pytest.raises(OSError, match="no whole tar"):
+        members_of(tmp_path / "a.tar")
+
+
 def test_what_is_no_whole_tar_is_looked_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
