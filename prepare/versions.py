@@ -85,7 +85,7 @@ def sweep_version(folders: Folders, manifest: Manifest) -> None:
     sweep_unplanned(folders.index / manifest.version)
     files = {shard.tombstones.name for shard in manifest.shards if shard.tombstones}
     for folder in folders.all():
-        for path in (folder / manifest.version).iterdir():
+        for path in (folder / manifest.version).glob("*"):  # copies leave out empty folders
             if path.name not in files | {MANIFEST}:
                 path.unlink()
 

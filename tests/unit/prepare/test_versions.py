@@ -78,6 +78,16 @@ def test_what_a_version_was_built_with_goes(folders: Folders) -> None:
     assert not list((folders.paths / "v000001").iterdir())
 
 
+def test_a_folder_that_a_copy_has_left_out_is_not_missed(folders: Folders) -> None:
+    """rsync and object storages have no empty folders, as those of a version without leftovers."""
+    manifest = write_version(folders, "v000001", VECTORS)
+    (folders.hashes / "v000001").rmdir()
+    (folders.paths / "v000001/left").touch()
+    sweep_version(folders, manifest)
+
+    assert not list((folders.paths / "v000001").iterdir())
+
+
 def test_a_whole_version_of_the_same_inputs_is_found(folders: Folders) -> None:
     """The newest; one that was damaged is passed over."""
     for number in (1, 2, 3):
