@@ -218,8 +218,9 @@ def _vectors(message: SearchRequest, dim: int) -> Matrix:
     if message.dim != dim:
         raise BadRequest(f"the index has {dim} dimensions, the query {message.dim}", "wrong_length")
     vectors = unpack_rows(message.vectors, dim)
-    if len(vectors) != len(message.ks) or not all(0 < k <= MAX_SHARD_HITS for k in message.ks):
-        raise BadRequest(f"give each vector one k of 1 to {MAX_SHARD_HITS}")
+    ks = message.ks
+    if not ks or len(ks) != len(vectors) or not all(0 < k <= MAX_SHARD_HITS for k in ks):
+        raise BadRequest(f"give vectors, and each one k of 1 to {MAX_SHARD_HITS}")
     if message.most is not None and (len(message.most) != len(vectors) or min(message.most) < 1):
         raise BadRequest("`most` is one number for each vector, 1 or more")
     lengths = (vectors * vectors).sum(axis=1)

@@ -38,6 +38,7 @@ class Following:
         self._unready: Version | None = None  # loaded, but without what is in the log
         self._versions = versions
         self._is_told = False
+        self._applying = threading.Lock()
         self._closed = threading.Event()
         follow = partial(self._follow, log) if log else None
         self._thread = threading.Thread(target=follow, name="follow", daemon=True)
@@ -70,6 +71,19 @@ class Following:
         self._unready = None
         return version
 
+    def swap(self, version: Version, put_in_use: Callable[[], None]) -> None:
+        """Put a version in use that lacks nothing which another one has; raises Unavailable.
+
+        Versions share segments: what only another one knew to be deleted would be found again.
+        """
+        with self._applying:
+            others = [other.position for other in self._versions()]
+            if self._log and version.position < max(others, default=0):
+                self._unready = version  # until the log is there
+                catch_up(version, self._log)
+                self._unready = None
+            put_in_use()
+
     def _follow(self, log: Log) -> None:
         while not self._closed.is_set():
             try:
@@ -87,7 +101,8 @@ class Following:
     def _step(self, log: Log) -> None:
         versions = self._versions()
         for version in versions:
-            catch_up(version, log)
+            with self._applying:
+                catch_up(version, log)
         followed = [version.position for version in versions if not version.stopped]
         if not followed:
             self._closed.wait(WAIT_S)

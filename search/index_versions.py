@@ -170,21 +170,18 @@ class IndexVersions:
         if version.stopped and not self._is_current(named):
             told = f"{named.version} may lack what was put and deleted: {version.stopped}"
             raise Unavailable(told, "log_unavailable")
+        self._following.swap(version, partial(self._put_in_use, version))
         if self._cache:
             self._cache.note(named)
-        others = [other for other in self._versions if other is not version][:1]
-        if others and others[0].manifest.space != version.manifest.space:
-            raise BadIndex(
-                f"{named.version} is of another model, {version.manifest.model}: "
-                "start this server and inference anew to change it"
-            )
-        version.put_in_use()
-        self._versions = [version, *others]
         self._wanted = self._now()
         INDEX_IN_USE.clear()
         INDEX_IN_USE.labels(named.version).set(1)
         shards, took_s = sorted(version.shards), self._wanted - began
         log.info("version %s: shards %s, loaded in %.3f s", named.version, shards, took_s)
+
+    def _put_in_use(self, version: Version) -> None:
+        version.put_in_use()
+        self._versions = [version, *(old for old in self._versions if old is not version)][:2]
 
     def _is_current(self, named: VersionRef) -> bool:
         """Whether CURRENT names a version now; the first look, at a disk, may find an old one."""

@@ -11,7 +11,7 @@ from common.config import load
 from common.cores import usable_cores
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
-from common.process import argument_parser, run
+from common.process import argument_parser, natural, run
 from common.server.serve import Serving, serve_threads
 from search.app import MAX_BODY_BYTES, start_app
 from search.manifest import folders_of
@@ -27,13 +27,13 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument(
         "--server-index",
-        type=int,
+        type=natural,
         default=0,
         metavar="N",
         help="listen at this entry of Search.server-list (default: 0)",
     )
     parser.add_argument(
-        "--replica", type=int, default=0, metavar="N", help="at this address of it (default: 0)"
+        "--replica", type=natural, default=0, metavar="N", help="at this address of it (default: 0)"
     )
     parser.add_argument(
         "--index",
@@ -48,7 +48,7 @@ def main() -> None:
         replicas = search.replicas(arguments.server_index)
         host, port = search.bound(arguments.server_index, arguments.replica)
         listed, _ = split_address(replicas[arguments.replica])
-        named = [int(number) for number in arguments.index.split(",")] if arguments.index else []
+        named = list(map(natural, arguments.index.split(","))) if arguments.index else []
     except IndexError:
         raise ConfigError("Search.server-list has no such entry or replica") from None
     except ValueError:

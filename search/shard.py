@@ -8,7 +8,15 @@ from msgspec.structs import replace
 
 from common.wire import Matrix, encode
 from search.ann_index import Numbers
-from search.browse_messages import Counts, Listed, Place, merge_counts, merge_listed
+from search.browse_messages import (
+    MAX_COUNTED,
+    Counts,
+    Listed,
+    Place,
+    merge_counts,
+    merge_listed,
+    too_many_values,
+)
 from search.delta import Delta
 from search.filter import Filter
 from search.image_key import IMAGE_KEY, Keys, hashes_of
@@ -155,7 +163,11 @@ class Shard:
 
         An image that is being replaced may be counted twice.
         """
-        return merge_counts([part.counts(passing, fields) for part in self.parts])
+        merged = merge_counts([part.counts(passing, fields) for part in self.parts])
+        for field, found in zip(fields, merged.fields, strict=True):
+            if len(found) > MAX_COUNTED:
+                raise too_many_values(field)
+        return merged
 
     def find(self, content: int, location: int) -> Found | None:
         """The image with the two hashes of an id, None if it is not here."""

@@ -142,13 +142,18 @@ class Version:
 
 
 def load_version(
-    folders: Folders, named: VersionRef, choose: Choose, held: Iterable[Version] = ()
+    folders: Folders, named: VersionRef, choose: Choose, held: Sequence[Version] = ()
 ) -> Version:
     """Load and verify the chosen shards of a version; raises BadIndex, MissingPackage.
 
-    It shares the segments of `held` versions. The caller puts it in use.
+    It shares the segments of `held` versions, and is of their model. The caller puts it in use.
     """
     manifest = manifest_of(folders, named)
+    if held and held[0].manifest.space != manifest.space:
+        raise BadIndex(
+            f"{named.version} is of another model, {manifest.model}: "
+            "start this server and inference anew to change it"
+        )
     known = {key: part for version in held for key, part in version.segments.items()}
     total, shards, segments = len(manifest.shards), dict[int, Shard](), Segments()
     try:

@@ -165,15 +165,21 @@ class VersionCache:
         """Fetch some files at a time; the first that fails stops the others."""
         failed = threading.Event()
 
+        def is_over() -> bool:
+            return failed.is_set() or is_stopped()
+
         def fetch(folder: Path, file: File) -> None:
+            if is_over():
+                raise StoreError(f"{file.name}: stopped")
             folder.mkdir(parents=True, exist_ok=True)
             key = f"{FILES}/{file.sha256}"
-            self._store.fetch(key, file, folder, lambda: failed.is_set() or is_stopped())
+            self._store.fetch(key, file, folder, is_over)
 
         with ThreadPoolExecutor(FETCHES) as pool:
             fetches = [pool.submit(fetch, folder, file) for folder, file in files]
             done, _ = wait(fetches, return_when=FIRST_EXCEPTION)
             failed.set()
+            pool.shutdown(wait=False, cancel_futures=True)
             for ended in done:
                 ended.result()
 

@@ -113,6 +113,21 @@ def test_a_refused_version_is_looked_at_again(
     assert held.refusal is None
 
 
+def test_an_index_of_another_model_is_not_loaded(
+    folders: Folders, held: IndexVersions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each minute anew it would take the memory of two."""
+    current = read_current(folders)
+    assert current is not None
+    other = copy_version(folders, "v000001", "v000002", space="other", model="other")
+    write_current(folders, Current(other, current.now))
+    monkeypatch.setattr("search.version.load_shard", pytest.fail)
+    held.refresh()
+
+    assert held.refusal is not None
+    assert "of another model, other" in held.refusal.reason
+
+
 def test_a_shelf_without_an_index_says_so(tmp_path: Path) -> None:
     """Until there is one; it looks for it by itself, and ends when it is closed."""
     empty = IndexVersions(folders_of(tmp_path), range, 0.001)

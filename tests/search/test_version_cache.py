@@ -1,5 +1,6 @@
 """The folders of a search server as a cache: what is fetched, what is kept, what is said."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,11 @@ from filelock import FileLock
 
 from common.errors import Unavailable
 from common.files import LOCK
+from devtools.services import wait_until
 from search.index_versions import TRY_AGAIN_S, IndexVersions
 from search.manifest import read_current
+from search.object_store import ObjectStore, StoreError
+from search.segment_files import File
 from search.stored_versions import FILES, MANIFESTS, manifest_name
 from tests.search.published import Published
 from tests.unit.indexing import folders_in
@@ -164,6 +168,30 @@ def test_a_manifest_of_another_version_is_refused(published: Published) -> None:
 
     assert server.refusal is not None
     assert "of another version" in server.refusal.reason
+
+
+def test_the_first_file_that_fails_stops_the_others(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that wait for a thread, too: each would wait for the storage anew."""
+    asked: list[str] = []
+
+    def fetch(
+        _store: ObjectStore, key: str, _file: File, _folder: Path, is_stopped: Callable[[], bool]
+    ) -> None:
+        asked.append(key)
+        if len(asked) > 1:
+            wait_until(is_stopped)
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(ObjectStore, "fetch", fetch)
+    monkeypatch.setattr("search.version_cache.FETCHES", 1)
+    server = published.server()
+    asked.clear()
+    server.refresh()
+
+    assert server.store_error == "no answer"
+    assert len(asked) < 3
 
 
 def test_a_server_that_ends_stops_fetching(published: Published) -> None:

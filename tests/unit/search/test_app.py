@@ -106,6 +106,8 @@ def test_the_nearest_are_found_for_each_query(client: FlaskClient) -> None:
         (SearchRequest(4, pack_rows(2 * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, pack_rows(np.nan * VECTORS[:1]), [1]), "bad_request"),
         (SearchRequest(4, b"123", [1]), "bad_request"),
+        (SearchRequest(4, b"", []), "bad_request"),
+        (SearchRequest(4, b"", [], most=[]), "bad_request"),
         (SearchRequest(4, pack_rows(VECTORS[:1]), [1], most=[]), "bad_request"),
         (SearchRequest(4, pack_rows(VECTORS[:1]), [1], most=[0]), "bad_request"),
         (SearchRequest(4, pack_rows(VECTORS[:1]), [1], "digest"), "no_such_version"),

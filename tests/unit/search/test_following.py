@@ -1,5 +1,6 @@
 """A search server follows the log: it replays it first, and never mixes two logs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,33 @@ def test_a_version_that_got_old_while_it_was_loaded_is_not_used(
         versions.newest()
     versions.refresh()
     assert (newest, "") == (versions.newest().manifest.named, versions.newest().stopped)
+
+
+def test_what_is_deleted_while_a_version_is_loaded_stays_deleted(
+    folders: Folders, log: SqliteLog
+) -> None:
+    """The version before has applied it, and shares its segments with the new one."""
+    first = write(folders, "v000001")
+    write_current(folders, Current(first))
+    versions = IndexVersions(folders, range, 1.0, changes=log)
+    versions.refresh()
+    second = write(folders, "v000002")
+    write_current(folders, Current(second, first))
+    ready = versions._following.ready
+
+    def and_then_delete(named: VersionRef, load: Callable[[VersionRef], Version]) -> Version:
+        version = ready(named, load)
+        log.append([delete(0)])
+        versions._following._step(log)
+        return version
+
+    versions._following.ready = and_then_delete  # type: ignore[method-assign]
+    versions.refresh()
+    found = [(version.position, version.shards[0].count) for version in versions._versions]
+    log.close()
+
+    assert "v000002" == versions.newest().manifest.version
+    assert [(1, 3), (1, 3)] == found
 
 
 def test_every_loaded_version_is_followed(folders: Folders, log: SqliteLog) -> None:

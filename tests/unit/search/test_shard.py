@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from common.errors import BadRequest
 from common.wire import Matrix
 from search.ann_index import Numbers
 from search.browse_messages import Place
@@ -187,6 +188,17 @@ def test_parts_are_browsed_and_counted_as_one() -> None:
         counts.images,
         {(found.value, found.count) for found in counts.fields[0]},
     )
+
+
+def test_values_are_counted_as_far_as_a_reply_may_have_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All parts together: middle would take a longer reply for a fault of the server."""
+    shard = Shard([timed([0, 1, 2], ["2020", "2022", "2024"]), timed([3, 4], ["2021", "2023"])])
+    for module in ("columns", "shard"):
+        monkeypatch.setattr(f"search.{module}.MAX_COUNTED", 4)
+    with pytest.raises(BadRequest, match="'when' has more than"):
+        shard.counts(None, ["when"])
 
 
 def test_of_an_image_that_is_listed_twice_the_newest_counts() -> None:
