@@ -27,6 +27,13 @@ class EndWithParent(argparse.Action):
         end_with_parent()
 
 
+def natural(text: str) -> int:
+    """The number of an option: 0 or more; raises ValueError."""
+    if (number := int(text)) < 0:
+        raise ValueError(f"{number} is negative")
+    return number
+
+
 def argument_parser(description: str | None, listed: str = "") -> argparse.ArgumentParser:
     """A parser with `--config`, the option of every command.
 
@@ -42,7 +49,7 @@ def argument_parser(description: str | None, listed: str = "") -> argparse.Argum
     parser.add_argument(SUPERVISED, action=EndWithParent, help=argparse.SUPPRESS)
     if listed:
         text = f"listen at this entry of {listed}.server-list (default: {listed}.address, port)"
-        parser.add_argument("--server-index", type=int, metavar="N", help=text)
+        parser.add_argument("--server-index", type=natural, metavar="N", help=text)
     return parser
 
 

@@ -6,15 +6,18 @@ import time
 
 import urllib3
 
+from common.addresses import join_address
 from common.config import Front, Inference
 from common.errors import ConfigError
 
 READY_S = 120.0
+LOCAL = {"Host": "localhost"}
+"""A name that front and gateway answer for, whatever `hosts` says."""
 
 
 def url_of(server: Front | Inference, *, encrypted: bool) -> str:
     """The URL of a server."""
-    return f"http{'s' if encrypted else ''}://{server.address}:{server.port}"
+    return f"http{'s' if encrypted else ''}://{join_address(server.address, server.port)}"
 
 
 def wait_until_ready(
@@ -35,7 +38,7 @@ def wait_until_ready(
     with urllib3.PoolManager(retries=False, timeout=5, ssl_context=tls) as http:
         while process.poll() is None and time.monotonic() < deadline and not errors:
             try:
-                response = http.request("GET", f"{server}/ready")
+                response = http.request("GET", f"{server}/ready", headers=LOCAL)
             except urllib3.exceptions.HTTPError:
                 time.sleep(0.1)
                 continue

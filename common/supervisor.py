@@ -25,11 +25,12 @@ if __package__ in (None, ""):  # run as a script: the checkout goes on the path,
 import msgspec
 import urllib3
 
+from common.addresses import join_address
 from common.config import CHECKOUT, Config, Gateway, Loaded, load
 from common.errors import ConfigError
 from common.internal_auth import InternalAuth
 from common.process import ERROR, argument_parser, run
-from common.ready import unverified, url_of, wait_until_ready
+from common.ready import LOCAL, unverified, url_of, wait_until_ready
 from common.server.drain import LONGEST_END_S
 from common.services import check_ports, commands
 from common.stopping import Stopping
@@ -158,7 +159,7 @@ def _welcome(front: str, config: Config) -> None:
     """Print the address of the page, an example of a query, and the model."""
     example = f"{front}/v1/search?text={quote_plus(EXAMPLE)}&k=3"
     with urllib3.PoolManager(retries=False, ssl_context=unverified()) as http:
-        answer = http.request("GET", example)
+        answer = http.request("GET", example, headers=LOCAL)
     if config.front.keys_file:
         example += '" -H "Authorization: Bearer KEY'
     elif answer.status not in (200, 429):  # waiting for front may have used up its rate
@@ -175,7 +176,8 @@ def _welcome(front: str, config: Config) -> None:
 
 def http_url(gateway: Gateway) -> str:
     """The URL of the gateway's HTTP, which has `/ready`."""
-    return f"http{'s' if gateway.tls_cert else ''}://{gateway.address}:{gateway.http_port}"
+    address = join_address(gateway.address, gateway.http_port)
+    return f"http{'s' if gateway.tls_cert else ''}://{address}"
 
 
 def client_url(gateway: Gateway) -> str:
@@ -183,7 +185,8 @@ def client_url(gateway: Gateway) -> str:
     schemes = {"grpc": "grpc", "http": "http", "websocket": "ws"}
     protocol = "grpc" if "grpc" in gateway.protocols else gateway.protocols[0]
     port = gateway.port if protocol == "grpc" else gateway.http_port
-    return f"{schemes[protocol]}{'s' if gateway.tls_cert else ''}://{gateway.address}:{port}"
+    address = join_address(gateway.address, port)
+    return f"{schemes[protocol]}{'s' if gateway.tls_cert else ''}://{address}"
 
 
 def main() -> None:

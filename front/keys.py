@@ -21,13 +21,19 @@ KEY_BYTES = 32
 
 
 def make_key(path: Path, name: str, scopes: tuple[Scope, ...]) -> str:
-    """Make a key and add its hash to a file; raises ConfigError for a name that is taken."""
+    """Make a key and add its hash to a file; raises ConfigError for a name that is taken.
+
+    Also if the file cannot be written.
+    """
     keys = read_keys(path)
     if name in [key.name for key in keys]:
         raise ConfigError(f"{path.name} has a key {name} already")
     key = secrets.token_urlsafe(KEY_BYTES)
     keys.append(Key(name, hash_of(key), scopes))
-    replace_bytes(path, msgspec.json.format(msgspec.json.encode(keys)))
+    try:
+        replace_bytes(path, msgspec.json.format(msgspec.json.encode(keys)))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
     return key
 
 
