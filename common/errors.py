@@ -32,6 +32,11 @@ class MissingPackage(ConfigError):
     """A needed package is not installed; the message says how to install it."""
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error of a library says, or its class, for a ConfigError."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class ServiceError(Exception):
     """An error that a client gets; `detail` says what to do, not how our services are built."""
 

@@ -38,7 +38,8 @@ class Gather:
     def wait(self) -> list[Any]:
         """Wait for all results until the deadline; a missing result becomes DeadlineExceeded."""
         if self._open:
-            self._done.wait(max(0.0, self.deadline - time.monotonic()))
+            left_s = max(0.0, self.deadline - time.monotonic())
+            self._done.wait(min(left_s, threading.TIMEOUT_MAX))
         self.abandoned = True
         with self._lock:
             for slot in self._open:

@@ -134,7 +134,9 @@ def main() -> None:
     parser.add_argument("--model-store", metavar="FOLDER", type=Path, default=MODELS)
     arguments = parser.parse_args()
     loaded = load(arguments.config)
-    archive_all(loaded.config.inference, loaded.root, arguments.model_store.resolve())
+    store = arguments.model_store.resolve()
+    store.mkdir(parents=True, exist_ok=True)
+    archive_all(loaded.config.inference, loaded.root, store)
 
 
 if __name__ == "__main__":

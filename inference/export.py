@@ -20,7 +20,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from common.errors import ConfigError, MissingPackage
+from common.errors import ConfigError, MissingPackage, first_line
 from common.process import run
 from inference.clip.model_files import MODELS
 from inference.clip.registry import folder_name
@@ -70,8 +70,8 @@ def export(name: str, output: Path, precisions: list[str], keep_torch: bool) -> 
     _begin(name, output)
     try:
         original = load_original(name, Path())
-    except (OSError, RuntimeError, ValueError) as error:  # the errors of open_clip and the hub
-        raise ConfigError(f"{name}: {str(error).strip().splitlines()[0]}") from None
+    except Exception as error:  # those of open_clip and of the hub have no class in common
+        raise ConfigError(f"{name}: {first_line(error)}") from None
     with _whole(output) as draft:
         write_model(original, draft, precisions, keep_torch)
         for precision in ("fp32", *precisions):

@@ -6,6 +6,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from msgspec.structs import replace
+
 from common.config import load
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
@@ -21,8 +23,8 @@ def main() -> None:
     """Load the models, then serve them."""
     arguments = argument_parser(__doc__, listed="Inference").parse_args()
     loaded = load(arguments.config)
-    config = loaded.config
-    inference = config.inference.at(arguments.server_index)
+    inference = loaded.config.inference.at(arguments.server_index)
+    config = replace(loaded.config, inference=inference)
     serving = Serving(
         *inference.bound,
         THREADS,

@@ -70,6 +70,10 @@ class EmbedReply(msgspec.Struct, omit_defaults=True):
     replicas: int = 1
     """How many batches the server computes at a time, for each kind of input."""
 
+    def __post_init__(self) -> None:
+        if self.dim < 1 or len(self.rows) % (4 * self.dim):
+            raise ValueError(f"`rows` has {len(self.rows)} bytes: no rows of {self.dim} float32")
+
 
 class SamEncodeRequest(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
     """An encoded image file, for `POST /predictions/sam_encode`."""

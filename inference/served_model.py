@@ -1,5 +1,6 @@
 """A model as both engines serve it: a batcher for each tower, and a thread pool for decoding."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,9 @@ from common.wire import Matrix, pack_rows
 from inference.clip.model import Model
 from inference.clip.perceptual_hash import perceptual_hash
 from inference.messages import EmbedReply, EmbedRequest
+from inference.prompt_checks import check_region
+
+log = logging.getLogger(__name__)
 
 NOTHING: Mapping[int, str] = {}
 BATCH_TOKENS = 6
@@ -102,6 +106,8 @@ class ServedModel:
         """
         if request.describe:
             return partial(self._reply, Gather(0, 0.0))
+        for region in request.regions.values():
+            check_region(region)
         if bool(request.texts) == bool(request.images):
             raise BadRequest("give texts or images, one of the two")
         deadline = time.monotonic() + request.deadline_ms / 1000
@@ -150,6 +156,8 @@ class ServedModel:
                     hashes[slot] = perceptual_hash(image)
                 pixels = self._model.pixels(image)
             except Exception as error:  # whatever fails, only this image fails
+                if not isinstance(error, ServiceError):
+                    log.exception("unforeseen error")
                 gather.set_result(slot, error)
             else:
                 batcher.submit(pixels, gather, slot)
@@ -184,7 +192,7 @@ class ServedModel:
             logits=self._model.logits,
             labels=list(labels),
             digest=self._digest,
-            perceptual={slot: hashes[slot] for slot in hashes if slot not in problems},
+            perceptual={slot: hashes[slot] for slot in list(hashes) if slot not in problems},
             replicas=self._replicas,
         )
 

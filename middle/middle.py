@@ -6,6 +6,8 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: the checkout goes on the path, not this folder
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from msgspec.structs import replace
+
 from common.config import load
 from common.internal_auth import InternalAuth
 from common.process import argument_parser, run
@@ -17,8 +19,8 @@ def main() -> None:
     """Serve queries from worker processes."""
     arguments = argument_parser(__doc__, listed="Middle").parse_args()
     loaded = load(arguments.config)
-    config = loaded.config
-    middle = config.middle.at(arguments.server_index)
+    middle = loaded.config.middle.at(arguments.server_index)
+    config = replace(loaded.config, middle=middle)
     serving = Serving(
         *middle.bound,
         threads_for("Middle", middle.max_in_flight, middle.threads),

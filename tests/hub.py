@@ -21,6 +21,8 @@ class Hub:
     folder: Path
     break_after: dict[str, int] = field(default_factory=dict)
     """How many bytes of a file are sent before the connection is cut, once."""
+    revision: str = REVISION
+    requests: list[str] = field(default_factory=list)
     ranges: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
@@ -53,10 +55,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         hub: Hub = self.server.hub  # type: ignore[attr-defined]
         path = self.path.partition("?")[0]
+        hub.requests.append(path)
         if path.startswith(f"/api/models/{hub.repository}"):
             self._api(hub, path)
-        elif path.startswith(f"/{hub.repository}/resolve/{REVISION}/"):
-            self._file(hub, path.split(f"{REVISION}/", 1)[1])
+        elif path.startswith(f"/{hub.repository}/resolve/{hub.revision}/"):
+            self._file(hub, path.split(f"{hub.revision}/", 1)[1])
         else:
             self._reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
 
@@ -75,12 +78,12 @@ class _Handler(BaseHTTPRequestHandler):
             ]
         else:
             siblings = [{"rfilename": name} for name in files]
-            answer = {"id": hub.repository, "sha": REVISION, "siblings": siblings}
+            answer = {"id": hub.repository, "sha": hub.revision, "siblings": siblings}
         self._reply(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def _file(self, hub: Hub, name: str) -> None:
         data = (hub.folder / name).read_bytes()
-        headers = {"X-Repo-Commit": REVISION, "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": hub.revision, "Accept-Ranges": "bytes"}
         headers["ETag"] = f'"{hashlib.sha256(data).hexdigest()}"'
         wanted = self.headers.get("Range", "")
         start = int(wanted.removeprefix("bytes=").split("-")[0]) if wanted else 0

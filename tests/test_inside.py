@@ -240,11 +240,10 @@ def test_files_that_will_not_do_stop_the_start(
 
 def test_an_open_address_is_warned_of(collection: Collection, token: str) -> None:
     """Where others may reach it and nothing is demanded, the log says so; with a token not."""
-    config = with_section(collection.config, "Middle", address="0.0.0.0", port=0)
-    with running("middle/middle.py", config, cwd=collection.folder) as middle:
-        assert 200 == middle.request("GET", "/healthz").status
-    assert "ANSWERS WHOEVER REACHES IT" in "".join(middle.output)
-    config["Inside"] = {"token-file": "inside.token"}
-    with running("middle/middle.py", config, cwd=collection.folder) as middle:
-        assert 200 == middle.request("GET", "/healthz").status
-    assert "ANSWERS" not in "".join(middle.output)
+    config = with_section(collection.config, "Middle", **{"server-list": ["0.0.0.0:0"]})
+    command, folder = ("middle/middle.py", config, "--server-index", "0"), collection.folder
+    for inside, is_told in (({}, True), ({"token-file": "inside.token"}, False)):
+        config["Inside"] = inside
+        with running(*command, cwd=folder) as middle:
+            assert 200 == middle.request("GET", "/healthz").status
+        assert is_told == ("ANSWERS WHOEVER REACHES IT" in "".join(middle.output))

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from errno import EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS
+from functools import partial
 from pathlib import Path
 
-from common.errors import ConfigError
+from common.errors import ConfigError, first_line
 from inference.clip.catalogue import hub_repository
 from inference.clip.model_files import is_model
 
@@ -35,7 +37,9 @@ def fetch(
     only: Sequence[str] | None = None,
     leave_out: Sequence[str] = (),
 ) -> Path:
-    """Download a repository, unless the cache has it; returns its folder. Raises ConfigError.
+    """Download a repository, unless the cache has all of it; returns its folder.
+
+    A revision that the cache has is kept, though the hub may have a newer one. Raises ConfigError.
 
     `only` and `leave_out` are patterns of file names. An interrupted download continues.
     huggingface_hub itself reads its variables `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and
@@ -44,22 +48,26 @@ def fetch(
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
+        LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
-    log.info("model %s: looking at the hub", repository)
+    get = partial(
+        snapshot_download,
+        repository,
+        revision=revision,
+        allow_patterns=list(only) if only else None,
+        ignore_patterns=list(leave_out),
+    )
     for client in ("httpx", "httpx2"):  # they log each request; the progress bar is enough
         logging.getLogger(client).setLevel(logging.WARNING)
     try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=list(only) if only else None,
-                ignore_patterns=list(leave_out),
-            )
-        )
+        # What is here and whole stays: newer weights would not fit the index that was made with it.
+        with suppress(LocalEntryNotFoundError):
+            return Path(get(local_files_only=True))
+        log.info("model %s: looking at the hub", repository)
+        return Path(get())
     except GatedRepoError:
         raise ConfigError(
             f"{repository} is gated: agree to its terms on its page, and set HF_TOKEN"
@@ -70,13 +78,14 @@ def fetch(
             f"{repository} is no folder with a model, and the hub has no public repository of"
             f" that name{at}"
         ) from None
-    except (OSError, ValueError) as error:  # the hub does not answer, or the disk does not write
+    except Exception as error:  # the errors of the network and the disk have no class in common
         if isinstance(error, OSError) and error.errno in NOT_KEPT:
             raise ConfigError(f"{repository}: cannot be kept: {error}") from None
+        at = f" --revision {revision}" if revision else ""
         raise ConfigError(
             f"{repository} is no folder with a model, it is not in the hub's cache, and the hub"
-            f" cannot be reached ({str(error).splitlines()[0]}). Either"
-            f" download it where there is a network (hf download {repository}) and copy the folder"
+            f" cannot be reached ({first_line(error)}). Either download it where"
+            f" there is a network (hf download {repository}{at}) and copy the folder"
             " that HF_HOME names, ~/.cache/huggingface by default; or name a model that is on this"
             ' machine: "starter", or a folder'
         ) from None

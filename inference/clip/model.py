@@ -62,19 +62,20 @@ class Model(NamedTuple):
         return images.preprocess(image, self._as_trained())
 
     def warm(self) -> None:
-        """Run each replica of each tower once; raises ConfigError for rows of a wrong length."""
+        """Run each replica of each tower; raises ConfigError for rows of a wrong length."""
         parts = []
-        if self.text:
-            warm = [self.text.prepare("warm").value]
-            parts += [self.text.embed(warm, kind) for kind in _each(self.text.replicas)]
-        if self.image:
-            blank = [self.blank()]
-            parts += [self.image.embed(blank, kind) for kind in _each(self.image.replicas)]
+        for count in 1, 2:  # torch-compile compiles once for one input, and once for more
+            if self.text:
+                warm = count * [self.text.prepare("warm").value]
+                parts += [self.text.embed(warm, kind) for kind in _each(self.text.replicas)]
+            if self.image:
+                blank = count * [self.blank()]
+                parts += [self.image.embed(blank, kind) for kind in _each(self.image.replicas)]
         if self.classifier:
             self.classifier.probabilities([self.blank()])
         for rows in parts:
-            if rows.shape != (1, self.dim):
-                raise ConfigError(f"model {self.name} gives {rows.shape}, not (1, {self.dim})")
+            if (dim := rows.shape[1]) != self.dim:
+                raise ConfigError(f"model {self.name} gives {dim} numbers, not {self.dim}")
 
     def blank(self) -> Pixels:
         """Pixels for the image tower that are all zero."""
@@ -128,8 +129,10 @@ def load_model(
         space = space_of(layout) if space is None else space
         # The digest reads all files. Only serving needs a digest, and serving loads the texts too.
         digest = digest_of(layout, space, settings) if text else ""
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, ValueError, *UNREADABLE) as error:  # ValueError: of JSON, and of NumPy's files
         raise ConfigError(f"model {name}: {error}") from None
+    if text and not (text_tower or image_tower):
+        raise ConfigError(f"model {name} has no text tower: there is no {layout.folder}/textual")
     model = Model(
         name=shown_name(name, folder),
         dim=layout.config.embed_dim or 0,

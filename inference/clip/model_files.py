@@ -142,7 +142,7 @@ def _other_files(layout: Layout, settings: Inference) -> Iterator[Path]:
     patterns = ("*.json", "*.npy", "textual*", "visual*", "textual/*", "visual/*")
     files = {path for pattern in patterns for path in layout.folder.glob(pattern)}
     for path in sorted({*files, layout.tokenizer} - {*known}):
-        kind = re.fullmatch(r"\w+\.(?:(\w+)\.onnx.*|(safetensors)|md)", path.name)
+        kind = re.fullmatch(r"\w+\.(?:(\w+)\.onnx.*|(safetensors)|md|armnn|rknn)", path.name)
         used = (
             not kind or kind[1] == settings.precision or (kind[2] and "torch" in settings.runtime)
         )
@@ -156,6 +156,6 @@ def _space_files(visual: Path) -> list[Path]:
     files = [file] if file.is_file() else []
     if visual.name != "model.onnx":  # the layout is a pair
         return files + files_of(visual)
-    other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors)")
+    other = re.compile(r"model\.\w+\.onnx.*|.*\.(json|md|safetensors|armnn|rknn)")
     weights = sorted(path for path in visual.parent.iterdir() if path.is_file())
     return files + [path for path in weights if not other.fullmatch(path.name)]

@@ -13,7 +13,7 @@ from segment_anything.utils.onnx import SamOnnxModel
 from torch import nn
 
 from common.config import CHECKOUT, Inference
-from common.errors import ConfigError
+from common.errors import ConfigError, first_line
 from inference.messages import Point, Region
 from inference.segment.sam import load_sam
 from inference.segment.sam_decoder import MASK_SIDE, choose, enlarge, prompt_arrays
@@ -66,7 +66,7 @@ def build_sam(checkpoint: Path) -> Any:
         model = new_sam(name)
         model.load_state_dict(weights)
     except Exception as error:  # torch has no common class for what it cannot read
-        message = str(error).splitlines()[0]
+        message = first_line(error)
         raise ConfigError(f"{checkpoint} is no checkpoint of SAM or MobileSAM: {message}") from None
     # TinyViT computes the biases of its attention when it is set to evaluate.
     return model.eval()

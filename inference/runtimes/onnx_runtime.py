@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import CHECKOUT
-from common.errors import ConfigError
+from common.errors import ConfigError, first_line
 from common.files import sha256_of_all
 from common.wire import Matrix
 from inference.clip.session import Input, SessionOptions, files_of, variant
@@ -60,7 +60,7 @@ class OnnxSession:
                 disabled_optimizers=FP16_CRASH if options.precision == "fp16" else [],
             )
         except Exception as error:  # ONNX Runtime's errors have no other class in common
-            raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+            raise ConfigError(f"{path}: {first_line(error)}") from None
         if (first := providers[0][0]) != self._session.get_providers()[0]:
             # If a CUDA library is missing, ONNX Runtime logs this and uses the next provider.
             raise ConfigError(
@@ -69,7 +69,7 @@ class OnnxSession:
             )
         self.device = options.device
         self.inputs = tuple(
-            Input(argument.name, _sizes(argument.shape), DTYPES[argument.type])
+            Input(argument.name, _sizes(argument.shape), _dtype(path, argument.type))
             for argument in self._session.get_inputs()
         )
         self.outputs = tuple(result.name for result in self._session.get_outputs())
@@ -91,6 +91,12 @@ class OnnxSession:
         """Compute the outputs of some names, each float32 of any shape."""
         found = self._session.run(list(outputs), dict(feed))
         return [np.asarray(values, dtype=np.float32) for values in found]
+
+
+def _dtype(path: Path, name: str) -> Any:
+    if name not in DTYPES:
+        raise ConfigError(f"{path} takes {name}; {', '.join(DTYPES)} can be given")
+    return DTYPES[name]
 
 
 def _sizes(shape: list[int | str | None]) -> tuple[int | None, ...]:

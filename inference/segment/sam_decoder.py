@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import ConfigError, NotImplementedHere, Unprocessable
+from common.errors import ConfigError, NotImplementedHere, Unprocessable, first_line
 from common.wire import Matrix
 from inference.clip.images import Pixels
 from inference.clip.session import SessionOptions
@@ -70,7 +70,7 @@ def open_decoder(path: Path, options: SessionOptions, positions: Pixels | None) 
         empty = [np.zeros(shape) for shape in kind.layout.features.values()]
         decoder.run(empty, prompt_arrays((SIDE, SIDE), [(0.5, 0.5, 1)], None))
     except Exception as error:  # ONNX Runtime's errors have no other class in common
-        raise ConfigError(f"{path} is no decoder of SAM: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{path} is no decoder of SAM: {first_line(error)}") from None
     return decoder
 
 

@@ -41,7 +41,10 @@ def available_bytes() -> int | None:
     if MEMINFO.exists():
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         found.append(1024 * int(lines["MemAvailable"].split()[0]))
-    most, used = CGROUP / "memory.max", CGROUP / "memory.current"  # of a container
+    most = CGROUP / "memory.max"  # of a container
     if most.exists() and (limit := most.read_text().strip()) != "max":
-        found.append(int(limit) - int(used.read_text()))
+        used = int((CGROUP / "memory.current").read_text())
+        stat = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(stat["active_file"]) + int(stat["inactive_file"])  # of files, given back
+        found.append(int(limit) - used + cached)
     return min(found, default=None)

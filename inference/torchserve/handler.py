@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from common.config import Inference
 from common.cores import usable_cores
 from common.errors import Problem, ServiceError, problem_headers
 from common.wire import MSGPACK, decode, encode
@@ -46,10 +47,7 @@ class Handler:
     def initialize(self, context: Any) -> None:
         """Load the model of the archive; `context` is a ts.context.Context."""
         contents = read_contents(Path(context.system_properties["model_dir"]))
-        gpu = context.system_properties.get("gpu_id")
-        if gpu is not None:  # TorchServe assigns number_of_gpu GPUs to its workers in turn
-            settings = replace(contents.settings, device=f"cuda:{gpu}")
-            contents = replace(contents, settings=settings)
+        contents = replace(contents, settings=_with_device(contents.settings, context))
         self._begin_reply = (
             _sam(contents) if contents.role.startswith("sam") else _embedder(contents)
         )
@@ -77,11 +75,19 @@ class Handler:
             return error
 
 
+def _with_device(settings: Inference, context: Any) -> Inference:
+    """The settings with the GPU of this worker: TorchServe deals out number_of_gpu of them."""
+    gpu = context.system_properties.get("gpu_id")
+    if gpu is not None:
+        return replace(settings, device=f"cuda:{gpu}")
+    return replace(settings, device="cpu") if settings.device == "auto" else settings
+
+
 def _embedder(contents: Contents) -> Begin:
     """Load and start a model of CLIP."""
     threads = contents.settings.threads or max(1, usable_cores() // WORKERS)
     settings = replace(contents.settings, threads=threads, replicas=1)
-    model = load_model(contents.model, settings)
+    model = load_model(contents.model, settings, image=contents.role == "clip")
     model.warm()
     pool = ThreadPoolExecutor(settings.decode_threads or threads, thread_name_prefix="decode")
     served = ServedModel(contents.role, model, contents.space, settings, pool)

@@ -107,10 +107,10 @@ def _check_layout(layout: Layout) -> None:
 
 
 def _checked_size(size: Size) -> Size:
+    if min(size) >= 1 and math.prod(size) > MAX_PIXELS:
+        raise TooLarge("`image_shape` has more pixels than 2048 x 2048")
     if min(size) < 1 or min(resized(size)) < 1:
         raise BadRequest("`image_shape` is not the height and width of an image")
-    if math.prod(size) > MAX_PIXELS:
-        raise TooLarge("`image_shape` has more pixels than 2048 x 2048")
     return size
 
 

@@ -66,9 +66,9 @@ def test_a_name_that_nobody_knows_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ViT-B/32", "ViT-B-32::openai", "immich-app/ViT-B-32__openai"])
 def test_a_model_is_downloaded_once(hub: Hub, tmp_path: Path, name: str) -> None:
-    """By any spelling; the second time only its revision is asked for, offline nothing is."""
+    """By any spelling; the second time nothing is asked for."""
     first = find(name, tmp_path / "home", HF_ENDPOINT=hub.address)
-    fetched = len(hub.files)
+    asked = len(hub.requests)
     again = find(name, tmp_path / "home", HF_ENDPOINT=hub.address)
     offline = find(name, tmp_path / "home", HF_HUB_OFFLINE="1")
 
@@ -76,8 +76,22 @@ def test_a_model_is_downloaded_once(hub: Hub, tmp_path: Path, name: str) -> None
     assert "Fetching" in first.stderr
     assert first.stdout == again.stdout == offline.stdout
     assert first.stdout.strip().endswith(REVISION)
-    assert fetched == len(hub.files)
+    assert asked == len(hub.requests)
     assert not any("armnn" in name for name in hub.files)
+
+
+def test_a_model_stays_as_it_was_downloaded(hub: Hub, tmp_path: Path) -> None:
+    """Weights that the hub has since then would not fit the index."""
+    name, home = "somebody/tiny", tmp_path / "home"
+    with serving_hub(name, hub.folder) as another:
+        first = find(name, home, HF_ENDPOINT=another.address)
+        another.revision = "b" * 40
+        again = find(name, home, HF_ENDPOINT=another.address)
+
+        assert first.stdout.strip().endswith(REVISION), first.stderr
+        assert first.stdout == again.stdout
+        wanted = find(f"{name}@{another.revision}", home, HF_ENDPOINT=another.address)
+        assert wanted.stdout.strip().endswith(another.revision), wanted.stderr
 
 
 def test_a_download_that_breaks_off_goes_on(hub: Hub, tmp_path: Path) -> None:
@@ -112,6 +126,13 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_both_ways_out(
         assert "HF_HOME" in line
         assert '"starter"' in line
         assert "Traceback" not in done.stderr
+
+
+def test_the_way_out_names_the_revision(hub: Hub, tmp_path: Path) -> None:
+    """Offline, a download of another one would not be found."""
+    done = find("ViT-B/32", tmp_path / "home", HF_HUB_OFFLINE="1")
+
+    assert f"(hf download {hub.repository} --revision {REVISION})" in done.stderr
 
 
 def test_a_repository_that_does_not_exist_is_named(hub: Hub, tmp_path: Path) -> None:

@@ -64,6 +64,17 @@ def test_models_without_a_common_space_stop_the_start(folder: Path, tmp_path: Pa
     starts(config, tmp_path)
 
 
+def test_files_of_other_engines_change_nothing(tmp_path: Path) -> None:
+    """A copy of what Immich keeps has some; a download of ours leaves them out."""
+    folder = write_tiny_model(tmp_path / "tiny")
+    before = load_model("tiny", root=tmp_path)
+    for name in ("visual/model.armnn", "textual/model.armnn", "visual/model.rknn"):
+        (folder / name).write_bytes(b"not for us")
+    after = load_model("tiny", root=tmp_path)
+
+    assert (before.space, before.digest) == (after.space, after.digest)
+
+
 def test_a_text_tower_is_refused_beside_strange_images() -> None:
     """M-CLIP's towers each meet one image model: another is a mismatch that nobody would see."""
     config = with_section({}, "Inference", clip="ViT-L/14", mclip="XLM-Roberta-Large-Vit-B-32")

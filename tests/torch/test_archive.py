@@ -46,6 +46,15 @@ def test_an_archive_is_remade_and_holds_what_serving_needs(tmp_path: Path) -> No
     assert held == {name.split("/")[2] for name in names if "inference/models/" in name}
 
 
+def test_a_model_store_is_made(tmp_path: Path) -> None:
+    """With the folders above it."""
+    config, store = {"Inference": {"mclip": None}}, tmp_path / "a/store"
+    done = run_command("inference/archive.py", config, "--model-store", str(store), cwd=tmp_path)
+
+    assert 0 == done.returncode, done.stderr
+    assert ["clip.mar"] == [path.name for path in store.iterdir()]
+
+
 def test_a_missing_archiver_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install; what was archived before stays."""
     hide("model_archiver", tmp_path, monkeypatch)

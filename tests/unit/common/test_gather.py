@@ -1,5 +1,6 @@
 """What waits for the results of one request."""
 
+import math
 import threading
 import time
 
@@ -7,6 +8,13 @@ from common.errors import DeadlineExceeded
 from common.gather import Gather
 
 SOON_S = 10.0
+
+
+def test_a_deadline_may_be_as_far_as_a_caller_likes() -> None:
+    """Python's own locks refuse more than some centuries."""
+    gather = Gather(1, math.inf)
+    threading.Timer(0.05, gather.set_result, (0, "here")).start()
+    assert ["here"] == gather.wait()
 
 
 def test_waiting_ends_at_the_deadline() -> None:

@@ -22,6 +22,8 @@ class Server:
         self.requests: list[tuple[str, EmbedRequest]] = []
         self.labels: list[str] = []
         self.replicas = 1
+        self.cut = 0
+        """Bytes that are missing at the end of a reply's rows."""
 
     async def answer(self) -> Reply:
         sent = self.http.sent[-1].request
@@ -45,4 +47,5 @@ class Server:
             else {},
             replicas=self.replicas,
         )
+        reply.rows = reply.rows[: len(reply.rows) - self.cut]
         return Reply(200, {}, encode(reply))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.errors import DeadlineExceeded, NotFound, ServiceError, Unavailable
+from common.errors import DeadlineExceeded, InvalidResponse, NotFound, ServiceError, Unavailable
 from common.http_client import Reply
 from inference.client import (
     LONG_TEXT_BATCH,
@@ -124,6 +124,14 @@ async def test_a_bad_input_fails_alone(server: Server) -> None:
     assert (bad.status, bad.code) == (415, "unsupported_media_type")
     assert isinstance(good, Embedding)
     assert len(server.requests) == 1
+
+
+async def test_half_a_row_is_the_server_s_fault(server: Server) -> None:
+    """Not that of the query, which may be as good as any."""
+    server.cut = 1
+    inference = InferenceClient([ADDRESS])
+    with pytest.raises(InvalidResponse):
+        await inference.embed_text("clip", "a", soon())
 
 
 async def test_classes_are_told_where_the_model_has_a_classifier(server: Server) -> None:

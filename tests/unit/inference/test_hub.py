@@ -4,6 +4,7 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import huggingface_hub
 import pytest
 
@@ -41,6 +42,9 @@ def test_a_model_is_the_folder_of_its_files(
         (OSError(ENOSPC, "No space left on device"), "cannot be kept"),
         (OSError("no route to host"), "the hub cannot be reached"),
         (ValueError("offline mode"), "the hub cannot be reached"),
+        (TimeoutError(), "the hub cannot be reached .TimeoutError"),
+        (httpx2.ReadError("connection reset"), "the hub cannot be reached .connection reset"),
+        (RuntimeError("xet: no route"), "the hub cannot be reached"),
     ],
 )
 def test_what_went_wrong_is_told(

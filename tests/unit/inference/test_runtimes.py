@@ -52,6 +52,15 @@ def test_a_network_says_what_it_takes_and_gives(path: Path) -> None:
     assert session.run({"image": images()}).shape == (3, DIM)
 
 
+def test_what_a_network_takes_must_be_numbers_that_we_give(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another kind none is made here, so the start ends with one line."""
+    monkeypatch.delitem(onnx_runtime.DTYPES, "tensor(float)")
+    with pytest.raises(ConfigError, match=r"model\.onnx takes tensor\(float\)"):
+        OnnxSession(path, execution())
+
+
 def test_openvino_computes_the_same(path: Path) -> None:
     """Up to rounding."""
     other = OpenVinoSession(path, execution()).run({"image": images()})

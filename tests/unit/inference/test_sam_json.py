@@ -160,6 +160,7 @@ WRONG: dict[str, tuple[dict[str, Any], int, str]] = {
     "no shape": ({"image_shape": [512]}, 400, "image_shape"),
     "flat": ({"image_shape": [0, 512]}, 400, "`image_shape`"),
     "large": ({"image_shape": [2048, 2049]}, 413, "`image_shape`"),
+    "larger than a float": ({"image_shape": [10**400, 1]}, 413, "`image_shape`"),
     "outside": ({"input_prompt": [1025, 10]}, 400, "`input_prompt[0]`"),
     "left of it": ({"input_prompt": [[10, 10], [-1, 10]]}, 400, "`input_prompt[1]`"),
     "half a point": ({"input_prompt": [10]}, 400, "`input_prompt[0]`"),

@@ -17,7 +17,9 @@ def test_a_model_for_which_the_memory_does_not_do_is_refused(
     """Before it is loaded, with the reason; by the kind of its encoder, and by the container."""
     small, large = write_meta_sam(tmp_path / "small"), write_transformers_sam(tmp_path / "large")
     (tmp_path / "memory.max").write_text(f"{2**30 + 5}\n")
-    (tmp_path / "memory.current").write_text("5\n")
+    (tmp_path / "memory.current").write_text(f"{2**30 + 4}\n")
+    cached = f"anon 5\nactive_file {2**29}\ninactive_file {2**29 - 1}\n"  # all of it but 5 bytes
+    (tmp_path / "memory.stat").write_text(cached)
     monkeypatch.setattr(sam_memory, "CGROUP", tmp_path)
     with pytest.raises(ConfigError, match=r"may take 32\d\d MiB .* and 1024 MiB are available"):
         load_sam(str(large), Inference(), Path())

@@ -149,6 +149,18 @@ def test_only_formats_that_may_be_sent_are_decoded(pool: ThreadPoolExecutor) -> 
     assert "not an image in a format that is read (JPEG)" == jpegs_alone.problems[0].detail
 
 
+def test_what_nobody_foresaw_is_logged(
+    pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller is told no more than that it went wrong."""
+    monkeypatch.setattr(Model, "pixels", lambda *_: 1 / 0)
+    reply = embed(served(pool), images=[png(), b"no image"])
+
+    assert [500, 415] == [reply.problems[slot].status for slot in range(2)]
+    (line,) = caplog.records
+    assert "division by zero" in (line.exc_text or "")
+
+
 def test_images_are_hashed_if_it_is_asked_for(pool: ThreadPoolExecutor) -> None:
     """As prepare hashes them; a broken one has no hash, and without a wish none has."""
     asked = embed(served(pool), images=[b"no image", png()], perceptual=True)
@@ -163,6 +175,12 @@ def test_a_request_is_for_one_kind(pool: ThreadPoolExecutor) -> None:
     for request in ({}, {"texts": ["a"], "images": [b"x"]}):
         with pytest.raises(BadRequest, match="one of the two"):
             embed(served(pool), **request)
+
+
+def test_a_region_is_a_part_of_its_image(pool: ThreadPoolExecutor) -> None:
+    """One without a width is refused before an image is decoded."""
+    with pytest.raises(BadRequest, match="region"):
+        embed(served(pool), images=[png()], regions={0: (0.5, 0.0, 0.5, 1.0)})
 
 
 @pytest.mark.parametrize(
