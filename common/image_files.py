@@ -78,13 +78,20 @@ def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | s
         with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             members = {
                 os.path.normpath(member.name): Member(member.offset_data, member.size)
-                for member in archive
+                for member in map(_checked, archive)
                 if member.isreg() and not member.issparse() and _stays(member.name)
             }
             _check_end(file, archive.offset)
             return members
     except (tarfile.TarError, ValueError) as error:  # ValueError: a bad number in a header
         return str(error)
+
+
+def _checked(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Raise TarError for a size that has tarfile go back, and find the same files for ever."""
+    if member.size < 0:
+        raise tarfile.TarError(f"a file of {member.size} bytes")
+    return member
 
 
 def _check_end(file: BinaryIO, offset: int) -> None:

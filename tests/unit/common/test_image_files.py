@@ -99,15 +99,18 @@ def test_what_is_no_whole_tar_is_an_error(damage: Callable[[bytes], bytes], tmp_
 
 
 @pytest.mark.parametrize(
-    ("size", "headers"), [(2**80, {}), (0, {"GNU.sparse.map": "x,1"})], ids=["size", "sparse"]
+    ("size", "headers"),
+    [(2**80, {}), (0, {"size": "-1536"}), (0, {"GNU.sparse.map": "x,1"})],
+    ids=["size", "negative", "sparse"],
 )
 def test_a_bad_number_in_a_header_is_an_error(
     size: int, headers: dict[str, str], tmp_path: Path
 ) -> None:
-    """tarfile raises ValueError for a size beyond any file, and for a map that is none."""
+    """tarfile raises ValueError for the first and the last; the second it would read for ever."""
     member = tarfile.TarInfo("one.jpg")
     member.size, member.pax_headers = size, headers
-    (tmp_path / "a.tar").write_bytes(member.tobuf() + bytes(2 * tarfile.BLOCKSIZE))
+    both = tarfile.TarInfo("first.jpg").tobuf() + member.tobuf()
+    (tmp_path / "a.tar").write_bytes(both + bytes(2 * tarfile.BLOCKSIZE))
     with pytest.raises(OSError, match="no whole tar"):
         members_of(tmp_path / "a.tar")
 
