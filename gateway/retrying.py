@@ -1,12 +1,15 @@
 """Questions to middle that are asked again while it is overloaded."""
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Protocol, TypeVar
 
 from common.errors import ServiceError
 from common.http_client import Reply
+from gateway.concurrency_limit import ConcurrencyLimit
 from middle.client import decode_answer
 from middle.messages import Answer, EmbedAnswer, EmbedQuery, Query
 from middle.write_messages import PutAnswer, PutQuery
@@ -35,11 +38,16 @@ class Middle(Protocol):
 
 
 class RetryingMiddle:
-    """Asks middle until it answers or refuses for good, for at most `wait_s`."""
+    """Asks middle until it answers or refuses for good, for `wait_s` from the first refusal.
+
+    Meanwhile those who came later wait behind: else they might take each place that gets free.
+    """
 
     def __init__(self, middle: Middle, deadline_s: float, wait_s: float) -> None:
         """`deadline_s` is for each try."""
         self._middle = middle
+        self._limit = ConcurrencyLimit()
+        self._places = count()
         self._deadline_s = deadline_s
         self._wait_s = wait_s
 
@@ -60,14 +68,20 @@ class RetryingMiddle:
     async def _ask(self, ask: Callable[[float], Awaitable[Result]]) -> Result:
         """The result of the first try that is not refused with TRY_AGAIN."""
         loop = asyncio.get_running_loop()
-        last_try = loop.time() + self._wait_s
-        pause_s = FIRST_PAUSE_S
+        place, pause_s, last_try = next(self._places), FIRST_PAUSE_S, math.inf
         while True:
-            try:
-                return await ask(loop.time() + self._deadline_s)
-            except ServiceError as error:
-                is_final = error.status != TRY_AGAIN or error.code == FULL
-                if is_final or loop.time() + pause_s > last_try:
-                    raise
+            async with self._limit.turn(place):
+                try:
+                    result = await ask(loop.time() + self._deadline_s)
+                except ServiceError as error:
+                    if error.status != TRY_AGAIN or error.code == FULL:
+                        raise
+                    self._limit.shrink()
+                    last_try = min(last_try, loop.time() + self._wait_s)
+                    if loop.time() + pause_s > last_try:
+                        raise
+                else:
+                    self._limit.grow()
+                    return result
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
             pause_s = min(2 * pause_s, MAX_PAUSE_S)

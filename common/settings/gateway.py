@@ -58,8 +58,8 @@ class Gateway(Server, frozen=True):
     wait_ms: Annotated[
         Positive,
         Meta(
-            description="How long the gateway asks again while the servers behind it are"
-            " overloaded or restart. Then the request fails."
+            description="How long the gateway asks again, from the first refusal, while the servers"
+            " behind it are overloaded or restart. Then the request fails."
         ),
     ] = 30_000
     rate_per_s: Annotated[

@@ -35,6 +35,51 @@ async def test_the_wait_has_an_end() -> None:
     assert 25 < loop.time() - since <= 30
 
 
+class Small(FakeMiddle):
+    """Embeds two requests at a time, each in a second, and refuses the rest at once."""
+
+    under_way = 0
+
+    async def embed(self, query: EmbedQuery, deadline: float) -> Reply:
+        if self.under_way == 2:
+            raise Overloaded("full")
+        self.under_way += 1
+        try:
+            await asyncio.sleep(1)
+            return await super().embed(query, deadline)
+        finally:
+            self.under_way -= 1
+
+
+async def test_nobody_is_passed_by_those_who_came_later() -> None:
+    """Of many, none is refused for good, and the middle is never without work."""
+    middle, loop = Small(), asyncio.get_running_loop()
+    asked, since, ended = RetryingMiddle(middle, 10, 30), loop.time(), list[int]()
+
+    async def embed(number: int) -> None:
+        await asked.embed(QUERY)
+        ended.append(number)
+
+    await asyncio.gather(*map(embed, range(300)))
+
+    assert 150 <= loop.time() - since < 165
+    assert all(abs(number - place) < 40 for place, number in enumerate(ended))
+
+
+async def test_who_gives_up_leaves_the_line() -> None:
+    """Before its turn, or when it has been called."""
+    middle = Small()
+    asked = RetryingMiddle(middle, 10, 30)
+    going = [asyncio.ensure_future(asked.embed(QUERY)) for _ in range(8)]
+    await asyncio.sleep(0.5)
+    for one in going[1:7]:
+        one.cancel()
+    ended = await asyncio.gather(*going, return_exceptions=True)
+    await asyncio.gather(asked.embed(QUERY), asked.embed(QUERY))
+
+    assert [isinstance(one, asyncio.CancelledError) for one in ended] == [False, *6 * [True], False]
+
+
 @pytest.mark.parametrize("error", [BadRequest("no"), ServiceError("broken")])
 async def test_other_errors_are_answers(error: ServiceError) -> None:
     """They would come again."""
