@@ -17,7 +17,8 @@ class ConcurrencyLimit:
 
     def __init__(self) -> None:
         self._limit = math.inf
-        self._under_way = 0
+        self.under_way = 0
+        """The requests whose turn it is."""
         self._line: list[tuple[int, asyncio.Future[None]]] = []
 
     @asynccontextmanager
@@ -31,7 +32,7 @@ class ConcurrencyLimit:
             yield
         finally:
             if called.done() and not called.cancelled():
-                self._under_way -= 1
+                self.under_way -= 1
             self._call_next()
 
     def grow(self) -> None:
@@ -40,11 +41,11 @@ class ConcurrencyLimit:
 
     def shrink(self) -> None:
         """Note in a turn that its request was refused."""
-        self._limit = max(1, self._under_way - 1)
+        self._limit = max(1, self.under_way - 1)
 
     def _call_next(self) -> None:
-        while self._line and self._under_way + 1 <= self._limit:
+        while self._line and self.under_way + 1 <= self._limit:
             _, called = heapq.heappop(self._line)
             if not called.cancelled():
-                self._under_way += 1
+                self.under_way += 1
                 called.set_result(None)
