@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -78,7 +78,7 @@ def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | s
         with tar.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             members = {
                 os.path.normpath(member.name): Member(member.offset_data, member.size)
-                for member in map(_checked, archive)
+                for member in _forward(archive)
                 if member.isreg() and not member.issparse() and _stays(member.name)
             }
             _check_end(file, archive.offset)
@@ -87,11 +87,12 @@ def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | s
         return str(error)
 
 
-def _checked(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Raise TarError for a size that has tarfile go back, and find the same files for ever."""
-    if member.size < 0:
-        raise tarfile.TarError(f"a file of {member.size} bytes")
-    return member
+def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members; raises TarError where a size leads back, to read the same ones for ever."""
+    for member in archive:
+        if archive.offset <= member.offset:
+            raise tarfile.TarError(f"{member.name} has a size below zero")
+        yield member
 
 
 def _check_end(file: BinaryIO, offset: int) -> None:

@@ -11,8 +11,8 @@ class ConcurrencyLimit:
     """No limit until the first refusal; then those who came first go first.
 
     After a refusal the limit is what is still under way. It grows by one in the time in which as
-    many requests as it allows are answered. Source: TCP's additive increase, as in Netflix's
-    concurrency-limits. Belongs to one event loop.
+    many requests as it allows are answered, and is gone when nobody waits. Source: TCP's additive
+    increase, as in Netflix's concurrency-limits. Belongs to one event loop.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,8 @@ class ConcurrencyLimit:
         finally:
             if called.done() and not called.cancelled():
                 self.under_way -= 1
+            if not (self.under_way or self._line):
+                self.lift()
             self._call_next()
 
     def grow(self) -> None:
@@ -40,8 +42,12 @@ class ConcurrencyLimit:
         self._limit += 1 / self._limit
 
     def shrink(self) -> None:
-        """Note in a turn that its request was refused."""
+        """Note in a turn that its request was refused, as there were too many."""
         self._limit = max(1, self.under_way - 1)
+
+    def lift(self) -> None:
+        """Have no limit until the next refusal."""
+        self._limit = math.inf
 
     def _call_next(self) -> None:
         while self._line and self.under_way + 1 <= self._limit:

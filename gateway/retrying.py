@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Protocol, TypeVar
 
-from common.errors import ServiceError
+from common.errors import Overloaded, ServiceError
 from common.http_client import Reply
 from gateway.concurrency_limit import ConcurrencyLimit
 from middle.client import decode_answer
@@ -40,48 +40,58 @@ class Middle(Protocol):
 class RetryingMiddle:
     """Asks middle until it answers or refuses for good, for `wait_s` from the first refusal.
 
-    Meanwhile those who came later wait behind: else they might take each place that gets free.
+    Where middle has too much to do, those who came later wait: else they might take each place that
+    gets free. That wait has no end.
     """
 
     def __init__(self, middle: Middle, deadline_s: float, wait_s: float) -> None:
         """`deadline_s` is for each try."""
         self._middle = middle
-        self._limit = ConcurrencyLimit()
+        self._embeds, self._searches = ConcurrencyLimit(), ConcurrencyLimit()
+        self._puts = ConcurrencyLimit()
         self._places = count()
         self._deadline_s = deadline_s
         self._wait_s = wait_s
 
     async def embed(self, query: EmbedQuery) -> EmbedAnswer:
         """The answer to a query of at most MAX_INPUTS inputs; raises a ServiceError."""
-        reply = await self._ask(lambda deadline: self._middle.embed(query, deadline))
+        reply = await self._ask(self._embeds, lambda deadline: self._middle.embed(query, deadline))
         return decode_answer(reply.body, EmbedAnswer)
 
     async def search(self, query: Query) -> Answer:
         """The answer to a query; raises a ServiceError."""
-        reply = await self._ask(lambda deadline: self._middle.search(query, deadline))
+        reply = await self._ask(
+            self._searches, lambda deadline: self._middle.search(query, deadline)
+        )
         return decode_answer(reply.body, Answer)
 
     async def put(self, query: PutQuery) -> PutAnswer:
         """Put an image into the index; raises a ServiceError."""
-        return await self._ask(lambda deadline: self._middle.put(query, deadline))
+        return await self._ask(self._puts, lambda deadline: self._middle.put(query, deadline))
 
-    async def _ask(self, ask: Callable[[float], Awaitable[Result]]) -> Result:
+    async def _ask(
+        self, limit: ConcurrencyLimit, ask: Callable[[float], Awaitable[Result]]
+    ) -> Result:
         """The result of the first try that is not refused with TRY_AGAIN."""
         loop = asyncio.get_running_loop()
         place, pause_s, last_try = next(self._places), FIRST_PAUSE_S, math.inf
         while True:
-            async with self._limit.turn(place):
+            async with limit.turn(place):
                 try:
                     result = await ask(loop.time() + self._deadline_s)
                 except ServiceError as error:
                     if error.status != TRY_AGAIN or error.code == FULL:
+                        limit.grow()
                         raise
-                    self._limit.shrink()
+                    if error.code == Overloaded.code:
+                        limit.shrink()
+                    else:  # it is away, or hangs: nobody waits for others to find that out
+                        limit.lift()
                     last_try = min(last_try, loop.time() + self._wait_s)
                     if loop.time() + pause_s > last_try:
                         raise
                 else:
-                    self._limit.grow()
+                    limit.grow()
                     return result
             await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
             pause_s = min(2 * pause_s, MAX_PAUSE_S)

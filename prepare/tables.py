@@ -174,15 +174,15 @@ def _parquet(path: Path) -> Iterable[TableRow]:
         raise ConfigError(f"{path}: reading Parquet needs: pip install pyarrow") from None
     try:
         rows: list[TableRow] = _in_microseconds(parquet.read_table(path)).to_pylist()
-    # pyarrow raises the last two for values that Python has not, such as the year 10,000.
-    except (ArrowException, ValueError, OverflowError) as error:
+    # The last three are for values that Python has not: the year 10,000, an unknown time zone.
+    except (ArrowException, ValueError, OverflowError, KeyError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from None
     return rows
 
 
 def _in_microseconds(table: "Table") -> "Table":
     """A table with times as Python has them: of nanoseconds, the whole microseconds."""
-    from pyarrow import duration, schema, time64, timestamp
+    from pyarrow import duration, time64, timestamp
 
     def whole(kind: "DataType") -> "DataType":
         zone = getattr(kind, "tz", None)
@@ -193,5 +193,8 @@ def _in_microseconds(table: "Table") -> "Table":
         }
         return coarser.get(kind, kind)
 
-    fields = [field.with_type(whole(field.type)) for field in table.schema]
-    return table.cast(schema(fields), safe=False)
+    for place, field in enumerate(table.schema):
+        if (kind := whole(field.type)) != field.type:
+            column = table.column(place).cast(kind, safe=False)
+            table = table.set_column(place, field.with_type(kind), column)
+    return table

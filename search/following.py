@@ -72,14 +72,14 @@ class Following:
         return version
 
     def swap(self, version: Version, put_in_use: Callable[[], None]) -> None:
-        """Put a version in use that lacks nothing which another one has; raises Unavailable.
+        """Put a version in use, with all that another one has of the log; raises Unavailable.
 
         Versions share segments: what only another one knew to be deleted would be found again.
         """
         with self._applying:
-            others = [other.position for other in self._versions()]
-            if self._log and version.position < max(others, default=0):
-                self._unready = version  # until the log is there
+            in_use = self._versions()
+            if self._log and version.position < max((v.position for v in in_use), default=0):
+                self._unready = None if version in in_use else version  # until the log is there
                 catch_up(version, self._log)
                 self._unready = None
             put_in_use()

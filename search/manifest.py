@@ -30,6 +30,10 @@ class BadIndex(Exception):
     """A version cannot be loaded; the message says which file and why."""
 
 
+class OtherModel(BadIndex):
+    """A version is of another model than the one in use."""
+
+
 class Recall(msgspec.Struct, frozen=True):
     """The share of the true nearest `k` that the index finds, measured when it was built."""
 

@@ -15,7 +15,7 @@ from search.fields import MAX_FIELDS, fields_of_record, kind_of
 from search.filter import Value
 from search.image_key import IMAGE_KEY, hashes_of, shard_of
 from search.log import Entries, Entry
-from search.manifest import BadIndex, Folders, Manifest, VersionRef, manifest_of
+from search.manifest import BadIndex, Folders, Manifest, OtherModel, VersionRef, manifest_of
 from search.messages import Fields, Metadata, Record
 from search.shard import Shard
 from search.shard_loading import Segments, load_shard
@@ -150,7 +150,7 @@ def load_version(
     """
     manifest = manifest_of(folders, named)
     if held and held[0].manifest.space != manifest.space:
-        raise BadIndex(
+        raise OtherModel(
             f"{named.version} is of another model, {manifest.model}: "
             "start this server and inference anew to change it"
         )

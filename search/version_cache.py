@@ -19,6 +19,7 @@ from search.manifest import (
     Current,
     Folders,
     Manifest,
+    OtherModel,
     VersionRef,
     decoded,
     files_of,
@@ -106,6 +107,8 @@ class VersionCache:
         self._tell("")
         try:
             return load()
+        except OtherModel:
+            raise
         except BadIndex:
             with suppress(StoreError):
                 if self._fetch(named, _is_whole, is_stopped):

@@ -1,7 +1,7 @@
 """Downloading models from the Hugging Face hub into the hub's own cache."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from errno import EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS
 from functools import partial
@@ -21,29 +21,39 @@ OTHER_ENGINES = ["*.armnn", "*.rknn", "*/fp16/*", "*/rknpu/*", "*.md", ".gitattr
 
 def download(repository: str, revision: str | None = None) -> Path:
     """Fetch the repository of a CLIP model, all of it but `OTHER_ENGINES`; as `fetch`."""
-    folder = fetch(repository, revision, leave_out=OTHER_ENGINES)
+
+    def missing(folder: Path) -> list[str]:
+        """The towers that are not there; a repository that is not known may have one alone."""
+        towers = (folder / name for name in ("textual", "visual"))
+        wanted = [tower for tower in towers if hub_repository(repository) or tower.is_dir()]
+        return [tower.name for tower in wanted if not (tower / "model.onnx").exists()]
+
+    def is_whole(folder: Path) -> bool:
+        return is_model(folder) and not missing(folder)
+
+    folder = fetch(repository, revision, is_whole, leave_out=OTHER_ENGINES)
     if not is_model(folder):
         raise ConfigError(f"the repository {repository} holds no model in a layout that we read")
-    missing = [tower for tower in ("textual", "visual") if not (folder / tower).is_dir()]
-    if missing and hub_repository(repository):
-        raise ConfigError(f"{repository}: the download is not whole: {missing[0]} is missing")
+    if towers := missing(folder):
+        raise ConfigError(f"{repository}: the download is not whole: {towers[0]} is missing")
     return folder
 
 
 def fetch(
     repository: str,
     revision: str | None,
+    is_whole: Callable[[Path], object],
     *,
     only: Sequence[str] | None = None,
     leave_out: Sequence[str] = (),
 ) -> Path:
-    """Download a repository, unless the cache has all of it; returns its folder.
+    """Download a repository, unless the cache has it; returns its folder. Raises ConfigError.
 
-    A revision that the cache has is kept, though the hub may have a newer one. Raises ConfigError.
+    A revision that the cache has is kept, though the hub may have a newer one, if `is_whole` says
+    of its folder that nothing is missing: the cache itself does not always know.
 
     `only` and `leave_out` are patterns of file names. An interrupted download continues.
-    huggingface_hub itself reads its variables `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and
-    `HF_ENDPOINT`.
+    huggingface_hub itself reads `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and `HF_ENDPOINT`.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -65,7 +75,8 @@ def fetch(
     try:
         # What is here and whole stays: newer weights would not fit the index that was made with it.
         with suppress(LocalEntryNotFoundError):
-            return Path(get(local_files_only=True))
+            if is_whole(kept := Path(get(local_files_only=True))):
+                return kept
         log.info("model %s: looking at the hub", repository)
         return Path(get())
     except GatedRepoError:
@@ -74,10 +85,8 @@ def fetch(
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         at = f" at revision {revision}" if revision else ""
-        raise ConfigError(
-            f"{repository} is no folder with a model, and the hub has no public repository of"
-            f" that name{at}"
-        ) from None
+        told = "is no folder with a model, and the hub has no public repository of that name"
+        raise ConfigError(f"{repository} {told}{at}") from None
     except Exception as error:  # the errors of the network and the disk have no class in common
         if isinstance(error, OSError) and error.errno in NOT_KEPT:
             raise ConfigError(f"{repository}: cannot be kept: {error}") from None

@@ -46,7 +46,8 @@ def find_sam(name: str, root: Path, precision: str) -> SamFiles:
     repository, _, revision = name.partition("@")
     wanted = layouts[:-1]  # the last are those of another precision
     # Large networks have their weights in a file beside, such as vision_encoder.onnx_data.
-    folder = fetch(repository, revision or None, only=[f"{n}*" for pair in wanted for n in pair])
+    patterns = [f"{name}*" for pair in wanted for name in pair]
+    folder = fetch(repository, revision or None, lambda kept: _read(kept, wanted), only=patterns)
     if found := _read(folder, wanted):
         return found
     raise ConfigError(

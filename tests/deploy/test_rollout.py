@@ -60,7 +60,7 @@ def test_a_change_renews_the_pods_that_read_it() -> None:
 
 def test_the_network_lets_callers_through_and_nobody_else() -> None:
     """Front is open to all; the others to the services that ask them."""
-    objects = render(*OPEN, "--set", "gateway.enabled=true")
+    objects = render(*OPEN, "--set", "gateway.enabled=true,config.Gateway.open=true")
     found = {}
     for policy in of_kind(objects, "NetworkPolicy").values():
         (role,) = {

@@ -25,15 +25,6 @@ def test_wrk_sends_bodies_of_any_bytes_once_or_again(services: Cluster, wrk: Pat
     assert (once.errors or 0) > 0
 
 
-def test_the_peak_is_measured_once_warm(services: Cluster, wrk: Path) -> None:
-    """Each body is sent once: those of the warm-up do not come again."""
-    sent = loads.bodies(f"a photo of square {number}" for number in itertools.count())
-    rate = loads.peak_rate(f"http://{services.middle.address}/search", sent, wrk, 1)
-
-    assert rate > 0
-    assert 2 * loads.MAX_PER_S == int(json.loads(next(sent))["text"].split()[-1])
-
-
 def test_ab_sends_one_request_for_so_long(services: Cluster, wrk: Path) -> None:
     """What it counts is what the server counted, but for those under way at the end."""
     body = wrk / "body.json"
@@ -74,3 +65,12 @@ def test_a_run_is_told_in_a_line() -> None:
     """Errors are those of requests: a loop in this process has none."""
     assert "2 a second, p50 3 ms, p99 4 ms" == str(Measured(4, 2, 3, 4))
     assert str(Measured(4, 2, 3, 4, 5)).endswith("p99 4 ms, 5 errors")
+
+
+def test_the_peak_is_measured_once_warm(services: Cluster, wrk: Path) -> None:
+    """Each body is sent once: those of the warm-up do not come again."""
+    sent = loads.bodies(f"a photo of square {number}" for number in itertools.count())
+    rate = loads.peak_rate(f"http://{services.middle.address}/search", sent, wrk, 1)
+
+    assert rate > 0
+    assert 2 * loads.MAX_PER_S == int(json.loads(next(sent))["text"].split()[-1])

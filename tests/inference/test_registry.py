@@ -94,6 +94,19 @@ def test_a_model_stays_as_it_was_downloaded(hub: Hub, tmp_path: Path) -> None:
         assert wanted.stdout.strip().endswith(another.revision), wanted.stderr
 
 
+def test_what_is_missing_of_a_model_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    """Also where the cache does not know what belongs to it, as that of earlier releases."""
+    name = "immich-app/ViT-B-32__openai"
+    first = find(name, tmp_path / "home", HF_ENDPOINT=hub.address)
+    for listing in (tmp_path / "home").rglob("trees"):
+        shutil.rmtree(listing)
+    (Path(first.stdout.strip()) / "visual/model.onnx").unlink()
+    again = find(name, tmp_path / "home", HF_ENDPOINT=hub.address)
+
+    assert first.stdout == again.stdout, again.stderr
+    assert (Path(again.stdout.strip()) / "visual/model.onnx").exists()
+
+
 def test_a_download_that_breaks_off_goes_on(hub: Hub, tmp_path: Path) -> None:
     """From where it was; the file is whole in the end."""
     large = hub.folder / "visual/model.onnx.data"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from msgspec.structs import replace
 
 from common.errors import Unavailable
 from common.files import LOCK
@@ -145,6 +146,22 @@ def test_of_two_versions_with_one_name_the_right_one_is_loaded(published: Publis
     server.refresh()
 
     assert server.newest().manifest.inputs == "others"
+
+
+def test_a_version_of_another_model_is_no_damage(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are as they were written: reading them all again, once a minute, helps nobody."""
+    server = published.server()
+    server.refresh()
+    version = server.newest()
+    version.manifest = replace(version.manifest, space="other")
+    published.publish(2)
+    monkeypatch.setattr("search.version_cache._is_whole", pytest.fail)
+    server.refresh()
+
+    assert server.refusal is not None
+    assert "of another model" in server.refusal.reason
 
 
 def test_two_servers_of_a_machine_do_not_fetch_into_the_same_folders(published: Published) -> None:

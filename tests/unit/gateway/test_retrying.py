@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from common.errors import BadRequest, InvalidResponse, Overloaded, ServiceError
+from common.errors import (
+    BadRequest,
+    DeadlineExceeded,
+    InvalidResponse,
+    Overloaded,
+    ServiceError,
+)
 from common.http_client import Reply
 from gateway.retrying import RetryingMiddle
 from middle.messages import EmbedQuery
@@ -64,6 +70,25 @@ async def test_nobody_is_passed_by_those_who_came_later() -> None:
 
     assert 150 <= loop.time() - since < 165
     assert all(abs(number - place) < 40 for place, number in enumerate(ended))
+
+
+async def test_a_middle_that_hangs_holds_nobody_up_for_others() -> None:
+    """All are told within the wait and a deadline, though it had been overloaded before."""
+
+    class Hung(Small):
+        async def embed(self, query: EmbedQuery, deadline: float) -> Reply:
+            if loop.time() < hangs_at:
+                return await super().embed(query, deadline)
+            await asyncio.sleep(deadline - loop.time())
+            raise DeadlineExceeded("no answer")
+
+    loop = asyncio.get_running_loop()
+    hangs_at = loop.time() + 3
+    asked = RetryingMiddle(Hung(), 10, 30)
+    ended = await asyncio.gather(*(asked.embed(QUERY) for _ in range(100)), return_exceptions=True)
+
+    assert 90 < sum(isinstance(one, DeadlineExceeded) for one in ended) < 100
+    assert loop.time() - hangs_at < 60
 
 
 async def test_who_gives_up_leaves_the_line() -> None:
