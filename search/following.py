@@ -79,7 +79,8 @@ class Following:
         with self._applying:
             in_use = self._versions()
             if self._log and version.position < max((v.position for v in in_use), default=0):
-                self._unready = None if version in in_use else version  # until the log is there
+                if version not in in_use:
+                    self._unready = version  # until the log is there
                 catch_up(version, self._log)
                 self._unready = None
             put_in_use()

@@ -161,9 +161,9 @@ def _make(connection: sqlite3.Connection) -> None:
 
 
 def _set_wal(connection: sqlite3.Connection) -> None:
-    """Have readers and the writer never wait. If others make the same log, SQLite itself waits not.
+    """Have readers and the writer never wait for each other; wait for others that make the log.
 
-    Then it fails at once, though it was told to wait.
+    SQLite's own timeout does not hold here: it fails at once.
     """
     deadline = time.monotonic() + BUSY_S
     while True:

@@ -99,11 +99,8 @@ def test_types_of_parquet_that_json_has_not(tmp_path: Path) -> None:
     }
     columns = {name: [value] for name, value in {"path": "a.jpg", **values}.items()}
     columns["large"] = pyarrow.array([2**64 - 1], pyarrow.uint64())
-    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
 
-    ((_, metadata),) = read_table(tmp_path / "t.parquet")
-
-    assert metadata == {
+    assert metadata_of(columns, tmp_path) == {
         "day": "2026-01-31",
         "moment": "2026-01-31T10:00:00",
         "of zone": "2026-01-31T08:00:00+00:00",
@@ -114,6 +111,13 @@ def test_types_of_parquet_that_json_has_not(tmp_path: Path) -> None:
         "list": "[1,null]",
         "bytes": "b'x'",
     }
+
+
+def metadata_of(columns: dict[str, Any], folder: Path) -> Any:
+    """The metadata of the only row of a Parquet table."""
+    parquet.write_table(pyarrow.table(columns), folder / "t.parquet")
+    ((_, metadata),) = read_table(folder / "t.parquet")
+    return metadata
 
 
 def test_times_of_nanoseconds_lose_what_python_has_not(tmp_path: Path) -> None:
@@ -127,11 +131,8 @@ def test_times_of_nanoseconds_lose_what_python_has_not(tmp_path: Path) -> None:
         "span": pyarrow.array([1_500], pyarrow.duration("ns")),
         "none": pyarrow.array([None], pyarrow.timestamp("ns")),
     }
-    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
 
-    ((_, metadata),) = read_table(tmp_path / "t.parquet")
-
-    assert metadata == {
+    assert metadata_of(columns, tmp_path) == {
         "moment": "2026-01-31T10:00:00.123456",
         "of zone": "2026-01-31T10:00:00.123456+00:00",
         "hour": "00:00:00.000001",
