@@ -22,6 +22,7 @@ from common.http_client import (
 from devtools.fake_clock import FakeClock
 from tests.common.misbehaving import HEAD, OK, WHOLE, Behave, answer, keep_on, misbehaving
 
+LAST = WHOLE.replace(OK, OK + b"Connection: close\r\n")
 GET = Request("GET", "/x")
 
 
@@ -167,7 +168,7 @@ def test_a_server_that_starts_with_us_is_not_missed(caplog: pytest.LogCaptureFix
 
     async def warned() -> tuple[int, ...]:
         async with client(clock) as http:
-            with misbehaving(answer(WHOLE)) as server:
+            with misbehaving(answer(LAST)) as server:
                 await http.send(server.address, GET)
             early = await warnings_of(http, "127.0.0.1:1")
             gone = await warnings_of(http, server.address)
