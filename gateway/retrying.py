@@ -4,10 +4,9 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable
-from itertools import count
 from typing import Protocol, TypeVar
 
-from common.errors import Overloaded, ServiceError
+from common.errors import DeadlineExceeded, Overloaded, ServiceError
 from common.http_client import Reply
 from gateway.concurrency_limit import ConcurrencyLimit
 from middle.client import decode_answer
@@ -18,6 +17,7 @@ FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 2.0
 """Pauses double from the first to the longest. A queue that is full empties within its deadline."""
 TRY_AGAIN = 503
+TOO_MANY = (Overloaded.code, "out_of_memory")
 FULL = "live_full"
 """The code of a put that must wait until prepare has run."""
 
@@ -41,7 +41,7 @@ class RetryingMiddle:
     """Asks middle until it answers or refuses for good, for `wait_s` from the first refusal.
 
     Where middle has too much to do, those who came later wait: else they might take each place that
-    gets free. That wait has no end.
+    gets free. That wait has no end, while others are answered.
     """
 
     def __init__(self, middle: Middle, deadline_s: float, wait_s: float) -> None:
@@ -49,7 +49,6 @@ class RetryingMiddle:
         self._middle = middle
         self._embeds, self._searches = ConcurrencyLimit(), ConcurrencyLimit()
         self._puts = ConcurrencyLimit()
-        self._places = count()
         self._deadline_s = deadline_s
         self._wait_s = wait_s
 
@@ -74,24 +73,33 @@ class RetryingMiddle:
     ) -> Result:
         """The result of the first try that is not refused with TRY_AGAIN."""
         loop = asyncio.get_running_loop()
-        place, pause_s, last_try = next(self._places), FIRST_PAUSE_S, math.inf
-        while True:
-            async with limit.turn(place):
-                try:
-                    result = await ask(loop.time() + self._deadline_s)
-                except ServiceError as error:
-                    if error.status != TRY_AGAIN or error.code == FULL:
-                        limit.grow()
-                        raise
-                    if error.code == Overloaded.code:
-                        limit.shrink()
-                    else:  # it is away, or hangs: nobody waits for others to find that out
-                        limit.lift()
-                    last_try = min(last_try, loop.time() + self._wait_s)
-                    if loop.time() + pause_s > last_try:
-                        raise
-                else:
-                    limit.grow()
-                    return result
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
-            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        pause_s, refused_at = FIRST_PAUSE_S, math.inf
+        with limit.place() as place:
+            while True:
+                async with limit.turn(place) as allowed:
+                    try:
+                        result = await ask(loop.time() + self._deadline_s)
+                    except ServiceError as error:
+                        if error.status != TRY_AGAIN or error.code == FULL:
+                            limit.answered()
+                            raise
+                        refused_at = min(refused_at, loop.time())
+                        since = refused_at
+                        if error.code in TOO_MANY:
+                            limit.refused()
+                            since = max(since, limit.answered_at)
+                        elif error.code == DeadlineExceeded.code:
+                            limit.late(allowed)
+                        else:  # it is away: nobody waits for others to find that out
+                            limit.lift()
+                        if loop.time() + pause_s > since + self._wait_s:
+                            raise
+                    else:
+                        limit.answered()
+                        return result
+                    pause = asyncio.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 # nosec B311
+                    pause_s = min(2 * pause_s, MAX_PAUSE_S)
+                    if allowed < 2:  # in its turn, as nobody else would fare better
+                        await pause
+                        continue
+                await pause

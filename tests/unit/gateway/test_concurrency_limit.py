@@ -15,10 +15,10 @@ async def test_the_limit_is_found_by_refusals() -> None:
             most = max(most, limit.under_way)
             if limit.under_way > 3:
                 refused += 1
-                limit.shrink()
+                limit.refused()
             else:
                 await asyncio.sleep(1)
-                limit.grow()
+                limit.answered()
 
     await asyncio.gather(*map(send, range(100)))
 
@@ -33,7 +33,7 @@ async def test_the_lowest_place_is_next() -> None:
     async def send(place: int) -> None:
         async with limit.turn(place):
             order.append(place)
-            limit.shrink()
+            limit.refused()
             await go.wait()
 
     going = [asyncio.create_task(send(place)) for place in (5, 4, 2, 3, 1)]

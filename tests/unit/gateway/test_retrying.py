@@ -73,7 +73,10 @@ async def test_nobody_is_passed_by_those_who_came_later() -> None:
 
 
 async def test_a_middle_that_hangs_holds_nobody_up_for_others() -> None:
-    """All are told within the wait and a deadline, though it had been overloaded before."""
+    """All are told within the wait and four deadlines, though it had been overloaded before.
+
+    Two requests are sent alone before that, as too many at a time would look the same.
+    """
 
     class Hung(Small):
         async def embed(self, query: EmbedQuery, deadline: float) -> Reply:
@@ -88,7 +91,57 @@ async def test_a_middle_that_hangs_holds_nobody_up_for_others() -> None:
     ended = await asyncio.gather(*(asked.embed(QUERY) for _ in range(100)), return_exceptions=True)
 
     assert 90 < sum(isinstance(one, DeadlineExceeded) for one in ended) < 100
-    assert loop.time() - hangs_at < 60
+    assert loop.time() - hangs_at < 30 + 4 * 10 + 5
+
+
+async def test_too_many_at_a_time_may_be_late_in_place_of_refused() -> None:
+    """They are sent one after the other then, as far as a server ends them in time."""
+
+    class Slow(FakeMiddle):
+        busy_until, now_at = 0.0, 0
+
+        async def embed(self, query: EmbedQuery, deadline: float) -> Reply:
+            """Takes half a second for each of at most 8 at a time; what is given up goes on."""
+            self.now_at += 1
+            await asyncio.sleep(0)
+            now = loop.time()
+            takes_s = max(0.0, self.busy_until - now) + 0.5 * min(8, self.now_at)
+            await asyncio.sleep(min(2, takes_s))
+            self.now_at -= 1
+            if takes_s > 2:
+                self.busy_until = max(self.busy_until, now + min(4, takes_s))
+                raise DeadlineExceeded("no answer")
+            return await super().embed(query, deadline)
+
+    loop = asyncio.get_running_loop()
+    asked, since = RetryingMiddle(Slow(), 10, 30), loop.time()
+    await asyncio.gather(*(asked.embed(QUERY) for _ in range(32)))
+
+    assert loop.time() - since < 60
+
+
+async def test_the_limit_stays_while_all_pause() -> None:
+    """Others filled middle, so that it refused everything; then it takes two at a time."""
+
+    class Shared(Small):
+        refusals = 0
+
+        async def embed(self, query: EmbedQuery, deadline: float) -> Reply:
+            try:
+                if loop.time() < free_at:
+                    raise Overloaded("full")
+                return await super().embed(query, deadline)
+            except Overloaded:
+                self.refusals += 1
+                raise
+
+    loop, middle = asyncio.get_running_loop(), Shared()
+    free_at = loop.time() + 1
+    asked = RetryingMiddle(middle, 10, 30)
+    await asyncio.gather(*(asked.embed(QUERY) for _ in range(100)))
+
+    assert loop.time() - free_at < 60
+    assert middle.refusals < 200
 
 
 async def test_who_gives_up_leaves_the_line() -> None:
