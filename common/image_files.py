@@ -83,14 +83,16 @@ def _members(tar: Path, state: tuple[int, int, int]) -> Mapping[str, Member] | s
             }
             _check_end(file, archive.offset)
             return members
-    except (tarfile.TarError, ValueError) as error:  # ValueError: a bad number in a header
-        return str(error)
+    except OSError:
+        raise
+    except Exception as error:  # what tarfile raises for bad headers has no class in common
+        return str(error) or type(error).__name__
 
 
 def _forward(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """The members; raises TarError where a size leads back, to read the same ones for ever."""
     for member in archive:
-        if archive.offset <= member.offset:
+        if member.size < 0 or archive.offset <= member.offset:
             raise tarfile.TarError(f"{member.name} has a size below zero")
         yield member
 

@@ -103,7 +103,7 @@ def _listed(given: Path, walk: Walk) -> Iterator[tuple[Path, dict[str, Scalar]]]
             yield given, {}
         else:
             raise ConfigError(f"there is no folder, list or image {given}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:  # ValueError: also a table that changes
         raise ConfigError(f"cannot read {given}: {error}") from None
 
 

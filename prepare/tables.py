@@ -38,7 +38,7 @@ TIME = re.compile(
 def read_table(table: Path) -> Iterator[tuple[Path, dict[str, Scalar]]]:
     """The path and the metadata of each row; `path` is relative to the folder of the table.
 
-    Raises ConfigError, OSError, UnicodeDecodeError, csv.Error.
+    Raises ConfigError, OSError, csv.Error; ValueError for what is no UTF-8, or changes meanwhile.
     """
     for row in _rows(table):
         path = row.pop("path", None)

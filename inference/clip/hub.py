@@ -50,7 +50,8 @@ def fetch(
     """Download a repository, unless the cache has it; returns its folder. Raises ConfigError.
 
     A revision that the cache has is kept, though the hub may have a newer one, if `is_whole` says
-    of its folder that nothing is missing: the cache itself does not always know.
+    of its folder that nothing is missing: the cache itself does not always know. Files that a
+    download has begun and not ended are still fetched, of the same revision.
 
     `only` and `leave_out` are patterns of file names. An interrupted download continues.
     huggingface_hub itself reads `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and `HF_ENDPOINT`.
@@ -76,7 +77,9 @@ def fetch(
         # What is here and whole stays: newer weights would not fit the index that was made with it.
         with suppress(LocalEntryNotFoundError):
             if is_whole(kept := Path(get(local_files_only=True))):
-                return kept
+                if not _is_broken_off(kept):
+                    return kept
+                get = partial(get, revision=kept.name)
         log.info("model %s: looking at the hub", repository)
         return Path(get())
     except GatedRepoError:
@@ -98,3 +101,10 @@ def fetch(
             " that HF_HOME names, ~/.cache/huggingface by default; or name a model that is on this"
             ' machine: "starter", or a folder'
         ) from None
+
+
+def _is_broken_off(kept: Path) -> bool:
+    """Whether a file of a repository in the cache was begun, and is not whole."""
+    blobs = kept.parents[1] / "blobs"
+    begun = {path.name.partition(".")[0] for path in blobs.glob("*.incomplete")}
+    return not all((blobs / name).exists() for name in begun)

@@ -107,6 +107,26 @@ def test_what_is_missing_of_a_model_is_fetched(hub: Hub, tmp_path: Path) -> None
     assert (Path(again.stdout.strip()) / "visual/model.onnx").exists()
 
 
+def test_what_was_begun_of_a_model_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    """Its weights beside the graph, too, and of the revision that is there."""
+    name, home = "ViT-B/32", tmp_path / "home"
+    (hub.folder / "visual/model.onnx.data").write_bytes(b"weights")
+    first = find(name, home, HF_ENDPOINT=hub.address)
+    for listing in home.rglob("trees"):
+        shutil.rmtree(listing)
+    weights = Path(first.stdout.strip()) / "visual/model.onnx.data"
+    blob = weights.resolve()
+    blob.rename(f"{blob}.1a2b3c4d.incomplete")
+    weights.unlink()
+    again = find(name, home, HF_ENDPOINT=hub.address)
+    asked = len(hub.requests)
+    last = find(name, home, HF_ENDPOINT=hub.address)
+
+    assert first.stdout == again.stdout == last.stdout, again.stderr
+    assert weights.read_bytes() == b"weights"
+    assert asked == len(hub.requests), "what is left of a download does not matter then"
+
+
 def test_a_download_that_breaks_off_goes_on(hub: Hub, tmp_path: Path) -> None:
     """From where it was; the file is whole in the end."""
     large = hub.folder / "visual/model.onnx.data"

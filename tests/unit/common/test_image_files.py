@@ -100,17 +100,48 @@ def test_what_is_no_whole_tar_is_an_error(damage: Callable[[bytes], bytes], tmp_
 
 @pytest.mark.parametrize(
     ("size", "headers"),
-    [(2**80, {}), (0, {"size": "-1536"}), (0, {"GNU.sparse.map": "x,1"})],
-    ids=["size", "negative", "sparse"],
+    [
+        (2**80, {}),
+        (0, {"size": "-1536"}),
+        (0, {"size": "-1"}),
+        (0, {"GNU.sparse.map": "x,1"}),
+    ],
+    ids=["size", "negative", "a little negative", "sparse"],
 )
 def test_a_bad_number_in_a_header_is_an_error(
     size: int, headers: dict[str, str], tmp_path: Path
 ) -> None:
-    """tarfile raises ValueError for the first and the last; the second it would read for ever."""
+    """tarfile raises ValueError for the first and the last; some others it would read for ever."""
     member = tarfile.TarInfo("one.jpg")
     member.size, member.pax_headers = size, headers
     both = tarfile.TarInfo("first.jpg").tobuf() + member.tobuf()
     (tmp_path / "a.tar").write_bytes(both + bytes(2 * tarfile.BLOCKSIZE))
+    with pytest.raises(OSError, match="no whole tar"):
+        members_of(tmp_path / "a.tar")
+
+
+def sparse_cut() -> bytes:
+    """A tar that ends where the rest of a list of the pieces of a sparse file should be."""
+    member = tarfile.TarInfo("one.jpg")
+    member.type = tarfile.GNUTYPE_SPARSE
+    head = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    head[482] = 1  # the list goes on in the next block
+    head[148:156] = b" " * 8
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
+def long_name() -> bytes:
+    """A header that promises a name of more bytes than can be read."""
+    member = tarfile.TarInfo("one.jpg")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2**80
+    return member.tobuf(tarfile.GNU_FORMAT) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize("second", [sparse_cut(), long_name()], ids=["sparse", "name"])
+def test_what_tarfile_cannot_read_is_an_error(second: bytes, tmp_path: Path) -> None:
+    """It raises IndexError and OverflowError."""
+    (tmp_path / "a.tar").write_bytes(tarfile.TarInfo("first.jpg").tobuf() + second)
     with pytest.raises(OSError, match="no whole tar"):
         members_of(tmp_path / "a.tar")
 

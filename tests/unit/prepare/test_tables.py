@@ -5,13 +5,14 @@ import math
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
 from common.errors import ConfigError
+from prepare.sources import find_sources
 from prepare.tables import read_table
 
 
@@ -167,3 +168,22 @@ def test_a_number_that_no_message_holds_is_text(tmp_path: Path) -> None:
     ((_, metadata),) = read_table(tmp_path / "t.jsonl")
 
     assert metadata == {"n": str(2**64), "m": -(2**63)}
+
+
+def test_a_table_that_changes_while_it_is_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The types of its columns were of what it was."""
+    table, looks, opened = tmp_path / "t.csv", list[Path](), Path.open
+
+    def look(path: Path, *args: Any, **kwargs: Any) -> IO[Any]:
+        looks.append(path)
+        if len(looks) == 2:
+            table.write_bytes(b"path,stock\na.jpg,none\n")
+        file: IO[Any] = opened(path, *args, **kwargs)
+        return file
+
+    table.write_bytes(b"path,stock\na.jpg,12\n")
+    monkeypatch.setattr(Path, "open", look)
+    with pytest.raises(ConfigError, match=r"cannot read .*t\.csv"):
+        find_sources(table, tmp_path)
