@@ -68,7 +68,7 @@ class Fold:
         """Apply the next entries; `stored` has the embeddings of those that are put."""
         for position, entry in entries:
             begin, end = self._folded.own
-            is_own = begin < position <= end
+            is_own = begin < position <= end and self._has(entry)
             is_change = is_own or self._apply(entry, stored)
             if is_change and not is_own:
                 self.changes[entry.op] += 1
@@ -181,6 +181,10 @@ class Fold:
         metadata = taken_over(member, told) | change
         kept = {name: value for name, value in metadata.items() if name not in removed}
         self.images.put(replace(member, metadata=kept, source_metadata=told))
+
+    def _has(self, entry: Entry) -> bool:
+        """Whether the images are as an entry of prepare tells; else others wrote in its place."""
+        return entry.op != "patch" and (self._find(entry.key) is None) == (entry.op == "delete")
 
     def _find(self, key: bytes) -> Member | None:
         """The image with an id."""

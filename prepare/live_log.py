@@ -40,14 +40,15 @@ def log_to_follow(opened: Log | None, folded: Folded, *, accept: bool) -> Folded
     if opened is None:
         return folded
     log_id, start, end = opened.id(), opened.start(), opened.end()
+    reached = max(folded.position, folded.own[1])
     problem = None
     if folded.log_id not in ("", log_id):
         told = f"log {log_id}" if log_id else "no log"
         problem = f"there is {told}, and the collection follows log {folded.log_id}"
     elif start > folded.position:
         problem = f"the log begins after entry {start}, the collection has {folded.position}"
-    elif end < folded.position:
-        problem = f"the log ends at entry {end}, the collection has {folded.position}"
+    elif end < reached:
+        problem = f"the log ends at entry {end}, the collection has {reached}"
     if problem is None:
         return folded._replace(log_id=log_id)
     if not accept:

@@ -108,6 +108,7 @@ class VersionCache:
         try:
             return load()
         except OtherModel:
+            self.note(named)  # a restart loads it
             raise
         except BadIndex:
             with suppress(StoreError):
@@ -123,7 +124,7 @@ class VersionCache:
         self.error = error
 
     def note(self, named: VersionRef) -> None:
-        """Note on the disk that a loaded version is in use, if it is, and delete old versions.
+        """Note on the disk that a fetched version is in use, if it is, and delete old versions.
 
         If another process writes there, nothing happens: it is prepare, which does the same, or a
         server.

@@ -151,7 +151,10 @@ def test_of_two_versions_with_one_name_the_right_one_is_loaded(published: Publis
 def test_a_version_of_another_model_is_no_damage(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its files are as they were written: reading them all again, once a minute, helps nobody."""
+    """Its files are as they were written: reading them all again, once a minute, helps nobody.
+
+    A restart takes it, as without a storage: the model has changed.
+    """
     server = published.server()
     server.refresh()
     version = server.newest()
@@ -162,6 +165,8 @@ def test_a_version_of_another_model_is_no_damage(
 
     assert server.refusal is not None
     assert "of another model" in server.refusal.reason
+    assert version_of(server) == "v000001"
+    assert version_of(published.server()) == "v000002"
 
 
 def test_two_servers_of_a_machine_do_not_fetch_into_the_same_folders(published: Published) -> None:

@@ -27,7 +27,9 @@ SPACE = "space"
 class Collection:
     """A collection of one image, photos/a, with metadata of a table."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, own: tuple[int, int] = (0, 0)) -> None:
+        """`own` as in `Folded`."""
+        root.mkdir(exist_ok=True)
         self.folder = EmbeddingFolder(root)
         row = Row("photos/a", 1, 1, CONTENTS[0], "0")
         self.folder.write(1, Chunk(np.eye(1, 2, dtype=np.float32), [row], []), "clip", SPACE)
@@ -40,7 +42,7 @@ class Collection:
         ]
         held = Member("photos/a", 1, 1, 1, 0, CONTENTS[0], ("photos",), {"year": 1})
         skipped = Member("photos/broken", 1, 1, 1, -1)
-        self.fold = Fold([held, skipped], Folded("id", 3, 2), scans, self.loaded)
+        self.fold = Fold([held, skipped], Folded("id", 3, 2, own=own), scans, self.loaded)
 
     def apply(self, *entries: Entry) -> None:
         """Apply entries that follow what is folded."""
@@ -99,6 +101,19 @@ def test_an_image_that_is_put(made: Collection) -> None:
     assert [entry.rows for entry in made.folder.entries()] == [1, 1], "each content once"
     assert made.fold.folded == Folded("id", 6, 6)
     assert made.fold.changes == {"put": 3}
+
+
+def test_entries_of_prepare_are_in_the_members(tmp_path: Path, made: Collection) -> None:
+    """But not those that others wrote in their place, to a log that was put back."""
+    a, b = CONTENTS
+    own = Collection(tmp_path / "own", own=(3, 5))
+    own.apply(put("photos/a", a, year=2), delete("photos/b", b))
+    assert own.metadata() == made.metadata()
+    assert own.fold.folded == Folded("id", 5, 5, own=(3, 5))
+
+    others = Collection(tmp_path / "others", own=(3, 6))
+    others.apply(put("photos/b", b), patch("photos/b", b, year=3), delete("photos/a", a))
+    assert others.metadata() == {"photos/b": {"year": 3}}
 
 
 def test_an_image_of_another_space(made: Collection) -> None:

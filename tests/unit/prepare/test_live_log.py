@@ -42,7 +42,13 @@ def test_what_a_collection_may_follow(loaded: Loaded) -> None:
 
 
 @pytest.mark.parametrize(
-    "folded", [Folded("other", 3, own=(3, 5)), Folded("", 2), Folded("same", 6, own=(4, 6))]
+    "folded",
+    [
+        Folded("other", 3, own=(3, 5)),
+        Folded("", 2),
+        Folded("same", 6, own=(4, 6)),
+        Folded("same", 4, own=(4, 6)),
+    ],
 )
 def test_what_it_may_not_follow(loaded: Loaded, folded: Folded) -> None:
     """Unless that is agreed to: it takes all that is there, also where its own entries were."""
