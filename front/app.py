@@ -131,15 +131,15 @@ def _add_search(
 ) -> None:
     @app.route("/v1/search", methods=["GET", "POST"])
     def search() -> Response:
-        deadline, bypass = new_deadline(), bypasses_cache(request)
-        query = read_query(request)
+        query, bypass = read_query(request), bypasses_cache(request)
         images.check(query)  # before a kept answer is told
         key = answer_key(query)
         if key and not bypass and (kept := answers.get(key)):
             headers = {"X-Cache": "hit", "Age": str(answers.age_s(kept))}
             return _json(kept.body(g.request_id, g.since), headers)
         epoch = answers.epoch()
-        asking = client.search(images.fill(query, deadline), deadline, bypass=bypass)
+        query, deadline = images.fill(query, new_deadline)
+        asking = client.search(query, deadline, bypass=bypass)
         del query  # with its image, which the message has too
         reply = loop.run(asking)
         if key:
@@ -156,10 +156,10 @@ def _add_segment(
 ) -> None:
     @app.post("/v1/segment")
     def segment() -> Response:
-        deadline, bypass = new_deadline(), bypasses_cache(request)
-        asked = read_segment_request(request)
+        asked, bypass = read_segment_request(request), bypasses_cache(request)
         images.check(asked)
-        asking = client.segment(images.fill(asked, deadline), deadline, bypass=bypass)
+        asked, deadline = images.fill(asked, new_deadline)
+        asking = client.segment(asked, deadline, bypass=bypass)
         del asked  # with its image, which the message has too
         return _cached(loop.run(asking))
 

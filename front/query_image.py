@@ -1,5 +1,6 @@
 """The image file that a query means by an address, or by an id of which it has a region."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -33,13 +34,17 @@ class QueryImages(NamedTuple):
         if _reads_file(query):
             self.keys.check(request.headers.get("Authorization", ""), "images")
 
-    def fill(self, query: Asked, deadline: float) -> Asked:
-        """The query with its image file; raises a ServiceError."""
+    def fill(self, query: Asked, new_deadline: Callable[[], float]) -> tuple[Asked, float]:
+        """The query with its image file, and its deadline; raises a ServiceError.
+
+        The deadline begins after the request was read, and after an image was fetched.
+        """
+        if query.image_url is not None and not _reads_file(query):
+            query.image, query.image_url = self._of_url(query.image_url), None
+        deadline = new_deadline()
         if _reads_file(query):
             query.image, query.id = self._of_id(query.id or "", deadline), None
-        elif query.image_url is not None:
-            query.image, query.image_url = self._of_url(query.image_url), None
-        return query
+        return query, deadline
 
     def _of_id(self, image_id: str, deadline: float) -> bytes:
         found = self.loop.run(self.client.image(image_id, deadline))

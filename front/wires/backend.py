@@ -32,8 +32,8 @@ class Backend(NamedTuple):
     new_deadline: Callable[[], float]
     embed_deadline: Callable[[], float]
     """The deadline of the next inputs that are embedded."""
-    fetch: Callable[[SearchQuery, float], SearchQuery]
-    """The query with the image that its image_url names."""
+    fetch: Callable[[SearchQuery, Callable[[], float]], tuple[SearchQuery, float]]
+    """As `QueryImages.fill`."""
     thumbnail: Callable[[str], bytes]
     """The thumbnail of an image id, a JPEG, for a key with the scope `images`."""
 
@@ -70,13 +70,13 @@ class Backend(NamedTuple):
 
     def search(self, query: SearchQuery) -> Answer:
         """The answer to a query."""
-        query = self.fetch(check_query(query), self.new_deadline())
-        reply = self.loop.run(self.client.search(query, self.new_deadline()))
+        query, deadline = self.fetch(check_query(query), self.new_deadline)
+        reply = self.loop.run(self.client.search(query, deadline))
         return decode_answer(reply.body, Answer)
 
-    def image(self, image_id: str) -> Image:
+    def image(self, image_id: str, deadline: float) -> Image:
         """An indexed image, by its id, or by the digits of an id that make its number."""
-        return self.loop.run(self.client.image(image_id))
+        return self.loop.run(self.client.image(image_id, deadline))
 
     def info(self) -> Info:
         """The index that can be searched."""

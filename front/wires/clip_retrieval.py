@@ -4,7 +4,7 @@ https://github.com/rom1504/clip-retrieval
 """
 
 from base64 import b64encode
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from flask import Blueprint, Response
@@ -40,7 +40,7 @@ class KnnRequest(msgspec.Struct):
 class MetadataRequest(msgspec.Struct):
     """The numbers of hits."""
 
-    ids: list[int]
+    ids: Annotated[list[int], msgspec.Meta(max_length=MAX_HITS)]
     indice_name: str = INDEX
 
 
@@ -58,7 +58,8 @@ def create(backend: Backend) -> Blueprint:
     @wire.post("/metadata")
     def metadata() -> Response:
         asked = decode_json(take_body(), MetadataRequest)
-        images = [(number, backend.image(f"{number:0{DIGITS}x}")) for number in asked.ids]
+        deadline = backend.new_deadline()
+        images = [(number, backend.image(f"{number:0{DIGITS}x}", deadline)) for number in asked.ids]
         return json_reply(
             [
                 {"id": number, "metadata": {**image.metadata, "image_path": image.path}}

@@ -30,6 +30,7 @@ class Elsewhere:
     def __init__(self, port: int) -> None:
         self.port = port
         self.answers: dict[str, bytes] = {}
+        self.waits_s: dict[str, float] = {}
         self.drips: dict[str, bytes] = {}
         self.heads: list[str] = []
         self.names: list[str | None] = []
@@ -48,6 +49,7 @@ class Elsewhere:
             return
         self.heads.append(head.decode())
         path = self.paths[-1]
+        self.closing.wait(self.waits_s.get(path, 0))
         stream.wfile.write(self.answers.get(path, b""))
         while path in self.drips and not self.closing.wait(DRIP_S):
             stream.wfile.write(self.drips[path])

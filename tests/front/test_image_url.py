@@ -1,7 +1,10 @@
 """image_url in searches: off, on with what must not be fetched, and an image that is found."""
 
+import base64
+import io
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +139,7 @@ def test_image_url_is_off_unless_it_is_opened(cluster: Cluster) -> None:
 def client(cluster: Cluster, root: Path) -> Iterator[FlaskClient]:
     """Front in this process, where loopback counts as the Internet."""
     config = with_section(cluster.config, "Front", image_url=True, image_url_ports=range(65536))
+    config = with_section(config, "Middle", deadline_ms=1000)
     internet = Internet(is_allowed=lambda address: address == "127.0.0.1")
     app = create_app(parse(json.dumps(config, default=list)), root, CacheEpoch(), internet)
     with app.extensions["closing"]:
@@ -161,6 +165,33 @@ def test_an_image_is_searched_as_if_it_was_uploaded(cluster: Cluster, client: Fl
         assert 422 == client.post("/v1/search", json={"image_url": f"{url}/cut.png"}).status_code
 
     assert ids(uploaded) == ids(answer.get_json()["hits"]) == ids(by_address.get_json()["hits"])
+
+
+def test_the_deadline_begins_with_the_image(client: FlaskClient) -> None:
+    """However long a client takes to send it, or a web site."""
+    file = encoded(noise(6), "PNG")
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() == 0:
+                time.sleep(1.5)
+            return super().read(size)
+
+    query = json.dumps({"image": base64.b64encode(file).decode()}).encode()
+    for route in ("/v1/search", "/v1/segment"):
+        body = query if route == "/v1/search" else query[:-1] + b', "box": [0, 0, 1, 1]}'
+        sent = client.post(
+            route,
+            input_stream=Slow(body),
+            content_length=len(body),
+            content_type="application/json",
+        )
+        assert 200 == sent.status_code, sent.data
+    with elsewhere() as server:
+        server.answers, server.waits_s = {"/slow": reply(file)}, {"/slow": 1.5}
+        url = f"http://127.0.0.1:{server.port}/slow"
+        fetched = client.post("/v1/search", json={"image_url": url})
+        assert 200 == fetched.status_code, fetched.data
 
 
 def ids(hits: list[Any]) -> list[str]:

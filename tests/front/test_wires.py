@@ -15,6 +15,7 @@ from urllib3.filepost import encode_multipart_formdata
 from werkzeug.serving import make_server
 
 from devtools.services import Cluster, cluster, with_section
+from middle.messages import MAX_HITS
 from tests.front.conftest import CONFIG
 from tests.front.pictures import encoded, noise
 
@@ -158,6 +159,7 @@ def test_clip_client_finds_images(services: Cluster) -> None:
     assert paths == [hit["path"] for hit in own]
     assert services.front.request("GET", "/indices-list").json() == ["clip-search"]
     assert post(services, "/metadata", {"ids": [1]}).status == 404
+    assert post(services, "/metadata", {"ids": [1] * (MAX_HITS + 1)}).status == 400
 
 
 def test_clip_client_searches_by_image_and_by_vector(services: Cluster) -> None:

@@ -1,7 +1,8 @@
 """Ids that need not be asked for again, while nothing has changed."""
 
+from devtools.fake_clock import FakeClock
 from front import known_ids
-from front.known_ids import KnownIds, Mark
+from front.known_ids import SETTLED_S, KnownIds, Mark
 
 
 class Marked:
@@ -9,7 +10,10 @@ class Marked:
 
     def __init__(self) -> None:
         self.mark: Mark = "one"
-        self.ids = KnownIds(lambda: self.mark)
+        self.clock = FakeClock()
+        self.ids = KnownIds(lambda: self.mark, self.clock)
+        self.ids.add("first", "one")
+        self.clock.advance(SETTLED_S)
 
 
 def test_an_id_is_known_until_the_mark_changes() -> None:
@@ -23,6 +27,19 @@ def test_an_id_is_known_until_the_mark_changes() -> None:
     marked.ids.add("b", "two")
     marked.mark = "one"
     assert not marked.ids.have("a")
+
+
+def test_what_is_told_right_after_a_change_is_not_known_yet() -> None:
+    """A search server may lag behind it."""
+    marked = Marked()
+    marked.mark = "two"
+    marked.ids.add("a", "two")
+    marked.clock.advance(SETTLED_S / 2)
+    marked.ids.add("a", "two")
+    assert not marked.ids.have("a")
+    marked.clock.advance(SETTLED_S / 2)
+    marked.ids.add("a", "two")
+    assert marked.ids.have("a")
 
 
 def test_an_answer_from_before_a_change_does_not_count() -> None:

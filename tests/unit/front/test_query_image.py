@@ -38,6 +38,10 @@ def middle(tmp_path: Path) -> FakeMiddle:
     return FakeMiddle()
 
 
+def at_7() -> float:
+    return 7.0
+
+
 def images(middle: FakeMiddle, root: Path, max_bytes: int = 100) -> QueryImages:
     fake = cast(Any, middle)
     return QueryImages(fake, fake, None, Keys(None), root, max_bytes)
@@ -45,9 +49,10 @@ def images(middle: FakeMiddle, root: Path, max_bytes: int = 100) -> QueryImages:
 
 def test_a_region_of_an_id_is_one_of_its_file(middle: FakeMiddle, tmp_path: Path) -> None:
     """Middle is asked for its path within the query's deadline, and then embeds the region."""
-    query = images(middle, tmp_path).fill(SearchQuery(id=ID, region=LEFT, k=3), 7.0)
+    query, deadline = images(middle, tmp_path).fill(SearchQuery(id=ID, region=LEFT, k=3), at_7)
 
     assert query == SearchQuery(image=DATA, region=LEFT, k=3)
+    assert deadline == 7.0
     assert middle.deadlines == [7.0]
 
 
@@ -56,7 +61,8 @@ def test_other_queries_stay_as_they_are(
     middle: FakeMiddle, tmp_path: Path, fields: dict[str, Any]
 ) -> None:
     """An id alone is looked up in the index."""
-    assert images(middle, tmp_path).fill(SearchQuery(**fields), 7.0) == SearchQuery(**fields)
+    query, _ = images(middle, tmp_path).fill(SearchQuery(**fields), at_7)
+    assert query == SearchQuery(**fields)
     assert middle.deadlines == []
 
 
@@ -65,13 +71,13 @@ def test_a_file_that_is_another_is_gone(middle: FakeMiddle, tmp_path: Path) -> N
     (tmp_path / "picture.png").write_bytes(b"another")
 
     with pytest.raises(Gone):
-        images(middle, tmp_path).fill(SearchQuery(id=ID, region=LEFT), 7.0)
+        images(middle, tmp_path).fill(SearchQuery(id=ID, region=LEFT), at_7)
 
 
 def test_a_file_over_the_limit_is_not_sent(middle: FakeMiddle, tmp_path: Path) -> None:
     """Kind H: the message says what to do."""
     with pytest.raises(TooLarge, match=r"20 bytes; .* 19 .*: send that part"):
-        images(middle, tmp_path, max_bytes=19).fill(SearchQuery(id=ID, region=LEFT), 7.0)
+        images(middle, tmp_path, max_bytes=19).fill(SearchQuery(id=ID, region=LEFT), at_7)
 
 
 def test_an_address_is_refused_where_that_is_off(middle: FakeMiddle, tmp_path: Path) -> None:
@@ -79,5 +85,5 @@ def test_an_address_is_refused_where_that_is_off(middle: FakeMiddle, tmp_path: P
     query = SearchQuery(image_url="https://example.org/a.png", region=LEFT)
 
     with pytest.raises(ServiceError) as refused:
-        images(middle, tmp_path).fill(query, 7.0)
+        images(middle, tmp_path).fill(query, at_7)
     assert "image_url_off" == refused.value.code
