@@ -133,8 +133,8 @@ async function search({ image, segment, filter, ...fields }, signal) {
 async function call(url, init = {}) {
   const headers = key ? { ...init.headers, Authorization: `Bearer ${key}` } : init.headers;
   const response = await fetch(url, { ...init, headers });
-  if (response.status !== 401) return response;
-  const message = key ? 'The server does not know this key.' : 'This server asks for a key.';
+  if (response.status !== 401 && !(key && response.status === 403)) return response;
+  const message = response.status === 403 ? await reason(response) : key ? 'The server does not know this key.' : 'This server asks for a key.';
   throw Object.assign(new Error(message), { name: 'KeyError' });
 }
 
@@ -156,6 +156,7 @@ async function reason(response) {
 
 /** Replace the former view. @param {'start' | 'browse' | 'answer' | 'error' | 'key'} view @param {string} title @param {Hit[]} hits */
 function setView(view, title = 'clip-search', hits = []) {
+  page.viewer.close(); // it may have been opened on the hits of before
   const focusIsOnHits = page.results.contains(document.activeElement);
   document.body.dataset.view = view;
   document.title = title;
@@ -219,10 +220,12 @@ async function loadMore() {
   isLoading = false;
   if (signal.aborted) return; // another query has taken over
   if (further instanceof Error) return warn([told(further)]); // the button tries again
-  current.answer = { ...further, hits: [...answer.hits, ...further.hits] };
+  const coverage = answer.coverage.degraded ? answer.coverage : further.coverage;
+  current.answer = { ...further, coverage, hits: [...answer.hits, ...further.hits] };
   shown = current.answer.hits;
   page.results.append(...further.hits.map(tile));
   setCursor(cursor);
+  tellMissing(coverage); // in place of what a try before has told
   offerMore(further.next);
 }
 
@@ -451,7 +454,13 @@ function setCursor(index) {
   page.results.querySelectorAll('a').forEach((link, at) => (link.tabIndex = at >> 1 === index ? 0 : -1)); // two links a hit
 }
 
-/** List the folders of the images that pass the other tests. */
+/** @param {string} filter @returns {Promise<{values: {value: string, count: number}[], more: number}>} the folders with the most images that pass it */
+async function foldersOf(filter) {
+  const params = new URLSearchParams({ field: 'folder', ...(filter && { filter }) });
+  return (await get(`/v1/facets?${params}`, inFlight.signal)).facets.folder;
+}
+
+/** List the folders of the images that pass the other tests, and all in the one that is chosen. */
 async function showFolders() {
   if (!page.folders.open) return;
   const { filter } = current.query;
@@ -459,17 +468,18 @@ async function showFolders() {
   const choose = (folder) => narrowBy('folder', folder === folderOf(filter) ? undefined : inFolder(folder));
   page['tree-note'].textContent = '';
   try {
-    const { facets } = await get(`/v1/facets?${new URLSearchParams({ field: 'folder', ...(others && { filter: others }) })}`, inFlight.signal);
-    const { values, more } = facets.folder;
+    const [all, chosen = all] = await Promise.all([others, ...(folderOf(filter) ? [filter] : [])].map(foldersOf));
+    const values = [...new Map([...all.values, ...chosen.values].map((folder) => [folder.value, folder])).values()];
+    const more = all.more + all.values.length - values.length;
     page.tree.replaceChildren(...treeOf(values, folderOf(filter), choose));
-    if (more) page['tree-note'].textContent = `${count(more, 'folder')} with fewer images are not listed. Choose one above to see those in it.`;
+    if (more) page['tree-note'].textContent = `${count(more, 'folder')} with fewer images are neither listed nor counted. Choose a folder to see those in it.`;
   } catch (error) {
     if (error.name !== 'AbortError') page['tree-note'].textContent = told(error);
   }
 }
 
 /** Search or browse with another test of a field. @param {string} field @param {Test} [test] */
-const narrowBy = (field, test) => go({ ...current.query, filter: narrowed(current.query.filter, test, field) });
+const narrowBy = (field, test) => go({ ...typed(), filter: narrowed(current.query.filter, test, field) });
 
 const multipart = (fields) => Object.entries(fields).reduce((data, field) => (data.set(...field), data), new FormData());
 const create = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
@@ -482,6 +492,7 @@ const imageUrl = (id) => `/v1/images/${encodeURIComponent(id)}`;
 const moreUrl = (id) => urlOf({ ...options(), id });
 const viewOf = (query) => (hasSubject(query) ? 'answer' : query.filter ? 'browse' : 'start');
 const hasSubject = ({ text, id, image }) => Boolean(text || id || image);
+const searchByOptions = () => hasSubject(current.query) && form.requestSubmit();
 const searchAgain = () => hasSubject(current.query) && go({ ...current.query, ...options() });
 const indexOf = (node) => [...page.results.children].indexOf(node.closest('li'));
 const focusHit = (index) => page.results.children[index]?.querySelector('.open').focus();
@@ -492,6 +503,12 @@ function onSubmit(event) {
   if (matchMedia('(pointer: coarse)').matches) page.query.blur(); // else the keyboard of a phone hides the answer
   const { id, image } = current.query;
   return text || !(id || image) ? go({ ...options(), ...(text && { text }) }) : searchAgain();
+}
+
+/** @returns {Query} with words that were typed and not yet searched for */
+function typed() {
+  const text = page.query.value.trim();
+  return text && text !== current.query.text ? { ...options(), text } : current.query;
 }
 
 function onDates(event) {
@@ -532,6 +549,7 @@ function onClick(event) {
   const isHit = link.matches('.open');
   if (isQuery || isHit) event.preventDefault();
   if (link.dataset.filter) go({ ...current.query, filter: link.dataset.filter }); // also for an image, which no URL holds
+  else if (link.matches('.more')) go({ ...options(), id: shown[indexOf(link)].id });
   else if (isQuery) go(queryFrom(link.search, link.matches('.brand') ? { ...options(), filter: '' } : options()));
   if (isHit) openViewer(indexOf(link));
 }
@@ -573,7 +591,7 @@ function onDrag(event) {
 
 form.addEventListener('submit', onSubmit);
 page['key-form'].addEventListener('submit', onKeySubmit);
-page.options.addEventListener('change', searchAgain);
+page.options.addEventListener('change', searchByOptions);
 page['image-input'].addEventListener('change', ({ target }) => searchByFile(target.files) && (target.value = ''));
 page.folders.addEventListener('toggle', showFolders);
 page['date-form'].addEventListener('submit', onDates);
