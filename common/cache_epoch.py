@@ -27,6 +27,10 @@ class CacheEpoch:
         """The position in the log of the last write by any of the processes."""
         return int.from_bytes(self._memory[POSITION], "little")
 
+    def restart(self, position: int) -> None:
+        """Note that the log is another one, which ends there."""
+        self._memory[POSITION] = position.to_bytes(8, "little")
+
     def advance(self, position: int) -> None:
         """Note a write.
 

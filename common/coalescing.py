@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from common.errors import DeadlineExceeded, Overloaded, ServiceError
@@ -20,11 +21,17 @@ Send = Callable[[list[Item], float], Awaitable[Sequence[Result | Exception]]]
 order."""
 
 
-class _Entry(NamedTuple):
+@dataclass(slots=True)
+class _Entry:
     item: Any
     deadline: float
     context: RequestContext
     future: "asyncio.Future[Any]"
+
+    def forget(self, done: "asyncio.Future[Any]") -> None:
+        """Let the item go, if nobody waits for it."""
+        if done.cancelled():
+            self.item = None
 
 
 class Coalescer(Generic[Item, Result]):
@@ -69,12 +76,14 @@ class Coalescer(Generic[Item, Result]):
             self._counts["refused"].inc()
             future.set_exception(refusal)
             return future
-        self._queue.append(_Entry(item, deadline, CONTEXT.get(), future))
+        self._queue.append(entry := _Entry(item, deadline, CONTEXT.get(), future))
         if self._free > 0:
             self._free -= 1
             sender = loop.create_task(self._send_all())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
+        else:  # a caller that gives up takes its image out of the memory
+            future.add_done_callback(entry.forget)
         return future
 
     def set_slots(self, slots: int) -> None:
@@ -163,14 +172,21 @@ class SingleFlight:
         return call.deadline - now >= (deadline - now) / 2
 
     async def do(
-        self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Result]], deadline: float
+        self,
+        key: Hashable,
+        make: Callable[[], Coroutine[Any, Any, Result]],
+        deadline: float,
+        ends: float | None = None,
     ) -> Result:
-        """Join the call under way for an equal key, or call `make`; gives its result or error."""
+        """Join the call under way for an equal key, or call `make`; gives its result or error.
+
+        `ends` is the deadline of `make` itself, if that is another.
+        """
         if self.joins(key, deadline):
             task = self._calls[key].task
         else:
             task = asyncio.get_running_loop().create_task(make())
-            self._calls[key] = _Call(task, deadline)
+            self._calls[key] = _Call(task, deadline if ends is None else ends)
             task.add_done_callback(lambda done: self._forget(key, done))
         result: Result = await asyncio.shield(task)
         return result

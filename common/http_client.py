@@ -49,6 +49,8 @@ class Request(NamedTuple):
     headers: Mapping[str, str] = {}
     once: bool = False
     """Whether to send it to one server alone: an old copy of a write could undo a newer write."""
+    hedge_after_s: float = 0.0
+    """The least time after which another server may be asked, too: what it does is dear."""
 
 
 class Reply(NamedTuple):

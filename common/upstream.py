@@ -110,7 +110,7 @@ class Upstream:
         for budget in self._budgets.values():
             budget.earn()
         await self._find(deadline)
-        route = (not request.body and request.path.rpartition("/")[0]) or request.path  # /images
+        route = (request.method != "POST" and request.path.rpartition("/")[0]) or request.path
         window = self._windows.get(route) or self._windows.setdefault(route, LatencyWindow())
         question = _Question(request, deadline, read, window, {}, among)
         asking = self._answer(question)
@@ -148,7 +148,8 @@ class Upstream:
         second = partial(self._second, question)
         if len(self._replicas.all) == 1 or once:
             return await retried(first, second)
-        return await hedged(first, second, question.window.p98_s)
+        after_s = max(question.window.p98_s, question.request.hedge_after_s)
+        return await hedged(first, second, after_s)
 
     async def _ask_alone(
         self, request: Request, deadline: float, replica: Replica
@@ -205,11 +206,10 @@ class Upstream:
         result: Result | ServiceError
         replica.in_flight += 1
         try:
-            headers = {DEADLINE_HEADER: str(left_ms)}
             reply = await self._http.send(
                 replica.address,
                 question.request,
-                headers,
+                {DEADLINE_HEADER: str(left_ms)},
                 new_connection=new_connection,
                 tls_name=replica.target.name,
             )

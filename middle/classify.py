@@ -72,7 +72,7 @@ class Classifier:
         embedded = [result for result in good if isinstance(result, Embedded)]
         space, logits = embedded[0].space, embedded[0].logits
         labels, warnings = await self._embed_labels(query, deadline, space)
-        if any(label.space != space for label in labels):
+        if any((label.space, label.digest) != (space, labels[0].digest) for label in labels):
             raise _changed()
         vectors = np.stack([image.vector for image in embedded])
         rows = scores(vectors @ np.stack([label.vector for label in labels]).T, logits)

@@ -1,6 +1,7 @@
 """Embedding of texts and images: the choice of a text tower, and its fallback."""
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +32,8 @@ class Embedded(NamedTuple):
     logits: Logits = Logits()
     digest: str = ""
     """The digest of the model that made the vector."""
+    position: int = sys.maxsize
+    """In the log, of a stored vector."""
 
 
 class CacheRecord(msgspec.Struct, array_like=True):
@@ -57,6 +60,10 @@ class Embedder:
         self._inference = inference
         self._tier = cache.tier("embedding", read_embedding)
         self._state = state
+
+    def digest(self, role: Role) -> str | None:
+        """The digest of the model in a role, or ABSENT; None while unknown."""
+        return self._state.digest(role)
 
     async def texts(
         self, texts: Sequence[str], choice: ModelChoice, deadline: float, *, bypass: bool = False

@@ -41,8 +41,9 @@ class Labels:
     ) -> tuple[list[Embedded], list[str]]:
         """Embed labels in a template, all by one text tower; returns the vectors and the warnings.
 
-        A kept vector of another space than `space` is made again; None accepts any space. Raises
-        the error of the first label that fails, with the label's place.
+        A kept vector of another model than the text tower is now is made again, also one of another
+        space than `space`; None accepts any space. Raises the error of the first label that fails,
+        with the label's place.
         """
         words = normal_text(" ".join([*labels, template or ""]))
         role = choose_role(words, choice)
@@ -76,8 +77,13 @@ class Labels:
         return [known[text] for text in texts]
 
     def _known(self, role: Role, texts: Sequence[str], space: str | None) -> dict[str, Embedded]:
+        digest = self._embedder.digest(role)
         kept = [(text, self._kept.get((role, text))) for text in texts]
-        return {text: label for text, label in kept if label and space in (None, label.space)}
+        return {
+            text: label
+            for text, label in kept
+            if label and space in (None, label.space) and digest in (None, label.digest)
+        }
 
     async def _make(
         self, role: Role, texts: dict[int, str], deadline: float

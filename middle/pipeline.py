@@ -72,7 +72,7 @@ class Pipeline:
 
     def key_of(self, query: Query, image: ImageFile | None) -> ResultKey | None:
         """The key of a query with normal text; None while a digest or the version is unknown."""
-        index = self._state.index()
+        version, index = self.cache_version(), self._state.index()  # in this order
         digest = ""
         models: tuple[str, ...] = ("",)
         if query.text is not None or image is not None:
@@ -82,7 +82,7 @@ class Pipeline:
                 return None
             digest = clip if chosen == ABSENT else chosen
             models = (chosen, clip) if chosen == ABSENT else (chosen,)
-        if index is None or (version := self.cache_version()) is None:
+        if index is None or version is None:
             return None
         position = max(query.min_position, self._state.position())
         query = msgspec.structs.replace(query, min_position=0)
@@ -119,8 +119,7 @@ class Pipeline:
         )
         if result.answer.position < query.min_position:  # joined one that did not wait for it
             return CachedAnswer((await search()).answer, "bypass")
-        may_keep = outcome == "hit" or key.fits(result)
-        version = key.cache_version if may_keep else None
+        version = key.cache_version if outcome == "hit" or key.fits(result) else None
         if outcome in ("hit", "join"):
             return _as_own(result, outcome, started, version)
         return CachedAnswer(result.answer, outcome, cache_version=version)
@@ -167,7 +166,7 @@ class Pipeline:
             "total": _ms(ended - started),
         }
         warnings = list(embedded.warnings)
-        version, position = found.version, found.position
+        version, position = found.version, min(found.position, embedded.position)
         answer = Answer(hits, found.coverage, version, position, embedded.model, took_ms, warnings)
         return SearchResult(answer, embedded.digest, found.version_digest)
 
@@ -177,7 +176,8 @@ class Pipeline:
         """The vector to search for."""
         if query.id is not None:
             like = await self._fan_out.lookup(query.id, deadline, query.min_position)
-            return Embedded(unpack_rows(like.vector, like.dim)[0], like.space)
+            vector = unpack_rows(like.vector, like.dim)[0]
+            return Embedded(vector, like.space, position=like.position)
         if query.embedding is not None:
             vector = np.array(query.embedding, dtype=np.float64)
             return Embedded((vector / np.linalg.norm(vector)).astype(np.float32))

@@ -1,6 +1,7 @@
 """The prediction cache: its store, and its tiers with a single flight for each key."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Generic, Literal, TypeVar, get_args
@@ -124,7 +125,9 @@ class CacheTier(Generic[Result]):
         if (found := self.peek(key)) is not None:
             return found, "hit"
         find = partial(self._find_or_make, key, make, keep)
-        flight = self._flights.do(key, find, deadline)
+        # Who asks again finds a slow result that is still being made, or kept.
+        ends = math.inf if self._head_start_s is None else None
+        flight = self._flights.do(key, find, deadline, ends)
         if not self._flights.joins(key, deadline):
             result, is_kept = await flight
             return result, "hit" if is_kept else "miss"

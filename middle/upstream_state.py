@@ -42,6 +42,8 @@ class UpstreamState:
         self._epoch = epoch
         self._digests: dict[StateRole, str] = {}
         self._infos: list[Info] = []
+        self._logs: frozenset[str] = frozenset()
+        """Which search servers followed, until none of them follows one of these."""
         self._asking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -109,6 +111,11 @@ class UpstreamState:
             self._infos = await self._fan_out.infos(_timeout())
         except ServiceError:
             return
+        followed = self.followed()
+        if followed and self._logs.isdisjoint(followed):
+            if self._logs:  # the positions of another log count no more
+                self._epoch.restart(max(followed.values()))
+            self._logs = frozenset(followed)
 
     async def _ask_inference(self, role: StateRole, ask: Callable[[float], Awaitable[str]]) -> None:
         try:

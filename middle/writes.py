@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from common.coalescing import Coalescer
@@ -107,8 +108,12 @@ class Writes:
     async def find(self, identity: str, min_position: int, deadline: float) -> LookupReply:
         """The image of an id, as it is at `min_position` or later; raises a ServiceError.
 
-        That there is none is told only where the log ends: a server may not have come so far.
+        That there is none is told only where the log ends: a server may not have come so far. What
+        is beyond the end was written to a log that is no more.
         """
+        if self._log and min_position > self._state.position():
+            with suppress(Unavailable):
+                min_position = min(min_position, await self._end(deadline))
         try:
             return await self._lookup(identity, min_position, deadline)
         except NotFound:

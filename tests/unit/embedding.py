@@ -80,6 +80,9 @@ class FakeEmbedder:
         self.batches: list[tuple[str, list[str]]] = []
         self.bypassed: list[bool] = []
 
+    def digest(self, _role: str) -> str:
+        return self.embedded.digest
+
     async def texts(
         self, texts: Sequence[str], choice: str, _deadline: float, *, bypass: bool = False
     ) -> list[Embedded | ServiceError]:

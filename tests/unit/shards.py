@@ -30,9 +30,9 @@ def hits(*found: tuple[float, int]) -> Hits:
     return Hits(np.array([score for score, _ in found], "<f4").tobytes(), keys.tobytes(), records)
 
 
-def lookup_reply(space: str = SPACE) -> LookupReply:
+def lookup_reply(space: str = SPACE, position: int = 0) -> LookupReply:
     """The image of any id."""
-    return LookupReply(RECORD, 2, VECTOR.astype("<f4").tobytes(), "v1", space)
+    return LookupReply(RECORD, 2, VECTOR.astype("<f4").tobytes(), "v1", space, position)
 
 
 class FakeServer:
@@ -81,12 +81,13 @@ class FakeServer:
         _among: frozenset[str] | None = None,
     ) -> LookupReply:
         self.lookups += 1
+        position = self.position
         await self._take_time(deadline)
         if min_position > self.position:
             raise Unavailable("behind", "behind")
         if image_id in self.deleted:
             raise NotFound("no image has this id", "unknown_id")
-        return lookup_reply(self.space)
+        return lookup_reply(self.space, position)
 
     async def browse(
         self, message: BrowseRequest, deadline: float, _among: frozenset[str] | None = None

@@ -1,6 +1,8 @@
 """What a coalescer does not send: refused, expired and abandoned items, each counted once."""
 
 import asyncio
+import weakref
+from typing import Any
 
 import pytest
 
@@ -115,3 +117,24 @@ async def test_every_item_ends_in_exactly_one_outcome() -> None:
     ended = since(before)
     assert set(ended) == set(OUTCOMES)
     assert sum(ended.values()) == 100
+
+
+async def test_what_is_queued_for_nobody_is_let_go() -> None:
+    """A server that hangs keeps no images in memory for those who gave up."""
+
+    class Image:
+        pass
+
+    batches: Any = coalescer(Server())
+    first = batches.submit(0, soon())
+    await asyncio.sleep(0.5)
+    image = Image()
+    there = weakref.ref(image)
+    queued = batches.submit(image, soon())
+    del image
+    assert there()
+    queued.cancel()
+    await asyncio.sleep(0)
+
+    assert there() is None
+    assert await first == 0

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
+from common.digest import with_digest
 from common.errors import DeadlineExceeded
 from common.http_client import BrokenReply, Reply, Request
 from common.load_balancing import BUDGET_CAP, ENOUGH, UNKNOWN_S
-from tests.unit.asking import BROKEN, GOOD, ask, extra, sends, servers, spend, upstream
+from tests.unit.asking import BROKEN, GOOD, POST, ask, extra, sends, servers, spend, upstream
 from tests.unit.fake_http import Answer, hang, saying
 
 pytestmark = pytest.mark.usefixtures("no_chance")
@@ -141,3 +142,28 @@ async def test_images_share_what_is_known_of_their_times() -> None:
 
     assert len(one._windows) == 1
     assert await ask(one, Request("GET", f"/images/{ENOUGH:032x}")) == b"good"
+
+
+async def test_latencies_are_kept_by_route() -> None:
+    """And not for each image: they would be kept for ever."""
+    http = servers(GOOD, GOOD)
+    one = upstream(http)
+    for number in range(50):
+        for method in ("GET", "PATCH", "DELETE"):
+            body = with_digest(b"{}") if method == "PATCH" else None
+            await ask(one, Request(method, f"/images/{number}", body, once=method != "GET"))
+    await ask(one)
+
+    assert len(one._windows) == 2
+    await one.close()
+
+
+async def test_a_dear_request_is_hedged_late() -> None:
+    """Whatever cheaper ones of its route have taken."""
+    http = servers(saying(b"slow", after_s=4), GOOD)
+    one = upstream(http)
+
+    assert await ask(one, POST._replace(hedge_after_s=5), seconds=9) == b"slow"
+    assert sends(http) == [1, 0]
+    assert await ask(one, POST._replace(hedge_after_s=3), seconds=9) == b"good"
+    await one.close()

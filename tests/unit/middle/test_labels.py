@@ -70,6 +70,17 @@ async def test_what_is_of_another_space_is_made_anew() -> None:
     assert asked.sizes() == [1, 0, 1]
 
 
+async def test_what_is_of_another_text_tower_is_made_anew() -> None:
+    """Its space is still that of the images."""
+    asked = Asked()
+    await asked.embed(["cat"])
+    asked.embedder.embedded = asked.embedder.embedded._replace(digest="digest of another")
+    found, _ = await asked.embed(["cat", "dog"])
+
+    assert asked.sizes() == [1, 2]
+    assert {label.digest for label in found} == {"digest of another"}
+
+
 async def test_a_long_list_goes_in_waves() -> None:
     """So that other queries get between them."""
     asked = Asked()

@@ -103,6 +103,20 @@ async def test_an_answer_from_before_a_write_is_not_kept_after_it() -> None:
     assert [(one.outcome, one.answer.position) for one in found] == [("miss", 4), ("hit", 4)]
 
 
+async def test_an_image_that_was_looked_up_before_a_write_is_not_kept_after_it() -> None:
+    """It may have been deleted by the write that its search has."""
+    asked = Answering(text=None, id="0" * 32)
+    asked.state.known_position = 1
+    asking = asyncio.create_task(asked.ask())
+    await asyncio.sleep(0.005)
+    for server in asked.servers:
+        server.position = 1
+    found = await asking
+
+    assert (found.outcome, found.answer.position, found.cache_version) == ("miss", 0, None)
+    assert [(await asked.ask()).outcome for _ in range(2)] == ["miss", "hit"]
+
+
 async def test_the_position_of_an_answer_is_the_least_of_its_shards() -> None:
     """All writes up to it are in the answer."""
     asked = Answering()

@@ -59,6 +59,16 @@ async def test_an_encoding_outlasts_who_waits_for_it_and_is_kept() -> None:
     assert len(segments.inference.encoded) == 1
 
 
+async def test_who_asks_again_joins_an_encoding_that_goes_on() -> None:
+    """Its first caller has given up; a second encoding would take as long again."""
+    segments = Segments()
+    with pytest.raises(DeadlineExceeded):
+        await segments.ask(seconds=1.5)
+
+    assert (await segments.ask(seconds=1.0))[1] == "join"
+    assert len(segments.inference.encoded) == 1
+
+
 async def test_a_cache_on_another_server_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside a look-up that finds the encoding, none is made."""
     stores = {"answers": RemoteStore(), "encodings": RemoteStore(0.2)}

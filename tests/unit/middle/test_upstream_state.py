@@ -142,6 +142,25 @@ async def test_the_position_is_the_last_that_anyone_knows() -> None:
     await behind.state.close()
 
 
+async def test_positions_of_another_log_count_no_more() -> None:
+    """It was lost, and the servers follow a new one; one after the other."""
+    behind = Behind()
+    behind.search.position, behind.search.log_id = 5, "old"
+    await behind.state.start()
+    await behind.look()
+    behind.state.note(7)
+    behind.search.log_id = ""
+    await behind.look()
+    assert behind.state.position() == 7
+    behind.search.position, behind.search.log_id = 2, "new"
+    await behind.look()
+    assert behind.state.position() == 2
+    behind.state.note(4)
+    await behind.look()
+    assert behind.state.position() == 4
+    await behind.state.close()
+
+
 async def test_closing_ends_the_watching() -> None:
     """Nothing new is learnt; one that was never started may be closed."""
     behind = Behind()

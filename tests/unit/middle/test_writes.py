@@ -109,6 +109,23 @@ def test_an_image_is_looked_for_again_where_the_log_ends(log: CountingLog) -> No
     run(log, use)
 
 
+def test_who_wrote_to_a_log_that_is_no_more_finds_what_is_there(log: CountingLog) -> None:
+    """No server comes to that position again."""
+
+    async def use(one: Writing) -> None:
+        await one.put()
+        one.server.position = 1
+        assert await one.writes.find(KNOWN, 5000, soon())
+        one.server.deleted.add(KNOWN)
+        with pytest.raises(NotFound):
+            await one.writes.find(KNOWN, 5000, soon())
+        log.failure = Unavailable("locked", "log_unavailable")
+        with pytest.raises(Unavailable):
+            await one.writes.find(KNOWN, 5000, asyncio.get_running_loop().time() + 0.2)
+
+    run(log, use)
+
+
 def test_the_changed_metadata_has_the_limits_of_a_put(log: CountingLog) -> None:
     """A field may take the place of another."""
     field: Metadata = {f"field-{number}": number for number in range(MAX_FIELDS)}

@@ -37,7 +37,7 @@ class Holding:
             return digested(encode(Info("v1", "space", "clip", 2, 7, [0], 1)))
         assert request.body is not None
         if request.path == "/lookup":
-            return digested(encode(lookup_reply()))
+            return digested(encode(lookup_reply(position=self.position)))
         asked = msgspec.msgpack.decode(request.body.body, type=SearchRequest)
         self.requests.append(asked)
         await asyncio.sleep(self.after_s if asked.min_position <= self.position else 60.0)
@@ -126,6 +126,26 @@ async def test_only_replicas_that_hold_a_shard_are_asked_for_it() -> None:
 
     assert {other} == {sent.address for sent in holding.http.sent if sent.request.body}
     assert {ADDRESS: [0], other: [0]} == {name: info.shards for name, info in found.items()}
+    await server.close()
+
+
+async def test_a_replica_that_lags_behind_is_not_asked_for_what_another_has() -> None:
+    """It would refuse at once, and so seem quick; unless none has told that it has it."""
+    holding = Holding()
+    holding.position = 100
+    lagging = "server-1:80"
+    holding.http.answers[lagging] = saying(status=503)
+    holding.http.probes[lagging] = saying()
+    server = SearchServer("unit", [ADDRESS, lagging], holding.http.client)
+    await server.infos(5.0)
+    await server.submit(batch([0.5]), Ask(0, None, frozenset([ADDRESS])))
+    began = len(holding.http.sent)
+    for _ in range(8):
+        await server.submit(batch([0.5], min_position=100), ASK)
+        await server.lookup("0" * 32, asyncio.get_running_loop().time() + 5, 50)
+    assert {ADDRESS} == {sent.address for sent in holding.http.sent[began:]}
+    with pytest.raises(Unavailable):
+        await server.submit(batch([0.5], min_position=101), Ask(0, None, frozenset([lagging])))
     await server.close()
 
 
