@@ -74,9 +74,10 @@ class SearchServer:
 
         Without any, all: one may have it by now.
         """
+        if not position:
+            return among
         usable = self.in_use() if among is None else among
-        ahead = frozenset(it for it in usable if self._positions.get(it, 0) >= position)
-        return ahead if position and ahead else among
+        return frozenset(it for it in usable if self._positions.get(it, 0) >= position) or among
 
     async def lookup(
         self,

@@ -472,7 +472,7 @@ async function showFolders() {
     const values = [...new Map([...all.values, ...chosen.values].map((folder) => [folder.value, folder])).values()];
     const more = all.more + all.values.length - values.length;
     page.tree.replaceChildren(...treeOf(values, folderOf(filter), choose));
-    if (more) page['tree-note'].textContent = `${count(more, 'folder')} with fewer images are neither listed nor counted. Choose a folder to see those in it.`;
+    if (more) page['tree-note'].textContent = `Neither listed nor counted: ${count(more, 'folder')} with fewer images. Choose a folder to see those in it.`;
   } catch (error) {
     if (error.name !== 'AbortError') page['tree-note'].textContent = told(error);
   }

@@ -50,10 +50,9 @@ def fetch(
     """Download a repository, unless the cache has it; returns its folder. Raises ConfigError.
 
     A revision that the cache has is kept, though the hub may have a newer one, if `is_whole` says
-    of its folder that nothing is missing: the cache itself does not always know. Files that a
-    download has begun and not ended are still fetched, of the same revision.
+    of its folder that nothing is missing: the cache itself does not always know. An interrupted
+    download continues, of the same revision. `only` and `leave_out` are patterns of file names.
 
-    `only` and `leave_out` are patterns of file names. An interrupted download continues.
     huggingface_hub itself reads `HF_HOME`, `HF_HUB_OFFLINE`, `HF_TOKEN` and `HF_ENDPOINT`.
     """
     from huggingface_hub import snapshot_download
@@ -77,9 +76,7 @@ def fetch(
         # What is here and whole stays: newer weights would not fit the index that was made with it.
         with suppress(LocalEntryNotFoundError):
             if is_whole(kept := Path(get(local_files_only=True))):
-                if not _is_broken_off(kept):
-                    return kept
-                get = partial(get, revision=kept.name)
+                return Path(get(revision=kept.name)) if _is_broken_off(kept) else kept
         log.info("model %s: looking at the hub", repository)
         return Path(get())
     except GatedRepoError:

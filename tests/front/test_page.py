@@ -154,46 +154,6 @@ def test_an_option_changes_the_answer(browser: Browser) -> None:
     assert "k=12" in browser.driver.current_url
 
 
-def test_options_and_words_go_with_what_is_clicked(browser: Browser) -> None:
-    """Though neither was searched for yet."""
-    browser.open("/")
-    browser.until(lambda _: browser.items())
-    browser.find("#options summary").click()
-    browser.find("select[name=k] option:first-child").click()
-    browser.items()[0].find_element(By.CSS_SELECTOR, ".more").click()
-    browser.answered("Images like this one")
-    assert len(browser.items()) == 12
-
-    browser.find("#query").send_keys("mountains")
-    browser.find("#options summary").click()
-    browser.find("select[name=k] option:nth-child(2)").click()
-    browser.answered("mountains")
-    browser.find("#query").clear()
-    browser.find("#query").send_keys("a cat")
-    browser.find("#dates summary").click()
-    browser.find("#date-form button").click()
-    browser.answered("a cat")
-
-
-def test_an_answer_that_comes_late_closes_the_viewer(browser: Browser) -> None:
-    """Else it would show a picture that is no hit, and keys would mean another one."""
-    browser.open("/?text=mountains")
-    browser.answered("mountains")
-    browser.driver.execute_script(
-        "const send = fetch; const come = new Promise((now) => { window.letCome = now; });"
-        "window.fetch = (...args) => come.then(() => send(...args));"
-    )
-    browser.find("#query").clear()
-    browser.find("#query").send_keys("a cat")
-    browser.find("#search").click()
-    browser.find("#results li a.open").click()
-    browser.find("#viewer[open]")
-    browser.driver.execute_script("letCome()")
-    browser.answered("a cat")
-
-    assert not browser.find("#viewer").is_displayed()
-
-
 def test_the_text_model_can_be_chosen(browser: Browser, samples: Cluster) -> None:
     """German goes to mclip by itself; choosing clip asks again, and stands in the address."""
     browser.open("/?text=eine+Katze")

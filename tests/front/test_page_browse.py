@@ -1,6 +1,5 @@
 """Browsing on the page in a real browser: newest first, by folder, by day, beside every search."""
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,19 +33,6 @@ window.IntersectionObserver = class extends IntersectionObserver {
   }
 };
 """
-
-
-DEGRADED = {"degraded": True, "fraction": 0.5, "shards": {"total": 2, "ok": 1}}
-CHANGED = """
-const [part, change, other] = arguments;
-window.send ??= window.fetch;
-window.fetch = async (url, init) => {
-  const response = await window.send(url, init);
-  if (!url.includes(part) || (other && url.includes(other))) return response;
-  return Response.json({ ...(await response.json()), ...change });
-};
-"""
-"""Has the answers to addresses that have a part, and not another one, changed."""
 
 
 @pytest.fixture(scope="module")
@@ -122,38 +108,6 @@ def test_scrolling_goes_on_in_a_browser_that_is_busy(browser: Browser) -> None:
     scroll(browser, IMAGES)
 
     browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
-
-
-def test_a_page_without_all_shards_is_told(browser: Browser) -> None:
-    """Also when it was not the first, and again after Back."""
-    browser.driver.execute_script(CHANGED, "cursor=", {"coverage": DEGRADED})
-    scroll(browser, IMAGES)
-    browser.shows("Answers from 1 of 2 shards.")
-    browser.search("red")
-    browser.until(lambda _: not browser.find("#banner").text)
-    browser.driver.back()
-    browser.shows("Answers from 1 of 2 shards.")
-
-
-def test_a_chosen_folder_lists_all_in_it(browser: Browser) -> None:
-    """Others with more images had left no place for these."""
-    few = {"values": [{"value": "images/home", "count": 30}], "more": 3}
-    browser.driver.execute_script(CHANGED, "facets?field=folder", {"facets": {"folder": few}})
-    browser.find("#folders summary").click()
-    browser.shows("3 folders with fewer images are neither listed nor counted.")
-    browser.driver.execute_script("window.fetch = window.send")
-    trips = (
-        {"field": "folder", "eq": "images/trips"},
-        {"field": "folder", "prefix": "images/trips/"},
-    )
-    browser.open("/?filter=" + json.dumps({"or": trips}, separators=(",", ":")))
-    browser.driver.execute_script(CHANGED, "field=folder", {"facets": {"folder": few}}, "filter=")
-    browser.find("#folders summary").click()
-    browser.find('.fold[aria-label="Folders in images/trips/2023"]').click()
-    assert ["images120", "home30", "trips90", "202360", "alps30", "202430"] == told(
-        browser, "#tree .folder"
-    )
-    assert not browser.find("#tree-note").text
 
 
 def test_a_folder_is_chosen_in_the_tree(browser: Browser) -> None:
