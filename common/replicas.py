@@ -144,9 +144,10 @@ class ReplicaSet:
     def failed(self, replica: Replica, outcome: TryOutcome, why: ServiceError) -> None:
         """Count a failure, and probe the replica if it may be down."""
         REPLIES.labels(self._name, outcome).inc()
+        if outcome != "other-version" or why.code == "behind":  # it answers at once, but in vain
+            replica.latency.observe(PENALTY_S, asyncio.get_running_loop().time())
         if outcome == "other-version":
             return
-        replica.latency.observe(PENALTY_S, asyncio.get_running_loop().time())
         replica.failures += outcome != "late"  # a short deadline may be the cause
         self._last_failure = why
         if replica.failures >= MAX_FAILURES:

@@ -69,16 +69,6 @@ class SearchServer:
         told = self._positions
         return not position or all(told.get(address, 0) >= position for address in self.in_use())
 
-    def _ahead(self, position: int, among: frozenset[str] | None) -> frozenset[str] | None:
-        """Of the replicas that may be asked, those that have told that they have a position.
-
-        Without any, all: one may have it by now.
-        """
-        if not position:
-            return among
-        usable = self.in_use() if among is None else among
-        return frozenset(it for it in usable if self._positions.get(it, 0) >= position) or among
-
     async def lookup(
         self,
         image_id: str,
@@ -92,9 +82,8 @@ class SearchServer:
         """
         message = encode(LookupRequest(image_id, min_position))
         request = Request("POST", "/lookup", with_digest(message))
-        ahead = self._ahead(min_position, among)
         return await self._upstream.ask(
-            request, deadline, lambda reply: validate_lookup(reply.body, min_position), ahead
+            request, deadline, lambda reply: validate_lookup(reply.body, min_position), among
         )
 
     async def browse(
@@ -186,7 +175,7 @@ class SearchServer:
             request,
             deadline,
             lambda reply: (reply.address, validate_search(reply.body, *wanted)),
-            self._ahead(position, ask.among),
+            ask.among,
         )
         self._positions[replica] = reply.position
         shards = [(shard_hits.shard, shard_hits.hits) for shard_hits in reply.shards]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from common.errors import InvalidResponse, ServiceError
+from common.errors import InvalidResponse, ServiceError, Unavailable
 from common.http_client import BrokenReply, NotConnected
 from common.replicas import MAX_FAILURES, PENALTY_S, Replica, ReplicaSet
 from tests.unit.counting import counted
@@ -101,6 +101,16 @@ async def test_a_replica_of_another_version_has_not_failed() -> None:
 
     assert replicas.all[0].failures == 0
     assert not replicas.all[0].is_ejected
+
+
+async def test_who_is_behind_does_not_seem_quick() -> None:
+    """It refuses at once, again and again, where another has what is asked for."""
+    replicas = replica_set(servers(2))
+    first = replicas.all[0]
+    replicas.failed(first, "other-version", Unavailable("behind", "behind"))
+
+    assert first.latency.estimate_s(asyncio.get_running_loop().time()) == PENALTY_S
+    assert (first.failures, first.is_ejected) == (0, False)
 
 
 async def test_who_loses_a_hedge_counts_as_slower_and_is_probed() -> None:

@@ -71,26 +71,6 @@ async def test_only_replicas_that_hold_a_shard_are_asked_for_it() -> None:
     await server.close()
 
 
-async def test_a_replica_that_lags_behind_is_not_asked_for_what_another_has() -> None:
-    """It would refuse at once, and so seem quick; unless none has told that it has it."""
-    holding = Holding()
-    holding.position = 100
-    lagging = "server-1:80"
-    holding.http.answers[lagging] = saying(status=503)
-    holding.http.probes[lagging] = saying()
-    server = SearchServer("unit", [ADDRESS, lagging], holding.http.client)
-    await server.infos(5.0)
-    await server.submit(batch([0.5]), Ask(0, None, frozenset([ADDRESS])))
-    began = len(holding.http.sent)
-    for _ in range(8):
-        await server.submit(batch([0.5], min_position=100), ASK)
-        await server.lookup("0" * 32, asyncio.get_running_loop().time() + 5, 50)
-    assert {ADDRESS} == {sent.address for sent in holding.http.sent[began:]}
-    with pytest.raises(Unavailable):
-        await server.submit(batch([0.5], min_position=101), Ask(0, None, frozenset([lagging])))
-    await server.close()
-
-
 async def test_who_needs_what_is_there_does_not_wait_for_who_needs_more() -> None:
     """A server that lags behind the log answers those at once whose writes it has told to have."""
     holding = Holding()
