@@ -127,6 +127,7 @@ async def test_the_limit_stays_while_all_pause() -> None:
         refusals = 0
 
         async def embed(self, query: EmbedQuery, deadline: float) -> Reply:
+            await asyncio.sleep(0.01)  # all are on their way before the first is refused
             try:
                 if loop.time() < free_at:
                     raise Overloaded("full")
